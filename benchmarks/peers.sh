@@ -1,0 +1,39 @@
+#!/usr/bin/env bash
+# Builds the environments of the libraries we are timed against: benchmarks/peers.sh [FOLDER]
+#
+# FOLDER (default: the repository root; a relative one counts from there) gets .venv-recbole and
+# .venv-cornac. They are apart from ours and from each other, because the two want different NumPys.
+# A second run installs nothing; changing a pin below rebuilds that environment. PYTHON names the
+# interpreter, 3.11 being the one tried. torch comes as pip finds it: without a CPU-only wheel
+# among pip's links, that is several GB of CUDA packages.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+folder=${1:-.}
+python=${PYTHON:-python3.11}
+
+# RecBole 1.2.1 uses np.float_ and np.unicode_, which NumPy 2 dropped, and assigns into columns in
+# the way pandas 3 dropped. With the last releases before those it needs no shim.
+recbole=(
+  recbole==1.2.1 torch==2.13.0 numpy==1.26.4 pandas==2.3.3 scipy==1.17.1 scikit-learn==1.9.1
+  tensorboard==2.21.0 ray==2.6.3 thop==0.1.1.post2209072238 plotly==7.1.0 PyYAML==6.0.3
+  tabulate==0.10.0 texttable==1.7.2 psutil==7.2.2 tqdm==4.70.1
+)
+# Cornac asks for NumPy 2, and imports torch without declaring it.
+cornac=(cornac==2.3.5 torch==2.13.0 numpy==2.4.6 scipy==1.17.1 powerlaw==2.0.0 tqdm==4.70.1)
+
+# install ENVIRONMENT PIN...: builds it, unless a finished one with just these pins is there.
+install() {
+  local environment=$1 pins="${*:2}"
+  if [[ "$(cat "$environment/pins.txt" 2>/dev/null)" == "$pins" ]]; then
+    echo "$environment is up to date"
+    return
+  fi
+  "$python" -m venv --clear "$environment"
+  "$environment/bin/python" -m pip install --quiet "${@:2}"
+  "$environment/bin/python" -m pip check
+  echo "$pins" >"$environment/pins.txt"
+}
+
+mkdir -p "$folder"
+install "$folder/.venv-recbole" "${recbole[@]}"
+install "$folder/.venv-cornac" "${cornac[@]}"

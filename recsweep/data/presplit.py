@@ -1,0 +1,31 @@
+"""Data that comes already split: nothing is cut here.
+
+    train.csv          users who are trained on             x x . x .
+    validation_tr.csv  ──▶ valid.history                    x . . x .
+    validation_te.csv  ──▶ valid.target                     . . x . .
+    test_tr.csv, test_te.csv likewise for test              . x . . x   . . . x .
+"""
+
+from pydantic.dataclasses import dataclass
+
+from recsweep.data.split import Split
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Presplit:
+    """Takes the split that the data set brings along."""
+
+    def split(self, data: Split) -> Split:
+        """`data` itself.
+
+        Raises:
+            InputError: The data set is not split.
+        """
+        if not isinstance(data, Split):
+            raise InputError(
+                "split=presplit needs data that comes already split (data=liang), but this data "
+                "set is one table of interactions; use split=strong or split=weak"
+            )
+        return data

@@ -1,0 +1,81 @@
+"""What a protocol hands to models and evaluation: train, and two held-out folds."""
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsweep.data.interactions import fingerprint, matrix_arrays
+from recsweep.interfaces import CSR
+
+
+@dataclass(frozen=True)
+class Fold:
+    """Users of whom a part is shown and the rest must be ranked.
+
+    Args:
+        history: What the model may see, users × items; never recommended again.
+        target: What it must rank, users × items; disjoint from `history`.
+        user_ids: Original ids, in the rows' order.
+    """
+
+    history: CSR
+    target: CSR
+    user_ids: np.ndarray
+
+
+@dataclass(frozen=True)
+class Split:
+    """Training data and the two held-out folds, over one item axis.
+
+    Args:
+        train: Users × items.
+        train_user_ids: Original ids, in the rows' order.
+        valid: For choosing epochs and hyperparameters.
+        test: For the final report alone.
+        item_ids: Original ids, in the columns' order.
+        data_fingerprint: Of the interactions that were split.
+    """
+
+    train: CSR
+    train_user_ids: np.ndarray
+    valid: Fold
+    test: Fold
+    item_ids: np.ndarray
+    data_fingerprint: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """sha256 of everything that a model or a metric can see."""
+        matrices = (self.train, *(m for f in (self.valid, self.test) for m in (f.history, f.target)))
+        ids = (self.train_user_ids, self.valid.user_ids, self.test.user_ids, self.item_ids)
+        return fingerprint(*ids, *(array for m in matrices for array in matrix_arrays(m)))
+
+    def profile(self) -> dict[str, int]:
+        """Sizes for people to read and for MLflow to keep."""
+        return {
+            "n_items": self.train.shape[1],
+            "n_train_users": self.train.shape[0],
+            "n_train_interactions": self.train.nnz,
+            "n_valid_users": self.valid.history.shape[0],
+            "n_valid_targets": self.valid.target.nnz,
+            "n_test_users": self.test.history.shape[0],
+            "n_test_targets": self.test.target.nnz,
+        }
+
+
+def keep_columns(matrix: CSR, items: np.ndarray) -> CSR:
+    """The given columns in the given order; entries within a row keep theirs."""
+    position = np.full(matrix.shape[1], -1, np.int64)
+    position[items] = np.arange(len(items))
+    known = keep_entries(matrix, position[matrix.indices] >= 0)
+    parts = (known.data, position[known.indices].astype(np.int32), known.indptr)
+    return sp.csr_matrix(parts, shape=(matrix.shape[0], len(items)))
+
+
+def keep_entries(matrix: CSR, kept: np.ndarray) -> CSR:
+    """The entries that `kept` marks, in their order."""
+    before = np.concatenate([[0], np.cumsum(kept)])
+    parts = (matrix.data[kept], matrix.indices[kept], before[matrix.indptr])
+    return sp.csr_matrix(parts, shape=matrix.shape)

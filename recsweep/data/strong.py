@@ -1,0 +1,114 @@
+"""Strong generalisation: whole users are held out, and part of each is folded in.
+
+           items                 train      history (valid or test)   target
+    user 1  x x . x .            x x . x .  . . . . .                 . . . . .
+    user 2  . x x . x            . x x . x  . . . . .                 . . . . .
+    user 3  x . x x .   ──▶      . . . . .  x . . x .                 . . x . .
+    user 4  . x . x x            . . . . .  . x . . x                 . . . x .
+
+Source: Liang et al. 2018, section 4.1, whose procedure it repeats draw for draw.
+"""
+
+from typing import Annotated
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.data.interactions import Interactions
+from recsweep.data.split import Fold, Split, keep_columns, keep_entries
+from recsweep.errors import InputError
+from recsweep.interfaces import CSR, STRICT
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Strong:
+    """Held-out users with fold-in.
+
+    Args:
+        n_heldout_users: Users in each of validation and test; None = a tenth of all.
+        target_fraction: Share of a held-out user's items that must be ranked.
+        seed: Of NumPy's legacy generator, as in the paper's code (98765).
+    """
+
+    n_heldout_users: Annotated[int, Field(ge=1)] | None
+    target_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0, lt=2**32)]
+
+    def split(self, data: Interactions) -> Split:
+        """Cut `data`; rows of each part follow the shuffled order of the users.
+
+        Raises:
+            InputError: Too few users, or held-out users with too few items to fold in.
+        """
+        if not isinstance(data, Interactions):
+            raise InputError(
+                "split=strong cuts interactions itself, but this data set comes already split; "
+                "use split=presplit"
+            )
+        shuffled = np.random.RandomState(self.seed).permutation(data.matrix.shape[0])  # noqa: NPY002
+        n_held_out = self._n_held_out(len(shuffled))
+        train, valid, test = np.split(shuffled, [-2 * n_held_out, -n_held_out])
+        items = self._training_items(data.matrix[np.sort(train)])
+        return Split(
+            train=keep_columns(data.matrix[train], items),
+            train_user_ids=data.user_ids[train],
+            valid=self._fold(data, valid, items),
+            test=self._fold(data, test, items),
+            item_ids=data.item_ids[items],
+            data_fingerprint=data.fingerprint,
+        )
+
+    def _n_held_out(self, n_users: int) -> int:
+        n_held_out = self.n_heldout_users or max(1, n_users // 10)
+        if 2 * n_held_out >= n_users:
+            raise InputError(
+                f"split=strong must leave users to train on, but 2 × {n_held_out} are held out of "
+                f"{n_users}; lower split.n_heldout_users"
+            )
+        return n_held_out
+
+    @staticmethod
+    def _training_items(train: CSR) -> np.ndarray:
+        """Items of the training users in order of first appearance, as the reference numbers them."""
+        items, first_seen = np.unique(train.indices, return_index=True)
+        return items[np.argsort(first_seen)]
+
+    def _fold(self, data: Interactions, users: np.ndarray, items: np.ndarray) -> Fold:
+        ascending = np.argsort(users)
+        by_id = data.matrix[users[ascending]]
+        self._refuse_short(np.diff(by_id.indptr), data.user_ids[users[ascending]])
+        matrix = keep_columns(by_id, items)
+        is_target = self._draw_targets(np.diff(matrix.indptr))
+        back = np.argsort(ascending)
+        return Fold(
+            history=keep_entries(matrix, ~is_target)[back],
+            target=keep_entries(matrix, is_target)[back],
+            user_ids=data.user_ids[users],
+        )
+
+    def _refuse_short(self, lengths: np.ndarray, user_ids: np.ndarray) -> None:
+        needed = int(np.ceil(1 / self.target_fraction))
+        short = lengths < needed
+        if short.any():
+            raise InputError(
+                f"a held-out user must have {needed} interactions so that {self.target_fraction:.0%} "
+                f"of them is at least one, but {short.sum():,} have fewer (first: user "
+                f"{user_ids[short][0]}); set data.min_user_interactions={needed} or raise "
+                "split.target_fraction"
+            )
+
+    def _draw_targets(self, lengths: np.ndarray) -> np.ndarray:
+        """Which interactions become targets; draws as the reference does, users ascending by id.
+
+        A user whom unknown items left with under five keeps them all as history.
+        """
+        random = np.random.RandomState(self.seed)  # noqa: NPY002 - the reference's generator
+        is_target = np.zeros(lengths.sum(), bool)
+        start = 0
+        for length in lengths:
+            if length >= 5:
+                n_targets = int(self.target_fraction * length)
+                is_target[start + random.choice(length, size=n_targets, replace=False)] = True
+            start += length
+        return is_target

@@ -1,0 +1,69 @@
+"""What the layers promise each other: protocols, callbacks and the names of arrays."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
+
+import numpy as np
+import scipy.sparse as sp
+from pydantic import ConfigDict
+
+from recsweep.seeds import Seeds
+
+CSR = sp.csr_matrix
+"""Users × items, float32; a stored value is an interaction."""
+
+State = dict[str, np.ndarray]
+"""What a fitted model has learned, as named arrays."""
+
+OnEpoch = Callable[[int, Mapping[str, float]], bool]
+"""Called after each epoch with its index (from 0) and its losses; answers "go on?"."""
+
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
+"""How every class that configuration builds is validated: no unknown key passes."""
+
+
+@runtime_checkable
+class Recommender(Protocol):
+    """A model that learns from interactions and scores every item for a user's history."""
+
+    def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
+        """Learn from `train`; stop when `on_epoch` answers False.
+
+        A model with a closed form calls `on_epoch` once, with epoch 0.
+        """
+
+    def score(self, history: CSR) -> Any:
+        """Scores of shape users × items, higher = better, all finite; a NumPy or device array."""
+
+    def state(self) -> State:
+        """What `restore` needs to make the same scores again."""
+
+    def restore(self, state: State) -> None:
+        """Take over what another instance with the same settings has learned."""
+
+
+@runtime_checkable
+class HasLoss(Protocol):
+    """A model that can say how well it explains whole rows."""
+
+    def loss(self, rows: CSR) -> dict[str, float]:
+        """Loss parts of `rows` without noise, means per user, under the training's names."""
+
+
+class Tracker(Protocol):
+    """Where a run's settings, curves and files go. As a context it closes the run."""
+
+    run_id: str | None
+
+    def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Parameters and tags, once."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """One value per name at an epoch."""
+
+    def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
+        """The data set that the run read."""
+
+    def log_artifacts(self, folder: Path) -> None:
+        """Every file below `folder`."""

@@ -1,0 +1,106 @@
+"""The one place where the two backends differ: how a step takes gradients and how XLA is called.
+
+Keras reads `KERAS_BACKEND` when it is first imported, so a process has one backend.
+Everything else in recsweep is written once, with `keras.ops`.
+"""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import keras
+from keras import ops
+
+
+class Values(NamedTuple):
+    """Everything that training changes, as plain tensors."""
+
+    trainable: list[Any]
+    other: list[Any]  # counters of the random streams
+    optimizer: list[Any]
+
+
+Epoch = Callable[[Values, Any], tuple[Values, dict[str, Any]]]
+"""(values, (batches, hyper, rates), all stacked by step) -> (values, loss parts by step)."""
+
+
+def name() -> str:
+    """`jax` or `tensorflow`."""
+    return str(keras.backend.backend())
+
+
+def compiled(function: Callable[..., Any], *, donate_first: bool = False) -> Callable[..., Any]:
+    """`function` compiled by XLA, which both backends use.
+
+    Args:
+        function: Tensors in, tensors out.
+        donate_first: JAX may reuse the first argument's memory for the result.
+    """
+    if name() == "jax":
+        import jax
+
+        return jax.jit(function, donate_argnums=(0,) if donate_first else ())
+    import tensorflow as tf
+
+    return tf.function(function, jit_compile=True)
+
+
+def epoch_of(network: Any, optimizer: Any) -> Epoch:
+    """A compiled epoch of gradient steps.
+
+    Args:
+        network: `network(batch, hyper=…, training=True)` gives loss parts, `loss` the total.
+        optimizer: A Keras optimizer, built; its learning rate is set anew at each step.
+    """
+    make = _jax_epoch if name() == "jax" else _tensorflow_epoch
+    return compiled(make(network, optimizer), donate_first=True)
+
+
+def _jax_epoch(network: Any, optimizer: Any) -> Epoch:
+    import jax
+
+    rate_at = [v is optimizer._learning_rate for v in optimizer.variables].index(True)  # noqa: SLF001
+
+    def step(values: Values, inputs: Any) -> tuple[Values, Any]:
+        batch, hyper, rate = inputs
+
+        def loss(trainable: list[Any]) -> tuple[Any, Any]:
+            parts, other = network.stateless_call(
+                trainable, values.other, batch, hyper=hyper, training=True
+            )
+            return parts["loss"], (parts, other)
+
+        (_, (parts, other)), gradients = jax.value_and_grad(loss, has_aux=True)(values.trainable)
+        state = [*values.optimizer[:rate_at], rate, *values.optimizer[rate_at + 1 :]]
+        trainable, state = optimizer.stateless_apply(state, gradients, values.trainable)
+        return Values(list(trainable), list(other), list(state)), parts
+
+    return lambda values, steps: ops.scan(step, values, steps)
+
+
+def _tensorflow_epoch(network: Any, optimizer: Any) -> Epoch:
+    """Keras' TensorFlow optimizers cannot be called statelessly: values go through variables."""
+    import tensorflow as tf
+
+    variables = Values(
+        network.trainable_variables, network.non_trainable_variables, optimizer.variables
+    )
+
+    def step(inputs: Any) -> Any:
+        batch, hyper, rate = inputs
+        with tf.GradientTape() as tape:
+            parts = network(batch, hyper=hyper, training=True)
+        gradients = tape.gradient(parts["loss"], [v.value for v in variables.trainable])
+        optimizer.learning_rate.assign(rate)
+        optimizer.apply(gradients, variables.trainable)
+        names[:] = parts
+        return tf.stack(list(parts.values()))
+
+    names: list[str] = []
+
+    def epoch(values: Values, steps: Any) -> tuple[Values, Any]:
+        tf.nest.map_structure(lambda variable, value: variable.assign(value), variables, values)
+        parts = tf.map_fn(step, steps, fn_output_signature=tf.float32, parallel_iterations=1)
+        after = tf.nest.map_structure(lambda variable: tf.identity(variable.value), variables)
+        return after, dict(zip(names, tf.unstack(parts, axis=1), strict=True))
+
+    return epoch

