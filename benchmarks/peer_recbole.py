@@ -10,8 +10,8 @@ Adam, nothing else. How it differs from the paper and from our Multi-VAE, as far
 """
 
 import argparse
+import contextlib
 import json
-import os
 import resource
 import sys
 import tempfile
@@ -83,11 +83,10 @@ def main() -> None:
     options = parser.parse_args()
     sys.argv = sys.argv[:1]  # RecBole's Config would read our options as its own
     train_csv = (options.data / "train.csv").resolve()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)  # RecBole writes its logs and checkpoint folder where it is run
+    # RecBole writes its logs and its checkpoint folder where it is run.
+    with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         n_clicks = write_atomic_file(train_csv, Path(folder))
         epoch_s = time_epochs(Path(folder), n_clicks, options.epochs)
-        os.chdir(train_csv.parent)
     row = {"name": f"RecBole {version('recbole')} MultiVAE", "version": version("recbole")}
     row |= {"epoch_s": epoch_s, "threads": torch.get_num_threads()}
     row["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

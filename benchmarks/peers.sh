@@ -11,8 +11,8 @@ cd "$(dirname "${BASH_SOURCE[0]}")/.."
 folder=${1:-.}
 python=${PYTHON:-python3.11}
 
-# RecBole 1.2.1 uses np.float_ and np.unicode_, which NumPy 2 dropped, and assigns into columns in
-# the way pandas 3 dropped. With the last releases before those it needs no shim.
+# RecBole 1.2.1 uses np.float_ and np.unicode_, which NumPy 2 dropped, and fills columns in place in
+# a way that pandas 3 ignores. With the last releases before those it needs no shim.
 recbole=(
   recbole==1.2.1 torch==2.13.0 numpy==1.26.4 pandas==2.3.3 scipy==1.17.1 scikit-learn==1.9.1
   tensorboard==2.21.0 ray==2.6.3 thop==0.1.1.post2209072238 plotly==7.1.0 PyYAML==6.0.3

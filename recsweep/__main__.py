@@ -1,0 +1,6 @@
+"""`python -m recsweep`."""
+
+from recsweep.command_line import main
+
+if __name__ == "__main__":
+    main()

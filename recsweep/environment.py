@@ -1,0 +1,93 @@
+"""The process and the machine a run happens in: backend, threads, versions, commit."""
+
+import os
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from recsweep import __version__
+from recsweep.errors import InputError
+
+PACKAGES = ("hydra-core", "jax", "keras", "mlflow", "numpy", "optuna", "scipy", "tensorflow")
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",  # NumPy and SciPy
+    "NPROC",  # XLA on a CPU
+    "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
+)  # fmt: skip
+
+
+def n_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+
+
+def choose_backend(backend: str, threads: int | None) -> None:
+    """Fix the backend and its threads, which Keras and XLA read when they are first imported.
+
+    Args:
+        backend: `jax` or `tensorflow`.
+        threads: CPU threads; None = all cores.
+
+    Raises:
+        InputError: This process already runs another backend.
+    """
+    loaded = sys.modules.get("keras")
+    if loaded is not None and loaded.config.backend() != backend:
+        raise InputError(
+            f"one process has one backend, but backend={backend} was asked for where "
+            f"{loaded.config.backend()} is running; start a new process"
+        )
+    os.environ["KERAS_BACKEND"] = backend
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's remarks on this machine
+    for variable in THREAD_VARIABLES:
+        os.environ[variable] = str(threads or n_cores())
+
+
+def device() -> str:
+    """Where the backend computes, such as `cpu` or `NVIDIA H100`."""
+    if os.environ.get("KERAS_BACKEND") == "tensorflow":
+        import tensorflow as tf
+
+        gpus = tf.config.list_physical_devices("GPU")
+        return str(tf.config.experimental.get_device_details(gpus[0])["device_name"]) if gpus else "cpu"
+    import jax
+
+    return str(jax.devices()[0].device_kind)
+
+
+def versions() -> dict[str, str]:
+    """Versions of Python, recsweep and everything that can change a result."""
+    found = {"python": sys.version.split()[0], "recsweep": __version__}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def git_state() -> dict[str, str]:
+    """Commit of the checkout that recsweep runs from, and whether it has uncommitted changes.
+
+    An installed recsweep reports the current folder's repository; `unknown` without one.
+    """
+    package = Path(__file__).resolve().parent
+    for folder in (package.parent, Path.cwd()):
+        is_ours = folder != package.parent or (folder / "pyproject.toml").exists()
+        commit = _git(folder, "rev-parse", "HEAD") if is_ours else None
+        if commit:
+            changes = _git(folder, "status", "--porcelain")
+            return {"git.commit": commit, "git.dirty": str(bool(changes)).lower()}
+    return {"git.commit": "unknown", "git.dirty": "unknown"}
+
+
+def _git(folder: Path, *arguments: str) -> str | None:
+    try:
+        done = subprocess.run(  # noqa: S603 - fixed arguments
+            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            capture_output=True, text=True, check=True, timeout=10,
+        )  # fmt: skip
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return done.stdout.strip()

@@ -1,0 +1,108 @@
+"""One trial in reading order: fit, evaluate each epoch, keep the best one."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from recsweep.data.split import Fold
+from recsweep.evaluation import Evaluation, Evaluator
+from recsweep.interfaces import CSR, HasLoss, Recommender, State
+from recsweep.seeds import Seeds
+
+Listener = Callable[[int, Mapping[str, float]], bool]
+"""Hears of every epoch: index (from 0) and metrics by name; answers "go on?"."""
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What came out of a fit.
+
+    Args:
+        best_epoch: Index of the epoch whose weights the model now has.
+        valid: Validation metrics of that epoch.
+        curves: Every epoch's values, by name, such as `train/loss` or `valid/ndcg@100`.
+        train_s: Seconds spent in the model's own training, without evaluation.
+    """
+
+    best_epoch: int
+    valid: Evaluation
+    curves: list[Mapping[str, float]]
+    train_s: float
+
+
+@dataclass
+class _BestEpoch:
+    """Evaluates validation after each epoch and keeps the weights of the best one."""
+
+    model: Recommender
+    valid: Fold
+    evaluator: Evaluator
+    patience: int | None
+    listeners: Sequence[Listener]
+    curves: list[Mapping[str, float]] = field(default_factory=list)
+    epoch: int = -1
+    evaluation: Evaluation | None = None
+    weights: State = field(default_factory=dict)
+    train_s: float = 0.0
+    _started: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, epoch: int, losses: Mapping[str, float]) -> bool:
+        now = time.perf_counter()
+        epoch_s, self.train_s = now - self._started, self.train_s + now - self._started
+        evaluation = self.evaluator.evaluate(self.model.score, self.valid)
+        metrics = {
+            **{f"train/{name}": value for name, value in losses.items()},
+            **self._valid_losses(),
+            **{f"valid/{name}": value for name, value in evaluation.means.items()},
+            "time/epoch_s": epoch_s,
+            "time/evaluate_s": time.perf_counter() - now,
+        }
+        self.curves.append(metrics)
+        self._keep_if_best(epoch, evaluation)
+        go_on = all([listener(epoch, metrics) for listener in self.listeners])
+        self._started = time.perf_counter()
+        return go_on and (self.patience is None or epoch - self.epoch < self.patience)
+
+    def _valid_losses(self) -> dict[str, float]:
+        """Loss on validation users' whole rows: what they have shown and what is held out."""
+        if not isinstance(self.model, HasLoss):
+            return {}
+        losses = self.model.loss(self.valid.history + self.valid.target)
+        return {f"valid/{name}": value for name, value in losses.items()}
+
+    def _keep_if_best(self, epoch: int, evaluation: Evaluation) -> None:
+        objective = str(self.evaluator.objective)
+        if self.evaluation is None or evaluation.means[objective] > self.evaluation.means[objective]:
+            self.epoch, self.evaluation, self.weights = epoch, evaluation, self.model.state()
+
+
+def run_trial(
+    model: Recommender,
+    train: CSR,
+    valid: Fold,
+    evaluator: Evaluator,
+    *,
+    patience: int | None,
+    seeds: Seeds,
+    listeners: Sequence[Listener] = (),
+) -> Trial:
+    """Fit `model`, choosing its epoch by the evaluator's objective on validation.
+
+    Args:
+        model: Unfitted; has the best epoch's weights afterwards.
+        train: Users × items.
+        valid: What the epoch is chosen on. There is no test here.
+        evaluator: Metrics and objective.
+        patience: Epochs without gain after which training stops; None = never.
+        seeds: Of weights, shuffling and noise.
+        listeners: Hear of each epoch and may stop the training.
+
+    Returns:
+        The best epoch, its validation metrics and all curves.
+    """
+    best = _BestEpoch(model, valid, evaluator, patience, listeners)
+    model.fit(train, best, seeds)
+    if best.evaluation is None:
+        raise RuntimeError(f"{type(model).__name__}.fit must call on_epoch at least once")
+    model.restore(best.weights)
+    return Trial(best.epoch, best.evaluation, best.curves, best.train_s)

@@ -1,0 +1,175 @@
+"""What a person sees of a run: progress, the table of metrics, plots and files."""
+
+import json
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, TextIO
+
+import numpy as np
+import pandas as pd
+import yaml
+
+from recsweep.evaluation import Evaluation, definitions
+from recsweep.experiment import Trial
+
+
+class Progress:
+    """A bar over epochs on a terminal, one line per epoch elsewhere.
+
+    Args:
+        n_epochs: How many there are at most.
+        objective: The metric to show, such as `ndcg@100`.
+        stream: Where to write.
+    """
+
+    def __init__(self, n_epochs: int, objective: str, stream: TextIO = sys.stderr) -> None:
+        self.n_epochs = n_epochs
+        self.objective = objective
+        self.stream = stream
+        self.best = -np.inf
+        self.started = time.perf_counter()
+        self._bar: Any = None
+
+    def __enter__(self) -> Self:
+        if self.stream.isatty():
+            self._bar = self._make_bar()
+            self._bar.start()
+            self._task = self._bar.add_task("compiling", total=self.n_epochs)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        if self._bar is not None:
+            self._bar.stop()
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Show one epoch."""
+        value = metrics[f"valid/{self.objective}"]
+        mark = " *" if value > self.best else ""
+        self.best = max(self.best, value)
+        losses = [
+            f"{part} loss {metrics[name]:.2f}"
+            for part in ("train", "valid")
+            if (name := f"{part}/loss") in metrics
+        ]
+        text = "  ".join([*losses, f"valid {self.objective} {value:.4f} (best {self.best:.4f})"])
+        if self._bar is not None:
+            self._bar.update(self._task, completed=epoch + 1, description=text)
+        else:
+            seconds = metrics["time/epoch_s"] + metrics["time/evaluate_s"]
+            line = f"epoch {epoch + 1:>3}/{self.n_epochs}  {text}  {seconds:.1f} s{mark}"
+            print(line, file=self.stream, flush=True)  # noqa: T201 - the terminal is the interface
+        return True
+
+    def _make_bar(self) -> Any:
+        from rich import progress  # only a terminal needs it
+        from rich.console import Console
+
+        return progress.Progress(
+            progress.TextColumn("epoch"),
+            progress.MofNCompleteColumn(),
+            progress.BarColumn(bar_width=20),
+            progress.TimeElapsedColumn(),
+            progress.TimeRemainingColumn(),
+            progress.TextColumn("{task.description}"),
+            console=Console(file=self.stream),
+        )
+
+
+def metric_table(valid: Evaluation, test: Evaluation) -> str:
+    """Mean ± standard error over users: two lines a metric, a column a cut-off."""
+    names = [name.split("@") for name in valid.means]
+    cutoffs = sorted({k for _, k in names}, key=int)
+    lines = [f"{'':<16} {'':<10}" + "".join(f"{'@' + k:^17}" for k in cutoffs)]
+    lines.append("─" * len(lines[0]))
+    for metric in dict.fromkeys(metric for metric, _ in names):
+        for part, evaluation in (("validation", valid), ("test", test)):
+            label = metric if part == "validation" else ""
+            cells = "".join(f"{_cell(evaluation, f'{metric}@{k}'):<17}" for k in cutoffs)
+            lines.append(f"{label:<16} {part:<10} {cells}".rstrip())
+    lines.append(
+        f"mean ± standard error over {len(valid.per_user):,} validation and "
+        f"{len(test.per_user):,} test users"
+    )
+    left_out = valid.n_without_target + test.n_without_target
+    if left_out:
+        lines.append(f"{left_out:,} held-out users have nothing to be recommended and are left out")
+    return "\n".join(lines)
+
+
+def _cell(evaluation: Evaluation, name: str) -> str:
+    error = evaluation.standard_errors.get(name, np.nan)
+    return f"{evaluation.means[name]:.4f}" + (f" ± {error:.4f}" if np.isfinite(error) else "")
+
+
+def write_results(
+    folder: Path, config: Mapping[str, Any], overrides: Sequence[str], trial: Trial, test: Evaluation
+) -> None:
+    """Write a run's files: configuration, curves, metrics and what they mean.
+
+    Args:
+        folder: Made if it is not there.
+        config: Resolved.
+        overrides: What was given on the command line.
+        trial: The fit.
+        test: Metrics on test.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    _write_yaml(folder / "config.yaml", dict(config))
+    _write_yaml(folder / "overrides.yaml", list(overrides))
+    _write_yaml(folder / "metric_definitions.yaml", definitions())
+    metrics = {
+        part: {
+            "mean": evaluation.means,
+            "standard_error": evaluation.standard_errors,
+            "n_users": len(evaluation.per_user),
+            "n_without_target": evaluation.n_without_target,
+        }
+        for part, evaluation in (("valid", trial.valid), ("test", test))
+    }
+    summary = {"best_epoch": trial.best_epoch + 1, "train_s": trial.train_s, **metrics}
+    (folder / "metrics.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    test.per_user.to_parquet(folder / "test_metrics_per_user.parquet")
+    trial.valid.per_user.to_parquet(folder / "valid_metrics_per_user.parquet")
+    curves = pd.DataFrame([dict(epoch) for epoch in trial.curves])
+    curves.index = pd.RangeIndex(1, len(curves) + 1, name="epoch")
+    curves.to_csv(folder / "curves.csv")
+    if len(curves) > 1:
+        plot_curves(curves, trial.best_epoch + 1, folder / "curves.png")
+
+
+def _write_yaml(file: Path, content: Any) -> None:
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    file.write_text(text, encoding="utf-8")
+
+
+def plot_curves(curves: pd.DataFrame, best_epoch: int, file: Path) -> None:
+    """Loss parts and validation NDCG by epoch.
+
+    Args:
+        curves: A column per curve, such as `train/loss`; index: epoch, from 1.
+        best_epoch: Marked by a line.
+        file: PNG to write.
+    """
+    from matplotlib.figure import Figure  # slow to import, and only a finished run needs it
+
+    parts = ("loss", "reconstruction", "kl")
+    panels = {
+        part: [c for c in (f"train/{part}", f"valid/{part}") if c in curves] for part in parts
+    }
+    ranking = [c for c in curves if c.startswith("valid/ndcg@")] or [
+        c for c in curves if c.startswith("valid/") and "@" in c
+    ]
+    panels = {name: columns for name, columns in [*panels.items(), ("ranking", ranking)] if columns}
+    figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")
+    for axes, (name, columns) in zip(
+        figure.subplots(1, len(panels), squeeze=False)[0], panels.items(), strict=True
+    ):
+        for column in columns:
+            axes.plot(curves.index, curves[column], label=column)
+        axes.axvline(best_epoch, color="0.6", linestyle=":", label=f"best epoch ({best_epoch})")
+        axes.set(title=name, xlabel="epoch")
+        axes.legend(fontsize="small")
+        axes.grid(alpha=0.3)
+    figure.savefig(file, dpi=120)
