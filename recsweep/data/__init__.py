@@ -1,0 +1,1 @@
+"""From files to a split: source -> `Interactions` -> protocol -> `Split`, kept in a cache."""

@@ -4,57 +4,34 @@ A download grows in `<name>.part`, survives broken connections and later calls, 
 real name only when it is complete. `<name>.lock` lets one process work while the others wait.
 """
 
-import hashlib
 import http
-import lzma
 import re
-import struct
-import subprocess
-import sys
-import tempfile
 import time
-import uuid
-import zlib
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from os import fsync
 from pathlib import Path
 from typing import cast
 from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
-from zipfile import BadZipFile, ZipFile
 
-from filelock import FileLock
 from tqdm import tqdm
 
+from recsweep.data.disk import (
+    CHUNK_BYTES,
+    disk_errors_in_one_line,
+    file_sha256,
+    sole_writer,
+)
 from recsweep.errors import InputError
 
 TIMEOUT_S = 30.0
 N_ATTEMPTS = 5
 BACK_OFF_S = 0.5
-CHUNK_BYTES = 1 << 16
 CHECK_NETWORK = (
     "check the network and run again: the download resumes, or point data.path to a local copy"
 )
 CHECK_ADDRESS = "check the address and run again later, or point data.path to a local copy"
-PIP_OPTIONS = (
-    "--no-deps",
-    "--only-binary=:all:",
-    "--quiet",
-    "--disable-pip-version-check",
-    "--no-input",
-)
-ZIP_DAMAGE = (
-    BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,  # absent or unreadable, or places inside of it that do not exist
-    UnicodeDecodeError,  # a name that is not what its own header says
-    RuntimeError,  # encrypted, or packed by a method that Python does not know
-)
 
 
 def download(url: str, target: Path, *, sha256: str | None) -> Path:
@@ -76,96 +53,12 @@ def download(url: str, target: Path, *, sha256: str | None) -> Path:
         InputError: The server cannot be reached, the file is not the expected one, or the disk
             refuses to take it.
     """
-    with _disk_errors_in_one_line(target):
+    with disk_errors_in_one_line(target, "cache_dir"):
         if not _is_there(target, sha256):
-            with _sole_writer(target):
+            with sole_writer(target):
                 if not _is_there(target, sha256):  # another process may have been faster
                     _fetch(url, target, sha256)
     return target
-
-
-def fetch_wheel_member(requirement: str, member: str, target: Path) -> Path:
-    """Take one file out of a wheel that pip finds, without installing the wheel.
-
-    Args:
-        requirement: What pip shall look for, best with an exact version: `name==1.2.3`.
-        member: Full name of the file inside the wheel.
-        target: Where the file shall be; an existing file is taken as it is.
-
-    Returns:
-        `target`, complete.
-
-    Raises:
-        InputError: pip finds no such wheel, the wheel is damaged or lacks the member, or the
-            disk refuses to take it.
-    """
-    with _disk_errors_in_one_line(target):
-        if not target.is_file():
-            with _sole_writer(target), tempfile.TemporaryDirectory(prefix="recsweep-") as folder:
-                if not target.is_file():  # another process may have been faster
-                    extract_member(_pip_download(requirement, Path(folder)), member, target)
-    return target
-
-
-def extract_member(archive: Path, member: str, target: Path) -> Path:
-    """Take one file out of a zip archive, wheels included.
-
-    Args:
-        archive: The zip file.
-        member: Full name of the file inside the archive.
-        target: Where the file shall be; an existing file is taken as it is.
-
-    Returns:
-        `target`, complete.
-
-    Raises:
-        InputError: The archive is damaged, lacks the member or holds a name that points outside
-            of it, or the disk refuses to take the file.
-    """
-    with _disk_errors_in_one_line(target):
-        if not target.is_file():
-            _write_whole(_member_chunks(archive, member), target)
-    return target
-
-
-def file_sha256(path: Path) -> str:
-    """SHA-256 of a file's content.
-
-    Args:
-        path: An existing file.
-
-    Returns:
-        64 lower-case hexadecimal digits.
-
-    Raises:
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-# --- one file, once -----------------------------------------------------------------------------
-
-
-@contextmanager
-def _disk_errors_in_one_line(target: Path) -> Iterator[None]:
-    """Say what the disk refused as an `InputError`."""
-    try:
-        yield
-    except OSError as error:
-        raise InputError(
-            f"{error.filename or target} must be readable and writable, found: "
-            f"{error.strerror or error}; check the path, its permissions and the free space, "
-            f"or point data.path to another folder"
-        ) from error
-
-
-@contextmanager
-def _sole_writer(target: Path) -> Iterator[None]:
-    """Keep all other processes from making `target` at the same time."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
-        yield
 
 
 def _is_there(target: Path, sha256: str | None) -> bool:
@@ -338,76 +231,3 @@ def _chunks(response: HTTPResponse) -> Iterator[bytes]:
         if not chunk:
             return
         yield chunk
-
-
-# --- archives -----------------------------------------------------------------------------------
-
-
-def _member_chunks(archive: Path, member: str) -> Iterator[bytes]:
-    """The content of one member; whatever is wrong with the archive becomes an `InputError`."""
-    try:
-        with ZipFile(archive) as bundle:
-            _check_members(bundle, archive, member)
-            with bundle.open(member) as source:
-                while chunk := source.read(CHUNK_BYTES):
-                    yield chunk
-    except ZIP_DAMAGE as error:
-        raise InputError(
-            f"{archive} must be a complete zip file, found: {error or type(error).__name__}; "
-            f"replace it by an undamaged copy"
-        ) from error
-
-
-def _check_members(bundle: ZipFile, archive: Path, member: str) -> None:
-    for info in bundle.infolist():
-        if _points_outside(info.orig_filename):
-            raise InputError(
-                f"{archive} must hold only names inside of it, found {info.orig_filename!r}; "
-                f"do not use this archive"
-            )
-    names = [info.filename for info in bundle.infolist() if not info.is_dir()]
-    if member not in names:
-        raise InputError(
-            f"{archive} must hold {member!r}, found {len(names)} other files such as {names[:3]}; "
-            f"correct the name of the member or use another version of the archive"
-        )
-
-
-def _points_outside(name: str) -> bool:
-    """Whether some system could read `name` as a path that leaves the archive's folder."""
-    is_rooted = name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None
-    return is_rooted or ".." in name.split("/") or "\\" in name or "\0" in name
-
-
-def _write_whole(chunks: Iterable[bytes], target: Path) -> None:
-    """Write a file beside `target`, then give it that name in one step."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with unfinished.open("xb") as file:
-            file.writelines(chunks)
-            file.flush()
-            fsync(file.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
-
-
-def _pip_download(requirement: str, folder: Path) -> Path:
-    """Have pip bring the one wheel that `requirement` names into `folder`."""
-    command = [sys.executable, "-m", "pip", "download", "-d", str(folder), *PIP_OPTIONS]
-    run = subprocess.run(  # noqa: S603 no shell, and "--" keeps the requirement from being an option
-        [*command, "--", requirement],
-        check=False,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-    )
-    wheels = list(folder.glob("*.whl"))
-    if run.returncode != 0 or len(wheels) != 1:
-        last_line = (run.stderr.strip().splitlines() or [f"{len(wheels)} wheels"])[-1]
-        raise InputError(
-            f"pip must find one wheel for {requirement!r}, found: {last_line}; check the network "
-            f"and the version and run again, or point data.path to a local copy"
-        )
-    return wheels[0]

@@ -1,58 +1,49 @@
 """Who interacted with what: the one form in which data travels inside recsweep."""
 
-import hashlib
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 import pandas as pd
-import scipy.sparse as sp
 
+from recsweep.data.matrix import (
+    fingerprint,
+    from_pairs,
+    keep_columns,
+    keep_entries,
+    matrix_arrays,
+    repeated_pairs,
+)
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
 
-COLUMNS = ("user", "item", "value")
+
+def quoted(entry: Any) -> str:
+    """A piece of somebody's data as a message may show it: short and on one line."""
+    text = repr(entry.item() if isinstance(entry, np.generic) else entry)
+    return text if len(text) <= 80 else f"{text[:80]}… ({len(text):,} characters)"
 
 
-def fingerprint(*arrays: np.ndarray) -> str:
-    """sha256 over shapes, types and contents, the same on every machine."""
-    digest = hashlib.sha256()
-    for array in arrays:
-        if array.dtype.kind in "OU":
-            array = np.array([str(entry).encode() for entry in array])  # noqa: PLW2901
-        digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
-    return digest.hexdigest()
-
-
-def matrix_arrays(matrix: CSR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A matrix as arrays whose types do not depend on its size."""
-    return (
-        matrix.indptr.astype(np.int64),
-        matrix.indices.astype(np.int32),
-        matrix.data.astype(np.float32),
-    )
-
-
-def _natural_ids(labels: pd.Index) -> tuple[np.ndarray, np.ndarray]:
-    """Ids in ascending order and the order itself; whole numbers sort as numbers."""
-    texts = labels.astype(str)
-    if len(texts) and texts.str.fullmatch(r"-?(0|[1-9]\d{0,17})").all():
-        ids: np.ndarray = texts.to_numpy(dtype=str).astype(np.int64)
-    else:
-        ids = texts.to_numpy(dtype=object)
-    order = np.argsort(ids, kind="stable")
-    return ids[order], order
+def typed_ids(texts: Any) -> np.ndarray:
+    """Ids as int64 when each is a whole number as Python writes it, else as text, unchanged."""
+    index = pd.Index(texts).astype(str)
+    if len(index) and index.str.fullmatch(r"0|-?[1-9][0-9]{0,17}").all():
+        return index.to_numpy(dtype=str).astype(np.int64)
+    return index.to_numpy(dtype=object)
 
 
 def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
-    """Code of each row and the ids that the codes stand for."""
-    codes, labels = pd.factorize(column)
-    ids, order = _natural_ids(pd.Index(labels))
-    rank = np.empty(len(order), np.int64)
-    rank[order] = np.arange(len(order))
-    return rank[codes], ids
+    """Code of each row, and the ids that the codes stand for in ascending order."""
+    categories = column.astype("category").cat.remove_unused_categories().cat
+    codes = categories.codes.to_numpy()
+    if len(codes) and codes.min() < 0:
+        raise InputError(
+            f"every row must have a {column.name} id, but row {int(codes.argmin()) + 1:,} has none; "
+            "remove it"
+        )
+    ids, rank = np.unique(typed_ids(categories.categories), return_inverse=True)
+    return rank.astype(np.int32)[codes], ids
 
 
 @dataclass(frozen=True)
@@ -79,31 +70,26 @@ class Interactions:
             table: Columns `user`, `item` (any hashable ids) and `value` (finite numbers).
 
         Raises:
-            InputError: A pair occurs twice.
+            InputError: A pair occurs twice, or an id is missing.
         """
         users, user_ids = _encoded(table["user"])
         items, item_ids = _encoded(table["item"])
-        order = np.argsort(users, kind="stable")
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(users, minlength=len(user_ids)))])
-        values = table["value"].to_numpy(np.float32)[order]
         shape = (len(user_ids), len(item_ids))
-        matrix = sp.csr_matrix((values, items[order], indptr), shape=shape)
-        result = cls(matrix, user_ids, item_ids)
+        result = cls(
+            from_pairs(users, items, table["value"].to_numpy(), shape), user_ids, item_ids
+        )
         result._refuse_duplicates()
         return result
 
     def _refuse_duplicates(self) -> None:
-        n_users, n_items = self.matrix.shape
-        users = np.repeat(np.arange(n_users), np.diff(self.matrix.indptr))
-        pairs = np.sort(users * n_items + self.matrix.indices)
-        repeats = pairs[1:][pairs[1:] == pairs[:-1]]
-        if len(repeats):
-            user, item = divmod(int(repeats[0]), n_items)
+        repeated = repeated_pairs(self.matrix)
+        if len(repeated):
+            user, item = repeated[0]
             raise InputError(
-                "every user-item pair must occur once, but "
-                f"{len(np.unique(repeats)):,} pairs occur more than once (first: user "
-                f"{self.user_ids[user]}, item {self.item_ids[item]}); merge them in the file, or "
-                "with data=csv set data.duplicates=last, sum or max"
+                f"every user-item pair must occur once, but {len(repeated):,} pairs occur more than "
+                f"once (first: user {quoted(self.user_ids[user])}, item "
+                f"{quoted(self.item_ids[item])}); merge them in the file, or with data=csv set "
+                "data.duplicates=last, sum or max"
             )
 
     @cached_property
@@ -124,21 +110,19 @@ class Interactions:
         Raises:
             InputError: Nothing is left.
         """
-        kept = self.matrix.data > 0 if min_rating is None else self.matrix.data >= min_rating
-        users = np.repeat(np.arange(self.matrix.shape[0]), np.diff(self.matrix.indptr))
-        n_clicks = np.bincount(users[kept], minlength=self.matrix.shape[0])
-        kept &= (n_clicks >= min_user_interactions)[users]
-        users, items = users[kept], self.matrix.indices[kept]
-        if not len(users):
+        values = self.matrix.data
+        clicks = keep_entries(self.matrix, values > 0 if min_rating is None else values >= min_rating)
+        users = np.flatnonzero(np.diff(clicks.indptr) >= min_user_interactions)
+        clicks = clicks[users]
+        if not clicks.nnz:
+            threshold = "above 0" if min_rating is None else f"of at least {min_rating:g}"
             raise InputError(
-                f"at least one user must have {min_user_interactions} interactions with a value of "
-                f"at least {min_rating}, but none of {len(n_clicks):,} has (values run from "
-                f"{self.matrix.data.min():g} to {self.matrix.data.max():g}); lower data.min_rating "
-                "or data.min_user_interactions"
+                f"at least one user must have {min_user_interactions:,} interactions with a value "
+                f"{threshold}, but none of {len(self.user_ids):,} has (values run from "
+                f"{values.min(initial=np.inf):g} to {values.max(initial=-np.inf):g}); lower "
+                "data.min_rating or data.min_user_interactions"
             )
-        users_left, rows = np.unique(users, return_inverse=True)
-        items_left, columns = np.unique(items, return_inverse=True)
-        indptr = np.concatenate([[0], np.cumsum(np.bincount(rows))])
-        ones = np.ones(len(rows), np.float32)
-        matrix = sp.csr_matrix((ones, columns, indptr), shape=(len(users_left), len(items_left)))
-        return Interactions(matrix, self.user_ids[users_left], self.item_ids[items_left])
+        items = np.flatnonzero(np.bincount(clicks.indices))
+        matrix = keep_columns(clicks, items)
+        matrix.data[:] = 1
+        return Interactions(matrix, self.user_ids[users], self.item_ids[items])

@@ -4,9 +4,8 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import scipy.sparse as sp
 
-from recsweep.data.interactions import fingerprint, matrix_arrays
+from recsweep.data.matrix import fingerprint, matrix_arrays
 from recsweep.interfaces import CSR
 
 
@@ -48,9 +47,14 @@ class Split:
     @cached_property
     def fingerprint(self) -> str:
         """sha256 of everything that a model or a metric can see."""
-        matrices = (self.train, *(m for f in (self.valid, self.test) for m in (f.history, f.target)))
         ids = (self.train_user_ids, self.valid.user_ids, self.test.user_ids, self.item_ids)
-        return fingerprint(*ids, *(array for m in matrices for array in matrix_arrays(m)))
+        return fingerprint(*ids, *(array for m in self.matrices for array in matrix_arrays(m)))
+
+    @property
+    def matrices(self) -> tuple[CSR, CSR, CSR, CSR, CSR]:
+        """Train, then history and target of validation and of test."""
+        valid, test = self.valid, self.test
+        return self.train, valid.history, valid.target, test.history, test.target
 
     def profile(self) -> dict[str, int]:
         """Sizes for people to read and for MLflow to keep."""
@@ -63,19 +67,3 @@ class Split:
             "n_test_users": self.test.history.shape[0],
             "n_test_targets": self.test.target.nnz,
         }
-
-
-def keep_columns(matrix: CSR, items: np.ndarray) -> CSR:
-    """The given columns in the given order; entries within a row keep theirs."""
-    position = np.full(matrix.shape[1], -1, np.int64)
-    position[items] = np.arange(len(items))
-    known = keep_entries(matrix, position[matrix.indices] >= 0)
-    parts = (known.data, position[known.indices].astype(np.int32), known.indptr)
-    return sp.csr_matrix(parts, shape=(matrix.shape[0], len(items)))
-
-
-def keep_entries(matrix: CSR, kept: np.ndarray) -> CSR:
-    """The entries that `kept` marks, in their order."""
-    before = np.concatenate([[0], np.cumsum(kept)])
-    parts = (matrix.data[kept], matrix.indices[kept], before[matrix.indptr])
-    return sp.csr_matrix(parts, shape=matrix.shape)

@@ -1,27 +1,17 @@
-"""Products of a sparse batch with dense matrices, written for the fastest path of each backend."""
+"""Products of a sparse batch with dense matrices, by the fastest path of each backend.
+
+On JAX an embedding bag reads only the rows of the items that were clicked: equal to a dense
+product at 5 % density, several times faster at 1 %. TensorFlow's segment sums over wide rows are
+slow, so there the batch is made dense first.
+"""
 
 from typing import Any
 
 import keras
 from keras import ops
 
+from recsweep.training.backend import name
 from recsweep.training.batches import Batch
-
-
-def densify(batch: Batch, values: Any, n_items: int) -> Any:
-    """The batch as a dense matrix, n_rows × n_items, holding `values` in place of its own."""
-    n_rows = batch.is_user.shape[0]
-    flat = batch.rows * n_items + batch.items
-    return ops.reshape(ops.segment_sum(values, flat, num_segments=n_rows * n_items), (n_rows, -1))
-
-
-def sparse_matmul(batch: Batch, values: Any, kernel: Any) -> Any:
-    """Rows of the batch (holding `values`) times `kernel`: n_rows × units.
-
-    An embedding bag on JAX: only the rows of the items that were clicked are read.
-    """
-    picked = ops.take(kernel, batch.items, axis=0) * values[:, None]
-    return ops.segment_sum(picked, batch.rows, num_segments=batch.is_user.shape[0])
 
 
 def row_sums(batch: Batch, values: Any) -> Any:
@@ -29,10 +19,27 @@ def row_sums(batch: Batch, values: Any) -> Any:
     return ops.segment_sum(values, batch.rows, num_segments=batch.is_user.shape[0])
 
 
+def densify(batch: Batch, values: Any, n_items: int) -> Any:
+    """The batch as a dense matrix, n_rows × n_items, holding `values` in place of its own."""
+    n_rows = batch.is_user.shape[0]
+    cells = batch.rows * n_items + batch.items
+    return ops.reshape(ops.segment_sum(values, cells, num_segments=n_rows * n_items), (n_rows, -1))
+
+
+def sparse_matmul(batch: Batch, values: Any, kernel: Any) -> Any:
+    """Rows of the batch, holding `values`, times `kernel`: n_rows × units."""
+    if name() == "tensorflow":
+        return ops.matmul(densify(batch, values, kernel.shape[0]), kernel)
+    picked = ops.take(kernel, batch.items, axis=0) * values[:, None]
+    return row_sums(batch, picked)
+
+
 def dot_rows(batch: Batch, dense: Any) -> Any:
     """Σ over items of batch × dense, per row, for `dense` of shape n_rows × n_items."""
-    flat = batch.rows * dense.shape[1] + batch.items
-    return row_sums(batch, batch.values * ops.take(ops.reshape(dense, (-1,)), flat))
+    if name() == "tensorflow":
+        return ops.sum(densify(batch, batch.values, dense.shape[1]) * dense, axis=1)
+    cells = batch.rows * dense.shape[1] + batch.items
+    return row_sums(batch, batch.values * ops.take(ops.reshape(dense, (-1,)), cells))
 
 
 class SparseDense(keras.layers.Layer):

