@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,7 +10,7 @@ from pydantic import ConfigDict
 
 from recsweep.seeds import Seeds
 
-CSR = sp.csr_matrix
+CSR: TypeAlias = sp.csr_matrix
 """Users × items, float32; a stored value is an interaction."""
 
 State = dict[str, np.ndarray]
@@ -19,8 +19,8 @@ State = dict[str, np.ndarray]
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Called after each epoch with its index (from 0) and its losses; answers "go on?"."""
 
-STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True)
-"""How every class that configuration builds is validated: no unknown key passes."""
+STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
+"""How every class that configuration builds is validated: no unknown key, no NaN."""
 
 
 @runtime_checkable

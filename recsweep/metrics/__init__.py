@@ -1,0 +1,1 @@
+"""Metrics: arrays in, one value per user out."""

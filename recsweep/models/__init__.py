@@ -1,0 +1,1 @@
+"""One file per recommender; its name is what the user types: `model=multivae`."""

@@ -1,5 +1,6 @@
 """Multi-VAE: a variational autoencoder with a multinomial likelihood (Liang et al. 2018)."""
 
+from itertools import pairwise
 from typing import Annotated, Any
 
 import keras
@@ -29,7 +30,7 @@ class MultiVAENetwork(keras.Model):
         seeds: Of the initial weights and of the noise.
     """
 
-    def __init__(self, n_items: int, hidden_dims: tuple[int, ...], latent_dim: int, seeds: Seeds):
+    def __init__(self, n_items: int, hidden_dims: tuple[int, ...], latent_dim: int, seeds: Seeds) -> None:
         super().__init__(name="multivae")
         self.architecture = ("multivae", n_items, hidden_dims, latent_dim)
         self.n_items = n_items
@@ -50,19 +51,19 @@ class MultiVAENetwork(keras.Model):
         self.first = SparseDense(n_items, hidden_dims[0], name="first", **weights("first"))
         self.encoder = [
             dense(units, width, f"encoder_{i}", "tanh")
-            for i, (width, units) in enumerate(zip(hidden_dims, hidden_dims[1:], strict=False), 1)
+            for i, (width, units) in enumerate(pairwise(hidden_dims), 1)
         ]
         self.posterior = dense(2 * latent_dim, hidden_dims[-1], "posterior")
         self.decoder = [
             dense(units, width, f"decoder_{i}", "tanh")
-            for i, (width, units) in enumerate(zip((latent_dim, *mirrored), mirrored, strict=False))
+            for i, (width, units) in enumerate(pairwise((latent_dim, *mirrored)))
         ]
         self.output_layer = dense(n_items, hidden_dims[0], "output")
         self.noise = keras.random.SeedGenerator(seeds.named("noise"), name="noise")
         self.built = True
 
     def encode(self, batch: Batch, dropout_rate: Any = 0.0, *, training: bool = False) -> Any:
-        """Mean and log-variance of z, n_rows × latent each, from L2-normalised, dropped-out rows."""
+        """Mean and log-variance of z, n_rows × latent each, from L2-normalised rows."""
         norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), 1e-12))
         x = batch.values / ops.take(norms, batch.rows)
         if training:
@@ -84,8 +85,7 @@ class MultiVAENetwork(keras.Model):
         mean, log_variance = self.encode(batch, hyper["dropout_rate"], training=training)
         z = mean
         if training:
-            epsilon = keras.random.normal(ops.shape(mean), seed=self.noise)
-            z = mean + ops.exp(0.5 * log_variance) * epsilon
+            z = mean + ops.exp(0.5 * log_variance) * self.normal_like(mean)
         logits = self.decode(z, hyper["decoder_dropout_rate"], training=training)
 
         # log p(x|z) = Σ x·logits − n·logsumexp(logits): no dense target is ever made
@@ -107,9 +107,17 @@ class MultiVAENetwork(keras.Model):
         mean, _ = self.encode(batch)
         return self.decode(mean)
 
+    def normal_like(self, x: Any) -> Any:
+        """Standard normal noise in the shape of `x`."""
+        return keras.random.normal(ops.shape(x), seed=self.noise)
+
+    def uniform_like(self, x: Any) -> Any:
+        """Noise in [0, 1) in the shape of `x`."""
+        return keras.random.uniform(ops.shape(x), seed=self.noise)
+
     def _dropout(self, x: Any, rate: Any) -> Any:
-        keep = keras.random.uniform(ops.shape(x), seed=self.noise) >= rate
-        return x * ops.cast(keep, x.dtype) / (1.0 - rate)
+        keep = ops.cast(self.uniform_like(x) >= rate, x.dtype)
+        return x * keep / (1.0 - rate)
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -185,7 +193,7 @@ class MultiVAE:
 
     def _make_engine(self, n_items: int, seeds: Seeds) -> Engine:
         network = MultiVAENetwork(n_items, tuple(self.hidden_dims), self.latent_dim, seeds)
-        return Engine(network, self.optimizer.build(), self.batch_size)
+        return Engine(network, self.optimizer, self.batch_size)
 
     def _fitted(self) -> Engine:
         if self._engine is None:

@@ -1,0 +1,1 @@
+"""How gradient-trained models are trained: batches, schedules, the loop and the engine."""

@@ -59,7 +59,7 @@ def epoch_of(network: Any, optimizer: Any) -> Epoch:
 def _jax_epoch(network: Any, optimizer: Any) -> Epoch:
     import jax
 
-    rate_at = [v is optimizer._learning_rate for v in optimizer.variables].index(True)  # noqa: SLF001
+    rate_at = [v is optimizer._learning_rate for v in optimizer.variables].index(True)
 
     def step(values: Values, inputs: Any) -> tuple[Values, Any]:
         batch, hyper, rate = inputs

@@ -27,7 +27,9 @@ def _round_up(count: int, multiple: int) -> int:
     return max(multiple, -(-count // multiple) * multiple)
 
 
-def stack_batches(train: CSR, order: Int[np.ndarray, " users"], n_rows: int, capacity: int) -> Batch:
+def stack_batches(
+    train: CSR, order: Int[np.ndarray, " users"], n_rows: int, capacity: int
+) -> Batch:
     """The users of `train` in `order`, cut into batches of `n_rows`.
 
     Args:

@@ -20,6 +20,7 @@ from keras import ops
 from recsweep.interfaces import CSR, State
 from recsweep.training.backend import Epoch, Values, compiled, epoch_of
 from recsweep.training.batches import Batch, in_order
+from recsweep.training.optimizers import Optimizer
 
 _PROGRAMS: dict[Any, "Programs"] = {}
 _MAX_PROGRAMS = 16
@@ -50,7 +51,9 @@ def _programs(network: Any, optimizer: Any, key: Any) -> Programs:
             _PROGRAMS.pop(next(iter(_PROGRAMS)))
 
         def loss(values: Values, batch: Batch, hyper: Any) -> Any:
-            return _with_values(network, values, lambda: network(batch, hyper=hyper, training=False))
+            return _with_values(
+                network, values, lambda: network(batch, hyper=hyper, training=False)
+            )
 
         def scores(values: Values, batch: Batch) -> Any:
             return _with_values(network, values, lambda: network.scores(batch))
@@ -68,21 +71,20 @@ class Engine:
 
     Args:
         network: See the module's docstring; its variables hold the initial weights.
-        optimizer: A fresh Keras optimizer.
+        optimizer: The gradient method.
         n_rows: Users per batch.
     """
 
-    def __init__(self, network: Any, optimizer: Any, n_rows: int) -> None:
-        optimizer.build(network.trainable_variables)
+    def __init__(self, network: Any, optimizer: Optimizer, n_rows: int) -> None:
+        method = optimizer.build()
+        method.build(network.trainable_variables)
         self.network = network
         self.n_rows = n_rows
-        settings = str(sorted(optimizer.get_config().items()))
-        key = (network.architecture, type(optimizer), settings, n_rows)
-        self._programs = _programs(network, optimizer, key)
+        self._programs = _programs(network, method, (network.architecture, optimizer.constants()))
         self._values = Values(
             [ops.copy(v.value) for v in network.trainable_variables],
             [ops.copy(v.value) for v in network.non_trainable_variables],
-            [ops.copy(v.value) for v in optimizer.variables],
+            [ops.copy(v.value) for v in method.variables],
         )
 
     def train(

@@ -40,7 +40,15 @@ class Optimizer(ABC):
     def build(self) -> Any:
         """A fresh Keras optimizer; its rate is overwritten at each step."""
 
-    def rates(self, progress: Float[np.ndarray, " steps"], n_epochs: int) -> Float[np.ndarray, " steps"]:
+    def constants(self) -> tuple[Any, ...]:
+        """What a compiled step is specific to: everything but the rate, which is its input."""
+        rates = {"learning_rate", "schedule", "learning_rate_decay"}
+        settings = {key: value for key, value in vars(self).items() if key not in rates}
+        return type(self).__name__, *sorted(settings.items())
+
+    def rates(
+        self, progress: Float[np.ndarray, " steps"], n_epochs: int
+    ) -> Float[np.ndarray, " steps"]:
         """The learning rate of each step, `progress` being the epochs done before it."""
         return learning_rates(
             self.schedule, self.learning_rate, self.learning_rate_decay, progress, n_epochs

@@ -9,7 +9,11 @@ Schedule = Literal["none", "exponential", "cosine"]
 
 
 def learning_rates(
-    schedule: Schedule, learning_rate: float, decay: float, progress: Float[np.ndarray, " steps"], n_epochs: int
+    schedule: Schedule,
+    learning_rate: float,
+    decay: float,
+    progress: Float[np.ndarray, " steps"],
+    n_epochs: int,
 ) -> Float[np.ndarray, " steps"]:
     """The learning rate of each step.
 

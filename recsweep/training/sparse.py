@@ -57,7 +57,9 @@ class SparseDense(keras.layers.Layer):
         self, n_items: int, units: int, *, name: str, kernel_initializer: Any, bias_initializer: Any
     ) -> None:
         super().__init__(name=name)
-        self.kernel = self.add_weight((n_items, units), initializer=kernel_initializer, name="kernel")
+        self.kernel = self.add_weight(
+            (n_items, units), initializer=kernel_initializer, name="kernel"
+        )
         self.bias = self.add_weight((units,), initializer=bias_initializer, name="bias")
 
     def call(self, batch: Batch, values: Any) -> Any:

@@ -1,0 +1,57 @@
+# The README's two commands are `make demo` and `make test`; each makes .venv itself.
+PYTHON ?= python3
+VENV   ?= .venv
+BIN    := $(VENV)/bin
+STAMP  := $(VENV)/installed
+
+.PHONY: help setup demo test test-all lint format types imports check bench bench-peers wheel clean
+.DEFAULT_GOAL := help
+
+help:  ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+
+setup: $(STAMP)  ## make .venv with the versions that were tested
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	  || { echo "error: recsweep needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) -V); run make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to open the UI
+	$(BIN)/python -m recsweep model=multivae
+
+test: setup lint types imports  ## checks and the default test suite, about 5 minutes
+	$(BIN)/python -m pytest
+
+test-all: setup  ## every test that can run here
+	$(BIN)/python -m pytest -m ""
+
+lint: setup  ## style and format
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+format: setup  ## put the format right
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+types: setup  ## mypy, strict
+	$(BIN)/mypy
+
+imports: setup  ## the layers of the package
+	$(BIN)/lint-imports
+
+check: lint types imports  ## everything but the tests
+
+bench: setup  ## time an epoch on ML-1M side by side: make bench DATA=FOLDER
+	$(BIN)/python benchmarks/epoch.py --data $(or $(DATA),../shared/data/ml-1m-pro_sg)
+
+bench-peers: setup  ## environments of RecBole and Cornac, for make bench to add them
+	benchmarks/peers.sh
+
+wheel: setup  ## build the wheel into dist/
+	$(BIN)/python -m build --wheel --outdir dist
+
+clean:  ## remove what the tools left
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -1,0 +1,190 @@
+"""Times one training epoch of Multi-VAE 600-200-600, side by side in one run.
+
+    python benchmarks/epoch.py --data FOLDER [--epochs N] [--rounds N]
+
+FOLDER holds a split in the five CSV files of Liang et al. 2018. Compared are recsweep on both
+backends, the notebook's dense Keras `model.fit` on TensorFlow and, where `make bench-peers` has
+made their environments, RecBole and Cornac. Each runs in its own process; rounds take turns, so that a
+noisy machine is noisy for all. Figures are the median epoch, the first of each process left out.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+PEERS = {"recbole": ".venv-recbole", "cornac": ".venv-cornac"}
+HIDDEN, LATENT, BATCH = 600, 200, 100
+
+
+def flop_per_epoch(n_users: int, n_items: int) -> float:
+    """Multiplications and additions of an epoch, counted dense: 2 forward, 4 backward."""
+    weights = n_items * HIDDEN + HIDDEN * 2 * LATENT + LATENT * HIDDEN + HIDDEN * n_items
+    return 6.0 * weights * n_users
+
+
+def sgemm_flop_per_s(n: int = 4000) -> float:
+    """What this machine reaches on a large float32 matrix product: best of five."""
+    import numpy as np
+
+    a = np.random.default_rng(0).random((n, n), np.float32)
+    times = []
+    for _ in range(6):
+        start = time.perf_counter()
+        a @ a
+        times.append(time.perf_counter() - start)
+    return 2.0 * n**3 / min(times[1:])
+
+
+def clicks(folder: Path):  # noqa: ANN201 - a CSR matrix, whose module is imported late
+    """The training clicks as users × items."""
+    from recsweep.data.liang import Liang
+
+    source = Liang(name="bench", path=folder)
+    return source.load(source.files(folder)).train
+
+
+def run_recsweep(folder: Path, n_epochs: int) -> list[float]:
+    """Epochs of this project's engine, on the backend in KERAS_BACKEND."""
+    from recsweep.models.multivae import MultiVAE
+    from recsweep.seeds import Seeds
+    from recsweep.training.optimizers import Adam
+
+    adam = Adam(learning_rate=0.001, schedule="none", learning_rate_decay=1.0)
+    model = MultiVAE(
+        hidden_dims=[HIDDEN], latent_dim=LATENT, dropout_rate=0.5, decoder_dropout_rate=0.5,
+        beta=0.1, beta_warmup_steps=0, l2=0.0, batch_size=BATCH, n_epochs=n_epochs, optimizer=adam,
+    )  # fmt: skip
+    marks = [time.perf_counter()]
+    model.fit(clicks(folder), lambda *_: marks.append(time.perf_counter()) or True, Seeds(0))
+    return [after - before for before, after in pairwise(marks)]
+
+
+def run_notebook(folder: Path, n_epochs: int) -> list[float]:
+    """Epochs of a dense Keras model under `model.fit`, as a notebook would write it."""
+    import keras
+    import tensorflow as tf
+
+    x = clicks(folder).toarray()
+
+    class VAE(keras.Model):
+        def __init__(self) -> None:
+            super().__init__()
+            self.input_dropout = keras.layers.Dropout(0.5)
+            self.encoder = keras.layers.Dense(HIDDEN, activation="tanh")
+            self.mean = keras.layers.Dense(LATENT)
+            self.log_variance = keras.layers.Dense(LATENT)
+            self.decoder = keras.layers.Dense(HIDDEN, activation="tanh")
+            self.hidden_dropout = keras.layers.Dropout(0.5)
+            self.logits = keras.layers.Dense(x.shape[1])
+
+        def call(self, rows, training=False):  # noqa: ANN001, ANN202 - Keras' signature
+            rows = self.input_dropout(tf.nn.l2_normalize(rows, 1), training=training)
+            h = self.encoder(rows)
+            mean, log_variance = self.mean(h), self.log_variance(h)
+            noise = tf.random.normal(tf.shape(mean)) * tf.exp(0.5 * log_variance)
+            kl = 0.5 * (tf.exp(log_variance) + mean**2 - 1 - log_variance)
+            self.add_loss(0.1 * tf.reduce_mean(tf.reduce_sum(kl, 1)))
+            h = self.decoder(mean + noise if training else mean)
+            return self.logits(self.hidden_dropout(h, training=training))
+
+    def multinomial(target, logits):  # noqa: ANN001, ANN202 - Keras' signature
+        return -tf.reduce_mean(tf.reduce_sum(tf.nn.log_softmax(logits) * target, 1))
+
+    class Clock(keras.callbacks.Callback):
+        seconds: list[float] = []  # noqa: RUF012 - one instance
+
+        def on_epoch_begin(self, *_: object) -> None:
+            self.start = time.perf_counter()
+
+        def on_epoch_end(self, *_: object) -> None:
+            self.seconds.append(time.perf_counter() - self.start)
+
+    model = VAE()
+    model.compile(optimizer=keras.optimizers.Adam(0.001), loss=multinomial)
+    model.fit(x, x, batch_size=BATCH, epochs=n_epochs, verbose=0, callbacks=[Clock()])
+    return Clock.seconds
+
+
+WORKERS: dict[str, tuple[str, Callable[[Path, int], list[float]]]] = {
+    "notebook model.fit": ("tensorflow", run_notebook),
+    "recsweep jax": ("jax", run_recsweep),
+    "recsweep tensorflow": ("tensorflow", run_recsweep),
+}
+
+
+def work(name: str, folder: Path, n_epochs: int) -> None:
+    """What a worker process does: run and print one line of JSON."""
+    seconds = WORKERS[name][1](folder, n_epochs)
+    peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps({"epoch_s": seconds, "peak_rss_mib": peak_mib}))
+
+
+def commands(folder: Path, n_epochs: int) -> dict[str, tuple[list[str], dict[str, str]]]:
+    """Command and environment of every competitor that can run here."""
+    shared = ["--data", str(folder), "--epochs", str(n_epochs)]
+    found = {
+        name: ([sys.executable, __file__, "--worker", name, *shared], {"KERAS_BACKEND": backend})
+        for name, (backend, _) in WORKERS.items()
+    }
+    for peer, environment in PEERS.items():
+        python = HERE.parent / environment / "bin" / "python"
+        if python.exists():
+            found[peer] = ([str(python), str(HERE / f"peer_{peer}.py"), *shared], {})
+    return found
+
+
+def measure(command: list[str], environment: dict[str, str]) -> dict[str, object]:
+    """The JSON line that a competitor prints."""
+    settings = {"TF_CPP_MIN_LOG_LEVEL": "3", "PYTHONPATH": str(HERE.parent), **environment}
+    done = subprocess.run(
+        command, env={**os.environ, **settings}, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        sys.exit(f"{' '.join(command)} failed:\n{done.stderr[-2000:]}")
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def main() -> None:
+    """Take turns, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with the five CSV files")
+    parser.add_argument("--epochs", type=int, default=6, help="epochs of each process")
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return work(options.worker, options.data, options.epochs)
+
+    found = commands(options.data, options.epochs)
+    seconds: dict[str, list[float]] = {name: [] for name in found}
+    peaks: dict[str, float] = dict.fromkeys(found, 0.0)
+    rates = []
+    for _ in range(options.rounds):
+        rates.append(sgemm_flop_per_s())
+        for name, (command, environment) in found.items():
+            result = measure(command, environment)
+            seconds[name] += result["epoch_s"][1:]
+            peaks[name] = max(peaks[name], result["peak_rss_mib"])
+            print(f"{name}: {[round(s, 2) for s in result['epoch_s']]}", file=sys.stderr)
+    medians = {name: statistics.median(times) for name, times in seconds.items()}
+    flop, peak_rate = flop_per_epoch(*clicks(options.data).shape), max(rates)
+    print(f"SGEMM peak {peak_rate / 1e9:.0f} GFLOP/s; an epoch is {flop / 1e9:.0f} GFLOP dense")
+    print("| | s/epoch | of the notebook's | of SGEMM's rate | peak memory, MiB |")
+    print("| --- | ---: | ---: | ---: | ---: |")
+    for name, median in sorted(medians.items(), key=lambda entry: entry[1]):
+        ratio, share = median / medians["notebook model.fit"], flop / median / peak_rate
+        print(f"| {name} | {median:.2f} | {ratio:.2f} | {share:.0%} | {peaks[name]:.0f} |")
+    return None
+
+
+if __name__ == "__main__":
+    main()

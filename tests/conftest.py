@@ -1,0 +1,26 @@
+"""What every test shares."""
+
+import os
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED_DATA = ROOT.parent / "shared" / "data"
+
+os.environ.setdefault("KERAS_BACKEND", "jax")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests on real data are skipped where there is none."""
+    skip = pytest.mark.skip(reason="../shared/data is not there")
+    for item in items:
+        if item.get_closest_marker("realdata") and not SHARED_DATA.is_dir():
+            item.add_marker(skip)
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with the real data sets."""
+    return SHARED_DATA

@@ -1,0 +1,154 @@
+"""What every recommender must do, checked on every YAML in conf/model.
+
+A new model gets these for free: a file conf/model/<stem>.yaml is enough.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from hydra import compose, initialize_config_dir
+from omegaconf import OmegaConf
+
+from recsweep.build import build
+from recsweep.command_line import conf_folder
+from recsweep.data.split import Split
+from recsweep.data.strong import Strong
+from recsweep.data.synthetic import Synthetic
+from recsweep.evaluation import Evaluator
+from recsweep.interfaces import CSR, HasLoss, Recommender
+from recsweep.persistence import load_model, save_model
+from recsweep.seeds import Seeds
+
+SMALL = {
+    "batch_size": 20,
+    "n_epochs": 30,
+    "hidden_dims": [32],
+    "latent_dim": 16,
+    "beta_warmup_steps": 0,
+}
+"""Settings for a small data set; a model takes those that it has."""
+
+
+def composed(*overrides: str) -> Mapping[str, Any]:
+    """The configuration of a command line, resolved."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        config = compose("config", ["tracking=off", *overrides])
+        container = OmegaConf.to_container(config, resolve=True)
+    assert isinstance(container, dict)
+    return {str(key): value for key, value in container.items()}
+
+
+def small_spec(name: str, **changes: Any) -> dict[str, Any]:
+    """A model's configuration, small enough for a test."""
+    spec = dict(composed(f"model={name}")["model"])
+    wanted = {**SMALL, **changes}
+    spec.update({key: value for key, value in wanted.items() if key in spec})
+    if "optimizer" in spec:
+        spec["optimizer"] = {**spec["optimizer"], "learning_rate": 0.01}
+    return spec
+
+
+def planted_split() -> Split:
+    """Groups of taste that a model can learn, 300 users × 60 items."""
+    source = Synthetic(
+        name="planted", path=None, min_rating=None, min_user_interactions=5, n_heldout_users=40,
+        n_users=300, n_items=60, n_groups=4, mean_clicks=14, affinity=30, popularity_exponent=0.5,
+        seed=3,
+    )  # fmt: skip
+    splitter = Strong(n_heldout_users=40, target_fraction=0.2, seed=1)
+    return splitter.split(source.load([]))
+
+
+def fitted(spec: Mapping[str, Any], train: CSR, seed: int = 1) -> Recommender:
+    """A model that has been through all of its epochs."""
+    model: Recommender = build(spec, "model")
+    model.fit(train, lambda _epoch, _losses: True, Seeds(seed))
+    return model
+
+
+def assert_scores_are_finite_and_of_the_right_shape(model: Recommender, history: CSR) -> None:
+    scores = np.asarray(model.score(history))
+    assert scores.shape == history.shape
+    assert np.isfinite(scores).all()
+
+
+def assert_an_empty_history_and_an_empty_request_are_scored(
+    model: Recommender, n_items: int
+) -> None:
+    nobody = np.asarray(model.score(sp.csr_matrix((1, n_items), dtype=np.float32)))
+    assert np.isfinite(nobody).all()
+
+
+def assert_a_users_scores_do_not_depend_on_the_batch(model: Recommender, history: CSR) -> None:
+    together = np.asarray(model.score(history))[3]
+    alone = np.asarray(model.score(history[3]))[0]
+    np.testing.assert_allclose(alone, together, rtol=1e-4, atol=1e-5)  # float32 sums, other order
+
+
+def assert_the_same_seed_gives_the_same_scores(spec: Mapping[str, Any], split: Split) -> None:
+    first, second = (fitted(spec, split.train).score(split.valid.history) for _ in range(2))
+    np.testing.assert_array_equal(np.asarray(first), np.asarray(second))
+
+
+def assert_another_trial_in_between_changes_nothing(spec: Mapping[str, Any], split: Split) -> None:
+    before = fitted(spec, split.train)
+    expected = np.array(before.score(split.valid.history))
+    fitted(spec, split.train[:100], seed=9)
+    np.testing.assert_array_equal(np.asarray(before.score(split.valid.history)), expected)
+    again = fitted(spec, split.train).score(split.valid.history)
+    np.testing.assert_array_equal(np.asarray(again), expected)
+
+
+def assert_saved_and_restored_scores_are_the_same(
+    model: Recommender, spec: Mapping[str, Any], split: Split, folder: Path
+) -> None:
+    save_model(model, spec, split.item_ids, folder)
+    restored, item_ids = load_model(folder)
+    expected = np.asarray(model.score(split.test.history))
+    np.testing.assert_array_equal(np.asarray(restored.score(split.test.history)), expected)
+    np.testing.assert_array_equal(item_ids, split.item_ids)
+
+
+def assert_inputs_are_untouched(spec: Mapping[str, Any], split: Split) -> None:
+    train, history = split.train.copy(), split.valid.history.copy()
+    fitted(spec, train).score(history)
+    for mine, theirs in ((train, split.train), (history, split.valid.history)):
+        for part in ("data", "indices", "indptr"):
+            np.testing.assert_array_equal(getattr(mine, part), getattr(theirs, part))
+
+
+def assert_a_planted_pattern_is_learned(model: Recommender, split: Split, least: float) -> None:
+    """Ranks held-out items at least `least` times as well as a random order."""
+    evaluator = Evaluator(k=[10], metrics=["ndcg"], batch_size=50, objective=None)
+    random = np.random.default_rng(0)
+    by_chance = evaluator.evaluate(lambda rows: random.random(rows.shape), split.test)
+    learned = evaluator.evaluate(model.score, split.test)
+    assert learned.means["ndcg@10"] > least * by_chance.means["ndcg@10"]
+
+
+def assert_it_stops_when_told_to(spec: Mapping[str, Any], train: CSR) -> None:
+    epochs: list[int] = []
+
+    def on_epoch(epoch: int, _losses: Mapping[str, float]) -> bool:
+        epochs.append(epoch)
+        return epoch < 1
+
+    model: Recommender = build(spec, "model")
+    model.fit(train, on_epoch, Seeds(1))
+    assert epochs in ([0], [0, 1])  # a closed form has one epoch
+
+
+def assert_scoring_before_fitting_is_refused(spec: Mapping[str, Any], history: CSR) -> None:
+    with pytest.raises(RuntimeError, match="fit"):
+        build(spec, "model").score(history)
+
+
+def assert_a_loss_goes_with_its_training_names(model: Recommender, split: Split) -> None:
+    if isinstance(model, HasLoss):
+        parts = model.loss(split.valid.history)
+        assert "loss" in parts
+        assert all(np.isfinite(value) for value in parts.values())

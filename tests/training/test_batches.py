@@ -1,0 +1,68 @@
+"""Batches hold exactly the users' interactions; padding is invisible."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsweep.training.batches import Batch, ShuffledEpochs, in_order, stack_batches
+
+
+@pytest.fixture
+def train() -> sp.csr_matrix:
+    random = np.random.default_rng(5)
+    dense = (random.random((23, 11)) < 0.3) * random.random((23, 11))
+    dense[4] = 0  # a user without interactions
+    return sp.csr_matrix(dense.astype(np.float32))
+
+
+def densified(batches: Batch, n_items: int) -> np.ndarray:
+    n_batches, n_rows = batches.is_user.shape
+    dense = np.zeros((n_batches, n_rows, n_items), np.float32)
+    for b in range(n_batches):
+        np.add.at(dense[b], (batches.rows[b], batches.items[b]), batches.values[b])
+    return dense.reshape(-1, n_items)
+
+
+@pytest.mark.parametrize("n_rows", [1, 5, 23, 40])
+def test_batches_laid_end_to_end_are_the_matrix(train: sp.csr_matrix, n_rows: int) -> None:
+    batches = in_order(train, n_rows)
+    n_users = train.shape[0]
+    np.testing.assert_array_equal(densified(batches, 11)[:n_users], train.toarray())
+    np.testing.assert_array_equal(densified(batches, 11)[n_users:], 0)
+    np.testing.assert_array_equal(
+        batches.is_user.ravel(), np.arange(batches.is_user.size) < n_users
+    )
+
+
+def test_users_come_in_the_given_order(train: sp.csr_matrix) -> None:
+    order = np.random.default_rng(1).permutation(23)
+    batches = stack_batches(train, order, 5, capacity=64)
+    np.testing.assert_array_equal(densified(batches, 11)[:23], train.toarray()[order])
+
+
+def test_rows_ascend_within_a_batch_padding_included(train: sp.csr_matrix) -> None:
+    assert (np.diff(in_order(train, 5).rows, axis=1) >= 0).all()
+
+
+def test_an_epoch_visits_every_user_once_and_epochs_differ(train: sp.csr_matrix) -> None:
+    epochs = ShuffledEpochs(train, n_rows=5, n_epochs=3, seed=7)
+    orders = [epochs.order(epoch) for epoch in range(3)]
+    for order in orders:
+        np.testing.assert_array_equal(np.sort(order), np.arange(23))
+    assert not np.array_equal(orders[0], orders[1])
+    np.testing.assert_array_equal(orders[2], ShuffledEpochs(train, 5, 3, 7).order(2))
+
+
+def test_all_epochs_have_one_shape(train: sp.csr_matrix) -> None:
+    epochs = ShuffledEpochs(train, n_rows=5, n_epochs=6, seed=7)
+    batches = list(epochs)
+    assert len({batch.rows.shape for batch in batches}) == 1
+    assert epochs.n_batches == 5
+    for batch in batches:
+        assert densified(batch, 11).sum() == pytest.approx(train.sum(), rel=1e-6)
+
+
+def test_a_matrix_without_interactions_has_batches_too() -> None:
+    batches = in_order(sp.csr_matrix((3, 4), dtype=np.float32), 2)
+    assert batches.is_user.sum() == 3
+    assert not batches.values.any()

@@ -1,0 +1,82 @@
+"""The engine: averages, weights in and out, and programs that are kept."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsweep.models.multivae import MultiVAENetwork
+from recsweep.seeds import Seeds
+from recsweep.training import engine as engine_module
+from recsweep.training.batches import stack_batches
+from recsweep.training.engine import Engine
+from recsweep.training.optimizers import SGD
+
+HYPER = {"beta": 0.3, "l2": 0.0, "dropout_rate": 0.0, "decoder_dropout_rate": 0.0}
+
+
+def clicks(n_users: int, n_items: int = 9) -> sp.csr_matrix:
+    dense = np.random.default_rng(n_users).random((n_users, n_items)) < 0.5
+    return sp.csr_matrix(dense.astype(np.float32))
+
+
+def engine(n_rows: int, n_items: int = 9, momentum: float = 0.0) -> Engine:
+    sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=momentum)
+    return Engine(MultiVAENetwork(n_items, (5,), 2, Seeds(0)), sgd, n_rows)
+
+
+def steps(n: int, rate: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
+    hyper = {name: np.full(n, value, np.float32) for name, value in HYPER.items()}
+    return hyper, np.full(n, rate, np.float32)
+
+
+def test_an_epochs_losses_are_means_over_users_not_over_batches() -> None:
+    users = clicks(7)
+    batches = stack_batches(users, np.arange(7), n_rows=4, capacity=64)  # 4 users, then 3
+    trained = engine(4).train(batches, *steps(2, rate=0.0))
+    # at rate 0 nothing moves, and the KL has no noise in it
+    assert trained["kl"] == pytest.approx(engine(4).loss(users, HYPER)["kl"], rel=1e-5)
+
+
+def test_one_epoch_of_two_batches_is_two_epochs_of_one() -> None:
+    users = clicks(8)
+    batches = stack_batches(users, np.arange(8), n_rows=4, capacity=64)
+    together, apart = engine(4), engine(4)
+    together.train(batches, *steps(2, rate=0.1))
+    for half in range(2):
+        one = type(batches)(*(part[half : half + 1] for part in batches))
+        apart.train(one, *steps(1, rate=0.1))
+    for name, weights in together.state().items():
+        np.testing.assert_allclose(weights, apart.state()[name], rtol=1e-5, atol=1e-7)
+
+
+def test_the_state_is_a_copy_that_training_does_not_change() -> None:
+    users = clicks(4)
+    batches = stack_batches(users, np.arange(4), n_rows=4, capacity=64)
+    trained = engine(4)
+    state = trained.state()
+    kept = {name: value.copy() for name, value in state.items()}
+    trained.train(batches, *steps(1, rate=0.5))
+    for name, value in state.items():
+        np.testing.assert_array_equal(value, kept[name])
+        assert not np.array_equal(value, trained.state()[name])
+
+
+def test_restored_weights_score_as_before_and_can_be_trained_on() -> None:
+    users = clicks(4)
+    batches = stack_batches(users, np.arange(4), n_rows=4, capacity=64)
+    trained = engine(4)
+    state, scores = trained.state(), np.array(trained.scores(users))
+    trained.train(batches, *steps(1, rate=0.5))
+    assert not np.array_equal(np.asarray(trained.scores(users)), scores)
+    trained.restore(state)
+    np.testing.assert_array_equal(np.asarray(trained.scores(users)), scores)
+    trained.train(batches, *steps(1, rate=0.5))
+    trained.restore(state)  # the state itself survived being trained on
+    np.testing.assert_array_equal(np.asarray(trained.scores(users)), scores)
+
+
+def test_old_programs_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(engine_module, "_MAX_PROGRAMS", 2)
+    for n_items in (5, 6, 7):
+        engine(2, n_items=n_items)
+    assert len(engine_module._PROGRAMS) <= 2

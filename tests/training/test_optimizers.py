@@ -1,0 +1,64 @@
+"""Gradient methods: their settings, and their steps against hand arithmetic."""
+
+import keras
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from recsweep.training.optimizers import SGD, Adam, AdamW, Optimizer
+
+CONSTANT = {"schedule": "none", "learning_rate_decay": 1.0}
+
+
+def after_one_step(optimizer: Optimizer, weight: float, gradient: float) -> float:
+    variable = keras.Variable([weight])
+    method = optimizer.build()
+    method.build([variable])
+    method.apply([keras.ops.convert_to_tensor([gradient])], [variable])
+    return float(np.asarray(variable.value)[0])
+
+
+def test_sgd_goes_against_the_gradient() -> None:
+    sgd = SGD(learning_rate=0.1, momentum=0.0, **CONSTANT)
+    assert after_one_step(sgd, 1.0, 2.0) == pytest.approx(1.0 - 0.1 * 2.0, rel=1e-6)
+
+
+def test_adams_first_step_is_its_rate() -> None:
+    adam = Adam(learning_rate=0.01, **CONSTANT)
+    # bias-corrected, m / (sqrt(v) + ε) = g / (|g| + ε) = 1
+    assert after_one_step(adam, 1.0, 3.0) == pytest.approx(1.0 - 0.01, rel=1e-5)
+
+
+def test_adamw_also_shrinks_the_weight() -> None:
+    adamw = AdamW(learning_rate=0.01, weight_decay=0.5, **CONSTANT)
+    assert after_one_step(adamw, 1.0, 3.0) == pytest.approx(1.0 - 0.01 * 0.5 - 0.01, rel=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("schedule", "decay", "reason"),
+    [
+        ("none", 0.9, "unused"),
+        ("exponential", 0.0, "above 0"),
+        ("cosine", 1.0, "below 1"),
+        ("exponential", 1.5, "less than or equal to 1"),
+        ("linear", 0.5, "'none', 'exponential' or 'cosine'"),
+    ],
+)
+def test_a_decay_that_makes_no_sense_is_refused(schedule: str, decay: float, reason: str) -> None:
+    with pytest.raises(ValidationError, match=reason):
+        Adam(learning_rate=0.01, schedule=schedule, learning_rate_decay=decay)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate", [0, -1, 11, "abc", float("nan"), float("inf")])
+def test_a_rate_out_of_range_is_refused(rate: object) -> None:
+    with pytest.raises(ValidationError):
+        Adam(learning_rate=rate, **CONSTANT)  # type: ignore[arg-type]
+
+
+def test_only_the_rate_may_differ_within_one_compiled_program() -> None:
+    slow = SGD(learning_rate=0.1, momentum=0.5, **CONSTANT)
+    fast = SGD(learning_rate=0.9, momentum=0.5, schedule="cosine", learning_rate_decay=0.0)
+    heavy = SGD(learning_rate=0.1, momentum=0.9, **CONSTANT)
+    assert slow.constants() == fast.constants()
+    assert slow.constants() != heavy.constants()
+    assert slow.constants() != Adam(learning_rate=0.1, **CONSTANT).constants()
