@@ -4,8 +4,8 @@
 
 FOLDER holds a split in the five CSV files of Liang et al. 2018. Compared are recsweep on both
 backends, the notebook's dense Keras `model.fit` on TensorFlow and, where `make bench-peers` has
-made their environments, RecBole and Cornac. Each runs in its own process; rounds take turns, so that a
-noisy machine is noisy for all. Figures are the median epoch, the first of each process left out.
+made their environments, RecBole and Cornac. Each runs in its own process; rounds take turns, so
+that a noisy machine is noisy for all. Figures are the median epoch without each process's first.
 """
 
 import argparse

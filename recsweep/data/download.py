@@ -61,6 +61,9 @@ def download(url: str, target: Path, *, sha256: str | None) -> Path:
     return target
 
 
+# --- one file, once -----------------------------------------------------------------------------
+
+
 def _is_there(target: Path, sha256: str | None) -> bool:
     """Whether `target` needs no download; a file with another checksum is an error."""
     if not target.is_file():

@@ -6,8 +6,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from io import BufferedIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.csv as pa_csv
@@ -98,6 +99,7 @@ class Parquet(TableFile):
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """One row after the other."""
+        self.place = 1
         with pq.ParquetFile(self.path) as file:
             for batch in file.iter_batches(columns=list(self.layout.wanted.values())):
                 for row in batch.to_pylist():
@@ -118,13 +120,20 @@ class Text(TableFile):
     @cached_property
     def names(self) -> list[str]:
         """All columns."""
+        return self._header[0]
+
+    @cached_property
+    def _header(self) -> tuple[list[str], int]:
+        """The columns and the number of lines that name them."""
         if self.layout.columns is not None:
-            return list(self.layout.columns)
-        return [name.strip() for name in next(self._records(), [])]
+            return list(self.layout.columns), 0
+        names = [name.strip() for name in next(self._records(), [])]
+        return names, self._n_lines
 
     def read(self) -> pa.Table:
         """The wanted columns; ids as coded text, values as float64."""
-        names, gaps, delimiter = self.names, [], self.layout.delimiter
+        names, n_header_lines = self._header
+        gaps, delimiter = [], self.layout.delimiter
         if delimiter == "::":  # read as ":" with an empty field between every two
             gaps = [f"::{name}" for name in names[1:]]
             names = [*(each for pair in zip(names, gaps, strict=False) for each in pair), names[-1]]
@@ -133,10 +142,11 @@ class Text(TableFile):
         types |= dict.fromkeys((self.layout.user, self.layout.item), CODED_TEXT)
         if self.layout.value is not None:
             types[self.layout.value] = pa.float64()
-        with pa.input_stream(self.path, compression="gzip" if self._is_packed() else None) as stream:
+        compression = "gzip" if self._is_packed() else None
+        with pa.input_stream(self.path, compression=compression) as stream:
             return pa_csv.read_csv(
                 stream,
-                pa_csv.ReadOptions(column_names=names, skip_rows=self._n_lines),
+                pa_csv.ReadOptions(column_names=names, skip_rows=n_header_lines),
                 pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
                 pa_csv.ConvertOptions(
                     column_types=types,
@@ -148,29 +158,29 @@ class Text(TableFile):
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """One row after the other; a line with too many or too few fields is a `csv.Error`."""
-        records = self._records()
+        names, records = self.names, self._records()
         if self.layout.columns is None:
             next(records, None)
         for fields in records:
-            if len(fields) != len(self.names):
+            if len(fields) != len(names):
                 line = quoted(self.layout.delimiter.join(fields))
-                raise csv.Error(f"{len(fields)} fields instead of {len(self.names)} in {line}")
-            yield dict(zip(self.names, fields, strict=True))
+                raise csv.Error(f"{len(fields)} fields instead of {len(names)} in {line}")
+            yield dict(zip(names, fields, strict=True))
 
     def _records(self) -> Iterator[list[str]]:
         """The fields of each line that is not blank; `place` is the line on which they begin."""
         self._n_lines, self.place = 0, 1
         delimiter = "\x1f" if self.layout.delimiter == "::" else self.layout.delimiter
-        with cast(BinaryIO, gzip.open(self.path)) if self._is_packed() else self.path.open("rb") as f:
-            for fields in csv.reader(self._lines(f), delimiter=delimiter):
+        with gzip.open(self.path) if self._is_packed() else self.path.open("rb") as file:
+            for fields in csv.reader(self._lines(file), delimiter=delimiter):
                 if fields:
                     yield fields
                 self.place = self._n_lines + 1
 
-    def _lines(self, file: BinaryIO) -> Iterator[str]:
+    def _lines(self, file: BufferedIOBase) -> Iterator[str]:
         while line := file.readline(LONGEST_LINE_BYTES):
             self._n_lines += 1
-            text = line.decode("utf-8-sig")
+            text = line.decode("utf-8-sig" if self._n_lines == 1 else "utf-8")
             yield text.replace("::", "\x1f") if self.layout.delimiter == "::" else text
 
     def _is_packed(self) -> bool:

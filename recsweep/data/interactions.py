@@ -35,15 +35,19 @@ def typed_ids(texts: Any) -> np.ndarray:
 
 def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
     """Code of each row, and the ids that the codes stand for in ascending order."""
-    categories = column.astype("category").cat.remove_unused_categories().cat
+    categories = column.astype("category").cat
     codes = categories.codes.to_numpy()
-    if len(codes) and codes.min() < 0:
+    if codes.min(initial=0) < 0:
         raise InputError(
-            f"every row must have a {column.name} id, but row {int(codes.argmin()) + 1:,} has none; "
+            f"every row must have a {column.name} id, but row {codes.argmin() + 1:,} has none; "
             "remove it"
         )
-    ids, rank = np.unique(typed_ids(categories.categories), return_inverse=True)
-    return rank.astype(np.int32)[codes], ids
+    is_used = np.zeros(len(categories.categories), bool)
+    is_used[codes] = True
+    ids, rank = np.unique(typed_ids(categories.categories[is_used]), return_inverse=True)
+    new_codes = np.zeros(len(is_used), np.int32)
+    new_codes[is_used] = rank
+    return new_codes[codes], ids
 
 
 @dataclass(frozen=True)
@@ -75,9 +79,7 @@ class Interactions:
         users, user_ids = _encoded(table["user"])
         items, item_ids = _encoded(table["item"])
         shape = (len(user_ids), len(item_ids))
-        result = cls(
-            from_pairs(users, items, table["value"].to_numpy(), shape), user_ids, item_ids
-        )
+        result = cls(from_pairs(users, items, table["value"].to_numpy(), shape), user_ids, item_ids)
         result._refuse_duplicates()
         return result
 
@@ -86,10 +88,9 @@ class Interactions:
         if len(repeated):
             user, item = repeated[0]
             raise InputError(
-                f"every user-item pair must occur once, but {len(repeated):,} pairs occur more than "
-                f"once (first: user {quoted(self.user_ids[user])}, item "
-                f"{quoted(self.item_ids[item])}); merge them in the file, or with data=csv set "
-                "data.duplicates=last, sum or max"
+                f"every user-item pair must occur once, but {len(repeated):,} occur more than once "
+                f"(first: user {quoted(self.user_ids[user])}, item {quoted(self.item_ids[item])}); "
+                "merge them in the file, or with data=csv set data.duplicates=last, sum or max"
             )
 
     @cached_property
@@ -111,7 +112,8 @@ class Interactions:
             InputError: Nothing is left.
         """
         values = self.matrix.data
-        clicks = keep_entries(self.matrix, values > 0 if min_rating is None else values >= min_rating)
+        is_click = values > 0 if min_rating is None else values >= min_rating
+        clicks = keep_entries(self.matrix, is_click)
         users = np.flatnonzero(np.diff(clicks.indptr) >= min_user_interactions)
         clicks = clicks[users]
         if not clicks.nnz:

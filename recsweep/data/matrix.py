@@ -50,7 +50,7 @@ def fingerprint(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(packed_ids(array) if array.dtype == object else np.ascontiguousarray(array))
+        digest.update(np.ascontiguousarray(packed_ids(array)).data)
     return digest.hexdigest()
 
 

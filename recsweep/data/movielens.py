@@ -1,6 +1,6 @@
 """MovieLens as GroupLens releases it: 100K, 1M and 20M."""
 
-import zipfile
+import re
 from pathlib import Path
 from typing import Annotated
 
@@ -8,9 +8,12 @@ import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.delimited import Layout, read_table
-from recsweep.data.download import download, extract_member, fetch_wheel_member
+from recsweep.data.archive import extract_member, fetch_wheel_member
+from recsweep.data.disk import disk_errors_in_one_line, file_sha256
+from recsweep.data.download import download
+from recsweep.data.formats import Layout
 from recsweep.data.source import TableSource
+from recsweep.data.table import read_table
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
@@ -51,7 +54,7 @@ class MovieLens(TableSource):
 
     url: str
     sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
-    member: str
+    member: Annotated[str, Field(pattern=f"(^|/)({'|'.join(map(re.escape, LAYOUTS))})$")]
     wheel: WheelMember | None
     n_ratings: Annotated[int, Field(ge=1)]
 
@@ -63,7 +66,7 @@ class MovieLens(TableSource):
         target = folder / Path(self.member).name
         second = folder / Path(self.wheel.member).name if self.wheel else target
         for known in (target, second):
-            if known.exists():
+            if known.is_file():
                 return [known]
         try:
             archive = download(self.url, folder / Path(self.url).name, sha256=self.sha256)
@@ -75,18 +78,21 @@ class MovieLens(TableSource):
 
     def _local(self, path: Path, folder: Path) -> Path:
         """The ratings at `path`: a file, the folder that holds it, or the archive."""
-        if path.is_dir():
-            for name in (Path(self.member).name, *LAYOUTS):
-                if (path / name).is_file():
-                    return path / name
-        elif zipfile.is_zipfile(path):
-            return extract_member(path, self.member, folder / "local" / Path(self.member).name)
-        elif path.is_file():
-            return path
+        name = Path(self.member).name
+        for file in (path, path / self.member, *(path / each for each in (name, *LAYOUTS))):
+            if file.is_file():
+                return self._unpacked(file, folder) if file.suffix in (".zip", ".whl") else file
         raise InputError(
-            f"{Path(self.member).name} not found in {path}; give data.path=FOLDER that holds it, or "
-            f"leave data.path out to download it: python -m recsweep task=download data={self.name}"
+            f"{name} not found in {path}; give data.path=FOLDER that holds it, or leave data.path "
+            f"out to download it: python -m recsweep task=download data={self.name}"
         )
+
+    def _unpacked(self, archive: Path, folder: Path) -> Path:
+        """The ratings in a local archive, extracted once for each content of it."""
+        member = self.wheel.member if self.wheel and archive.suffix == ".whl" else self.member
+        with disk_errors_in_one_line(archive, "data.path"):
+            content = file_sha256(archive)[:16]
+        return extract_member(archive, member, folder / content / Path(member).name)
 
     def table(self, files: list[Path]) -> pd.DataFrame:
         """All ratings of the release, in its order."""
@@ -95,7 +101,7 @@ class MovieLens(TableSource):
         if len(ratings) != self.n_ratings:
             raise InputError(
                 f"{self.name} must have {self.n_ratings:,} ratings, but {files[0]} has "
-                f"{len(ratings):,}: it is damaged or another release; fetch it again, or read it "
-                "as a file of your own with data=csv"
+                f"{len(ratings):,}, so it is damaged or another release; fetch it again, or read "
+                "it as a file of your own with data=csv"
             )
         return ratings

@@ -1,13 +1,17 @@
 """Data that comes already split: nothing is cut here.
 
-    train.csv          users who are trained on             x x . x .
-    validation_tr.csv  ──▶ valid.history                    x . . x .
-    validation_te.csv  ──▶ valid.target                     . . x . .
-    test_tr.csv, test_te.csv likewise for test              . x . . x   . . . x .
+    train.csv         ──▶ train             x x . x .
+    validation_tr.csv ──▶ valid.history     x . . x .
+    validation_te.csv ──▶ valid.target      . . x . .
+    test_tr.csv       ──▶ test.history      . x . . x
+    test_te.csv       ──▶ test.target       . . . x .
+
+The names are those of `data=liang`; each part has its own users.
 """
 
 from pydantic.dataclasses import dataclass
 
+from recsweep.data.interactions import Interactions
 from recsweep.data.split import Split
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
@@ -17,7 +21,7 @@ from recsweep.interfaces import STRICT
 class Presplit:
     """Takes the split that the data set brings along."""
 
-    def split(self, data: Split) -> Split:
+    def split(self, data: Interactions | Split) -> Split:
         """`data` itself.
 
         Raises:

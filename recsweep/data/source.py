@@ -1,16 +1,22 @@
 """What every data source has in common: files, a table, and the filters on it."""
 
+import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.interactions import Interactions
 from recsweep.data.split import Split
 from recsweep.interfaces import STRICT
+
+
+def _expanded(path: Path) -> Path:
+    """`~` as the home folder; unlike pathlib, an unknown `~user` is no error but not found."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -19,11 +25,11 @@ class Source(ABC):
 
     Args:
         name: What tables and MLflow call it.
-        path: A local file or folder; None = download, or nothing to read.
+        path: A local file or folder, `~` being the home; None = download, or nothing to read.
     """
 
     name: str
-    path: Path | None
+    path: Annotated[Path, AfterValidator(_expanded)] | None
 
     @abstractmethod
     def files(self, cache: Path) -> list[Path]:

@@ -6,6 +6,7 @@ from functools import cached_property
 import numpy as np
 
 from recsweep.data.matrix import fingerprint, matrix_arrays
+from recsweep.errors import InputError
 from recsweep.interfaces import CSR
 
 
@@ -43,6 +44,14 @@ class Split:
     test: Fold
     item_ids: np.ndarray
     data_fingerprint: str
+
+    def __post_init__(self) -> None:
+        for name, fold in (("validation", self.valid), ("test", self.test)):
+            if not fold.target.nnz:
+                raise InputError(
+                    f"somebody must have an item to rank in {name}, but once items that training "
+                    "does not know are dropped nobody has; hold more out, or use more data"
+                )
 
     @cached_property
     def fingerprint(self) -> str:

@@ -9,14 +9,16 @@
 Source: Liang et al. 2018, section 4.1, whose procedure it repeats draw for draw.
 """
 
+from itertools import count
 from typing import Annotated
 
 import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.interactions import Interactions
-from recsweep.data.split import Fold, Split, keep_columns, keep_entries
+from recsweep.data.interactions import Interactions, quoted
+from recsweep.data.matrix import keep_columns, keep_entries
+from recsweep.data.split import Fold, Split
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
 
@@ -35,7 +37,7 @@ class Strong:
     target_fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
-    def split(self, data: Interactions) -> Split:
+    def split(self, data: Interactions | Split) -> Split:
         """Cut `data`; rows of each part follow the shuffled order of the users.
 
         Raises:
@@ -46,7 +48,7 @@ class Strong:
                 "split=strong cuts interactions itself, but this data set comes already split; "
                 "use split=presplit"
             )
-        shuffled = np.random.RandomState(self.seed).permutation(data.matrix.shape[0])  # noqa: NPY002
+        shuffled = np.random.RandomState(self.seed).permutation(len(data.user_ids))
         n_held_out = self._n_held_out(len(shuffled))
         train, valid, test = np.split(shuffled, [-2 * n_held_out, -n_held_out])
         items = self._training_items(data.matrix[np.sort(train)])
@@ -63,14 +65,14 @@ class Strong:
         n_held_out = self.n_heldout_users or max(1, n_users // 10)
         if 2 * n_held_out >= n_users:
             raise InputError(
-                f"split=strong must leave users to train on, but 2 × {n_held_out} are held out of "
-                f"{n_users}; lower split.n_heldout_users"
+                f"split=strong must leave users to train on, but 2 × {n_held_out:,} of {n_users:,} "
+                "are held out; lower split.n_heldout_users, or use data with more users"
             )
         return n_held_out
 
     @staticmethod
     def _training_items(train: CSR) -> np.ndarray:
-        """Items of the training users in order of first appearance, as the reference numbers them."""
+        """Items of the training users in order of first appearance, as the reference has them."""
         items, first_seen = np.unique(train.indices, return_index=True)
         return items[np.argsort(first_seen)]
 
@@ -88,27 +90,28 @@ class Strong:
         )
 
     def _refuse_short(self, lengths: np.ndarray, user_ids: np.ndarray) -> None:
-        needed = int(np.ceil(1 / self.target_fraction))
-        short = lengths < needed
+        short = (self.target_fraction * lengths).astype(np.int64) == 0
         if short.any():
+            needed = next(n for n in count(1) if int(self.target_fraction * n))
             raise InputError(
-                f"a held-out user must have {needed} interactions so that {self.target_fraction:.0%} "
-                f"of them is at least one, but {short.sum():,} have fewer (first: user "
-                f"{user_ids[short][0]}); set data.min_user_interactions={needed} or raise "
-                "split.target_fraction"
+                f"a held-out user must have {needed:,} interactions so that a share of "
+                f"{self.target_fraction:g} is at least one, but {short.sum():,} have fewer "
+                f"(first: user {quoted(user_ids[short][0])}); set data.min_user_interactions="
+                f"{needed} or raise split.target_fraction"
             )
 
     def _draw_targets(self, lengths: np.ndarray) -> np.ndarray:
         """Which interactions become targets; draws as the reference does, users ascending by id.
 
-        A user whom unknown items left with under five keeps them all as history.
+        A user whom unknown items left with too few for a target (with the paper's share of 0.2:
+        under five) keeps all others as history.
         """
-        random = np.random.RandomState(self.seed)  # noqa: NPY002 - the reference's generator
+        random = np.random.RandomState(self.seed)
         is_target = np.zeros(lengths.sum(), bool)
         start = 0
         for length in lengths:
-            if length >= 5:
-                n_targets = int(self.target_fraction * length)
+            n_targets = int(self.target_fraction * length)
+            if n_targets:
                 is_target[start + random.choice(length, size=n_targets, replace=False)] = True
             start += length
         return is_target

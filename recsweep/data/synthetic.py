@@ -43,15 +43,14 @@ class Synthetic(TableSource):
         random = np.random.default_rng(self.seed)
         user_group = random.integers(self.n_groups, size=self.n_users)
         item_group = random.permutation(np.arange(self.n_items) % self.n_groups)
-        popularity = np.arange(1.0, self.n_items + 1) ** -self.popularity_exponent
+        popularity = -self.popularity_exponent * np.log(np.arange(1, self.n_items + 1))
         n_clicks = np.clip(random.poisson(self.mean_clicks, self.n_users), 1, self.n_items // 2)
-        weights = popularity * np.where(
-            item_group == np.arange(self.n_groups)[:, None], self.affinity, 1.0
-        )
+        is_own = item_group == np.arange(self.n_groups)[:, None]
+        log_weights = popularity + np.where(is_own, np.log(self.affinity), 0.0)
         items = []
         for group, count in zip(user_group, n_clicks, strict=True):
             # Gumbel top-k: a weighted draw without replacement
-            keys = np.log(weights[group]) + random.gumbel(size=self.n_items)
-            items.append(np.argpartition(-keys, count - 1)[:count])
+            keys = log_weights[group] + random.gumbel(size=self.n_items)
+            items.append(np.sort(np.argpartition(-keys, count - 1)[:count]))
         users = np.repeat(np.arange(self.n_users), n_clicks)
         return pd.DataFrame({"user": users, "item": np.concatenate(items), "value": 1.0})

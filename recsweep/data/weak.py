@@ -9,14 +9,15 @@
 The history of a validation user is their training row; of a test user, training and validation.
 """
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
 
 import numpy as np
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.interactions import Interactions
-from recsweep.data.split import Fold, Split, keep_columns, keep_entries
+from recsweep.data.matrix import keep_columns, keep_entries
+from recsweep.data.split import Fold, Split
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
 
@@ -38,7 +39,7 @@ class Weak:
     seed: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
-    def _something_is_left(self) -> Self:
+    def _something_is_left(self) -> "Weak":
         held_out = self.valid_fraction + self.test_fraction
         if held_out >= 1:
             raise ValueError(
@@ -47,7 +48,7 @@ class Weak:
             )
         return self
 
-    def split(self, data: Interactions) -> Split:
+    def split(self, data: Interactions | Split) -> Split:
         """Cut `data`; items that training does not know are dropped, and users without a target.
 
         Raises:
@@ -81,20 +82,21 @@ class Weak:
 
     def _draw(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Which interactions are validation's and which are test's."""
-        random = np.random.default_rng(self.seed)
-        total = int(lengths.sum())
-        keys = random.random(total)
-        if self.per == "all":
-            sizes, starts, groups = np.array([total]), np.array([0]), np.zeros(total, np.int64)
-        else:
-            sizes, starts = lengths, np.cumsum(lengths) - lengths
-            groups = np.repeat(np.arange(len(lengths)), lengths)
-        place = np.empty(total, np.int64)
-        place[np.lexsort((keys, groups))] = np.arange(total)
-        place -= starts[groups]
-        n_test = np.floor(self.test_fraction * sizes).astype(np.int64)[groups]
-        n_valid = np.floor(self.valid_fraction * sizes).astype(np.int64)[groups]
+        users = np.repeat(np.arange(len(lengths)), lengths)
+        groups = users if self.per == "user" else np.zeros_like(users)
+        sizes = np.bincount(groups)
+        keys = np.random.default_rng(self.seed).random(len(groups))
+        place = np.empty(len(groups), np.int64)  # of each interaction in its group, shuffled
+        place[np.lexsort((keys, groups))] = np.arange(len(groups))
+        place -= (np.cumsum(sizes) - sizes)[groups]
+        n_test = _share(self.test_fraction, sizes)[groups]
+        n_valid = _share(self.valid_fraction, sizes)[groups]
         return (place >= n_test) & (place < n_test + n_valid), place < n_test
+
+
+def _share(fraction: float, sizes: np.ndarray) -> np.ndarray:
+    """Rounded down, where 0.29 of 100 is 29 although the product is below that."""
+    return np.floor(np.round(fraction * sizes, 9)).astype(np.int64)
 
 
 def _fold(history: CSR, target: CSR, user_ids: np.ndarray) -> Fold:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
+from recsweep.training import sparse
 from recsweep.training.batches import Batch, in_order
 from recsweep.training.sparse import SparseDense, densify, dot_rows, row_sums, sparse_matmul
 
@@ -32,7 +33,11 @@ def test_densify_is_the_matrix(matrix: sp.csr_matrix, batch: Batch) -> None:
     np.testing.assert_array_equal(dense, padded(matrix))
 
 
-def test_sparse_matmul_is_the_dense_product(matrix: sp.csr_matrix, batch: Batch) -> None:
+@pytest.mark.parametrize("bag_density", [0.0, 1e9])  # always dense, always a bag
+def test_sparse_matmul_is_the_dense_product(
+    matrix: sp.csr_matrix, batch: Batch, bag_density: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sparse, "BAG_DENSITY", bag_density)
     kernel = np.random.default_rng(3).normal(size=(N_ITEMS, 4)).astype(np.float32)
     product = np.asarray(sparse_matmul(batch, batch.values, kernel))
     np.testing.assert_allclose(product, padded(matrix) @ kernel, rtol=1e-5, atol=1e-6)  # float32

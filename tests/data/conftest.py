@@ -1,0 +1,51 @@
+"""What the tests of the data layer share."""
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from recsweep.data.delimited import Delimited
+from recsweep.errors import InputError
+
+
+@contextmanager
+def _refused(*parts: str) -> Iterator[None]:
+    with pytest.raises(InputError) as error:
+        yield
+    line = str(error.value)
+    assert "\n" not in line
+    assert len(line) < 1000
+    for part in parts:
+        assert part in line, line
+
+
+@pytest.fixture
+def refused() -> Callable[..., AbstractContextManager[None]]:
+    """`with refused("this", "that"):` holds the block to one line of error that says so."""
+    return _refused
+
+
+@pytest.fixture
+def csv_source() -> Callable[..., Delimited]:
+    """`data=csv` as configured by default, but for the changes and without filters."""
+
+    def source(path: Path | str | None, **changes: Any) -> Delimited:
+        settings = {
+            "name": "csv",
+            "path": path,
+            "delimiter": ",",
+            "user_column": "user",
+            "item_column": "item",
+            "value_column": "value",
+            "timestamp_column": None,
+            "duplicates": "error",
+            "min_rating": None,
+            "min_user_interactions": 1,
+            "n_heldout_users": None,
+        }
+        return Delimited(**settings | changes)
+
+    return source

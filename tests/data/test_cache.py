@@ -1,0 +1,277 @@
+"""Prepared splits on a real disk: made once, made again when anything changes or breaks."""
+
+import logging
+import multiprocessing
+from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from recsweep.data.cache import prepare
+from recsweep.data.delimited import Delimited
+from recsweep.data.liang import Liang, write_liang
+from recsweep.data.presplit import Presplit
+from recsweep.data.source import TableSource
+from recsweep.data.split import Split
+from recsweep.data.strong import Strong
+from recsweep.data.synthetic import Synthetic
+
+STRONG = Strong(n_heldout_users=5, target_fraction=0.2, seed=1)
+
+
+def write_clicks(path: Path, n_items: int = 20, item: str = "{}") -> Path:
+    random = np.random.default_rng(0)
+    rows = [
+        f"{user},{item.format(number)},1\n"
+        for user in range(40)
+        for number in random.choice(n_items, size=8, replace=False)
+    ]
+    path.write_text("user,item,value\n" + "".join(rows), encoding="utf-8")
+    return path
+
+
+class Counted(TableSource):
+    """A file of clicks that counts how often it is read."""
+
+    n_reads = 0
+
+    def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
+        assert self.path is not None
+        return [self.path]
+
+    def table(self, files: list[Path]) -> pd.DataFrame:
+        self.n_reads += 1
+        return pd.read_csv(files[0])
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Counted:
+    return Counted(
+        name="counted",
+        path=write_clicks(tmp_path / "clicks.csv"),
+        min_rating=None,
+        min_user_interactions=5,
+        n_heldout_users=None,
+    )
+
+
+@pytest.fixture
+def cache(tmp_path: Path) -> Path:
+    return tmp_path / "deep" / "cache"
+
+
+def prepared_files(cache: Path) -> list[Path]:
+    """All that is in the folder but for the locks, which stay for the next process."""
+    return sorted(file for file in (cache / "splits").iterdir() if file.suffix != ".lock")
+
+
+def same(first: Split, second: Split) -> bool:
+    return (
+        first.fingerprint == second.fingerprint
+        and first.data_fingerprint == second.data_fingerprint
+        and first.profile() == second.profile()
+    )
+
+
+# --- made once ------------------------------------------------------------------------------------
+
+
+def test_the_second_time_the_source_is_not_read(source: Counted, cache: Path):
+    first, second = (prepare(source, STRONG, cache) for _ in range(2))
+    assert source.n_reads == 1
+    assert same(first, second)
+    assert len(prepared_files(cache)) == 1
+
+
+def test_what_comes_out_of_the_cache_is_what_went_in(source: Counted, cache: Path):
+    first, second = (prepare(source, STRONG, cache) for _ in range(2))
+    for matrix, other in zip(first.matrices, second.matrices, strict=True):
+        assert (matrix.data.dtype, matrix.shape) == (other.data.dtype, other.shape)
+        assert matrix.indptr.tolist() == other.indptr.tolist()
+        assert matrix.indices.tolist() == other.indices.tolist()
+        assert matrix.data.tolist() == other.data.tolist()
+    assert first.train_user_ids.tolist() == second.train_user_ids.tolist()
+    assert first.valid.user_ids.tolist() == second.valid.user_ids.tolist()
+    assert first.test.user_ids.tolist() == second.test.user_ids.tolist()
+    assert first.item_ids.dtype == second.item_ids.dtype == np.int64
+
+
+def test_ids_of_text_come_back_as_they_were(
+    csv_source: Callable[..., Delimited], tmp_path: Path, cache: Path
+):
+    source = csv_source(write_clicks(tmp_path / "clicks.csv", item="\u00e9 {}.0"))
+    first, second = (prepare(source, STRONG, cache) for _ in range(2))
+    assert all(isinstance(item, str) for item in second.item_ids)
+    assert first.item_ids.tolist() == second.item_ids.tolist()
+    assert same(first, second)
+
+
+def test_a_file_that_moved_is_still_known(source: Counted, cache: Path, tmp_path: Path):
+    first = prepare(source, STRONG, cache)
+    moved = replace(source, path=source.path.rename(tmp_path / "elsewhere.csv"))
+    assert same(prepare(moved, STRONG, cache), first)
+    assert moved.n_reads == 0
+
+
+def test_a_source_without_files_is_prepared_too(cache: Path):
+    source = Synthetic(
+        name="synthetic",
+        path=None,
+        min_rating=None,
+        min_user_interactions=5,
+        n_heldout_users=None,
+        n_users=50,
+        n_items=30,
+        n_groups=2,
+        mean_clicks=10,
+        affinity=5,
+        popularity_exponent=1,
+        seed=1,
+    )
+    assert same(prepare(source, STRONG, cache), prepare(source, STRONG, cache))
+    assert len(prepared_files(cache)) == 1
+
+
+def test_data_that_comes_split_is_prepared_too(source: Counted, cache: Path, tmp_path: Path):
+    write_liang(prepare(source, STRONG, cache), tmp_path / "five")
+    five = Liang(name="liang", path=tmp_path / "five")
+    assert same(prepare(five, Presplit(), cache), prepare(five, Presplit(), cache))
+    assert len(prepared_files(cache)) == 2
+
+
+def test_two_processes_make_one_file(
+    csv_source: Callable[..., Delimited], tmp_path: Path, cache: Path
+):
+    source = csv_source(write_clicks(tmp_path / "clicks.csv"))
+    spawn = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(2, mp_context=spawn) as pool:
+        runs = [pool.submit(prepare, source, STRONG, cache) for _ in range(2)]
+        first, second = (run.result() for run in runs)
+    assert same(first, second)
+    assert len(prepared_files(cache)) == 1
+
+
+# --- made again -----------------------------------------------------------------------------------
+
+
+def test_a_changed_file_gives_a_new_split(source: Counted, cache: Path):
+    first = prepare(source, STRONG, cache)
+    write_clicks(source.path, n_items=19)
+    second = prepare(source, STRONG, cache)
+    assert (source.n_reads, len(prepared_files(cache))) == (2, 2)
+    assert not same(first, second)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"min_rating": 1.0}, {"min_user_interactions": 6}, {"n_heldout_users": 5}, {"name": "other"}],
+)
+def test_a_changed_setting_of_the_source_is_prepared_anew(
+    source: Counted, cache: Path, change: dict[str, Any]
+):
+    prepare(source, STRONG, cache)
+    changed = replace(source, **change)
+    prepare(changed, STRONG, cache)
+    assert changed.n_reads == 1
+    assert len(prepared_files(cache)) == 2
+
+
+@pytest.mark.parametrize("change", [{"seed": 2}, {"target_fraction": 0.3}, {"n_heldout_users": 4}])
+def test_a_changed_setting_of_the_split_gives_a_new_split(
+    source: Counted, cache: Path, change: dict[str, Any]
+):
+    first = prepare(source, STRONG, cache)
+    second = prepare(source, replace(STRONG, **change), cache)
+    assert not same(first, second)
+    assert len(prepared_files(cache)) == 2
+
+
+def damaged(content: bytes) -> list[bytes]:
+    """An empty file, cut ones, garbage, and one wrong byte in each of 40 places."""
+    cut = [content[: int(share * len(content))] for share in (0, 0.3, 0.9, 0.999)]
+    flipped = []
+    for place in np.linspace(0, len(content) - 1, 40).astype(int):
+        changed = bytearray(content)
+        changed[place] ^= 0xFF
+        flipped.append(bytes(changed))
+    return [*cut, b"garbage", content[100:], *flipped]
+
+
+def test_a_damaged_file_is_made_again_with_a_warning(
+    source: Counted, cache: Path, caplog: pytest.LogCaptureFixture
+):
+    first = prepare(source, STRONG, cache)
+    (file,) = prepared_files(cache)
+    content = file.read_bytes()
+    for n_damaged, wrong in enumerate(damaged(content), start=1):
+        file.write_bytes(wrong)
+        with caplog.at_level(logging.WARNING, logger="recsweep"):
+            assert same(prepare(source, STRONG, cache), first)
+        is_harmless = source.n_reads == n_damaged and not caplog.messages
+        if is_harmless:  # a byte that only tells a time or a version of the archive
+            source.n_reads += 1
+        else:
+            (message,) = caplog.messages
+            assert f"prepared split {file} is damaged" in message
+            assert "is made again" in message
+            assert "\n" not in message
+            assert file.read_bytes()[:2] == b"PK"
+        assert source.n_reads == n_damaged + 1
+        caplog.clear()
+    assert prepared_files(cache) == [file]
+
+
+def test_a_split_that_fits_together_but_is_another_one_is_made_again(
+    source: Counted, cache: Path, caplog: pytest.LogCaptureFixture
+):
+    first = prepare(source, STRONG, cache)
+    (file,) = prepared_files(cache)
+    with np.load(file) as arrays:
+        changed = dict(arrays)
+    changed["train.indices"] = changed["train.indices"][::-1].copy()
+    np.savez(file, allow_pickle=False, **changed)
+    assert same(prepare(source, STRONG, cache), first)
+    assert source.n_reads == 2
+    assert "not what its fingerprint says" in caplog.text
+
+
+def test_a_failure_to_split_leaves_nothing_behind(refused, source: Counted, cache: Path):
+    with refused("must leave users to train on"):
+        prepare(source, replace(STRONG, n_heldout_users=20), cache)
+    assert prepared_files(cache) == []
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_a_missing_file_or_a_folder_for_a_file_is_refused(
+    refused, csv_source: Callable[..., Delimited], cache: Path, tmp_path: Path
+):
+    with refused("data.path must name a file", f"{tmp_path / 'absent.csv'} is not there"):
+        prepare(csv_source(tmp_path / "absent.csv"), STRONG, cache)
+    with refused("data.path must name a file", f"{tmp_path} is a folder"):
+        prepare(csv_source(tmp_path), STRONG, cache)
+
+
+def test_a_cache_that_cannot_be_made_is_refused(refused, source: Counted, tmp_path: Path):
+    (tmp_path / "file").touch()
+    for cache in (tmp_path / "file", tmp_path / "file" / "inside"):
+        with refused(str(tmp_path / "file"), "permissions", "point cache_dir to another folder"):
+            prepare(source, STRONG, cache)
+
+
+def test_a_cache_that_takes_no_more_is_refused(refused, source: Counted, cache: Path):
+    resource = pytest.importorskip("resource")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
+    try:
+        with refused(str(cache), "free space", "cache_dir"):
+            prepare(source, STRONG, cache)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert prepared_files(cache) == []

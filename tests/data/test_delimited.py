@@ -1,0 +1,145 @@
+"""A CSV file of one's own, with every option, and the one that ships beside the project."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from pydantic import ValidationError
+
+from recsweep.data.delimited import Delimited
+from recsweep.data.interactions import Interactions
+
+CsvSource = Callable[..., Delimited]
+
+# user 1 rates item 7 three times; by time, the row of 4 comes last, in the file the row of 1
+REPEATED = """user,item,value,at
+1,7,2,2020-01-02
+2,7,5,2020-01-01
+1,7,4,2020-01-03
+1,8,3,2020-01-05
+1,7,1,2020-01-01
+"""
+
+
+@pytest.fixture
+def load(csv_source: CsvSource, tmp_path: Path) -> Callable[..., Interactions]:
+    """Interactions in a file with this content, before any filter."""
+
+    def read(content: str, **changes: Any) -> Interactions:
+        path = tmp_path / "clicks.csv"
+        path.write_text(content, encoding="utf-8")
+        source = csv_source(path, **changes)
+        return Interactions.from_table(source.table(source.files(tmp_path)))
+
+    return read
+
+
+def rows_of(data: Interactions) -> list[tuple[Any, Any, float]]:
+    users = np.repeat(data.user_ids, np.diff(data.matrix.indptr))
+    entries = zip(users, data.item_ids[data.matrix.indices], data.matrix.data, strict=True)
+    return [(user, item, float(value)) for user, item, value in entries]
+
+
+# --- duplicates -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "value"),
+    [
+        ({"duplicates": "last"}, 1),
+        ({"duplicates": "last", "timestamp_column": "at"}, 4),
+        ({"duplicates": "sum"}, 7),
+        ({"duplicates": "max"}, 4),
+    ],
+)
+def test_several_rows_of_a_pair_become_one(load, changes: dict[str, Any], value: float):
+    data = load(REPEATED, **changes)
+    assert sorted(rows_of(data)) == [(1, 7, value), (1, 8, 3), (2, 7, 5)]
+
+
+def test_of_rows_with_one_time_the_later_in_the_file_is_the_last(load):
+    content = "user,item,value,at\n1,7,2,5\n1,7,4,5\n1,7,3,4\n"
+    assert rows_of(load(content, duplicates="last", timestamp_column="at")) == [(1, 7, 4)]
+
+
+def test_rows_that_are_left_keep_the_order_of_the_file(load):
+    content = "user,item,value,at\n1,9,1,30\n1,8,2,20\n1,9,3,10\n1,7,4,5\n"
+    data = load(content, duplicates="last", timestamp_column="at")
+    assert rows_of(data) == [(1, 9, 1), (1, 8, 2), (1, 7, 4)]
+
+
+def test_several_rows_of_a_pair_are_refused_unless_something_else_is_said(load, refused):
+    with refused("1 occur more than once", "user 1, item 7", "data.duplicates=last, sum or max"):
+        load(REPEATED)
+
+
+# --- columns and delimiters -----------------------------------------------------------------------
+
+
+def test_columns_are_the_ones_that_are_named(load):
+    data = load(
+        "sku,who,n\na b,x,2\n", user_column="who", item_column="sku", value_column="n"
+    )  # fmt: skip
+    assert rows_of(data) == [("x", "a b", 2)]
+
+
+def test_without_a_value_column_repeats_can_be_counted(load):
+    content = "user,item\n1,7\n1,7\n2,7\n"
+    assert rows_of(load(content, value_column=None, duplicates="sum")) == [(1, 7, 2), (2, 7, 1)]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "\\t", ";", "|", " ", "::"])
+def test_fields_are_cut_at_the_delimiter(load, delimiter: str):
+    content = "user,item,value\n1,7,2\n".replace(",", delimiter.replace("\\t", "\t"))
+    assert rows_of(load(content, delimiter=delimiter)) == [(1, 7, 2)]
+
+
+@pytest.mark.parametrize("delimiter", ["", ",,", "\n", '"', "é", "\\x"])
+def test_what_cannot_be_a_delimiter_is_refused_before_data_is_read(
+    csv_source: CsvSource, delimiter: str
+):
+    with pytest.raises(ValidationError, match=r"must be one ASCII character \(\\t for a tab\)"):
+        csv_source("clicks.csv", delimiter=delimiter)
+
+
+@pytest.mark.parametrize("duplicates", ["first", "mean", None])
+def test_an_unknown_way_with_duplicates_is_refused(csv_source: CsvSource, duplicates: Any):
+    with pytest.raises(ValidationError, match="'error', 'last', 'sum' or 'max'"):
+        csv_source("clicks.csv", duplicates=duplicates)
+
+
+# --- ids ------------------------------------------------------------------------------------------
+
+
+def test_ids_are_numbers_only_where_all_of_them_are(load):
+    data = load("user,item,value\n12346.0,007,1\n12347.0,10,1\n12346.0,9,1\n")
+    assert data.user_ids.tolist() == ["12346.0", "12347.0"]
+    assert data.item_ids.tolist() == ["007", "10", "9"]
+    numbers = load("user,item,value\n10,100,1\n9,20,1\n")
+    assert numbers.user_ids.tolist() == [9, 10]
+    assert numbers.item_ids.tolist() == [20, 100]
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_without_a_path_there_is_nothing_to_read(refused, csv_source: CsvSource, tmp_path: Path):
+    with refused("data=csv needs the file", "data.path=FILE", "data.user_column="):
+        csv_source(None).files(tmp_path)
+
+
+@pytest.mark.realdata
+def test_purchases_of_a_shop_are_read(shared_data: Path, csv_source: CsvSource, tmp_path: Path):
+    source = csv_source(
+        shared_data / "online-retail" / "purchases.csv",
+        user_column="customer_id",
+        item_column="stock_code",
+        value_column="quantity",
+        timestamp_column="last_purchase",
+    )
+    data = source.load(source.files(tmp_path))
+    assert (data.matrix.nnz, *data.matrix.shape) == (266_802, 4_339, 3_665)
+    assert data.user_ids[:2].tolist() == ["12346.0", "12347.0"]
+    assert data.item_ids[data.matrix[0].indices].tolist() == ["23166"]

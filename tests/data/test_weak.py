@@ -1,0 +1,158 @@
+"""Held-out interactions of users who are trained on, with shares worked out on the page."""
+
+from collections.abc import Callable
+
+import numpy as np
+import pandas as pd
+import pytest
+from pydantic import ValidationError
+
+from recsweep.data.interactions import Interactions
+from recsweep.data.split import Split
+from recsweep.data.weak import Weak
+
+
+def weak(**changes: object) -> Weak:
+    settings = {"per": "user", "valid_fraction": 0.1, "test_fraction": 0.2, "seed": 0}
+    return Weak(**settings | changes)
+
+
+def users_with(*lengths: int) -> Interactions:
+    """User u has items 0 … lengths[u] − 1."""
+    rows = [(user, item, 1.0) for user, length in enumerate(lengths) for item in range(length)]
+    return Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
+
+
+def counts(fold_or_train, user_ids: np.ndarray) -> dict[int, int]:
+    return dict(zip(user_ids.tolist(), np.diff(fold_or_train.indptr).tolist(), strict=True))
+
+
+# --- shares -------------------------------------------------------------------------------------
+
+
+def test_each_user_gives_the_share_of_their_items_rounded_down():
+    split = weak().split(users_with(10, 9, 5, 4, *20 * [40]))  # enough to train on every item
+    # a tenth: 1, 0.9, 0.5, 0.4, 4; a fifth: 2, 1.8, 1, 0.8, 8
+    many = range(4, 24)
+    assert counts(split.valid.target, split.valid.user_ids) == {0: 1} | dict.fromkeys(many, 4)
+    assert counts(split.test.target, split.test.user_ids) == {
+        0: 2,
+        1: 1,
+        2: 1,
+        **dict.fromkeys(many, 8),
+    }
+    assert counts(split.train, split.train_user_ids) == {
+        0: 7,
+        1: 8,
+        2: 4,
+        3: 4,
+        **dict.fromkeys(many, 28),
+    }
+
+
+def test_a_share_of_all_interactions_is_drawn_from_all_of_them():
+    # 60 of 600 and 120 of 600; with 300 users on 2 items training knows both items
+    split = weak(per="all").split(users_with(*300 * [2]))
+    assert split.valid.target.nnz == 60
+    assert split.test.target.nnz == 120
+    assert split.train.nnz == 420
+
+
+def test_a_share_whose_product_falls_short_by_rounding_counts_in_full():
+    assert 0.29 * 100 < 29
+    split = weak(test_fraction=0.29).split(users_with(*20 * [100]))
+    assert np.diff(split.test.target.indptr).tolist() == 20 * [29]
+
+
+# --- what always holds, per user and over all -----------------------------------------------------
+
+
+@pytest.fixture(params=["user", "all"])
+def cut(request: pytest.FixtureRequest) -> Callable[..., tuple[Interactions, Split]]:
+    def make(seed: int = 0) -> tuple[Interactions, Split]:
+        data = users_with(*range(1, 41))
+        return data, weak(per=request.param, seed=seed).split(data)
+
+    return make
+
+
+def items(matrix, row: int) -> set[int]:
+    return set(matrix[row].indices.tolist())
+
+
+def test_nothing_is_in_two_parts_and_nothing_known_is_lost(cut):
+    data, split = cut()
+    known = set(split.item_ids.tolist())
+    valid = {user: items(split.valid.target, row) for row, user in enumerate(split.valid.user_ids)}
+    test = {user: items(split.test.target, row) for row, user in enumerate(split.test.user_ids)}
+    for row, user in enumerate(data.user_ids):
+        parts = [items(split.train, row), valid.get(user, set()), test.get(user, set())]
+        original = [{int(split.item_ids[item]) for item in part} for part in parts]
+        assert sum(map(len, original)) == len(set().union(*original))
+        assert set().union(*original) == items(data.matrix, row) & known
+
+
+def test_a_history_is_all_that_comes_before_it(cut):
+    _, split = cut()
+    valid = {user: items(split.valid.target, row) for row, user in enumerate(split.valid.user_ids)}
+    for row, user in enumerate(split.valid.user_ids):
+        assert items(split.valid.history, row) == items(split.train, user)
+    for row, user in enumerate(split.test.user_ids):
+        earlier = items(split.train, user) | valid.get(user, set())
+        assert items(split.test.history, row) == earlier
+        assert not earlier & items(split.test.target, row)
+
+
+def test_the_items_are_those_of_training_and_everyone_ranked_has_a_target(cut):
+    _, split = cut()
+    assert np.unique(split.train.indices).tolist() == list(range(len(split.item_ids)))
+    assert np.diff(split.valid.target.indptr).min() > 0
+    assert np.diff(split.test.target.indptr).min() > 0
+
+
+def test_the_same_seed_gives_the_same_split_and_another_seed_another(cut):
+    assert cut(seed=3)[1].fingerprint == cut(seed=3)[1].fingerprint
+    assert cut(seed=3)[1].fingerprint != cut(seed=4)[1].fingerprint
+
+
+def test_the_draw_is_fair():
+    # 2,000 users hold out 1 of 5 for test: each place is drawn 400 ± 5 × 18 times (binomial)
+    split = weak(valid_fraction=0.2).split(users_with(*2000 * [5]))
+    times = np.bincount(split.test.target.indices, minlength=5)
+    assert times.sum() == 2000
+    assert abs(times - 400).max() < 90
+
+
+# --- what is refused ------------------------------------------------------------------------------
+
+
+def test_shares_that_hold_nothing_out_are_refused(refused):
+    with refused("split.valid_fraction=0.1", "at most 9 interactions", "use split.per=all"):
+        weak().split(users_with(9, 9, 5))
+
+
+def test_held_out_items_that_nobody_trains_on_are_refused(refused):
+    rows = [(user, 10 * user + n, 1.0) for user in range(3) for n in range(10)]
+    data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
+    with refused("an item to rank in validation"):
+        weak().split(data)
+
+
+def test_data_that_comes_split_is_refused(refused):
+    with refused("already split", "use split=presplit"):
+        weak().split(weak().split(users_with(20, 20)))
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        ({"valid_fraction": 0}, "valid_fraction"),
+        ({"test_fraction": 1}, "test_fraction"),
+        ({"valid_fraction": 0.5, "test_fraction": 0.5}, "below 1 to leave something to train on"),
+        ({"per": "item"}, "'user' or 'all'"),
+        ({"seed": -1}, "seed"),
+    ],
+)
+def test_a_setting_out_of_range_is_refused(change: dict[str, object], complaint: str):
+    with pytest.raises(ValidationError, match=complaint):
+        weak(**change)
