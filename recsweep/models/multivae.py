@@ -30,7 +30,9 @@ class MultiVAENetwork(keras.Model):
         seeds: Of the initial weights and of the noise.
     """
 
-    def __init__(self, n_items: int, hidden_dims: tuple[int, ...], latent_dim: int, seeds: Seeds) -> None:
+    def __init__(
+        self, n_items: int, hidden_dims: tuple[int, ...], latent_dim: int, seeds: Seeds
+    ) -> None:
         super().__init__(name="multivae")
         self.architecture = ("multivae", n_items, hidden_dims, latent_dim)
         self.n_items = n_items
