@@ -1,17 +1,28 @@
 """Turns `{_target_: dotted.Class, key: value}` into an object, or says which value is wrong.
 
 Hydra's `instantiate` does the same, but hides what pydantic says of a value in a chain of
-exceptions, and layers below the application may not import Hydra.
+exceptions, takes any function for a class, and layers below the application may not import Hydra.
 """
 
 import difflib
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from importlib import import_module
+from inspect import isabstract
 from typing import Any
 
 from pydantic import ValidationError
 
 from recsweep.errors import InputError
+
+_BOUNDS = {
+    "ge": ("at least", "greater than or equal to"),
+    "gt": ("above", "greater than"),
+    "le": ("at most", "less than or equal to"),
+    "lt": ("below", "less than"),
+}
+"""Bounds of a field: our words and pydantic's."""
+_SHOWN_CHARACTERS = 80
 
 
 def build(spec: Any, at: str) -> Any:
@@ -32,19 +43,32 @@ def build(spec: Any, at: str) -> Any:
     return validated(_locate(spec["_target_"], at), values, at) if "_target_" in spec else values
 
 
-def _locate(target: str, at: str) -> Any:
+def _locate(target: Any, at: str) -> type:
+    """The class with this dotted name; only one that checks its values is taken."""
     module, _, name = str(target).rpartition(".")
     try:
-        return getattr(import_module(module), name)
+        found = getattr(import_module(module), name)
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
-            f"{at}._target_ must be the dotted name of a class that can be imported, but {target!r} "
-            f"is not ({error}); check its spelling and that its extra is installed"
+            f"{at}._target_ must be the dotted name of a class that can be imported, but "
+            f"{target!r} is not ({error}); check its spelling and that its extra is installed"
         ) from error
+    is_class = isinstance(found, type) and not isabstract(found)
+    if not (is_class and hasattr(found, "__pydantic_validator__")):
+        raise InputError(
+            f"{at}._target_ must be a class that checks its values, but {target!r} is not; "
+            "decorate it with pydantic.dataclasses.dataclass and define all of its methods"
+        )
+    return found
 
 
 def validated(target: Any, values: Mapping[str, Any], at: str) -> Any:
     """`target(**values)`; pydantic's complaint becomes one sentence.
+
+    Args:
+        target: A pydantic dataclass.
+        values: Its arguments.
+        at: Where they stand in the configuration, such as `model`; empty at the top.
 
     Raises:
         InputError: A value is missing, unknown or out of range.
@@ -52,32 +76,72 @@ def validated(target: Any, values: Mapping[str, Any], at: str) -> Any:
     try:
         return target(**values)
     except ValidationError as error:
-        known = list(getattr(target, "__pydantic_fields__", {}))
-        raise InputError(_sentence(error, at, known)) from error
+        raise InputError(_sentence(error, at, target.__pydantic_fields__)) from error
 
 
-def _sentence(error: ValidationError, at: str, known: list[str]) -> str:
+def _sentence(error: ValidationError, at: str, fields: Mapping[str, Any]) -> str:
     first = error.errors(include_url=False)[0]
-    key = ".".join([at, *(str(part) for part in first["loc"])]).strip(".")
-    if "unexpected" in first["type"] or first["type"] == "extra_forbidden":
-        return f"{unknown_key(key, [f'{at}.{name}'.strip('.') for name in known])}"
-    if "missing" in first["type"]:
+    key = at
+    for part in first["loc"]:
+        key += f"[{part}]" if isinstance(part, int) else f".{part}"
+    key = key.strip(".")
+    if first["type"] == "unexpected_keyword_argument":
+        return unknown_key(key, [f"{at}.{name}".strip(".") for name in fields])
+    if first["type"].startswith("missing"):
         return f"{key} must be given, but is missing; add {key}=VALUE"
-    reason = first["msg"].removeprefix("Value error, ").replace("Input should", "should")
     if first["type"] == "value_error":
-        return f"{key}: {reason}"
-    return f"{key} {reason}, but {first['input']!r} was found; change {key}"
+        reason = str(first["ctx"]["error"])
+        return f"{key}: {reason}" if key else reason
+    setting = key.partition("[")[0]
+    requirement = _requirement(first, fields.get(setting.rpartition(".")[2]))
+    return f"{key} {requirement}, but is {_shown(first['input'])}; {_hint(first, setting)}"
 
 
-def unknown_key(key: str, known: list[str]) -> str:
+def _requirement(detail: Any, field: Any) -> str:
+    """What must hold: both ends of a range, else pydantic's own words."""
+    bounds = [
+        f"{words} {getattr(bound, name)}"
+        for bound in getattr(field, "metadata", [])
+        for name, (words, _) in _BOUNDS.items()
+        if hasattr(bound, name)
+    ]
+    if bounds and detail["type"].startswith(("greater_than", "less_than")):
+        return f"must be {' and '.join(bounds)}"
+    message = re.sub(r"^\w+ should ", "must ", detail["msg"])
+    for ours, theirs in _BOUNDS.values():
+        message = message.replace(theirs, ours)
+    return re.sub(r",? (unable to|got a|after) .*", "", message)
+
+
+def _shown(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
+
+
+def _hint(detail: Any, setting: str) -> str:
+    """The choice that was probably meant, else which setting to change."""
+    choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
+    close = difflib.get_close_matches(str(detail["input"]), choices, n=1)
+    return f"did you mean {close[0]}?" if close else f"change {setting}"
+
+
+def unknown_key(key: str, known: Sequence[str]) -> str:
     """A sentence about a key that nobody knows.
 
     Args:
         key: As written, with its path.
         known: The keys that exist, with their paths.
     """
-    close = difflib.get_close_matches(key, known, n=1)
-    leaf = key.rpartition(".")[2]
-    close = close or [name for name in known if name.rpartition(".")[2] == leaf][:1]
-    hint = f"did you mean {close[0]}?" if close else "python -m recsweep --help lists all keys"
+    parent, _, leaf = key.rpartition(".")
+    parts = [(name, *name.rpartition(".")) for name in known]
+    siblings = {last: name for name, before, _, last in parts if before == parent}
+    close = [siblings[near] for near in difflib.get_close_matches(leaf, siblings, n=1)]
+    close = close or [name for name, _, _, last in parts if last == leaf]
+    if close:
+        hint = f"did you mean {close[0]}?"
+    elif parent:
+        settings = [name for name in siblings if name != "_target_"]
+        hint = f"{parent} has {', '.join(settings) or 'no settings'}"
+    else:
+        hint = "python -m recsweep --help lists all keys"
     return f"a key must exist in the configuration, but {key} does not; {hint}"

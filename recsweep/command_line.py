@@ -1,17 +1,26 @@
-"""`python -m recsweep`: composes the configuration with Hydra and says errors in one line."""
+"""`python -m recsweep`: composes the configuration with Hydra and says errors in one line.
 
+Exit codes:
+    0    done                     130  stopped by Ctrl-C, SIGTERM or SIGHUP
+    1    bad input, or a crash    141  nobody reads the output any more
+"""
+
+import codecs
 import difflib
+import logging
 import os
-import re
 import signal
 import sys
 from contextlib import suppress
+from io import TextIOWrapper
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.errors import HydraException
+from hydra.core.utils import env_override
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -28,131 +37,171 @@ def conf_folder() -> Path:
 
 
 def main() -> None:
-    """Run with the command line's overrides; exit 1 on bad input, 130 when stopped."""
+    """Run what the command line says and exit with one of the codes above."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv
-    os.environ["HYDRA_FULL_ERROR"] = "1"  # Hydra hands errors on instead of printing them
-    signal.signal(signal.SIGTERM, _interrupt)  # a polite kill ends like Ctrl-C
-
-    def task(config: DictConfig) -> None:
-        try:
-            _run(config)
-        except InputError as error:
-            if wants_traceback:
-                raise
-            _forget_output_folder()
-            _refuse(str(error))
-
-    compose_and_run = hydra.main(
-        config_path=str(conf_folder()), config_name="config", version_base="1.3"
-    )(task)
+    logging.basicConfig(format="%(levelname)s: %(message)s")  # warnings, to stderr
+    write_with_any_encoding()
+    end_politely_on_signals()
+    run = _Run()
     try:
-        compose_and_run()
-    except (HydraException, OmegaConfBaseException, OSError, ValueError) as error:
-        line = explain(error, sys.argv[1:])
-        if wants_traceback or line is None:
+        with env_override({"HYDRA_FULL_ERROR": "1"}):  # errors are handed on, not printed
+            hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
+        run.raise_error()
+    except KeyboardInterrupt as stop:
+        _end(130, f"stopped by {str(stop) or 'Ctrl-C'}; what was tracked until now is kept")
+    except BrokenPipeError:
+        sys.exit(141)
+    except Exception as error:
+        is_bug = error is run.error and not isinstance(error, InputError)
+        if wants_traceback or is_bug:
             raise
-        _refuse(line)
-    except KeyboardInterrupt:
-        print("\nstopped; what was tracked until now is kept", file=sys.stderr)  # noqa: T201
-        sys.exit(130)
+        _end(1, explain(error))
+    finally:
+        OutputFolder.remove_if_empty()
+        flush_output()
 
 
-def _run(config: DictConfig) -> None:
-    job = HydraConfig.get()
+class _Run:
+    """The task that Hydra calls; keeps what goes wrong from Hydra, which would print it."""
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+
+    def __call__(self, config: DictConfig) -> None:
+        try:
+            job = HydraConfig.get()
+            app.run(_resolved(config), Path(job.runtime.output_dir), list(job.overrides.task))
+        except Exception as error:  # noqa: BLE001 - raised below
+            self.error = self.error or error
+
+    def raise_error(self) -> None:
+        if self.error is not None:
+            raise self.error
+
+
+def _resolved(config: DictConfig) -> dict[str, Any]:
     try:
-        plain = OmegaConf.to_container(config, resolve=True)
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
     except OmegaConfBaseException as error:
-        raise InputError(_one_line(error)) from error
-    app.run(plain, Path(job.runtime.output_dir), list(job.overrides.task))
+        reason, key = str(error).splitlines()[0], error.full_key
+        raise InputError(f"{key} must have a value, but has none: {reason}; set {key}") from error
 
 
-def _interrupt(*_: object) -> NoReturn:
-    raise KeyboardInterrupt
-
-
-def _refuse(line: str) -> NoReturn:
+def _end(code: int, line: str) -> NoReturn:
     print(f"error: {line}", file=sys.stderr)  # noqa: T201 - the one line a user reads
-    sys.exit(1)
+    sys.exit(code)
 
 
-def _forget_output_folder() -> None:
-    """Remove what Hydra wrote before a run was refused; anything else in the folder stays."""
-    job = HydraConfig.get()
-    folder = Path(job.runtime.output_dir)
-    for name in ("config.yaml", "hydra.yaml", "overrides.yaml"):
-        (folder / ".hydra" / name).unlink(missing_ok=True)
-    (folder / f"{job.job.name}.log").unlink(missing_ok=True)
-    with suppress(OSError):  # not empty: somebody else's files
-        for empty in (folder / ".hydra", folder, folder.parent, folder.parent.parent):
-            empty.rmdir()
+# --- process and terminal -----------------------------------------------------------------------
 
 
-def explain(error: Exception, arguments: list[str]) -> str | None:
-    """What went wrong before a run began, in one line.
+class OutputFolder(Callback):
+    """Takes back the folders that Hydra made for a run, when the run wrote nothing into them."""
+
+    made: ClassVar[list[Path]] = []
+
+    def on_run_start(self, config: DictConfig, **_: Any) -> None:
+        """Note what is not there yet."""
+        HydraConfig.instance().set_config(config)
+        folder = Path(config.hydra.run.dir).absolute()
+        OutputFolder.made = [path for path in (folder, *folder.parents) if not path.exists()]
+
+    @classmethod
+    def remove_if_empty(cls) -> None:
+        """Remove what was made, from the inside out, up to the first folder that is in use."""
+        with suppress(OSError):
+            while cls.made:
+                cls.made.pop(0).rmdir()
+        cls.made = []
+
+
+def end_politely_on_signals() -> None:
+    """Let SIGTERM and a closed terminal end a run as Ctrl-C does; `nohup` stays what it is."""
+
+    def stop(number: int, _frame: Any) -> NoReturn:
+        signal.signal(number, signal.SIG_IGN)  # the second one must not break off the goodbye
+        raise KeyboardInterrupt(signal.Signals(number).name)
+
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, stop)
+
+
+def write_with_any_encoding() -> None:
+    """Where a terminal has no ─, ± or β, write -, ~ or ? instead of ending with an error."""
+    plain = {"─": "-", "±": "~", "…": "~", "×": "x"}
+
+    def replace(error: UnicodeError) -> tuple[str, int]:
+        if not isinstance(error, UnicodeEncodeError):
+            raise error
+        missing = error.object[error.start : error.end]
+        return "".join(plain.get(letter, "?") for letter in missing), error.end
+
+    codecs.register_error("recsweep", replace)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(errors="recsweep")
+
+
+def flush_output() -> None:
+    """Write what is left; a reader that has gone, as in `| head -1`, is no error."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream is not None:  # as after `>&-`
+                stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+
+
+# --- what is wrong with the command line ---------------------------------------------------------
+
+
+def explain(error: Exception) -> str:
+    """What went wrong, in one line.
 
     Args:
-        error: From Hydra, OmegaConf or the file system.
-        arguments: The command line.
-
-    Returns:
-        None when it is none of these, but a fault of ours.
+        error: Ours, or one from Hydra, OmegaConf or the file system before a run began.
     """
-    if isinstance(error, OSError):
+    text = " ".join(str(error).partition("Config search path:")[0].split())
+    if isinstance(error, InputError):
+        return text
+    if isinstance(error, MissingConfigException) and error.options:
+        return _unknown_choice(str(error.missing_cfg_file), list(error.options))
+    if isinstance(error, OverrideParseException):
+        reason = " ".join(error.message.partition("See https:")[0].replace("^", "").split())
+        name, _, value = error.override.partition("=")
+        return (
+            f"an argument must be KEY=VALUE in Hydra's grammar, but {error.override} is not "
+            f"({reason}); mend it, or if it is a text quote it twice: '{name}=\"{value}\"'"
+        )
+    if isinstance(error, OSError) and not isinstance(error, ConfigCompositionException):
         return (
             f"the output folder must be one that can be written, but {error.filename} cannot "
             f"({error.strerror}); go to another folder or set hydra.run.dir=FOLDER"
         )
-    if isinstance(error, ValueError) and "hydra.job_logging" not in str(error):
-        if not isinstance(error, (HydraException, OmegaConfBaseException)):
-            return _log_file_error(error)
-    text = _one_line(error)
-    if found := re.match(r"Could not override '([^']+)'", text):
-        return unknown_key(found[1], known_keys(arguments, found[1]))
-    if found := re.match(r".*Could not find '([^']+)' Available options in '([^']+)': (.*?)(?: Config|$)", text):
-        return _unknown_choice(*found.groups())
-    return text.split(" Config search path:")[0]
+    key, node = (getattr(error.__cause__, name, None) for name in ("full_key", "parent_node"))
+    if text.startswith("Could not override") and key and node is not None:
+        known = _keys(OmegaConf.to_container(node._get_root()))
+        return unknown_key(
+            key, [k for k in known if k.startswith("hydra") == key.startswith("hydra")]
+        )
+    return f"the configuration must compose, but does not: {text}; see python -m recsweep --help"
 
 
-def _log_file_error(error: ValueError) -> str | None:
-    """Logging cannot open its file: Python wraps the reason in a ValueError."""
-    cause = error.__cause__
-    return explain(cause, []) if isinstance(cause, OSError) else None
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())
-
-
-def known_keys(arguments: list[str], wrong: str) -> list[str]:
-    """Every key of the configuration that the other arguments compose.
-
-    Args:
-        arguments: The command line.
-        wrong: The key that does not exist.
-    """
-    from hydra import compose, initialize_config_dir
-    from hydra.core.global_hydra import GlobalHydra
-
-    rest = [a for a in arguments if not a.startswith("-") and a.split("=")[0] != wrong]
-    GlobalHydra.instance().clear()
-    with suppress(HydraException), initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = OmegaConf.to_container(compose("config", rest), resolve=False)
-        return _flat_keys(config, "")
-    return []
-
-
-def _flat_keys(node: Any, prefix: str) -> list[str]:
+def _keys(node: Any, prefix: str = "") -> list[str]:
+    """Every key below `node`, with its path."""
     if not isinstance(node, dict):
-        return [prefix]
-    keys = [prefix] if prefix else []
+        return []
+    keys = []
     for name, child in node.items():
-        keys += _flat_keys(child, f"{prefix}.{name}" if prefix else str(name))
+        key = f"{prefix}.{name}".strip(".")
+        keys += [key, *_keys(child, key)]
     return keys
 
 
-def _unknown_choice(wrong: str, group: str, options: str) -> str:
-    choices = options.split()
-    name = wrong.removeprefix(f"{group}/")
-    close = difflib.get_close_matches(name, choices, n=1)
+def _unknown_choice(wrong: str, options: list[str]) -> str:
+    group, _, name = wrong.rpartition("/")
+    close = difflib.get_close_matches(name, options, n=1)
     hint = f"did you mean {group}={close[0]}?" if close else f"set {group}=CHOICE"
-    return f"{group} must be one of {', '.join(choices)}, but is {name}; {hint}"
+    return f"{group} must be one of {', '.join(options)}, but is {name}; {hint}"

@@ -1,10 +1,13 @@
 """The process and the machine a run happens in: backend, threads, versions, commit."""
 
 import os
+import re
 import subprocess
 import sys
+import tempfile
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
+from typing import IO
 
 from recsweep import __version__
 from recsweep.errors import InputError
@@ -39,9 +42,35 @@ def choose_backend(backend: str, threads: int | None) -> None:
             f"{loaded.config.backend()} is running; start a new process"
         )
     os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # TensorFlow's remarks on this machine
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no remarks on this machine
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads or n_cores())
+
+
+def load_backend() -> None:
+    """Import Keras with the backend that was chosen.
+
+    TensorFlow 2.21 remarks on the machine whatever its log level: such lines are dropped.
+    """
+    with tempfile.TemporaryFile() as said:
+        sys.stderr.flush()
+        terminal = os.dup(2)
+        os.dup2(said.fileno(), 2)
+        try:
+            import keras  # noqa: F401 - loads the backend
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            said.seek(0)
+            sys.stderr.write("".join(line for line in _text_lines(said) if not _is_remark(line)))
+
+
+def _text_lines(file: IO[bytes]) -> list[str]:
+    return file.read().decode(errors="replace").splitlines(keepends=True)
+
+
+def _is_remark(line: str) -> bool:
+    return re.match(r"I\d{4} |WARNING: All log messages before absl", line) is not None
 
 
 def device() -> str:
@@ -50,7 +79,8 @@ def device() -> str:
         import tensorflow as tf
 
         gpus = tf.config.list_physical_devices("GPU")
-        return str(tf.config.experimental.get_device_details(gpus[0])["device_name"]) if gpus else "cpu"
+        details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
+        return str(details.get("device_name", "gpu" if gpus else "cpu"))
     import jax
 
     return str(jax.devices()[0].device_kind)

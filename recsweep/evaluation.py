@@ -1,5 +1,6 @@
 """Users in batches -> scores -> seen items masked -> top-k -> hits -> metrics per user."""
 
+import difflib
 from collections.abc import Callable
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
@@ -32,11 +33,8 @@ Metric = Literal[
     "ndcg", "ndcg_full_ideal", "recall", "recall_all", "precision", "map", "mrr", "hit_rate",
     "coverage",
 ]  # fmt: skip
-Cutoffs = Annotated[
-    list[Annotated[int, Field(ge=1)]],
-    BeforeValidator(lambda k: k if isinstance(k, list) else [k]),  # k=10 means k=[10]
-    Field(min_length=1),
-]
+_MAYBE_ONE = BeforeValidator(lambda entry: entry if isinstance(entry, list) else [entry])
+"""`k=10` means `k=[10]`."""
 
 
 def definitions() -> dict[str, str]:
@@ -82,20 +80,23 @@ class Evaluator:
             largest cut-off.
     """
 
-    k: Cutoffs
-    metrics: Annotated[list[Metric], Field(min_length=1)]
+    k: Annotated[list[Annotated[int, Field(ge=1)]], _MAYBE_ONE, Field(min_length=1)]
+    metrics: Annotated[list[Metric], _MAYBE_ONE, Field(min_length=1)]
     batch_size: Annotated[int, Field(ge=1)]
     objective: str | None
 
     def __post_init__(self) -> None:
         self.k = sorted(set(self.k))
+        self.metrics = list(dict.fromkeys(self.metrics))
         names = [f"{metric}@{k}" for metric in self.metrics for k in self.k]
         if self.objective is None:
             self.objective = f"{self.metrics[0]}@{self.k[-1]}"
         if self.objective not in names:
+            close = difflib.get_close_matches(self.objective, names, n=1)
             raise InputError(
-                f"objective must be one of the metrics that are computed ({', '.join(names)}), but "
-                f"is {self.objective}; change objective, metrics or k"
+                f"objective must be one of the metrics {', '.join(self.metrics)} at one of the "
+                f"cut-offs {', '.join(map(str, self.k))}, such as {(close or names)[0]}, but is "
+                f"{self.objective}; change objective, metrics or k"
             )
 
     def refuse_large_k(self, n_items: int) -> None:
@@ -122,10 +123,12 @@ class Evaluator:
             raise InputError("at least one user must have a held-out item, but none has")
         history, target = fold.history[has_target], fold.target[has_target]
         starts = range(0, history.shape[0], self.batch_size)
-        ranked = np.concatenate([
-            top_k(score(rows), rows, self.k[-1])
-            for rows in (history[start : start + self.batch_size] for start in starts)
-        ])
+        ranked = np.concatenate(
+            [
+                top_k(score(rows), rows, self.k[-1])
+                for rows in (history[start : start + self.batch_size] for start in starts)
+            ]
+        )
         hits = is_hit(ranked, target)
         n_relevant = np.diff(target.indptr).astype(np.int64)
         per_user = {
@@ -156,17 +159,24 @@ def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
 
     Raises:
         InputError: A score is NaN or infinite.
+        ValueError: There is not one score per user and item.
     """
     from keras import ops  # loads a backend, which knows a fast top-k
 
+    if np.shape(scores) != seen.shape:
+        raise ValueError(
+            f"a model must score {seen.shape[0]} users × {seen.shape[1]} items, but gave an array "
+            f"of shape {np.shape(scores)}; mend its score method"
+        )
     mask = np.zeros(seen.shape, bool)
     mask[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = True
-    scores = ops.convert_to_tensor(scores)
+    scores = ops.convert_to_tensor(scores, dtype="float32")
     if not bool(ops.all(ops.isfinite(scores))):
         raise InputError(
             "every score must be a finite number, but the model gave NaN or infinity; "
             "training has diverged: lower optimizer.learning_rate"
         )
+    scores = ops.where(scores == 0, 0.0, scores)  # XLA ranks 0 above -0
     best, items = ops.top_k(ops.where(mask, -np.inf, scores), k)
     ranked = np.asarray(items).astype(np.int64)
     return np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)

@@ -1,5 +1,6 @@
 """One trial in reading order: fit, evaluate each epoch, keep the best one."""
 
+import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -37,7 +38,6 @@ class _BestEpoch:
     model: Recommender
     valid: Fold
     evaluator: Evaluator
-    patience: int | None
     listeners: Sequence[Listener]
     curves: list[Mapping[str, float]] = field(default_factory=list)
     epoch: int = -1
@@ -59,9 +59,9 @@ class _BestEpoch:
         }
         self.curves.append(metrics)
         self._keep_if_best(epoch, evaluation)
-        go_on = all([listener(epoch, metrics) for listener in self.listeners])
+        answers = [listener(epoch, metrics) for listener in self.listeners]  # each one hears
         self._started = time.perf_counter()
-        return go_on and (self.patience is None or epoch - self.epoch < self.patience)
+        return all(answers)
 
     def _valid_losses(self) -> dict[str, float]:
         """Loss on validation users' whole rows: what they have shown and what is held out."""
@@ -72,8 +72,30 @@ class _BestEpoch:
 
     def _keep_if_best(self, epoch: int, evaluation: Evaluation) -> None:
         objective = str(self.evaluator.objective)
-        if self.evaluation is None or evaluation.means[objective] > self.evaluation.means[objective]:
+        best = -math.inf if self.evaluation is None else self.evaluation.means[objective]
+        if evaluation.means[objective] > best:
             self.epoch, self.evaluation, self.weights = epoch, evaluation, self.model.state()
+
+
+class Patience:
+    """A listener that stops the training when it no longer gains.
+
+    Args:
+        n_epochs: Epochs without gain that it waits; None = for ever.
+        objective: The metric that must grow, such as `ndcg@100`.
+    """
+
+    def __init__(self, n_epochs: int | None, objective: str) -> None:
+        self.n_epochs = n_epochs
+        self.objective = objective
+        self._best, self._best_epoch = -math.inf, -1
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Whether to go on."""
+        value = metrics[f"valid/{self.objective}"]
+        if value > self._best:
+            self._best, self._best_epoch = value, epoch
+        return self.n_epochs is None or epoch - self._best_epoch < self.n_epochs
 
 
 def run_trial(
@@ -81,8 +103,6 @@ def run_trial(
     train: CSR,
     valid: Fold,
     evaluator: Evaluator,
-    *,
-    patience: int | None,
     seeds: Seeds,
     listeners: Sequence[Listener] = (),
 ) -> Trial:
@@ -93,14 +113,13 @@ def run_trial(
         train: Users × items.
         valid: What the epoch is chosen on. There is no test here.
         evaluator: Metrics and objective.
-        patience: Epochs without gain after which training stops; None = never.
         seeds: Of weights, shuffling and noise.
         listeners: Hear of each epoch and may stop the training.
 
     Returns:
         The best epoch, its validation metrics and all curves.
     """
-    best = _BestEpoch(model, valid, evaluator, patience, listeners)
+    best = _BestEpoch(model, valid, evaluator, listeners)
     model.fit(train, best, seeds)
     if best.evaluation is None:
         raise RuntimeError(f"{type(model).__name__}.fit must call on_epoch at least once")

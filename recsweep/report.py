@@ -1,8 +1,10 @@
 """What a person sees of a run: progress, the table of metrics, plots and files."""
 
 import json
+import logging
+import math
+import os
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, TextIO
@@ -24,19 +26,18 @@ class Progress:
         stream: Where to write.
     """
 
-    def __init__(self, n_epochs: int, objective: str, stream: TextIO = sys.stderr) -> None:
+    def __init__(self, n_epochs: int, objective: str, stream: TextIO | None = None) -> None:
         self.n_epochs = n_epochs
         self.objective = objective
-        self.stream = stream
-        self.best = -np.inf
-        self.started = time.perf_counter()
+        self.stream = stream or sys.stderr
+        self.best, self.best_epoch = -math.inf, 0
         self._bar: Any = None
 
     def __enter__(self) -> Self:
-        if self.stream.isatty():
-            self._bar = self._make_bar()
-            self._bar.start()
+        if self.stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
+            self._bar = _bar(self.stream)
             self._task = self._bar.add_task("compiling", total=self.n_epochs)
+            self._bar.start()
         return self
 
     def __exit__(self, *error: object) -> None:
@@ -46,35 +47,40 @@ class Progress:
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
         """Show one epoch."""
         value = metrics[f"valid/{self.objective}"]
-        mark = " *" if value > self.best else ""
-        self.best = max(self.best, value)
+        is_best = value > self.best
+        if is_best:
+            self.best, self.best_epoch = value, epoch + 1
+        if self._bar is not None:
+            text = f"{self.objective} {value:.4f}  best {self.best:.4f} (epoch {self.best_epoch})"
+            self._bar.update(self._task, completed=epoch + 1, description=text)
+            return True
         losses = [
             f"{part} loss {metrics[name]:.2f}"
             for part in ("train", "valid")
             if (name := f"{part}/loss") in metrics
         ]
         text = "  ".join([*losses, f"valid {self.objective} {value:.4f} (best {self.best:.4f})"])
-        if self._bar is not None:
-            self._bar.update(self._task, completed=epoch + 1, description=text)
-        else:
-            seconds = metrics["time/epoch_s"] + metrics["time/evaluate_s"]
-            line = f"epoch {epoch + 1:>3}/{self.n_epochs}  {text}  {seconds:.1f} s{mark}"
-            print(line, file=self.stream, flush=True)  # noqa: T201 - the terminal is the interface
+        seconds = metrics["time/epoch_s"] + metrics["time/evaluate_s"]
+        mark = " *" if is_best else ""
+        line = f"epoch {epoch + 1:>3}/{self.n_epochs}  {text}  {seconds:.1f} s{mark}"
+        print(line, file=self.stream, flush=True)
         return True
 
-    def _make_bar(self) -> Any:
-        from rich import progress  # only a terminal needs it
-        from rich.console import Console
 
-        return progress.Progress(
-            progress.TextColumn("epoch"),
-            progress.MofNCompleteColumn(),
-            progress.BarColumn(bar_width=20),
-            progress.TimeElapsedColumn(),
-            progress.TimeRemainingColumn(),
-            progress.TextColumn("{task.description}"),
-            console=Console(file=self.stream),
-        )
+def _bar(stream: TextIO) -> Any:
+    """Fits into 80 columns."""
+    from rich import progress  # only a terminal needs it
+    from rich.console import Console
+
+    return progress.Progress(
+        progress.TextColumn("epoch"),
+        progress.MofNCompleteColumn(),
+        progress.BarColumn(bar_width=10),
+        progress.TimeRemainingColumn(),
+        progress.TextColumn("left "),
+        progress.TextColumn("{task.description}"),
+        console=Console(file=stream),
+    )
 
 
 def metric_table(valid: Evaluation, test: Evaluation) -> str:
@@ -104,32 +110,32 @@ def _cell(evaluation: Evaluation, name: str) -> str:
 
 
 def write_results(
-    folder: Path, config: Mapping[str, Any], overrides: Sequence[str], trial: Trial, test: Evaluation
+    folder: Path,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    trial: Trial,
+    test: Evaluation,
 ) -> None:
     """Write a run's files: configuration, curves, metrics and what they mean.
 
     Args:
-        folder: Made if it is not there.
+        folder: An existing one.
         config: Resolved.
         overrides: What was given on the command line.
         trial: The fit.
         test: Metrics on test.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     _write_yaml(folder / "config.yaml", dict(config))
     _write_yaml(folder / "overrides.yaml", list(overrides))
     _write_yaml(folder / "metric_definitions.yaml", definitions())
-    metrics = {
-        part: {
-            "mean": evaluation.means,
-            "standard_error": evaluation.standard_errors,
-            "n_users": len(evaluation.per_user),
-            "n_without_target": evaluation.n_without_target,
-        }
-        for part, evaluation in (("valid", trial.valid), ("test", test))
+    summary = {
+        "best_epoch": trial.best_epoch + 1,
+        "train_s": trial.train_s,
+        "valid": _summary(trial.valid),
+        "test": _summary(test),
     }
-    summary = {"best_epoch": trial.best_epoch + 1, "train_s": trial.train_s, **metrics}
-    (folder / "metrics.json").write_text(json.dumps(summary, indent=2), encoding="utf-8")
+    text = json.dumps(summary, indent=2, allow_nan=False)
+    (folder / "metrics.json").write_text(text, encoding="utf-8")
     test.per_user.to_parquet(folder / "test_metrics_per_user.parquet")
     trial.valid.per_user.to_parquet(folder / "valid_metrics_per_user.parquet")
     curves = pd.DataFrame([dict(epoch) for epoch in trial.curves])
@@ -137,6 +143,17 @@ def write_results(
     curves.to_csv(folder / "curves.csv")
     if len(curves) > 1:
         plot_curves(curves, trial.best_epoch + 1, folder / "curves.png")
+
+
+def _summary(evaluation: Evaluation) -> dict[str, Any]:
+    """For JSON, which has no NaN: the standard error of a single user is null."""
+    errors = evaluation.standard_errors.items()
+    return {
+        "mean": evaluation.means,
+        "standard_error": {name: e if math.isfinite(e) else None for name, e in errors},
+        "n_users": len(evaluation.per_user),
+        "n_without_target": evaluation.n_without_target,
+    }
 
 
 def _write_yaml(file: Path, content: Any) -> None:
@@ -152,14 +169,16 @@ def plot_curves(curves: pd.DataFrame, best_epoch: int, file: Path) -> None:
         best_epoch: Marked by a line.
         file: PNG to write.
     """
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its font cache
     from matplotlib.figure import Figure  # slow to import, and only a finished run needs it
 
     parts = ("loss", "reconstruction", "kl")
     panels = {
         part: [c for c in (f"train/{part}", f"valid/{part}") if c in curves] for part in parts
     }
-    ranking = [c for c in curves if c.startswith("valid/ndcg@")] or [
-        c for c in curves if c.startswith("valid/") and "@" in c
+    names = [str(column) for column in curves]
+    ranking = [c for c in names if c.startswith("valid/ndcg@")] or [
+        c for c in names if c.startswith("valid/") and "@" in c
     ]
     panels = {name: columns for name, columns in [*panels.items(), ("ranking", ranking)] if columns}
     figure = Figure(figsize=(4.2 * len(panels), 3.4), layout="constrained")

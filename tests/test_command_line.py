@@ -1,0 +1,410 @@
+"""The command line: bad input is one line and leaves nothing, a run ends as it should."""
+
+import os
+import shlex
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from recsweep import command_line
+
+ROOT = Path(__file__).resolve().parent.parent
+SYNTHETIC = "data=synthetic data.n_users=120 data.n_items=50 k=[5,10]"
+NETWORK = "model.hidden_dims=[16] model.latent_dim=8 model.beta_warmup_steps=0"
+
+TOY = """
+from pathlib import Path
+from pydantic.dataclasses import dataclass
+import numpy as np
+
+@dataclass(kw_only=True)
+class Toy:
+    breaks: bool
+
+    def fit(self, train, on_epoch, seeds):
+        on_epoch(0, {})
+        if self.breaks:
+            raise ZeroDivisionError("a fault of the toy")
+
+    def score(self, history):
+        return np.zeros(history.shape)
+
+    def state(self):
+        return {}
+
+    def restore(self, state):
+        pass
+"""
+TOY_YAML = """# @package _global_
+model:
+  _target_: toy_model.Toy
+  breaks: false
+search: {}
+"""
+
+
+class Ended(NamedTuple):
+    code: int
+    out: str
+    err: str
+
+
+Command = Callable[[str], Ended]
+
+
+@pytest.fixture
+def command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> Iterator[Command]:
+    """Runs a command line in this process, in an empty folder; afterwards all is as before."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    environment = dict(os.environ)
+    signals = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
+
+    def run(line: str) -> Ended:
+        cache = f"cache_dir={tmp_path / 'cache'}"
+        arguments = sorted([cache, *shlex.split(line)], key=lambda a: not a.startswith("--"))
+        monkeypatch.setattr(sys, "argv", ["recsweep", *arguments])
+        code = 0
+        try:
+            command_line.main()
+        except SystemExit as end:
+            code = int(end.code or 0)
+        return Ended(code, *capsys.readouterr())
+
+    yield run
+    os.environ.clear()
+    os.environ.update(environment)
+    for number, handler in signals.items():
+        signal.signal(number, handler)
+
+
+def assert_refused(ended: Ended, *expected: str) -> None:
+    """One line that says what must hold, exit code 1, and not a file or folder left."""
+    assert ended.code == 1
+    assert ended.out == ""
+    assert ended.err.count("\n") == 1, ended.err
+    assert ended.err.startswith("error: ")
+    for part in expected:
+        assert part in ended.err
+    assert list(Path().iterdir()) == []
+
+
+# --- bad input ----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("model.droput_rate=.3", "did you mean model.dropout_rate?"),
+        ("sed=1", "did you mean seed?"),
+        ("modl=multivae", "did you mean model?"),
+        ("learning_rate=0.1", "did you mean optimizer.learning_rate?"),
+        ("hydra.run.dri=x", "did you mean hydra.run.dir?"),
+        ("+foo=1", "foo does not; python -m recsweep --help lists all keys"),
+        ("+model.foo=1", "model.foo does not; model has hidden_dims, latent_dim"),
+        ("+task.foo=1", "task.foo does not; task has no settings"),
+        ("model=popularity model.x=1", "model.x does not; model has no settings"),
+    ],
+)
+def test_an_unknown_key_is_refused(command: Command, line: str, expected: str) -> None:
+    assert_refused(command(line), "a key must exist in the configuration, but ", expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("model=multvae", "model must be one of multivae, popularity, but is multvae"),
+        ("data=ml100k", "did you mean data=ml-100k?"),
+        ("experiment=nope", "experiment must be one of liang2018"),
+        ("optimizer=adm", "did you mean optimizer=adam?"),
+        ("task=trian", "did you mean task=train?"),
+        ("model=null", "the configuration must compose"),
+        ("~model", "model must be given, but is missing"),
+        ("backend=torch", "backend must be 'jax' or 'tensorflow', but is 'torch'"),
+        ("model._target_=recsweep.models.nope.Nope", "No module named 'recsweep.models.nope'"),
+        ("--config-dir=nowhere", "nowhere' not found"),
+    ],
+)
+def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str) -> None:
+    assert_refused(command(line), expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("model.dropout_rate=7", "model.dropout_rate must be at least 0 and below 1, but is 7"),
+        ("model.beta=-1", "model.beta must be at least 0, but is -1"),
+        ("model.beta=inf", "model.beta must be a finite number, but is inf"),
+        ("model.beta=", "model.beta must be a valid number, but is ''"),
+        ("model.hidden_dims=[]", "model.hidden_dims must have at least 1 item"),
+        ("model.latent_dim=2.5", "model.latent_dim must be a valid integer, but is 2.5"),
+        ("model.optimizer=3", "model.optimizer must be a dictionary or an instance of Optimizer"),
+        ("optimizer.learning_rate=abc", "learning_rate must be a valid number, but is 'abc'"),
+        ("optimizer.learning_rate=nan", "learning_rate must be a finite number, but is nan"),
+        ("optimizer.schedule=cosine", "optimizer: schedule=cosine needs a learning_rate_decay"),
+        ("split.target_fraction=1", "split.target_fraction must be above 0 and below 1"),
+        ("k=0", "k[0] must be at least 1, but is 0; change k"),
+        ("k=[]", "k must have at least 1 item, but is []"),
+        ("k=[10,x]", "k[1] must be a valid integer, but is 'x'"),
+        ("metrics=[ndgc]", "but is 'ndgc'; did you mean ndcg?"),
+        ("objective=ndcg@7", "error: objective must be one of the metrics"),
+        ("evaluation_batch_size=0", "evaluation_batch_size must be at least 1"),
+        ("seed=-1", "seed must be at least 0, but is -1"),
+        ("patience=0", "patience must be at least 1, but is 0"),
+        ("threads=0", "threads must be at least 1, but is 0"),
+        ("k=[10", "an argument must be KEY=VALUE in Hydra's grammar, but k=[10 is not"),
+        ("'data.path=mein häuschen'", "'data.path=\"mein häuschen\"'"),
+        ("data.path='${nope}'", "data.path must have a value, but has none"),
+    ],
+)
+def test_a_value_of_wrong_type_or_range_is_refused(
+    command: Command, line: str, expected: str
+) -> None:
+    assert_refused(command(f"tracking=off {line}"), expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("data=csv", "give data.path=FILE"),
+        ("data=csv data.path=gone.csv", "gone.csv"),
+        ("data=liang", "give data.path=FOLDER"),
+        ("data=liang split=strong data.path={files}/liang", "use split=presplit"),
+        (f"{SYNTHETIC} split=presplit", "use split=strong or split=weak"),
+        (f"{SYNTHETIC} k=[10,500]", "k must not exceed the 50 items of the catalogue, but is 500"),
+        (f"{SYNTHETIC} data.min_user_interactions=999", "data.min_user_interactions"),
+        ("data=csv data.path={files}/columns.csv", "columns"),
+        ("data=ml-100k data.path={files}/damaged.zip", "damaged.zip"),
+        ("data=ml-100k data.url=http://127.0.0.1:1/x data.wheel=null", "must be reachable"),
+    ],
+)
+def test_data_that_cannot_be_used_is_refused(
+    command: Command, tmp_path: Path, line: str, expected: str
+) -> None:
+    files = tmp_path / "files"
+    (files / "liang").mkdir(parents=True)
+    for part, row in {
+        "train": "0,0\n1,1", "validation_tr": "2,0", "validation_te": "2,1",
+        "test_tr": "3,0", "test_te": "3,1",
+    }.items():  # fmt: skip
+        (files / "liang" / f"{part}.csv").write_text(f"uid,sid\n{row}\n", encoding="utf-8")
+    (files / "columns.csv").write_text("a,b\n1,2\n", encoding="utf-8")
+    (files / "damaged.zip").write_bytes(b"PK\x03\x04" + b"x" * 100)
+    line = line.format(files=files)
+    assert_refused(command(f"tracking=off model=popularity {line}"), expected)
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("hydra.run.dir={file}/x", "file/x cannot (Not a directory); go to another folder"),
+        ("tracking.uri=sqlite:///{file}/x.db", "tracking.uri must name an MLflow store"),
+        ("tracking.uri=sqlite:///{file}", "it is no SQLite database"),
+        ("task=export task.folder={file}/x", "task.folder must be a new or empty folder"),
+        ("cache_dir={file}", "file"),
+    ],
+)
+def test_a_place_that_cannot_be_written_is_refused(
+    command: Command, tmp_path: Path, line: str, expected: str
+) -> None:
+    (tmp_path / "file").write_text("precious", encoding="utf-8")
+    line = line.format(file=tmp_path / "file")
+    assert_refused(command(f"model=popularity {SYNTHETIC} {line}"), expected)
+    assert (tmp_path / "file").read_text(encoding="utf-8") == "precious"
+
+
+def test_folders_of_the_user_stay_when_a_run_is_refused(command: Command) -> None:
+    Path("mine/empty").mkdir(parents=True)
+    assert command("hydra.run.dir=mine/empty k=0").code == 1
+    assert command("hydra.run.dir=mine/new/one k=0").code == 1
+    assert command("hydra.run.dir=. k=0").code == 1
+    assert [str(path) for path in Path().rglob("*")] == ["mine", "mine/empty"]
+
+
+def test_training_that_diverges_is_one_line(command: Command) -> None:
+    ended = command(f"tracking=off {SYNTHETIC} {NETWORK} optimizer.learning_rate=10 model.l2=1e9")
+    assert ended.code == 1
+    assert "error: the loss must stay finite, but it is " in ended.err
+    assert list(Path().iterdir()) == []
+
+
+@pytest.mark.parametrize("how", ["environment", "debug=true"])
+def test_a_traceback_can_be_asked_for(
+    command: Command, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    from recsweep.errors import InputError
+
+    if how == "environment":
+        monkeypatch.setenv("HYDRA_FULL_ERROR", "1")
+    with pytest.raises(InputError, match="k\\[0\\] must be at least 1"):
+        command("k=0" if how == "environment" else "k=0 debug=true")
+
+
+# --- models of one's own ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def toy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
+    """A model outside the project; its value is the flag that makes it known."""
+    (tmp_path / "toys" / "model").mkdir(parents=True)
+    (tmp_path / "toys" / "model" / "toy.yaml").write_text(TOY_YAML, encoding="utf-8")
+    (tmp_path / "toys" / "toy_model.py").write_text(TOY, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path / "toys")
+    return f"--config-dir={tmp_path / 'toys'}"
+
+
+def test_a_model_of_ones_own_is_chosen_like_any_other(command: Command, toy: str) -> None:
+    ended = command(f"{toy} model=toy tracking=off {SYNTHETIC}")
+    assert ended.code == 0
+    assert "best epoch 1 of 1" in ended.out
+    assert "did you mean model=toy?" in command(f"{toy} model=toi").err
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+def test_a_crash_shows_its_traceback_and_fails_the_run(command: Command, toy: str) -> None:
+    with pytest.raises(ZeroDivisionError):  # Python prints it with its traceback
+        command(f"{toy} model=toy model.breaks=true {SYNTHETIC}")
+    assert ended_runs(Path()) == [("FAILED", "ZeroDivisionError: a fault of the toy")]
+    assert not Path("outputs").exists()
+
+
+def ended_runs(folder: Path) -> list[tuple[str, str]]:
+    """Status and reason of each run."""
+    with closing(sqlite3.connect(folder / "mlflow.db")) as connection:
+        return connection.execute(
+            "SELECT status, value FROM runs JOIN tags USING (run_uuid) WHERE key = 'reason'"
+        ).fetchall()
+
+
+# --- the process --------------------------------------------------------------------------------
+
+
+def start(folder: Path, line: str, **changes: str) -> subprocess.Popen[bytes]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
+    for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI"):
+        environment.pop(name, None)
+    return subprocess.Popen(
+        [sys.executable, "-m", "recsweep", *shlex.split(line), f"cache_dir={folder.parent}/cache"],
+        cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "code",
+    [
+        "import recsweep",
+        "import recsweep.command_line as c; sys.argv = ['recsweep', '--help']; c.main()",
+        "import recsweep.command_line as c; sys.argv = ['recsweep', '--cfg', 'job']; c.main()",
+        "import recsweep.command_line as c; sys.argv = ['recsweep', 'sed=1']; c.main()",
+    ],
+)
+def test_nothing_heavy_is_loaded_before_it_is_needed(tmp_path: Path, code: str) -> None:
+    heavy = ["jax", "keras", "matplotlib", "mlflow", "optuna", "pandas", "tensorflow"]
+    script = f"""
+import sys
+try:
+    {code}
+except SystemExit:
+    pass
+assert not set({heavy}) & set(sys.modules), set({heavy}) & set(sys.modules)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_help_is_there_in_a_moment(tmp_path: Path) -> None:
+    started = time.monotonic()
+    out, err = start(tmp_path, "--help").communicate()
+    assert time.monotonic() - started < 5  # about one second when nothing else runs
+    assert (b"model=multivae" in out, err) == (True, b"")
+
+
+def test_a_reader_that_goes_away_is_no_crash(tmp_path: Path) -> None:
+    with start(tmp_path, "--help") as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        process.stdout.close()
+        assert process.stderr.read() == b""
+    assert process.returncode in {0, 141}
+
+
+def test_a_run_can_be_read_where_the_terminal_is_not_utf_8(tmp_path: Path) -> None:
+    out, err = start(
+        tmp_path, f"tracking=off model=popularity {SYNTHETIC}",
+        LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
+    ).communicate()  # fmt: skip
+    lines = out.decode("ascii").splitlines()
+    assert set(lines[2]) == {"-"}
+    assert "~ 0." in lines[3]
+    assert b"Error" not in err
+
+
+ENDLESS = f"{SYNTHETIC} {NETWORK} model.n_epochs=100000 patience=null"
+
+
+def wait_for_third_epoch(process: subprocess.Popen[bytes]) -> None:
+    assert process.stderr is not None
+    for line in process.stderr:
+        if line.startswith(b"epoch   3"):
+            return
+    raise AssertionError("the run ended early")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["SIGINT", "SIGTERM", "SIGHUP"])
+def test_a_run_that_is_stopped_says_so_and_leaves_no_half_results(
+    tmp_path: Path, name: str
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    with start(here, ENDLESS) as process:
+        wait_for_third_epoch(process)
+        process.send_signal(getattr(signal, name))
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    called = {"SIGINT": "Ctrl-C"}.get(name, name)
+    last = err.decode().splitlines()[-1]
+    assert last == f"error: stopped by {called}; what was tracked until now is kept"
+    assert ended_runs(here) == [("KILLED", f"stopped by {called}")]
+    assert {path.name for path in here.iterdir()} == {"mlflow.db", "mlartifacts"}
+
+
+@pytest.mark.slow
+def test_a_run_whose_progress_nobody_reads_ends_quietly(tmp_path: Path) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    with start(here, ENDLESS) as process:
+        wait_for_third_epoch(process)
+        assert process.stderr is not None
+        process.stderr.close()
+    assert process.returncode == 141
+    assert ended_runs(here) == [("KILLED", "stopped because nobody reads the output any more")]
+
+
+@pytest.mark.slow
+def test_spaces_and_other_alphabets_in_paths_are_fine(tmp_path: Path) -> None:
+    here = tmp_path / "mein häuschen"
+    here.mkdir()
+    rows = "".join(f"u{u},i{(u * 7 + n) % 30}\n" for u in range(60) for n in range(12))
+    (here / "klicks ä.csv").write_text("user,item\n" + rows, encoding="utf-8")
+    line = "data=csv 'data.path=\"klicks ä.csv\"' data.value_column=null model=popularity k=5"
+    out, err = start(here, line).communicate()
+    assert b"error" not in err, err
+    assert f"files     {here}/outputs/" in out.decode()
+    assert {path.name for path in here.iterdir()} == {
+        "klicks ä.csv", "mlflow.db", "mlartifacts", "outputs",
+    }  # fmt: skip

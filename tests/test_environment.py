@@ -1,0 +1,85 @@
+"""Backend, threads, versions and commit of a run."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recsweep import __version__, environment
+from recsweep.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def _same_environment_afterwards() -> object:
+    before = dict(os.environ)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def test_every_library_is_told_the_number_of_threads() -> None:
+    environment.choose_backend(os.environ["KERAS_BACKEND"], 3)
+    assert {os.environ[name] for name in environment.THREAD_VARIABLES} == {"3"}
+    environment.choose_backend(os.environ["KERAS_BACKEND"], None)
+    assert {os.environ[name] for name in environment.THREAD_VARIABLES} == {
+        str(environment.n_cores())
+    }
+
+
+def test_a_process_keeps_its_backend() -> None:
+    import keras
+
+    running = keras.config.backend()
+    other = "tensorflow" if running == "jax" else "jax"
+    with pytest.raises(InputError, match=f"{running} is running; start a new process"):
+        environment.choose_backend(other, None)
+
+
+def test_the_versions_are_those_that_are_installed() -> None:
+    found = environment.versions()
+    assert found["recsweep"] == __version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    assert all(number != "not installed" for number in found.values())
+
+
+def test_the_commit_is_that_of_the_checkout() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    head = subprocess.check_output(["git", "-C", str(ROOT), "rev-parse", "HEAD"], text=True)
+    state = environment.git_state()
+    assert state["git.commit"] == head.strip()
+    assert state["git.dirty"] in {"true", "false"}
+
+
+def test_a_folder_without_repository_has_no_commit(tmp_path: Path) -> None:
+    assert environment._git(tmp_path, "rev-parse", "HEAD") is None
+    assert environment._git(tmp_path / "gone", "status") is None
+
+
+def test_tensorflow_is_loaded_without_a_remark(tmp_path: Path) -> None:
+    code = """
+import sys
+from recsweep import environment
+environment.choose_backend("tensorflow", 1)
+environment.load_backend()
+print(sys.modules["keras"].config.backend(), "tensorflow" in sys.modules, environment.device())
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.startswith("tensorflow True ")
+    assert done.stderr == ""
+
+
+def test_what_is_no_remark_is_said() -> None:
+    assert environment._is_remark("I0000 00:00:17 27373 port.cc:153] oneDNN is on")
+    assert not environment._is_remark("E0000 00:00:17 27373 cuda.cc:1] no such device")
+
+
+def test_the_device_is_named() -> None:
+    assert environment.device()

@@ -1,0 +1,222 @@
+"""Scores become ranks, ranks become hits, hits become metrics; held to naive code, user by user."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+
+from recsweep.build import validated
+from recsweep.data.split import Fold
+from recsweep.errors import InputError
+from recsweep.evaluation import OF_CATALOG, PER_USER, Evaluator, definitions, is_hit, top_k
+
+
+def rows(*items: Sequence[int], n_items: int) -> sp.csr_matrix:
+    """One user per list of items."""
+    dense = np.zeros((len(items), n_items), np.float32)
+    for row, chosen in zip(dense, items, strict=True):
+        row[list(chosen)] = 1
+    return sp.csr_matrix(dense)
+
+
+def evaluator(**changes: Any) -> Evaluator:
+    settings = {
+        "k": [3, 5],
+        "metrics": [*PER_USER, *OF_CATALOG],
+        "batch_size": 4,
+        "objective": None,
+    }
+    return Evaluator(**{**settings, **changes})
+
+
+def random_fold(n_users: int = 30, n_items: int = 20) -> Fold:
+    """Histories and targets that share no item; a few users have no target."""
+    dice = np.random.default_rng(0).random((n_users, n_items))
+    history, target = dice < 0.3, dice > 0.8
+    target[[3, 17]] = False
+    ids = np.array([f"user {number}" for number in range(n_users)], dtype=object)
+    return Fold(
+        sp.csr_matrix(history.astype(np.float32)), sp.csr_matrix(target.astype(np.float32)), ids
+    )
+
+
+def naive_ranking(scores: np.ndarray, seen: np.ndarray) -> list[int]:
+    """Unseen items by falling score; a stable sort leaves equals in the order of their index."""
+    return [int(i) for i in np.argsort(-scores, kind="stable") if not seen[i]]
+
+
+def test_equal_scores_go_by_item_index_as_in_a_stable_sort() -> None:
+    random = np.random.default_rng(1)
+    scores = random.integers(0, 3, (50, 40)).astype(np.float32)
+    seen = random.random((50, 40)) < 0.2
+    ranked = top_k(scores, sp.csr_matrix(seen), 20)
+    expected = [naive_ranking(*user)[:20] for user in zip(scores, seen, strict=True)]
+    np.testing.assert_array_equal(ranked, expected)
+
+
+def test_minus_zero_and_zero_are_equal() -> None:
+    scores = np.array([[0.0, -0.0, 0.0, -1.0]], np.float32)
+    np.testing.assert_array_equal(top_k(scores, rows([], n_items=4), 3), [[0, 1, 2]])
+
+
+def test_seen_items_are_never_recommended() -> None:
+    random = np.random.default_rng(2)
+    seen = random.random((80, 25)) < 0.6
+    seen[:, 0] = False  # everyone has something left
+    scores = np.where(seen, 1e30, -1e30).astype(np.float32)  # the model prefers what was seen
+    ranked = top_k(scores, sp.csr_matrix(seen), 25)
+    assert not np.take_along_axis(seen, ranked, axis=1).any()
+
+
+def test_the_largest_negative_scores_still_outrank_seen_items() -> None:
+    scores = np.array([[0.0, -3e38, -2e38]], np.float32)
+    np.testing.assert_array_equal(top_k(scores, rows([0], n_items=3), 2), [[2, 1]])
+
+
+def test_with_fewer_than_k_unseen_items_the_rest_of_the_list_earns_nothing() -> None:
+    history, target = rows([0, 1, 2], n_items=5), rows([3], n_items=5)
+    scores = np.array([[9, 8, 7, 6, 5]], np.float32)
+    ranked = top_k(scores, history, 5)
+    np.testing.assert_array_equal(ranked, [[3, 4, 3, 3, 3]])
+    np.testing.assert_array_equal(is_hit(ranked, target), [[True, False, False, False, False]])
+    result = evaluator(metrics=["precision", "recall", "coverage"], k=[5]).evaluate(
+        lambda _: scores, Fold(history, target, np.array([7]))
+    )
+    assert result.means["precision@5"] == pytest.approx(1 / 5)
+    assert result.means["recall@5"] == 1.0
+    assert result.means["coverage@5"] == pytest.approx(2 / 5)
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_a_score_that_is_no_number_is_an_error_and_not_a_rank(bad: float) -> None:
+    scores = np.zeros((2, 4), np.float32)
+    scores[1, 3] = bad
+    with pytest.raises(InputError, match="finite"):
+        top_k(scores, rows([3], [3], n_items=4), 2)  # even where it would be masked
+
+
+def test_scores_of_another_shape_are_not_stretched() -> None:
+    with pytest.raises(ValueError, match=r"2 users × 4 items, but gave an array of shape \(1, 4\)"):
+        top_k(np.zeros((1, 4), np.float32), rows([0], [1], n_items=4), 2)
+
+
+def test_every_metric_equals_naive_evaluation_user_by_user() -> None:
+    fold = random_fold()
+    scores = np.random.default_rng(5).integers(0, 6, fold.history.shape).astype(np.float32)
+    by_row = {fold.history[[row]].indices.tobytes(): row for row in range(len(scores))}
+    assert len(by_row) == len(scores), "histories must differ for the lookup below"
+
+    def score(history: sp.csr_matrix) -> np.ndarray:
+        return np.stack([scores[by_row[row.indices.tobytes()]] for row in history])
+
+    result = evaluator().evaluate(score, fold)
+    shown: set[int] = set()
+    kept = [row for row in range(len(scores)) if fold.target[[row]].nnz]
+    assert list(result.per_user.index) == [f"user {row}" for row in kept]
+    for row in kept:
+        ranking = naive_ranking(scores[row], fold.history[[row]].toarray()[0] > 0)
+        wanted = set(fold.target[[row]].indices.tolist())
+        for name, value in naive_metrics(ranking, wanted, [3, 5]).items():
+            found = result.per_user.loc[f"user {row}", name]
+            assert found == pytest.approx(value, abs=1e-12), (row, name)
+        shown.update(ranking[:5])
+    assert result.means["coverage@5"] == pytest.approx(len(shown) / 20)
+
+
+def naive_metrics(ranking: list[int], wanted: set[int], cutoffs: list[int]) -> dict[str, float]:
+    """One user's metrics, written as their definitions read."""
+    values = {}
+    for k in cutoffs:
+        hits = [item in wanted for item in ranking[:k]]
+        n_best = min(k, len(wanted))
+        dcg = sum(hit / math.log2(rank + 2) for rank, hit in enumerate(hits))
+        ideal = sum(1 / math.log2(rank + 2) for rank in range(n_best))
+        full_ideal = sum(1 / math.log2(rank + 2) for rank in range(len(wanted)))
+        precisions = [sum(hits[: r + 1]) / (r + 1) for r, hit in enumerate(hits) if hit]
+        values |= {
+            f"ndcg@{k}": dcg / ideal,
+            f"ndcg_full_ideal@{k}": dcg / full_ideal,
+            f"recall@{k}": sum(hits) / n_best,
+            f"recall_all@{k}": sum(hits) / len(wanted),
+            f"precision@{k}": sum(hits) / k,
+            f"map@{k}": sum(precisions) / n_best,
+            f"mrr@{k}": 1 / (hits.index(True) + 1) if any(hits) else 0.0,
+            f"hit_rate@{k}": float(any(hits)),
+        }
+    return values
+
+
+@pytest.mark.parametrize("batch_size", [1, 7, 30, 1000])
+def test_the_batch_size_changes_nothing(batch_size: int) -> None:
+    fold = random_fold()
+    weights = np.random.default_rng(4).random((20, 20)).astype(np.float32)
+    one, other = (
+        evaluator(batch_size=size).evaluate(lambda history: history @ weights, fold)
+        for size in (4, batch_size)
+    )
+    pd.testing.assert_frame_equal(one.per_user, other.per_user)
+    assert one.of_catalog == other.of_catalog
+
+
+def test_users_without_target_are_left_out_and_counted() -> None:
+    history, target = rows([0], [1], [2], n_items=9), rows([5], [], [6], n_items=9)
+    fold = Fold(history, target, np.array(["ann", "bob", "eve"], dtype=object))
+    result = evaluator().evaluate(lambda history: np.zeros(history.shape), fold)
+    assert list(result.per_user.index) == ["ann", "eve"]
+    assert result.n_without_target == 1
+
+
+def test_nobody_with_a_target_is_an_error() -> None:
+    nothing = rows([], [], n_items=4)
+    with pytest.raises(InputError, match="at least one user must have a held-out item"):
+        evaluator().evaluate(lambda h: np.zeros(h.shape), Fold(nothing, nothing, np.arange(2)))
+
+
+def test_means_and_standard_errors_are_over_users() -> None:
+    history, target = rows([0], [0], [0], n_items=3), rows([1], [1], [2], n_items=3)
+    scores = np.array([[0, 2, 1]] * 3, np.float32)
+    only = evaluator(metrics=["precision"], k=[1], batch_size=3)
+    result = only.evaluate(lambda _: scores, Fold(history, target, np.arange(3)))
+    assert result.means == {"precision@1": pytest.approx(2 / 3)}
+    # sample variance of (1, 1, 0) is 1/3; over 3 users: √(1/9)
+    assert result.standard_errors == {"precision@1": pytest.approx(1 / 3)}
+
+
+def test_a_single_user_has_no_standard_error() -> None:
+    only = evaluator(metrics=["ndcg"], k=[1])
+    fold = Fold(rows([0], n_items=3), rows([1], n_items=3), np.arange(1))
+    assert math.isnan(only.evaluate(lambda h: np.zeros(h.shape), fold).standard_errors["ndcg@1"])
+
+
+def test_one_cutoff_or_metric_need_not_be_a_list() -> None:
+    one = evaluator(k=10, metrics="recall")
+    assert (one.k, one.metrics, one.objective) == ([10], ["recall"], "recall@10")
+
+
+def test_cutoffs_are_sorted_and_said_once() -> None:
+    several = evaluator(k=[50, 10, 10], metrics=["ndcg", "recall", "ndcg"])
+    assert (several.k, several.metrics) == ([10, 50], ["ndcg", "recall"])
+    assert several.objective == "ndcg@50"
+
+
+def test_an_objective_must_be_computed() -> None:
+    settings = {"k": [10], "metrics": ["ndcg"], "batch_size": 1, "objective": "ndcg@7"}
+    with pytest.raises(InputError, match=r"^objective must be .* such as ndcg@10, but is ndcg@7"):
+        validated(Evaluator, settings, "")
+
+
+def test_a_cutoff_beyond_the_catalogue_is_refused_with_those_that_fit() -> None:
+    evaluator(k=[10]).refuse_large_k(10)
+    with pytest.raises(InputError, match=r"the 20 items .* is 50; set k=\[10\]"):
+        evaluator(k=[10, 50]).refuse_large_k(20)
+    with pytest.raises(InputError, match=r"set k=\[5\]"):
+        evaluator(k=[10, 50]).refuse_large_k(5)
+
+
+def test_every_metric_says_in_a_sentence_what_it_is() -> None:
+    assert set(definitions()) == {*PER_USER, *OF_CATALOG}
+    assert all(sentence.endswith(".") for sentence in definitions().values())
