@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Mapping
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -133,7 +134,7 @@ class Train:
     def run(self, job: Job) -> None:
         """Print the table of metrics and where everything is."""
         from recsweep.experiment import Patience, run_trial
-        from recsweep.report import Progress, metric_table
+        from recsweep.report import Progress
         from recsweep.seeds import Seeds
 
         settings = job.settings
@@ -142,7 +143,7 @@ class Train:
         evaluator.refuse_large_k(split.train.shape[1])
         print(_sizes(settings, split), file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
 
-        with tracker:
+        with ExitStack() as at_the_end, tracker:
             tracker.log_settings(parameters(job.config), _tags(settings, split))
             tracker.log_data(_name(settings), split.data_fingerprint, split.profile())
             patience = Patience(settings.patience, evaluator.objective)
@@ -153,10 +154,9 @@ class Train:
                 )  # fmt: skip
             test = evaluator.evaluate(model.score, split.test)
             _write(job, model, split, trial, test)
+            at_the_end.callback(_tell, job, trial, test, tracker)  # even if the store is gone
             tracker.log_metrics(_final_metrics(trial, test), step=trial.best_epoch + 1)
             tracker.log_artifacts(job.results)
-        print(f"\n{metric_table(trial.valid, test)}\n")  # noqa: T201
-        print(_where(job, trial, tracker))  # noqa: T201
 
 
 def _checked(job: Job) -> tuple[Any, Any, Any]:
@@ -265,13 +265,16 @@ def _final_metrics(trial: Any, test: Any) -> dict[str, float]:
     }
 
 
-def _where(job: Job, trial: Any, tracker: Any) -> str:
-    """The last lines: best epoch, files, run and how to look at it."""
+def _tell(job: Job, trial: Any, test: Any, tracker: Any) -> None:
+    """Print the table, the best epoch, where the files are and how to look at the run."""
+    from recsweep.report import metric_table
+
     lines = [
+        f"\n{metric_table(trial.valid, test)}\n",
         f"best epoch {trial.best_epoch + 1} of {len(trial.curves)}, {trial.train_s:.1f} s of "
         f"training ({job.settings.backend})",
         f"files     {job.results}",
     ]
     if tracker.run_id is not None:
         lines += [f"run       {tracker.run_id}", f"open UI   {tracker.ui_command}"]
-    return "\n".join(lines)
+    print("\n".join(lines))  # noqa: T201

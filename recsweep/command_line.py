@@ -53,7 +53,7 @@ def main() -> None:
         sys.exit(141)
     except Exception as error:
         is_bug = error is run.error and not isinstance(error, InputError)
-        if wants_traceback or is_bug:
+        if wants_traceback or run.is_debugged or is_bug:
             raise
         _end(1, explain(error))
     finally:
@@ -66,8 +66,10 @@ class _Run:
 
     def __init__(self) -> None:
         self.error: Exception | None = None
+        self.is_debugged = False
 
     def __call__(self, config: DictConfig) -> None:
+        self.is_debugged = config.get("debug") is True
         try:
             job = HydraConfig.get()
             app.run(_resolved(config), Path(job.runtime.output_dir), list(job.overrides.task))

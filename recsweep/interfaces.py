@@ -56,6 +56,13 @@ class Tracker(Protocol):
 
     run_id: str | None
 
+    @property
+    def ui_command(self) -> str:
+        """What to type to look at the run; empty where it is not kept."""
+
+    def refuse_unusable(self) -> None:
+        """Raise InputError, before long work, when nothing could be kept."""
+
     def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Parameters and tags, once."""
 

@@ -197,7 +197,11 @@ class SilentTracker:
 
     def __post_init__(self) -> None:
         self.run_id: str | None = None
-        self.ui_command = ""
+
+    @property
+    def ui_command(self) -> str:
+        """None to type."""
+        return ""
 
     def __enter__(self) -> Self:
         return self

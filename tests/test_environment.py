@@ -60,19 +60,20 @@ def test_a_folder_without_repository_has_no_commit(tmp_path: Path) -> None:
     assert environment._git(tmp_path / "gone", "status") is None
 
 
+@pytest.mark.slow
 def test_tensorflow_is_loaded_without_a_remark(tmp_path: Path) -> None:
     code = """
 import sys
 from recsweep import environment
 environment.choose_backend("tensorflow", 1)
 environment.load_backend()
-print(sys.modules["keras"].config.backend(), "tensorflow" in sys.modules, environment.device())
+print(sys.modules["keras"].config.backend(), "tensorflow" in sys.modules)
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.startswith("tensorflow True ")
+    assert done.stdout == "tensorflow True\n"
     assert done.stderr == ""
 
 

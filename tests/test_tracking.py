@@ -295,6 +295,8 @@ def start(folder: Path, code: str) -> subprocess.Popen[str]:
 
 
 def test_two_processes_make_a_cold_database_together_and_quietly(tmp_path: Path) -> None:
+    (tmp_path / "mlartifacts").mkdir()
+    (tmp_path / "mlartifacts" / "mlflow.db.unfinished").write_text("of a process that was killed")
     both = [start(tmp_path, ONE_RUN) for _ in range(2)]
     said = [process.communicate(timeout=120) for process in both]
     assert [process.returncode for process in both] == [0, 0], said
@@ -305,6 +307,7 @@ def test_two_processes_make_a_cold_database_together_and_quietly(tmp_path: Path)
             "SELECT count(*) FROM experiments WHERE name = 'e'"
         ).fetchone() == (1,)
     assert {path.name for path in tmp_path.iterdir()} == {"mlflow.db", "mlartifacts"}
+    assert "mlflow.db.unfinished" not in {p.name for p in (tmp_path / "mlartifacts").iterdir()}
 
 
 def test_without_tracking_mlflow_is_not_loaded_and_nothing_is_written(tmp_path: Path) -> None:
