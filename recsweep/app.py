@@ -38,7 +38,7 @@ class Settings:
     backend: Literal["jax", "tensorflow"]
     threads: Annotated[int, Field(ge=1, le=1024)] | None
     patience: Annotated[int, Field(ge=1)] | None
-    cache_dir: Path | None
+    cache_dir: Annotated[Path, Field(strict=False)] | None
     debug: bool
     k: Any
     metrics: Any
@@ -111,7 +111,7 @@ class Export:
         folder: A new or empty one.
     """
 
-    folder: Path
+    folder: Annotated[Path, Field(strict=False)]
 
     def run(self, job: Job) -> None:
         """Print what was written."""

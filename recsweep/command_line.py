@@ -12,7 +12,6 @@ import os
 import signal
 import sys
 from contextlib import suppress
-from io import TextIOWrapper
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
@@ -141,17 +140,17 @@ def write_with_any_encoding() -> None:
         return "".join(plain.get(letter, "?") for letter in missing), error.end
 
     codecs.register_error("recsweep", replace)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, TextIOWrapper):
-            stream.reconfigure(errors="recsweep")
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed, as by `>&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
+        getattr(sys, name).reconfigure(errors="recsweep")
 
 
 def flush_output() -> None:
     """Write what is left; a reader that has gone, as in `| head -1`, is no error."""
     for stream in (sys.stdout, sys.stderr):
         try:
-            if stream is not None:  # as after `>&-`
-                stream.flush()
+            stream.flush()
         except BrokenPipeError:
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
 

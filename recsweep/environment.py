@@ -5,9 +5,10 @@ import re
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager, nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import IO
 
 from recsweep import __version__
 from recsweep.errors import InputError
@@ -48,25 +49,27 @@ def choose_backend(backend: str, threads: int | None) -> None:
 
 
 def load_backend() -> None:
-    """Import Keras with the backend that was chosen.
+    """Import Keras with the backend that was chosen."""
+    is_chatty = os.environ.get("KERAS_BACKEND") == "tensorflow"
+    with _without_remarks() if is_chatty else nullcontext():
+        import keras  # noqa: F401 - loads the backend
 
-    TensorFlow 2.21 remarks on the machine whatever its log level: such lines are dropped.
-    """
+
+@contextmanager
+def _without_remarks() -> Iterator[None]:
+    """TensorFlow 2.21 remarks on the machine whatever its log level: drop such lines."""
+    sys.stderr.flush()
+    terminal = os.dup(2)
     with tempfile.TemporaryFile() as said:
-        sys.stderr.flush()
-        terminal = os.dup(2)
         os.dup2(said.fileno(), 2)
         try:
-            import keras  # noqa: F401 - loads the backend
+            yield
         finally:
             os.dup2(terminal, 2)
             os.close(terminal)
             said.seek(0)
-            sys.stderr.write("".join(line for line in _text_lines(said) if not _is_remark(line)))
-
-
-def _text_lines(file: IO[bytes]) -> list[str]:
-    return file.read().decode(errors="replace").splitlines(keepends=True)
+            lines = said.read().decode(errors="replace").splitlines(keepends=True)
+            sys.stderr.write("".join(line for line in lines if not _is_remark(line)))
 
 
 def _is_remark(line: str) -> bool:

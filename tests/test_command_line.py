@@ -21,17 +21,19 @@ SYNTHETIC = "data=synthetic data.n_users=120 data.n_items=50 k=[5,10]"
 NETWORK = "model.hidden_dims=[16] model.latent_dim=8 model.beta_warmup_steps=0"
 
 TOY = """
-from pathlib import Path
+import sqlite3
+from contextlib import closing
+from typing import Literal
 from pydantic.dataclasses import dataclass
 import numpy as np
 
 @dataclass(kw_only=True)
 class Toy:
-    breaks: bool
+    breaks: Literal["nothing", "fit", "store"]
 
     def fit(self, train, on_epoch, seeds):
         on_epoch(0, {})
-        if self.breaks:
+        if self.breaks == "fit":
             raise ZeroDivisionError("a fault of the toy")
 
     def score(self, history):
@@ -41,12 +43,14 @@ class Toy:
         return {}
 
     def restore(self, state):
-        pass
+        if self.breaks == "store":
+            with closing(sqlite3.connect("mlflow.db")) as connection:
+                connection.execute("DROP TABLE metrics")
 """
 TOY_YAML = """# @package _global_
 model:
   _target_: toy_model.Toy
-  breaks: false
+  breaks: nothing
 search: {}
 """
 
@@ -148,7 +152,7 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         ("model.beta=", "model.beta must be a valid number, but is ''"),
         ("model.hidden_dims=[]", "model.hidden_dims must have at least 1 item"),
         ("model.latent_dim=2.5", "model.latent_dim must be a valid integer, but is 2.5"),
-        ("model.optimizer=3", "model.optimizer must be a dictionary or an instance of Optimizer"),
+        ("model.optimizer=3", "an instance of Optimizer, but is 3; change model.optimizer"),
         ("optimizer.learning_rate=abc", "learning_rate must be a valid number, but is 'abc'"),
         ("optimizer.learning_rate=nan", "learning_rate must be a finite number, but is nan"),
         ("optimizer.schedule=cosine", "optimizer: schedule=cosine needs a learning_rate_decay"),
@@ -273,9 +277,20 @@ def test_a_model_of_ones_own_is_chosen_like_any_other(command: Command, toy: str
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 def test_a_crash_shows_its_traceback_and_fails_the_run(command: Command, toy: str) -> None:
     with pytest.raises(ZeroDivisionError):  # Python prints it with its traceback
-        command(f"{toy} model=toy model.breaks=true {SYNTHETIC}")
+        command(f"{toy} model=toy model.breaks=fit {SYNTHETIC}")
     assert ended_runs(Path()) == [("FAILED", "ZeroDivisionError: a fault of the toy")]
     assert not Path("outputs").exists()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+def test_a_store_that_is_lost_at_the_end_does_not_take_the_results_along(
+    command: Command, toy: str
+) -> None:
+    ended = command(f"{toy} model=toy model.breaks=store {SYNTHETIC}")
+    assert ended.code == 1
+    assert "must name a store that answers during the whole run" in ended.err
+    assert "mean ± standard error over" in ended.out
+    assert next(Path("outputs").rglob("metrics.json")).is_file()
 
 
 def ended_runs(folder: Path) -> list[tuple[str, str]]:
@@ -342,11 +357,24 @@ def test_a_reader_that_goes_away_is_no_crash(tmp_path: Path) -> None:
     assert process.returncode in {0, 141}
 
 
+PLAIN = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+"""An environment whose terminal has nothing but ASCII."""
+
+
+def test_letters_that_the_terminal_lacks_are_replaced(tmp_path: Path) -> None:
+    letters = ascii("─ ± … β")  # an argument must be ASCII here, too
+    code = f"from recsweep.command_line import write_with_any_encoding as w; w(); print({letters})"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, check=False, capture_output=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **PLAIN},
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == (b"- ~ ~ ?\n", b"")
+
+
+@pytest.mark.slow
 def test_a_run_can_be_read_where_the_terminal_is_not_utf_8(tmp_path: Path) -> None:
-    out, err = start(
-        tmp_path, f"tracking=off model=popularity {SYNTHETIC}",
-        LC_ALL="C", PYTHONUTF8="0", PYTHONCOERCECLOCALE="0",
-    ).communicate()  # fmt: skip
+    line = f"tracking=off model=popularity {SYNTHETIC}"
+    out, err = start(tmp_path, line, **PLAIN).communicate()
     lines = out.decode("ascii").splitlines()
     assert set(lines[2]) == {"-"}
     assert "~ 0." in lines[3]
