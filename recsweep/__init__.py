@@ -2,16 +2,18 @@
 
 The layers, from the outside in; a module imports only from the ones below its own:
 
-    app            configuration -> objects -> one run (Hydra)
+    command_line   python -m recsweep: composes the configuration (Hydra)
+    app            configuration -> objects -> one run
     report         finished runs -> tables and plots
     experiment     one trial in reading order: fit, evaluate, keep the best epoch
     tracking       MLflow tracker and silent tracker
     evaluation     scores -> masked top-k -> hits -> metrics per user
     models         one file per recommender
+    persistence    fitted models and whole folders on disk
     training       batches, schedules, the epoch loop, one engine per backend
     data           sources, filters, splits, download, cache
     metrics        arrays in, one value per user out
-    interfaces, seeds, errors
+    build, environment, interfaces, seeds, errors
 """
 
 __version__ = "0.1.0"

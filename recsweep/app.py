@@ -257,7 +257,7 @@ def _tags(settings: Settings, split: Any) -> dict[str, str]:
 
 def _final_metrics(trial: Any, test: Any) -> dict[str, float]:
     return {
-        **{f"best_valid/{name}": value for name, value in trial.valid.means.items()},
+        **{f"valid_best/{name}": value for name, value in trial.valid.means.items()},
         **{f"test/{name}": value for name, value in test.means.items()},
         **{f"test_se/{name}": value for name, value in test.standard_errors.items()},
         "best_epoch": trial.best_epoch + 1,

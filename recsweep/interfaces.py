@@ -19,8 +19,8 @@ State = dict[str, np.ndarray]
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Called after each epoch with its index (from 0) and its losses; answers "go on?"."""
 
-STRICT = ConfigDict(extra="forbid", arbitrary_types_allowed=True, allow_inf_nan=False)
-"""How every class that configuration builds is validated: no unknown key, no NaN."""
+STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
+"""How every class that configuration builds is validated: no unknown key, NaN, or `true` for 1."""
 
 
 @runtime_checkable

@@ -164,7 +164,7 @@ def test_a_tracked_run_has_parameters_tags_curves_and_files(config: Any, tmp_pat
     assert [point.step for point in curve] == [1, 2, 3]
     best = max(curve, key=lambda point: point.value)
     assert found.data.metrics["best_epoch"] == best.step
-    assert found.data.metrics["best_valid/ndcg_at_10"] == best.value
+    assert found.data.metrics["valid_best/ndcg_at_10"] == best.value
     told = metrics(tmp_path / "out")["test"]["mean"]["ndcg@10"]
     assert found.data.metrics["test/ndcg_at_10"] == told
     assert found.inputs.dataset_inputs[0].dataset.name == "synthetic"

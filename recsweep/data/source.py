@@ -29,7 +29,7 @@ class Source(ABC):
     """
 
     name: str
-    path: Annotated[Path, AfterValidator(_expanded)] | None
+    path: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None
 
     @abstractmethod
     def files(self, cache: Path) -> list[Path]:
