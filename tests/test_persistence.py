@@ -110,7 +110,8 @@ def test_a_folder_on_a_read_only_disk_is_refused(tmp_path: Path) -> None:
     """A real mount, in a namespace of its own; skipped where one may not be made."""
     script = (
         "mount --bind . . && mount -o remount,ro,bind . && "
-        f'{shlex.quote(sys.executable)} -c "from pathlib import Path; from recsweep.persistence import refuse_folder; '
+        f'{shlex.quote(sys.executable)} -c "'
+        "from pathlib import Path; from recsweep.persistence import refuse_folder; "
         "refuse_folder(Path('sub/results').absolute(), 'hydra.run.dir')\""
     )
     namespace = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
