@@ -1,4 +1,4 @@
-"""Runs a network's epochs and scores as one compiled XLA program each, on either backend.
+"""Runs a network's epochs and scores as one compiled program each, on either backend.
 
 A network is a `keras.Model` written with `keras.ops` that says, besides its layers,
 
