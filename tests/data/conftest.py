@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 
 from recsweep.data.delimited import Delimited
+from recsweep.data.interactions import Interactions
+from recsweep.data.movielens import MovieLens
 from recsweep.errors import InputError
 
 
@@ -49,3 +51,21 @@ def csv_source() -> Callable[..., Delimited]:
         return Delimited(**settings | changes)
 
     return source
+
+
+@pytest.fixture
+def ml_1m(shared_data: Path) -> Interactions:
+    """The clicks of MovieLens 1M."""
+    source = MovieLens(
+        name="ml-1m",
+        path=shared_data / "ml-1m",
+        min_rating=3.5,
+        min_user_interactions=5,
+        n_heldout_users=600,
+        url="https://localhost/ml-1m.zip",
+        sha256="0" * 64,
+        member="ml-1m/ratings.dat",
+        wheel=None,
+        n_ratings=1_000_209,
+    )
+    return source.load(source.files(shared_data))

@@ -8,7 +8,6 @@ import pytest
 
 from recsweep.data.interactions import Interactions
 from recsweep.data.liang import Liang, write_liang
-from recsweep.data.movielens import MovieLens
 from recsweep.data.split import Split
 from recsweep.data.strong import Strong
 
@@ -125,21 +124,9 @@ def test_a_folder_that_cannot_be_made_is_refused(refused, tmp_path: Path):
 
 
 @pytest.mark.realdata
-def test_the_papers_files_are_what_movielens_1m_is_cut_into(shared_data: Path, tmp_path: Path):
-    source = MovieLens(
-        name="ml-1m",
-        path=shared_data / "ml-1m",
-        min_rating=3.5,
-        min_user_interactions=5,
-        n_heldout_users=600,
-        url="https://localhost/ml-1m.zip",
-        sha256="0" * 64,
-        member="ml-1m/ratings.dat",
-        wheel=None,
-        n_ratings=1_000_209,
-    )
+def test_the_papers_files_are_what_movielens_1m_is_cut_into(shared_data: Path, ml_1m: Interactions):
     strong = Strong(n_heldout_users=600, target_fraction=0.2, seed=98765)
-    cut = strong.split(source.load(source.files(tmp_path)))
+    cut = strong.split(ml_1m)
     read = load(shared_data / "ml-1m-pro_sg")
     assert read.profile() == {
         "n_items": 3_497,

@@ -9,7 +9,6 @@ from pydantic import ValidationError
 
 from recsweep.data.interactions import Interactions
 from recsweep.data.liang import write_liang
-from recsweep.data.movielens import MovieLens
 from recsweep.data.split import Fold, Split
 from recsweep.data.strong import Strong
 
@@ -98,21 +97,9 @@ def test_items_are_numbered_as_training_users_first_meet_them():
 
 @pytest.mark.realdata
 def test_movielens_1m_gives_the_five_files_of_the_paper_byte_for_byte(
-    shared_data: Path, tmp_path: Path
+    shared_data: Path, tmp_path: Path, ml_1m: Interactions
 ):
-    source = MovieLens(
-        name="ml-1m",
-        path=shared_data / "ml-1m",
-        min_rating=3.5,
-        min_user_interactions=5,
-        n_heldout_users=600,
-        url="https://localhost/ml-1m.zip",
-        sha256="0" * 64,
-        member="ml-1m/ratings.dat",
-        wheel=None,
-        n_ratings=1_000_209,
-    )
-    split = strong(600, 0.2, 98765).split(source.load(source.files(tmp_path)))
+    split = strong(600, 0.2, 98765).split(ml_1m)
     written = write_liang(split, tmp_path / "pro_sg")
     assert [file.name for file in written] == [
         "train.csv", "validation_tr.csv", "validation_te.csv", "test_tr.csv", "test_te.csv",
