@@ -54,6 +54,10 @@ def clicks(folder: Path):  # noqa: ANN201 - a CSR matrix, whose module is import
 
 def run_recsweep(folder: Path, n_epochs: int) -> list[float]:
     """Epochs of this project's engine, on the backend in KERAS_BACKEND."""
+    from recsweep.environment import choose_backend, load_backend
+
+    choose_backend(os.environ["KERAS_BACKEND"], threads=None)
+    load_backend()
     from recsweep.models.multivae import MultiVAE
     from recsweep.seeds import Seeds
     from recsweep.training.optimizers import Adam

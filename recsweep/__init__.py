@@ -3,7 +3,8 @@
 The layers, from the outside in; a module imports only from the ones below its own:
 
     command_line   python -m recsweep: composes the configuration (Hydra)
-    app            configuration -> objects -> one run
+    tasks          what `task=` can do, one file each
+    app            configuration -> objects
     report         finished runs -> tables and plots
     experiment     one trial in reading order: fit, evaluate, keep the best epoch
     tracking       MLflow tracker and silent tracker

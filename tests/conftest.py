@@ -1,9 +1,12 @@
 """What every test shares."""
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from contracts import composed
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -24,3 +27,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_data() -> Path:
     """Folder with the real data sets."""
     return SHARED_DATA
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
+    """Composes a configuration whose cache is the test's own; the environment is put back."""
+    before = dict(os.environ)
+    yield lambda *overrides: dict(composed(f"cache_dir={tmp_path}/cache", *overrides))
+    os.environ.clear()
+    os.environ.update(before)

@@ -84,3 +84,20 @@ def test_what_is_no_remark_is_said() -> None:
 
 def test_the_device_is_named() -> None:
     assert environment.device()
+
+
+def test_keras_is_loaded_without_what_it_does_not_need(tmp_path: Path) -> None:
+    code = """
+import sys
+from recsweep import environment
+environment.choose_backend("jax", 1)
+environment.load_backend()
+assert "keras" in sys.modules
+print(*sorted({"sklearn", "matplotlib", "h5py"} & set(sys.modules)))
+import h5py, matplotlib, sklearn
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout == "\n"

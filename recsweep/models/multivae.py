@@ -14,6 +14,7 @@ from recsweep.interfaces import CSR, STRICT, OnEpoch, State
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Batch, ShuffledEpochs
 from recsweep.training.engine import Engine
+from recsweep.training.initializers import glorot_uniform, truncated_normal
 from recsweep.training.loop import Hyper, train_epochs
 from recsweep.training.optimizers import Optimizer
 from recsweep.training.schedules import linear_warmup
@@ -40,8 +41,8 @@ class MultiVAENetwork(keras.Model):
         def weights(layer: str) -> dict[str, Any]:
             seed = seeds.named(f"init/{layer}")
             return {
-                "kernel_initializer": keras.initializers.GlorotUniform(seed=seed),
-                "bias_initializer": keras.initializers.TruncatedNormal(stddev=0.001, seed=seed + 1),
+                "kernel_initializer": glorot_uniform(seed),
+                "bias_initializer": truncated_normal(seed + 1, stddev=0.001),
             }
 
         def dense(units: int, width: int, name: str, activation: str | None = None) -> Any:
@@ -98,8 +99,10 @@ class MultiVAENetwork(keras.Model):
         def per_user(values: Any) -> Any:
             return ops.sum(values * batch.is_user) / ops.sum(batch.is_user)
 
-        kernels = [v for v in self.trainable_variables if v.path.endswith("kernel")]
-        l2 = hyper["l2"] * sum(ops.sum(ops.square(kernel)) for kernel in kernels)
+        l2 = ops.zeros(())
+        if "l2" in hyper:  # without it a step neither reads the kernels again nor adds to gradients
+            kernels = [v for v in self.trainable_variables if v.path.endswith("kernel")]
+            l2 = hyper["l2"] * sum(ops.sum(ops.square(kernel)) for kernel in kernels)
         reconstruction, kl = per_user(nll), per_user(kl)
         loss = reconstruction + hyper["beta"] * kl + l2
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "l2": l2}
@@ -170,8 +173,8 @@ class MultiVAE:
 
     def loss(self, rows: CSR) -> dict[str, float]:
         """The training loss of whole rows with z at its mean, no dropout and the current β."""
-        hyper = {"beta": self._beta, "l2": self.l2, "dropout_rate": 0, "decoder_dropout_rate": 0}
-        return self._fitted().loss(rows, hyper)
+        hyper = {"beta": self._beta, "dropout_rate": 0.0, "decoder_dropout_rate": 0.0}
+        return self._fitted().loss(rows, {**hyper, **self._penalty()})
 
     def state(self) -> State:
         """The network's weights."""
@@ -189,9 +192,12 @@ class MultiVAE:
         constants = {
             "dropout_rate": self.dropout_rate,
             "decoder_dropout_rate": self.decoder_dropout_rate,
-            "l2": self.l2,
+            **self._penalty(),
         }
         return {"beta": beta, **{k: np.full_like(beta, v) for k, v in constants.items()}}
+
+    def _penalty(self) -> dict[str, float]:
+        return {"l2": self.l2} if self.l2 else {}
 
     def _make_engine(self, n_items: int, seeds: Seeds) -> Engine:
         network = MultiVAENetwork(n_items, tuple(self.hidden_dims), self.latent_dim, seeds)

@@ -42,24 +42,18 @@ def stack_batches(
         NumPy arrays of shape batches × capacity (`is_user`: batches × n_rows).
     """
     n_batches = -(-len(order) // n_rows)
-    shuffled = train[order]
-    starts = shuffled.indptr[::n_rows]
-    starts = np.append(starts[:n_batches], shuffled.nnz).astype(np.int64)
-    lengths = np.diff(starts)
-    row_of = np.repeat(np.arange(len(order)), np.diff(shuffled.indptr))
-    batch_of = row_of // n_rows
-    slot = np.arange(shuffled.nnz) - np.repeat(starts[:-1], lengths)
-
     batch = Batch(
         rows=np.full((n_batches, capacity), n_rows - 1, np.int32),
         items=np.zeros((n_batches, capacity), np.int32),
         values=np.zeros((n_batches, capacity), np.float32),
         is_user=np.zeros((n_batches, n_rows), np.float32),
     )
-    batch.rows[batch_of, slot] = row_of % n_rows
-    batch.items[batch_of, slot] = shuffled.indices
-    batch.values[batch_of, slot] = shuffled.data
-    batch.is_user.reshape(-1)[: len(order)] = 1
+    for i in range(n_batches):
+        users = train[order[i * n_rows : (i + 1) * n_rows]]
+        batch.rows[i, : users.nnz] = np.repeat(np.arange(users.shape[0]), np.diff(users.indptr))
+        batch.items[i, : users.nnz] = users.indices
+        batch.values[i, : users.nnz] = users.data
+        batch.is_user[i, : users.shape[0]] = 1
     return batch
 
 

@@ -70,7 +70,8 @@ class Engine:
     """A network's weights in training.
 
     Args:
-        network: See the module's docstring; its variables hold the initial weights.
+        network: See the module's docstring; its variables hold the initial weights, whose memory
+            the engine takes over.
         optimizer: The gradient method.
         n_rows: Users per batch.
     """
@@ -82,9 +83,9 @@ class Engine:
         self.n_rows = n_rows
         self._programs = _programs(network, method, (network.architecture, optimizer.constants()))
         self._values = Values(
-            [ops.copy(v.value) for v in network.trainable_variables],
-            [ops.copy(v.value) for v in network.non_trainable_variables],
-            [ops.copy(v.value) for v in method.variables],
+            [ops.convert_to_tensor(v) for v in network.trainable_variables],
+            [ops.convert_to_tensor(v) for v in network.non_trainable_variables],
+            [ops.convert_to_tensor(v) for v in method.variables],
         )
 
     def train(

@@ -1,0 +1,121 @@
+"""One run from configuration to results: train, choose the best epoch, score test once."""
+
+import sys
+from collections.abc import Mapping
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from pydantic.dataclasses import dataclass
+
+from recsweep import environment
+from recsweep.app import Job, Settings, data_name, made, parameters, prepared, sizes
+from recsweep.build import validated
+from recsweep.interfaces import STRICT
+
+# The rest is imported where it is used, once the backend is chosen.
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Train:
+    """Fit a model, choose its epoch on validation, score test once, report."""
+
+    def run(self, job: Job) -> None:
+        """Print the table of metrics and where everything is."""
+        from recsweep.experiment import Patience, run_trial
+        from recsweep.report import Progress
+        from recsweep.seeds import Seeds
+
+        settings = job.settings
+        evaluator, tracker, model = _checked(job)
+        split = prepared(settings)
+        evaluator.refuse_large_k(split.train.shape[1])
+        print(sizes(settings, split), file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+
+        with ExitStack() as at_the_end, tracker:
+            tracker.log_settings(parameters(job.config), _tags(settings, split))
+            tracker.log_data(data_name(settings), split.data_fingerprint, split.profile())
+            patience = Patience(settings.patience, evaluator.objective)
+            with Progress(getattr(model, "n_epochs", 1), evaluator.objective) as progress:
+                trial = run_trial(
+                    model, split.train, split.valid, evaluator, Seeds(settings.seed),
+                    [partial(_track, tracker), patience, progress],
+                )  # fmt: skip
+            test = evaluator.evaluate(model.score, split.test)
+            _write(job, model, split, trial, test)
+            at_the_end.callback(_tell, job, trial, test, tracker)  # even if the store is gone
+            tracker.log_metrics(_final_metrics(trial, test), step=trial.best_epoch + 1)
+            tracker.log_artifacts(job.results)
+
+
+def _checked(job: Job) -> tuple[Any, Any, Any]:
+    """Evaluator, tracker and model of a configuration in which nothing is wrong."""
+    settings = job.settings
+    environment.choose_backend(settings.backend, settings.threads)
+    from recsweep.evaluation import Evaluator
+    from recsweep.persistence import refuse_folder
+
+    refuse_folder(job.results, "hydra.run.dir")
+    values = {name: getattr(settings, name) for name in ("k", "metrics", "objective")}
+    batch_size = settings.evaluation_batch_size
+    evaluator = validated(Evaluator, {**values, "batch_size": batch_size}, "")
+    for group, method in (("data", "load"), ("split", "split"), ("optimizer", "build")):
+        made(settings, group, method)
+    tracker = made(settings, "tracking", "log_metrics")
+    tracker.refuse_unusable()
+    environment.load_backend()  # last, since it takes seconds
+    return evaluator, tracker, made(settings, "model", "fit")
+
+
+def _track(tracker: Any, epoch: int, metrics: Mapping[str, float]) -> bool:
+    tracker.log_metrics(metrics, step=epoch + 1)
+    return True
+
+
+def _write(job: Job, model: Any, split: Any, trial: Any, test: Any) -> None:
+    """All files of a run, or none."""
+    from recsweep.persistence import save_model, whole_folder
+    from recsweep.report import write_results
+
+    with whole_folder(job.results, "hydra.run.dir") as unfinished:
+        write_results(unfinished, job.config, job.overrides, trial, test)
+        save_model(model, job.settings.model, split.item_ids, unfinished / "model")
+
+
+def _tags(settings: Settings, split: Any) -> dict[str, str]:
+    """What a run needs to be told from others and replayed."""
+    return {
+        **environment.git_state(),
+        **{f"version.{name}": number for name, number in environment.versions().items()},
+        "backend": settings.backend,
+        "device": environment.device(),
+        "threads": str(settings.threads or environment.n_cores()),
+        "data": data_name(settings),
+        "data.fingerprint": split.data_fingerprint,
+        "split.fingerprint": split.fingerprint,
+    }
+
+
+def _final_metrics(trial: Any, test: Any) -> dict[str, float]:
+    return {
+        **{f"valid_best/{name}": value for name, value in trial.valid.means.items()},
+        **{f"test/{name}": value for name, value in test.means.items()},
+        **{f"test_se/{name}": value for name, value in test.standard_errors.items()},
+        "best_epoch": trial.best_epoch + 1,
+        "time/train_s": trial.train_s,
+    }
+
+
+def _tell(job: Job, trial: Any, test: Any, tracker: Any) -> None:
+    """Print the table, the best epoch, where the files are and how to look at the run."""
+    from recsweep.report import metric_table
+
+    lines = [
+        f"\n{metric_table(trial.valid, test)}\n",
+        f"best epoch {trial.best_epoch + 1} of {len(trial.curves)}, {trial.train_s:.1f} s of "
+        f"training ({job.settings.backend})",
+        f"files     {job.results}",
+    ]
+    if tracker.run_id is not None:
+        lines += [f"run       {tracker.run_id}", f"open UI   {tracker.ui_command}"]
+    print("\n".join(lines))  # noqa: T201

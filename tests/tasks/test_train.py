@@ -1,0 +1,102 @@
+"""A training run: what it writes, tracks and says."""
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+import yaml
+from runs import SMALL, metrics
+
+from recsweep.app import run
+from recsweep.errors import InputError
+from recsweep.persistence import load_model
+
+
+def test_a_run_writes_its_results_and_prints_its_table(
+    config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = config(*SMALL)
+    run(settings, tmp_path / "out", ["seed=1"])
+    results = tmp_path / "out" / "results"
+    assert {path.name for path in results.iterdir()} == {
+        "config.yaml", "overrides.yaml", "metric_definitions.yaml", "metrics.json", "curves.csv",
+        "curves.png", "test_metrics_per_user.parquet", "valid_metrics_per_user.parquet", "model",
+    }  # fmt: skip
+    assert yaml.safe_load((results / "config.yaml").read_text("utf-8")) == settings
+    assert yaml.safe_load((results / "overrides.yaml").read_text("utf-8")) == ["seed=1"]
+    said = capsys.readouterr()
+    assert len([line for line in said.err.splitlines() if line.startswith("epoch ")]) == 3
+    assert f"files     {results}" in said.out
+    test = pd.read_parquet(results / "test_metrics_per_user.parquet")
+    assert f"{test['ndcg@10'].mean():.4f}" in said.out
+    model, item_ids = load_model(results / "model")
+    nobody = sp.csr_matrix((1, len(item_ids)), dtype=np.float32)
+    assert np.isfinite(np.asarray(model.score(nobody))).all()
+
+
+def test_the_same_settings_give_the_same_numbers_and_another_seed_others(
+    config: Any, tmp_path: Path
+) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        run(config(*SMALL, f"seed={seed}"), tmp_path / name, [])
+    a, b, c = (metrics(tmp_path / name) for name in "abc")
+    assert a["test"] == b["test"]
+    assert a["test"] != c["test"]
+    same, other = (
+        np.load(tmp_path / name / "results" / "model" / "weights.npz")["output/kernel"]
+        for name in "ab"
+    )
+    np.testing.assert_array_equal(same, other)
+
+
+def test_results_are_never_written_over(config: Any, tmp_path: Path) -> None:
+    settings = config("data=synthetic", "data.n_users=120", "k=[5]", "model=popularity")
+    run(settings, tmp_path, [])
+    before = (tmp_path / "results" / "metrics.json").stat()
+    with pytest.raises(InputError, match=r"hydra\.run\.dir must be a new or empty folder"):
+        run(settings, tmp_path, [])
+    assert (tmp_path / "results" / "metrics.json").stat() == before
+
+
+def test_passwords_are_not_among_the_results(config: Any, tmp_path: Path) -> None:
+    settings = config("data=synthetic", "data.n_users=120", "k=[5]", "model=popularity")
+    settings["search"] = {"note": "postgresql://ann:secret@host/db"}
+    run(settings, tmp_path, ["search.note=postgresql://ann:secret@host/db"])
+    for name in ("config.yaml", "overrides.yaml"):
+        text = (tmp_path / "results" / name).read_text("utf-8")
+        assert "ann:***@host" in text
+        assert "secret" not in text
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+def test_a_tracked_run_has_parameters_tags_curves_and_files(config: Any, tmp_path: Path) -> None:
+    import mlflow
+
+    settings = config(*SMALL)
+    settings["tracking"] = {
+        "_target_": "recsweep.tracking.MLflowTracker", "experiment": "e", "run_name": "r",
+        "uri": f"sqlite:///{tmp_path / 'mlflow.db'}",
+    }  # fmt: skip
+    run(settings, tmp_path / "out", [])
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path / 'mlflow.db'}")
+    (found,) = client.search_runs([client.get_experiment_by_name("e").experiment_id])
+    params, tags = found.data.params, found.data.tags
+    assert (params["model.latent_dim"], params["k"], params["seed"]) == ("8", "[5, 10]", "42")
+    assert params["search.model.beta"].startswith("interval(")
+    assert {"git.commit", "git.dirty", "device", "threads", "data.fingerprint"} <= set(tags)
+    assert (tags["backend"], tags["version.python"]) == ("jax", sys.version.split()[0])
+    assert len(tags["split.fingerprint"]) == 64
+    curve = client.get_metric_history(found.info.run_id, "valid/ndcg_at_10")
+    assert [point.step for point in curve] == [1, 2, 3]
+    best = max(curve, key=lambda point: point.value)
+    assert found.data.metrics["best_epoch"] == best.step
+    assert found.data.metrics["valid_best/ndcg_at_10"] == best.value
+    told = metrics(tmp_path / "out")["test"]["mean"]["ndcg@10"]
+    assert found.data.metrics["test/ndcg_at_10"] == told
+    assert found.inputs.dataset_inputs[0].dataset.name == "synthetic"
+    kept = {file.path for file in client.list_artifacts(found.info.run_id)}
+    assert kept == {path.name for path in (tmp_path / "out" / "results").iterdir()}
