@@ -19,7 +19,7 @@ def test_an_exported_split_is_the_same_split_when_it_is_read_again(
         "train.csv", "validation_tr.csv", "validation_te.csv", "test_tr.csv", "test_te.csv",
         "unique_sid.txt",
     ]  # fmt: skip
-    popularity = ("model=popularity",)
+    popularity = ("model=popularity", "k=[5]")
     run(config(*SMALL_DATA, *popularity), tmp_path / "original", [])
     run(config("data=liang", f"data.path='{folder}'", *popularity), tmp_path / "copy", [])
     means = [metrics(tmp_path / name)["test"]["mean"] for name in ("original", "copy")]
