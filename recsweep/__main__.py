@@ -1,6 +1,17 @@
 """`python -m recsweep`."""
 
-from recsweep.command_line import main
+import sys
+
+
+def main() -> None:
+    """Import and run the command line; Ctrl-C ends even the imports in one line."""
+    try:
+        from recsweep.command_line import main as run
+    except KeyboardInterrupt:
+        print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)  # noqa: T201
+        sys.exit(130)
+    run()
+
 
 if __name__ == "__main__":
     main()

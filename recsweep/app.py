@@ -13,6 +13,8 @@ from recsweep.interfaces import STRICT
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
 
 Config = dict[str, Any]
+DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
+"""Groups on the way from files to a split, and what each must be able to do."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -27,6 +29,7 @@ class Settings:
         cache_dir: Downloads and prepared splits; None = the user's cache folder.
         debug: Show tracebacks.
         evaluation_batch_size: Users who are scored at a time.
+        refit: After the best epoch is known, train anew on training and validation together.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -39,8 +42,10 @@ class Settings:
     metrics: Any
     objective: Any
     evaluation_batch_size: Annotated[int, Field(ge=1)]
+    refit: bool
     task: Config
     data: Config
+    transform: Config
     split: Config
     optimizer: Config
     model: Config
@@ -107,11 +112,11 @@ def made(settings: Settings, group: str, method: str) -> Any:
 
 
 def prepared(settings: Settings) -> Any:
-    """The split that `data` and `split` describe, from the cache if it is there."""
-    source, splitter = made(settings, "data", "load"), made(settings, "split", "split")
+    """The split that `data`, `transform` and `split` describe, from the cache if it is there."""
     from recsweep.data.cache import prepare
 
-    return prepare(source, splitter, settings.cache)
+    source, transform, splitter = (made(settings, *step) for step in DATA_STEPS)
+    return prepare(source, transform, splitter, settings.cache)
 
 
 def data_name(settings: Settings) -> str:

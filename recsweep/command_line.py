@@ -11,11 +11,13 @@ import logging
 import os
 import signal
 import sys
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
@@ -43,18 +45,23 @@ def main() -> None:
     end_politely_on_signals()
     run = _Run()
     try:
+        refuse_unknown_options(sys.argv[1:])
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # errors are handed on, not printed
             hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
         run.raise_error()
     except KeyboardInterrupt as stop:
-        _end(130, f"stopped by {str(stop) or 'Ctrl-C'}; what was tracked until now is kept")
+        _say(f"stopped by {str(stop) or 'Ctrl-C'}; what was tracked until now is kept")
+        OutputFolder.remove_if_empty()
+        flush_output()
+        os._exit(130)  # XLA may still compute: taking the interpreter down under it can crash
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
         is_bug = error is run.error and not isinstance(error, InputError)
         if wants_traceback or run.is_debugged or is_bug:
             raise
-        _end(1, explain(error))
+        _say(explain(error))
+        sys.exit(1)
     finally:
         OutputFolder.remove_if_empty()
         flush_output()
@@ -88,9 +95,8 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
         raise InputError(f"{key} must have a value, but has none: {reason}; set {key}") from error
 
 
-def _end(code: int, line: str) -> NoReturn:
+def _say(line: str) -> None:
     print(f"error: {line}", file=sys.stderr)  # noqa: T201 - the one line a user reads
-    sys.exit(code)
 
 
 # --- process and terminal -----------------------------------------------------------------------
@@ -117,15 +123,37 @@ class OutputFolder(Callback):
 
 
 def end_politely_on_signals() -> None:
-    """Let SIGTERM and a closed terminal end a run as Ctrl-C does; `nohup` stays what it is."""
+    """Let SIGTERM and a closed terminal end a run as Ctrl-C does; `nohup` stays what it is.
+
+    Python drops what is raised within a finalizer or a hook of the garbage collector, and XLA has
+    such a hook: an interrupt that was dropped there is sent again.
+    """
+    reason, main_thread, is_heard = "", threading.get_ident(), threading.Event()
 
     def stop(number: int, _frame: Any) -> NoReturn:
-        signal.signal(number, signal.SIG_IGN)  # the second one must not break off the goodbye
-        raise KeyboardInterrupt(signal.Signals(number).name)
+        nonlocal reason
+        is_heard.set()
+        if number != signal.SIGINT:
+            signal.signal(number, signal.SIG_IGN)  # the second one must not break off the goodbye
+            reason = signal.Signals(number).name
+        raise KeyboardInterrupt(reason)
 
-    for name in ("SIGTERM", "SIGHUP"):
+    def send_again() -> None:
+        while not is_heard.wait(0.05):
+            signal.pthread_kill(main_thread, signal.SIGINT)
+
+    def hear_of_dropped(dropped: Any) -> None:
+        if isinstance(dropped.exc_value, KeyboardInterrupt):
+            is_heard.clear()
+            threading.Thread(target=send_again, daemon=True).start()
+        else:
+            sys.__unraisablehook__(dropped)
+
+    sys.unraisablehook = hear_of_dropped
+    for name in ("SIGINT", "SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)
-        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+        unchanged = (signal.SIG_DFL, signal.default_int_handler)
+        if number is not None and signal.getsignal(number) in unchanged:
             signal.signal(number, stop)
 
 
@@ -158,6 +186,18 @@ def flush_output() -> None:
 # --- what is wrong with the command line ---------------------------------------------------------
 
 
+def refuse_unknown_options(arguments: list[str]) -> None:
+    """Raise InputError for an option that Hydra does not know, such as `--model=multivae`."""
+    known = set(get_args_parser()._option_string_actions)
+    for argument in arguments:
+        option = argument.partition("=")[0]
+        if option.startswith("--") and option not in known:
+            raise InputError(
+                f"settings are written without dashes, but {argument} has them; write "
+                f"{argument.lstrip('-')}, or see python -m recsweep --help"
+            )
+
+
 def explain(error: Exception) -> str:
     """What went wrong, in one line.
 
@@ -170,12 +210,7 @@ def explain(error: Exception) -> str:
     if isinstance(error, MissingConfigException) and error.options:
         return _unknown_choice(str(error.missing_cfg_file), list(error.options))
     if isinstance(error, OverrideParseException):
-        reason = " ".join(error.message.partition("See https:")[0].replace("^", "").split())
-        name, _, value = error.override.partition("=")
-        return (
-            f"an argument must be KEY=VALUE in Hydra's grammar, but {error.override} is not "
-            f"({reason}); mend it, or if it is a text quote it twice: '{name}=\"{value}\"'"
-        )
+        return _not_a_setting(error)
     if isinstance(error, OSError) and not isinstance(error, ConfigCompositionException):
         return (
             f"the output folder must be one that can be written, but {error.filename} cannot "
@@ -188,6 +223,20 @@ def explain(error: Exception) -> str:
             key, [k for k in known if k.startswith("hydra") == key.startswith("hydra")]
         )
     return f"the configuration must compose, but does not: {text}; see python -m recsweep --help"
+
+
+def _not_a_setting(error: OverrideParseException) -> str:
+    name, equals, value = error.override.partition("=")
+    if not equals:
+        return (
+            f"an argument must be KEY=VALUE, but {error.override} is not; see "
+            "python -m recsweep --help"
+        )
+    reason = " ".join(error.message.partition("See https:")[0].replace("^", "").split())
+    return (
+        f"an argument must be KEY=VALUE in Hydra's grammar, but {error.override} is not "
+        f"({reason}); mend it, or if it is a text quote it twice: '{name}=\"{value}\"'"
+    )
 
 
 def _keys(node: Any, prefix: str = "") -> list[str]:

@@ -68,6 +68,24 @@ def _give_freed_memory_back() -> None:
             libc.mallopt(parameter, value)
 
 
+def n_threads() -> int:
+    """CPU threads that were chosen; all cores before anything was."""
+    return int(os.environ.get("NPROC", n_cores()))
+
+
+def use_cache(folder: Path | None) -> None:
+    """Let models keep what is dear to make in `folder`, here and in child processes."""
+    os.environ.pop("RECSWEEP_CACHE", None)
+    if folder is not None:
+        os.environ["RECSWEEP_CACHE"] = str(folder)
+
+
+def cache_folder() -> Path | None:
+    """What `use_cache` was given; None = keep nothing."""
+    folder = os.environ.get("RECSWEEP_CACHE")
+    return Path(folder) if folder else None
+
+
 def load_backend() -> None:
     """Import Keras with the backend that was chosen."""
     is_chatty = os.environ.get("KERAS_BACKEND") == "tensorflow"

@@ -118,10 +118,10 @@ class Evaluator:
         Raises:
             InputError: A score is not finite, or nobody has a target.
         """
-        has_target = np.diff(fold.target.indptr) > 0
-        if not has_target.any():
+        if not fold.target.nnz:
             raise InputError("at least one user must have a held-out item, but none has")
-        history, target = fold.history[has_target], fold.target[has_target]
+        ranked_fold = fold.of_whom_something_is_held_out()
+        history, target = ranked_fold.history, ranked_fold.target
         starts = range(0, history.shape[0], self.batch_size)
         ranked = np.concatenate(
             [
@@ -130,9 +130,8 @@ class Evaluator:
             ]
         )
         hits = is_hit(ranked, target)
-        n_relevant = np.diff(target.indptr).astype(np.int64)
         per_user = {
-            f"{metric}@{k}": PER_USER[metric](hits, n_relevant, k)
+            f"{metric}@{k}": PER_USER[metric](hits, ranked_fold.n_relevant, k)
             for metric in self.metrics
             if metric in PER_USER
             for k in self.k
@@ -143,8 +142,8 @@ class Evaluator:
             if metric in OF_CATALOG
             for k in self.k
         }
-        frame = pd.DataFrame(per_user, index=pd.Index(fold.user_ids[has_target], name="user"))
-        return Evaluation(frame, of_catalog, int((~has_target).sum()))
+        frame = pd.DataFrame(per_user, index=pd.Index(ranked_fold.user_ids, name="user"))
+        return Evaluation(frame, of_catalog, len(fold.user_ids) - len(frame))
 
 
 def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:

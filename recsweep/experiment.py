@@ -1,9 +1,9 @@
-"""One trial in reading order: fit, evaluate each epoch, keep the best one."""
+"""One trial in reading order: fit, evaluate each epoch, keep the best one; and the last refit."""
 
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from recsweep.data.split import Fold
 from recsweep.evaluation import Evaluation, Evaluator
@@ -23,12 +23,14 @@ class Trial:
         valid: Validation metrics of that epoch.
         curves: Every epoch's values, by name, such as `train/loss` or `valid/ndcg@100`.
         train_s: Seconds spent in the model's own training, without evaluation.
+        refit_s: Seconds that training anew took, see `refit`; None = there was none.
     """
 
     best_epoch: int
     valid: Evaluation
     curves: list[Mapping[str, float]]
     train_s: float
+    refit_s: float | None = None
 
 
 @dataclass
@@ -125,3 +127,20 @@ def run_trial(
         raise RuntimeError(f"{type(model).__name__}.fit must call on_epoch at least once")
     model.restore(best.weights)
     return Trial(best.epoch, best.evaluation, best.curves, best.train_s)
+
+
+def refit(model: Recommender, rows: CSR, trial: Trial, seeds: Seeds) -> Trial:
+    """Fit for as many epochs as were best before, with nothing left to choose.
+
+    Args:
+        model: A fresh one with the settings of the trial's; fitted afterwards.
+        rows: Training and validation together, users × items.
+        trial: Says how many epochs.
+        seeds: Of weights, shuffling and noise.
+
+    Returns:
+        `trial` with the seconds that this took.
+    """
+    started = time.perf_counter()
+    model.fit(rows, lambda epoch, _losses: epoch < trial.best_epoch, seeds)
+    return replace(trial, refit_s=time.perf_counter() - started)

@@ -1,12 +1,13 @@
 """What the layers promise each other: protocols, callbacks and the names of arrays."""
 
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
-from pydantic import ConfigDict
+from pydantic import AfterValidator, ConfigDict, Field
 
 from recsweep.seeds import Seeds
 
@@ -21,6 +22,14 @@ OnEpoch = Callable[[int, Mapping[str, float]], bool]
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 """How every class that configuration builds is validated: no unknown key, NaN, or `true` for 1."""
+
+
+HomePath = Annotated[
+    Path,
+    Field(strict=False),
+    AfterValidator(lambda path: Path(os.path.expanduser(path))),  # noqa: PTH111
+]
+"""A path of the configuration, `~` being the home; an unknown `~user` is merely not found."""
 
 
 @runtime_checkable

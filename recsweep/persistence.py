@@ -5,6 +5,7 @@ A model is a folder of arrays and YAML, nothing that runs code when it is read:
     model.yaml      the class and its settings
     weights.npz     what it has learned
     items.parquet   original id of each column of its scores
+    SHA256SUMS      checksums of the three, as `sha256sum` writes and checks them
 """
 
 import os
@@ -20,9 +21,12 @@ import pandas as pd
 import yaml
 
 from recsweep.build import build
-from recsweep.data.disk import disk_errors_in_one_line
+from recsweep.data.disk import disk_errors_in_one_line, file_sha256
 from recsweep.errors import InputError
 from recsweep.interfaces import Recommender
+
+CHECKSUMS = "SHA256SUMS"
+MODEL_FILES = ("model.yaml", "weights.npz", "items.parquet")
 
 
 def save_model(
@@ -41,6 +45,7 @@ def save_model(
     (folder / "model.yaml").write_text(text, encoding="utf-8")
     np.savez(folder / "weights.npz", **model.state())  # type: ignore[arg-type]
     pd.DataFrame({"item": item_ids}).to_parquet(folder / "items.parquet", index=False)
+    write_checksums(folder)
 
 
 def load_model(folder: Path) -> tuple[Recommender, np.ndarray]:
@@ -48,12 +53,41 @@ def load_model(folder: Path) -> tuple[Recommender, np.ndarray]:
 
     Returns:
         The model, ready to score, and the original id of each column of its scores.
+
+    Raises:
+        InputError: A file is missing, or no longer what was saved.
     """
+    _refuse_changed(folder)
     spec = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
     model = cast("Recommender", build(spec, "model"))
     with np.load(folder / "weights.npz", allow_pickle=False) as weights:
         model.restore(dict(weights))
     return model, pd.read_parquet(folder / "items.parquet")["item"].to_numpy()
+
+
+def write_checksums(folder: Path) -> None:
+    """Note what a model's files are now."""
+    sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in MODEL_FILES)
+    (folder / CHECKSUMS).write_text(sums, encoding="utf-8")
+
+
+def _refuse_changed(folder: Path) -> None:
+    """Hold every file of a model against its checksum, before anything is built from it."""
+    if not (folder / CHECKSUMS).is_file():
+        raise InputError(
+            f"a model must come with its checksums, but {folder / CHECKSUMS} is not there; copy "
+            "the run's whole folder again, or train the model again"
+        )
+    lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
+    saved = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}
+    for name in MODEL_FILES:
+        file = folder / name
+        found = file_sha256(file) if file.is_file() else "missing"
+        if found != saved.get(name):
+            raise InputError(
+                f"{file} must be the file that was saved, sha256 {saved.get(name, 'unknown')}, "
+                f"but is {found}; copy the run's whole folder again, or train the model again"
+            )
 
 
 @contextmanager
@@ -95,4 +129,36 @@ def refuse_folder(target: Path, setting: str) -> None:
     raise InputError(
         f"{setting} must be a new or empty folder that can be written, but {place} is not; give "
         f"{setting}=FOLDER"
+    )
+
+
+def refuse_file(target: Path, setting: str, overwrite: bool) -> Path:
+    """Find out before long work whether a new file could be written there.
+
+    Args:
+        target: The file.
+        setting: Where the user can say another one.
+        overwrite: Whether it may already be there.
+
+    Returns:
+        `target`, absolute.
+
+    Raises:
+        InputError: It exists, or cannot be written.
+    """
+    file = target.absolute()
+    with disk_errors_in_one_line(file, setting):
+        place = next(path for path in file.parents if path.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK)):
+            found, do = f"{place} is no such folder", "mend that"
+        elif file.is_dir():
+            found, do = f"{file} is a folder itself", "name a file in it"
+        elif file.exists() and not overwrite:
+            found = f"{file} is already there"
+            do = f"set {setting.rpartition('.')[0]}.overwrite=true"
+        else:
+            return file
+    raise InputError(
+        f"{setting} must be a new file in a folder that can be written, but {found}; {do}, or "
+        f"give {setting}=FILE"
     )

@@ -85,22 +85,32 @@ def _bar(stream: TextIO) -> Any:
 
 def metric_table(valid: Evaluation, test: Evaluation) -> str:
     """Mean ± standard error over users: two lines a metric, a column a cut-off."""
-    names = [name.split("@") for name in valid.means]
+    lines = [
+        table_of_folds({"validation": valid, "test": test}),
+        f"mean ± standard error over {len(valid.per_user):,} validation and "
+        f"{len(test.per_user):,} test users",
+    ]
+    left_out = valid.n_without_target + test.n_without_target
+    if left_out:
+        lines.append(f"{left_out:,} held-out users have nothing to be recommended and are left out")
+    return "\n".join(lines)
+
+
+def table_of_folds(folds: Mapping[str, Evaluation]) -> str:
+    """A line per metric and fold, a column per cut-off.
+
+    Args:
+        folds: Evaluations with the same metrics, by what the table calls them.
+    """
+    names = [name.split("@") for name in next(iter(folds.values())).means]
     cutoffs = sorted({k for _, k in names}, key=int)
     lines = [f"{'':<16} {'':<10}" + "".join(f"{'@' + k:^17}" for k in cutoffs)]
     lines.append("─" * len(lines[0]))
     for metric in dict.fromkeys(metric for metric, _ in names):
-        for part, evaluation in (("validation", valid), ("test", test)):
-            label = metric if part == "validation" else ""
+        for place, (part, evaluation) in enumerate(folds.items()):
+            label = "" if place else metric
             cells = "".join(f"{_cell(evaluation, f'{metric}@{k}'):<17}" for k in cutoffs)
             lines.append(f"{label:<16} {part:<10} {cells}".rstrip())
-    lines.append(
-        f"mean ± standard error over {len(valid.per_user):,} validation and "
-        f"{len(test.per_user):,} test users"
-    )
-    left_out = valid.n_without_target + test.n_without_target
-    if left_out:
-        lines.append(f"{left_out:,} held-out users have nothing to be recommended and are left out")
     return "\n".join(lines)
 
 
@@ -125,12 +135,13 @@ def write_results(
         trial: The fit.
         test: Metrics on test.
     """
-    _write_yaml(folder / "config.yaml", dict(config))
-    _write_yaml(folder / "overrides.yaml", list(overrides))
-    _write_yaml(folder / "metric_definitions.yaml", definitions())
+    write_yaml(folder / "config.yaml", dict(config))
+    write_yaml(folder / "overrides.yaml", list(overrides))
+    write_yaml(folder / "metric_definitions.yaml", definitions())
     summary = {
         "best_epoch": trial.best_epoch + 1,
         "train_s": trial.train_s,
+        "refit_s": trial.refit_s,
         "valid": _summary(trial.valid),
         "test": _summary(test),
     }
@@ -156,7 +167,8 @@ def _summary(evaluation: Evaluation) -> dict[str, Any]:
     }
 
 
-def _write_yaml(file: Path, content: Any) -> None:
+def write_yaml(file: Path, content: Any) -> None:
+    """Write mappings and lists, in their order."""
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     file.write_text(text, encoding="utf-8")
 

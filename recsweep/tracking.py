@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, NoReturn, Self
 
 from filelock import FileLock
 from pydantic import Field
@@ -29,6 +29,10 @@ SQLITE = "sqlite:///"
 PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 5000
+LATEST = "latest"
+"""Stands for the id of the newest finished run."""
+MODEL = "model"
+"""The folder among a run's files that holds its model."""
 ERROR_CHARACTERS = 200
 
 
@@ -171,6 +175,32 @@ class MLflowTracker:
         """Every file below `folder`."""
         self._call("log_artifacts", str(folder))
 
+    def download(self, run: str, folder: Path) -> str:
+        """Fetch the files of a finished run.
+
+        Args:
+            run: Its id, or `latest`: of this experiment, the one with a model that ended last.
+            folder: An existing one.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            InputError: There is no such run, it did not finish, or it has no model.
+        """
+        if self._database is not None and not self._database.exists():
+            raise InputError(
+                f"{self._setting} must name the store that has the run, but there is no "
+                f"{self._database}; go to the folder of mlflow.db, set {self._setting}, or give "
+                "task.run=FOLDER"
+            )
+        self.refuse_unusable()
+        with self._one_line("name an MLflow store whose runs and their files can be read"):
+            client = _make_client(self.store)
+            run_id = _latest(client, self.experiment) if run == LATEST else _finished(client, run)
+            client.download_artifacts(run_id, "", str(folder))
+        return run_id
+
     def _call(self, method: str, *values: Any, **named: Any) -> None:
         """Tell the store something about this run; MLflow itself waits minutes for a server."""
         with self._one_line("name a store that answers during the whole run"):
@@ -224,6 +254,17 @@ class SilentTracker:
     def log_artifacts(self, folder: Path) -> None:
         """Nothing."""
 
+    def download(self, run: str, folder: Path) -> NoReturn:  # noqa: ARG002 - nothing is kept
+        """Refuse: there are no runs.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            f"tracking=off keeps no runs, but task.run={run} names one; give the run's results "
+            "folder, task.run=FOLDER, or set tracking=mlflow"
+        )
+
 
 def _make_client(store: str) -> Any:
     """A client that is quiet and alone: no telemetry, no chatter, no run of somebody else's."""
@@ -264,6 +305,48 @@ def _experiment(client: Any, name: str, location: str | None) -> str:
             if found is None:
                 raise
     return str(found.experiment_id)
+
+
+def _finished(client: Any, run_id: str) -> str:
+    """The id, if it is that of a finished run with a model."""
+    from mlflow.exceptions import MlflowException
+
+    try:
+        run = client.get_run(run_id)
+    except MlflowException as error:
+        if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            raise
+        raise InputError(
+            f"task.run must be the id of a run in the tracking store, {LATEST}, or a results "
+            f"folder, but {run_id} is none of them; see mlflow ui, or set tracking.uri"
+        ) from error
+    if run.info.status != "FINISHED":
+        raise InputError(
+            f"task.run must be a finished run, but {run_id} is {run.info.status}; wait for it or "
+            "give another one"
+        )
+    if not client.list_artifacts(run_id, MODEL):
+        raise InputError(f"task.run must have a model, but run {run_id} has none; give another one")
+    return run_id
+
+
+def _latest(client: Any, experiment: str) -> str:
+    """Id of the run with a model that finished last."""
+    found = client.get_experiment_by_name(experiment)
+    token = None if found else ""
+    while token != "":
+        page = client.search_runs(
+            [found.experiment_id], "attributes.status = 'FINISHED'", max_results=50,
+            order_by=["attributes.end_time DESC"], page_token=token,
+        )  # fmt: skip
+        for run in page:
+            if client.list_artifacts(run.info.run_id, MODEL):
+                return str(run.info.run_id)
+        token = page.token or ""
+    raise InputError(
+        f"task.run={LATEST} needs a finished run with a model in experiment {experiment}, but "
+        "there is none; train one, or set tracking.experiment or tracking.uri"
+    )
 
 
 def _origin() -> dict[str, str]:

@@ -115,7 +115,7 @@ def assert_refused(ended: Ended, *expected: str) -> None:
         ("learning_rate=0.1", "did you mean optimizer.learning_rate?"),
         ("hydra.run.dri=x", "did you mean hydra.run.dir?"),
         ("+foo=1", "foo does not; python -m recsweep --help lists all keys"),
-        ("+model.foo=1", "model.foo does not; model has hidden_dims, latent_dim"),
+        ("+model.foo=1", "model.foo does not; model has "),
         ("+task.foo=1", "task.foo does not; task has no settings"),
         ("model=popularity model.x=1", "model.x does not; model has no settings"),
     ],
@@ -127,7 +127,7 @@ def test_an_unknown_key_is_refused(command: Command, line: str, expected: str) -
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("model=multvae", "model must be one of multivae, popularity, but is multvae"),
+        ("model=multvae", "shallow_ae, but is multvae; did you mean model=multivae?"),
         ("data=ml100k", "did you mean data=ml-100k?"),
         ("experiment=nope", "experiment must be one of liang2018"),
         ("optimizer=adm", "did you mean optimizer=adam?"),
@@ -166,6 +166,8 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         ("seed=-1", "seed must be at least 0, but is -1"),
         ("patience=0", "patience must be at least 1, but is 0"),
         ("threads=0", "threads must be at least 1, but is 0"),
+        ("--model=multivae", "settings are written without dashes, but --model=multivae has them"),
+        ("help", "an argument must be KEY=VALUE, but help is not; see python -m recsweep --help"),
         ("k=[10", "an argument must be KEY=VALUE in Hydra's grammar, but k=[10 is not"),
         ("'data.path=mein häuschen'", "'data.path=\"mein häuschen\"'"),
         ("data.path='${nope}'", "data.path must have a value, but has none"),
@@ -409,6 +411,28 @@ def test_a_run_that_is_stopped_says_so_and_leaves_no_half_results(
     assert last == f"error: stopped by {called}; what was tracked until now is kept"
     assert ended_runs(here) == [("KILLED", f"stopped by {called}")]
     assert {path.name for path in here.iterdir()} == {"mlflow.db", "mlartifacts"}
+
+
+def test_an_interrupt_that_python_drops_is_sent_again(tmp_path: Path) -> None:
+    code = """
+import gc, os, signal, time
+from recsweep.command_line import end_politely_on_signals
+end_politely_on_signals()
+def interrupted(*_):
+    gc.callbacks.remove(interrupted)
+    os.kill(os.getpid(), signal.SIGINT)
+gc.callbacks.append(interrupted)
+try:
+    gc.collect()
+    time.sleep(30)
+except KeyboardInterrupt:
+    print("stopped")
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True, timeout=25,
+    )  # fmt: skip
+    assert (done.stdout, done.stderr) == ("stopped\n", "")
 
 
 @pytest.mark.slow

@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from contracts import composed
+from contracts import composed, skip_without_its_library
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, IntervalSweep, RangeSweep, Sweep
 from omegaconf import OmegaConf
@@ -15,7 +15,7 @@ from recsweep.errors import InputError
 
 VOCABULARY = {
     "_target_", "latent_dim", "hidden_dims", "dropout_rate", "decoder_dropout_rate", "batch_size",
-    "n_epochs", "l2", "beta", "beta_warmup_steps", "optimizer",
+    "n_epochs", "l2", "beta", "beta_warmup_steps", "optimizer", "n_neighbors", "shrinkage", "alpha",
 }  # fmt: skip
 """One word per idea in every model: a new one is a deliberate change here."""
 
@@ -30,6 +30,7 @@ def choices(*groups: str) -> list[str]:
 
 @pytest.mark.parametrize("choice", choices("model", "optimizer", "data", "split", "task"))
 def test_every_choice_composes_and_builds(choice: str) -> None:
+    skip_without_its_library(choice.removeprefix("model="))
     config = composed(choice)
     validated(Settings, config, "")
     for group in ("model", "optimizer", "data", "split"):
@@ -71,6 +72,7 @@ def edges(space: object) -> list[object]:
 
 @pytest.mark.parametrize("name", stems("model"))
 def test_a_search_space_lies_in_what_the_model_accepts(name: str) -> None:
+    skip_without_its_library(name)
     config = composed(f"model={name}")
     lines = [f"{key}={value}" for key, value in config["search"].items()]
     for override in OverridesParser.create().parse_overrides(lines):

@@ -12,7 +12,10 @@ from recsweep.command_line import conf_folder
 from recsweep.data.split import Split
 from recsweep.interfaces import Recommender
 
-MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
+FILES = sorted((conf_folder() / "model").glob("*.yaml"))
+if os.environ["KERAS_BACKEND"] == "tensorflow":  # a closed form is the same on both
+    FILES = [file for file in FILES if "${optimizer}" in file.read_text(encoding="utf-8")]
+MODELS = [file.stem for file in FILES]
 LEAST_GAIN = {"popularity": 1.05}  # it ignores taste; everything else must use it
 
 
@@ -23,6 +26,7 @@ def split() -> Split:
 
 @pytest.fixture(scope="module", params=MODELS)
 def name(request: pytest.FixtureRequest) -> str:
+    contracts.skip_without_its_library(request.param)
     return str(request.param)
 
 

@@ -30,6 +30,20 @@ def test_every_library_is_told_the_number_of_threads() -> None:
     }
 
 
+def test_models_hear_how_many_threads_were_chosen() -> None:
+    environment.choose_backend(os.environ["KERAS_BACKEND"], 3)
+    assert environment.n_threads() == 3
+    del os.environ["NPROC"]
+    assert environment.n_threads() == environment.n_cores()
+
+
+def test_models_hear_of_the_cache_folder_or_that_there_is_none(tmp_path: Path) -> None:
+    environment.use_cache(tmp_path)
+    assert environment.cache_folder() == tmp_path
+    environment.use_cache(None)
+    assert environment.cache_folder() is None
+
+
 def test_a_process_keeps_its_backend() -> None:
     import keras
 

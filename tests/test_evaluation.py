@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -168,6 +169,29 @@ def test_users_without_target_are_left_out_and_counted() -> None:
     result = evaluator().evaluate(lambda history: np.zeros(history.shape), fold)
     assert list(result.per_user.index) == ["ann", "eve"]
     assert result.n_without_target == 1
+
+
+def test_an_unknown_item_lowers_what_is_divided_by_what_is_relevant() -> None:
+    """The best item is hit; one more item was wanted that no model could recommend."""
+    fold = Fold(rows([0], n_items=5), rows([3], n_items=5), np.array(["ann"], object))
+    scores = np.array([[0, 0, 0, 1, 0]], np.float32)
+    counted = replace(fold, n_unknown=np.array([1]))
+    known, full = (evaluator().evaluate(lambda _: scores, each).means for each in (fold, counted))
+    assert (known["ndcg@3"], known["recall_all@3"]) == (1.0, 1.0)
+    assert full["ndcg@3"] == pytest.approx(1 / (1 + 1 / math.log2(3)))
+    assert (full["recall@3"], full["recall_all@3"]) == (0.5, 0.5)
+    assert (full["precision@3"], known["precision@3"]) == (pytest.approx(1 / 3),) * 2
+    assert full["mrr@3"] == 1.0
+
+
+def test_a_user_who_wants_only_unknown_items_counts_as_zero() -> None:
+    history, target = rows([0], [1], n_items=4), rows([2], [], n_items=4)
+    fold = Fold(history, target, np.array([7, 8]), n_unknown=np.array([0, 2]))
+    result = evaluator(k=[1], metrics=["ndcg_full_ideal"]).evaluate(
+        lambda part: np.tile(np.array([0, 0, 1, 0], np.float32), (part.shape[0], 1)), fold
+    )
+    assert result.per_user["ndcg_full_ideal@1"].tolist() == [1.0, 0.0]
+    assert result.n_without_target == 0
 
 
 def test_nobody_with_a_target_is_an_error() -> None:

@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from recsweep.data.split import Fold
 from recsweep.evaluation import Evaluator
-from recsweep.experiment import Patience, Trial, run_trial
+from recsweep.experiment import Patience, Trial, refit, run_trial
 from recsweep.interfaces import CSR, OnEpoch, Recommender, State
 from recsweep.seeds import Seeds
 
@@ -129,3 +129,26 @@ def test_a_trial_has_no_way_to_see_the_test_set() -> None:
     assert list(inspect.signature(run_trial).parameters) == [
         "model", "train", "valid", "evaluator", "seeds", "listeners",
     ]  # fmt: skip
+
+
+# --- refit ----------------------------------------------------------------------------------------
+
+
+def test_a_refit_takes_as_many_epochs_as_were_best_and_chooses_nothing() -> None:
+    ranks = [3, 1, 0, 2, 4]
+    chosen = trial(Scripted(ranks))
+    fresh = Scripted([5, 4, 3, 2, 1])
+    result = refit(fresh, sp.csr_matrix(np.ones((4, N_ITEMS), np.float32)), chosen, Seeds(1))
+    assert chosen.best_epoch == 2
+    assert fresh.rank == 3, "the third epoch's, though later ones would rank better"
+    assert fresh.seeds == Seeds(1)
+    assert chosen.refit_s is None
+    assert result.refit_s is not None
+    assert result.refit_s > 0
+    assert (result.best_epoch, result.valid, result.curves) == (2, chosen.valid, chosen.curves)
+
+
+def test_a_refit_after_a_first_best_epoch_stops_there() -> None:
+    fresh = Scripted([1, 0])
+    refit(fresh, sp.csr_matrix(np.ones((4, N_ITEMS), np.float32)), trial(Scripted([0])), Seeds(1))
+    assert fresh.rank == 1

@@ -2,6 +2,7 @@
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,7 +15,15 @@ import yaml
 
 from recsweep.errors import InputError
 from recsweep.models.popularity import Popularity
-from recsweep.persistence import load_model, refuse_folder, save_model, whole_folder
+from recsweep.persistence import (
+    MODEL_FILES,
+    load_model,
+    refuse_file,
+    refuse_folder,
+    save_model,
+    whole_folder,
+    write_checksums,
+)
 from recsweep.seeds import Seeds
 
 IDS = np.array(["häuser", "b", "c", "d"], dtype=object)
@@ -37,7 +46,7 @@ def test_a_saved_model_gives_the_same_scores_in_a_new_object(tmp_path: Path) -> 
 
 def test_a_model_is_arrays_and_yaml_and_no_pickle(tmp_path: Path) -> None:
     folder = popularity(tmp_path / "model")
-    assert {f.name for f in folder.iterdir()} == {"model.yaml", "weights.npz", "items.parquet"}
+    assert {f.name for f in folder.iterdir()} == {*MODEL_FILES, "SHA256SUMS"}
     with np.load(folder / "weights.npz", allow_pickle=False) as weights:
         assert {name: array.tolist() for name, array in weights.items()} == {"totals": [2, 1, 2, 0]}
     spec = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
@@ -48,6 +57,7 @@ def test_a_model_is_arrays_and_yaml_and_no_pickle(tmp_path: Path) -> None:
 def test_a_pickle_in_the_place_of_weights_is_not_opened(tmp_path: Path) -> None:
     folder = popularity(tmp_path / "model")
     np.savez(folder / "weights.npz", totals=np.array([{"a": 1}], dtype=object))
+    write_checksums(folder)
     with pytest.raises(ValueError, match="allow_pickle=False"):
         load_model(folder)
 
@@ -56,9 +66,45 @@ def test_a_model_file_cannot_run_a_command(tmp_path: Path) -> None:
     folder = popularity(tmp_path / "model")
     trap = {"_target_": "os.system", "command": f"touch {tmp_path / 'trap'}"}
     (folder / "model.yaml").write_text(yaml.safe_dump(trap), encoding="utf-8")
+    write_checksums(folder)
     with pytest.raises(InputError, match="must be a class that checks its values"):
         load_model(folder)
     assert not (tmp_path / "trap").exists()
+
+
+@pytest.mark.parametrize("name", MODEL_FILES)
+def test_a_file_that_differs_from_what_was_saved_is_refused_by_name(
+    name: str, tmp_path: Path
+) -> None:
+    folder = popularity(tmp_path / "model")
+    before = (folder / name).read_bytes()
+    (folder / name).write_bytes(before[:-1] + bytes([before[-1] ^ 1]))
+    with pytest.raises(InputError, match=f"{name} must be the file that was saved, sha256 "):
+        load_model(folder)
+    (folder / name).unlink()
+    with pytest.raises(InputError, match=f"{name} must be .* but is missing; copy"):
+        load_model(folder)
+    (folder / name).write_bytes(before)
+    load_model(folder)
+
+
+def test_a_model_without_checksums_or_with_other_ones_is_refused(tmp_path: Path) -> None:
+    folder = popularity(tmp_path / "model")
+    (folder / "SHA256SUMS").write_bytes(b"\xff\n\nnonsense")
+    with pytest.raises(InputError, match=r"model\.yaml must be .* sha256 unknown, but is"):
+        load_model(folder)
+    (folder / "SHA256SUMS").unlink()
+    with pytest.raises(InputError, match="SHA256SUMS is not there; copy the run's whole folder"):
+        load_model(folder)
+
+
+def test_sha256sum_checks_a_model(tmp_path: Path) -> None:
+    if shutil.which("sha256sum") is None:
+        pytest.skip("sha256sum is not here")
+    folder = popularity(tmp_path / "model")
+    check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
+    done = subprocess.run(check, cwd=folder, check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines() == [f"{name}: OK" for name in MODEL_FILES]
 
 
 def test_a_folder_appears_when_all_of_it_is_written(tmp_path: Path) -> None:
@@ -122,3 +168,18 @@ def test_a_folder_on_a_read_only_disk_is_refused(tmp_path: Path) -> None:
         env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
     )  # fmt: skip
     assert "InputError: hydra.run.dir must be a new or empty folder" in done.stderr
+
+
+def test_a_new_file_is_free_and_one_that_is_there_only_when_it_may_go(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert refuse_file(Path("new/a.txt"), "task.output", overwrite=False) == tmp_path / "new/a.txt"
+    assert list(tmp_path.iterdir()) == [], "looking makes nothing"
+    Path("mine").write_text("precious", encoding="utf-8")
+    with pytest.raises(InputError, match=r"mine is already there; set task\.overwrite=true, or"):
+        refuse_file(Path("mine"), "task.output", overwrite=False)
+    assert refuse_file(Path("mine"), "task.output", overwrite=True) == tmp_path / "mine"
+    for wrong, found in ((tmp_path, "is a folder itself"), (Path("mine/a"), "is no such folder")):
+        with pytest.raises(InputError, match=found):
+            refuse_file(wrong, "task.output", overwrite=True)

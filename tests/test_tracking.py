@@ -174,6 +174,68 @@ def test_a_store_that_vanishes_during_a_run_is_one_line(tmp_path: Path, database
         lose_it()
 
 
+# --- runs that are fetched again ----------------------------------------------------------------
+
+
+def with_model(uri: str, folder: Path, **changes: Any) -> str:
+    """Id of a finished run whose model says its id."""
+    with tracker(uri, **changes) as one:
+        (folder / "model").mkdir(parents=True, exist_ok=True)
+        (folder / "model" / "model.yaml").write_text(str(one.run_id), encoding="utf-8")
+        one.log_artifacts(folder)
+    return str(one.run_id)
+
+
+def test_a_run_is_fetched_by_its_id_and_the_latest_is_the_one_that_finished_last(
+    store: str, tmp_path: Path
+) -> None:
+    named = {"experiment": "fetched"}
+    first, second = (with_model(store, tmp_path / "files", **named) for _ in range(2))
+    with tracker(store, **named):
+        pass  # no model
+    with_model(store, tmp_path / "files", experiment="another")
+    for run, expected in ((first, first), ("latest", second)):
+        folder = tmp_path / f"fetched {run}"
+        folder.mkdir()
+        assert tracker(store, **named).download(run, folder) == expected
+        assert (folder / "model" / "model.yaml").read_text("utf-8") == expected
+
+
+def test_a_run_that_cannot_be_fetched_is_one_line(store: str, tmp_path: Path) -> None:
+    def refusal(run: str, **changes: Any) -> str:
+        with pytest.raises(InputError) as caught:
+            tracker(changes.pop("uri", store), **changes).download(run, tmp_path)
+        assert list(tmp_path.iterdir()) == []
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    with tracker(store, experiment="nothing kept") as empty:
+        assert f"{empty.run_id} is RUNNING; wait for it" in refusal(str(empty.run_id))
+        assert "there is none; train one" in refusal("latest", experiment="nothing kept")
+    assert f"run {empty.run_id} has none" in refusal(str(empty.run_id))
+    assert "there is none; train one" in refusal("latest", experiment="nothing kept")
+    assert "there is none; train one" in refusal("latest", experiment="never made")
+    for absent in ("0" * 32, "not an id"):
+        assert f"but {absent} is none of them" in refusal(absent)
+    with pytest.raises(ZeroDivisionError), tracker(store) as failed:
+        raise ZeroDivisionError
+    assert f"{failed.run_id} is FAILED" in refusal(str(failed.run_id))
+    nowhere = f"sqlite:///{tmp_path}/x.db"
+    assert f"there is no {tmp_path}/x.db" in refusal("latest", uri=nowhere)
+    with pytest.raises(InputError, match="tracking=off keeps no runs"):
+        SilentTracker().download("latest", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_run_is_fetched_from_a_server(server: str, tmp_path: Path) -> None:
+    run = with_model(server, tmp_path / "files")
+    (tmp_path / "fetched").mkdir()
+    assert tracker(server).download("latest", tmp_path / "fetched") == run
+    assert (tmp_path / "fetched" / "model" / "model.yaml").read_text("utf-8") == run
+    with pytest.raises(InputError, match="is none of them"):
+        tracker(server).download("0" * 32, tmp_path)
+
+
 # --- which store --------------------------------------------------------------------------------
 
 

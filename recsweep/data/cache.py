@@ -6,7 +6,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,7 +15,8 @@ from recsweep.data.archive import ZIP_DAMAGE
 from recsweep.data.disk import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
 from recsweep.data.matrix import packed_ids, unpacked_ids
 from recsweep.data.source import Source
-from recsweep.data.split import Fold, Split
+from recsweep.data.split import Fold, Split, Splitter
+from recsweep.data.transform import Transform, transformed
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
 
@@ -25,19 +26,12 @@ MATRICES = ("train", "valid_history", "valid_target", "test_history", "test_targ
 IDS = ("train_user_ids", "valid_user_ids", "test_user_ids", "item_ids")
 
 
-@runtime_checkable
-class Splitter(Protocol):
-    """A protocol such as `Strong`: cuts what a source loaded."""
-
-    def split(self, data: Any) -> Split:
-        """The split."""
-
-
-def prepare(source: Source, splitter: Splitter, cache: Path) -> Split:
+def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Path) -> Split:
     """The split of a source, from the cache if it was made before.
 
     Args:
         source: Where interactions come from.
+        transform: What becomes of their values.
         splitter: How they are cut.
         cache: Folder for downloads and prepared splits.
 
@@ -50,31 +44,27 @@ def prepare(source: Source, splitter: Splitter, cache: Path) -> Split:
             found = "is a folder" if file.is_dir() else "is not there"
             raise InputError(f"data.path must name a file, but {file} {found}; give another path")
     with disk_errors_in_one_line(cache, "data.path"):
-        target = cache / "splits" / f"{_key(source, splitter, files)}.npz"
+        key = _key([source, transform, splitter], [*files, *splitter.files()])
+        target = cache / "splits" / f"{key}.npz"
     with disk_errors_in_one_line(cache, "cache_dir"), sole_writer(target):
         split = _loaded(target) if target.is_file() else None
         if split is None:
-            split = splitter.split(source.load(files))
+            split = splitter.split(transformed(source.load(files), transform))
             with whole_file(target) as out:
                 np.savez(out, allow_pickle=False, **_arrays(split))
     return split
 
 
-def _key(source: Source, splitter: Splitter, files: list[Path]) -> str:
+def _key(steps: list[Any], files: list[Path]) -> str:
     """Changes with the files' content, any setting, or the code of this package."""
     code = sorted(Path(__file__).parent.glob("*.py"))
     settings = {
-        "source": [type(source).__name__, {**_settings(source), "path": None}],
-        "splitter": [type(splitter).__name__, _settings(splitter)],
+        "steps": [[type(step).__name__, {**asdict(step), "path": None}] for step in steps],
         "files": [file_sha256(file) for file in files],
         "code": [file_sha256(file) for file in code],
     }
     text = json.dumps(settings, default=str, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
-
-
-def _settings(thing: Any) -> dict[str, Any]:
-    return asdict(thing)
 
 
 def _arrays(split: Split) -> dict[str, np.ndarray]:
@@ -84,6 +74,9 @@ def _arrays(split: Split) -> dict[str, np.ndarray]:
         arrays[f"{name}.indptr"] = matrix.indptr
         arrays[f"{name}.indices"] = matrix.indices
         arrays[f"{name}.data"] = matrix.data
+    for name, fold in (("valid", split.valid), ("test", split.test)):
+        if fold.n_unknown is not None:
+            arrays[f"{name}_n_unknown"] = fold.n_unknown
     return {**arrays, "fingerprints": np.array([split.data_fingerprint, split.fingerprint])}
 
 
@@ -111,8 +104,8 @@ def _split(arrays: Mapping[str, np.ndarray], data_fingerprint: str) -> Split:
     return Split(
         train=train,
         train_user_ids=train_users,
-        valid=Fold(valid_history, valid_target, valid_users),
-        test=Fold(test_history, test_target, test_users),
+        valid=Fold(valid_history, valid_target, valid_users, arrays.get("valid_n_unknown")),
+        test=Fold(test_history, test_target, test_users, arrays.get("test_n_unknown")),
         item_ids=items,
         data_fingerprint=data_fingerprint,
     )

@@ -3,7 +3,7 @@
 import hashlib
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from os import fsync
 from pathlib import Path
 from typing import BinaryIO
@@ -52,21 +52,39 @@ def disk_errors_in_one_line(target: Path, setting: str) -> Iterator[None]:
 @contextmanager
 def sole_writer(target: Path) -> Iterator[None]:
     """Keep all other processes from making `target` at the same time."""
+    lock = Path(f"{target}.lock")
+    with _folders_above(target), FileLock(lock):
+        try:
+            yield
+        except BaseException:
+            lock.unlink(missing_ok=True)  # whoever waits for it notices and takes a new one
+            raise
+
+
+@contextmanager
+def _folders_above(target: Path) -> Iterator[None]:
+    """Make the folders that `target` needs; after a failure those that hold nothing go again."""
+    made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(f"{target}.lock"):
+    try:
         yield
+    except BaseException:
+        with suppress(OSError):  # not empty: somebody uses it
+            for folder in made:
+                folder.rmdir()
+        raise
 
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[BinaryIO]:
     """A file beside `target` that takes its name in one step, once it is written."""
-    target.parent.mkdir(parents=True, exist_ok=True)
     unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
-    try:
-        with unfinished.open("xb") as file:
-            yield file
-            file.flush()
-            fsync(file.fileno())
-        unfinished.replace(target)
-    finally:
-        unfinished.unlink(missing_ok=True)
+    with _folders_above(target):
+        try:
+            with unfinished.open("xb") as file:
+                yield file
+                file.flush()
+                fsync(file.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)

@@ -105,9 +105,6 @@ class Interactions:
             min_rating: Smallest value that counts as a click; None = every positive value.
             min_user_interactions: Users with fewer clicks are dropped; then items without any.
 
-        Returns:
-            A matrix of ones.
-
         Raises:
             InputError: Nothing is left.
         """
@@ -125,6 +122,4 @@ class Interactions:
                 "data.min_rating or data.min_user_interactions"
             )
         items = np.flatnonzero(np.bincount(clicks.indices))
-        matrix = keep_columns(clicks, items)
-        matrix.data[:] = 1
-        return Interactions(matrix, self.user_ids[users], self.item_ids[items])
+        return Interactions(keep_columns(clicks, items), self.user_ids[users], self.item_ids[items])

@@ -12,13 +12,13 @@ The names are those of `data=liang`; each part has its own users.
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.interactions import Interactions
-from recsweep.data.split import Split
+from recsweep.data.split import Split, Splitter
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 
 @dataclass(kw_only=True, config=STRICT)
-class Presplit:
+class Presplit(Splitter):
     """Takes the split that the data set brings along."""
 
     def split(self, data: Interactions | Split) -> Split:

@@ -1,22 +1,16 @@
 """What every data source has in common: files, a table, and the filters on it."""
 
-import os
 from abc import ABC, abstractmethod
 from pathlib import Path
 from typing import Annotated
 
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.interactions import Interactions
 from recsweep.data.split import Split
-from recsweep.interfaces import STRICT
-
-
-def _expanded(path: Path) -> Path:
-    """`~` as the home folder; unlike pathlib, an unknown `~user` is no error but not found."""
-    return Path(os.path.expanduser(path))  # noqa: PTH111
+from recsweep.interfaces import STRICT, HomePath
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -25,11 +19,11 @@ class Source(ABC):
 
     Args:
         name: What tables and MLflow call it.
-        path: A local file or folder, `~` being the home; None = download, or nothing to read.
+        path: A local file or folder; None = download, or nothing to read.
     """
 
     name: str
-    path: Annotated[Path, Field(strict=False), AfterValidator(_expanded)] | None
+    path: HomePath | None
 
     @abstractmethod
     def files(self, cache: Path) -> list[Path]:
@@ -59,6 +53,6 @@ class TableSource(Source):
         """Columns `user`, `item`, `value`, in the source's order."""
 
     def load(self, files: list[Path]) -> Interactions:
-        """The clicks that the filters leave."""
+        """The clicks that the filters leave, with their values."""
         table = Interactions.from_table(self.table(files))
         return table.filtered(self.min_rating, self.min_user_interactions)

@@ -1,10 +1,16 @@
 """What a protocol hands to models and evaluation: train, and two held-out folds."""
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
+from typing import Self
 
 import numpy as np
+import pandas as pd
+import scipy.sparse as sp
 
+from recsweep.data.interactions import Interactions
 from recsweep.data.matrix import fingerprint, matrix_arrays
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
@@ -18,11 +24,26 @@ class Fold:
         history: What the model may see, users × items; never recommended again.
         target: What it must rank, users × items; disjoint from `history`.
         user_ids: Original ids, in the rows' order.
+        n_unknown: Held-out items per user that are no column, so that no model can hit them;
+            they are relevant all the same. None = nobody has any, or they do not count.
     """
 
     history: CSR
     target: CSR
     user_ids: np.ndarray
+    n_unknown: np.ndarray | None = None
+
+    @property
+    def n_relevant(self) -> np.ndarray:
+        """Held-out items per user, int64."""
+        n_known = np.diff(self.target.indptr).astype(np.int64)
+        return n_known if self.n_unknown is None else n_known + self.n_unknown
+
+    def of_whom_something_is_held_out(self) -> Self:
+        """The fold without users who have nothing to rank."""
+        kept = self.n_relevant > 0
+        n_unknown = None if self.n_unknown is None else self.n_unknown[kept]
+        return type(self)(self.history[kept], self.target[kept], self.user_ids[kept], n_unknown)
 
 
 @dataclass(frozen=True)
@@ -57,13 +78,29 @@ class Split:
     def fingerprint(self) -> str:
         """sha256 of everything that a model or a metric can see."""
         ids = (self.train_user_ids, self.valid.user_ids, self.test.user_ids, self.item_ids)
-        return fingerprint(*ids, *(array for m in self.matrices for array in matrix_arrays(m)))
+        matrices = (array for matrix in self.matrices for array in matrix_arrays(matrix))
+        unknown = (fold.n_unknown for fold in (self.valid, self.test))
+        return fingerprint(*ids, *matrices, *(each for each in unknown if each is not None))
 
     @property
     def matrices(self) -> tuple[CSR, CSR, CSR, CSR, CSR]:
         """Train, then history and target of validation and of test."""
         valid, test = self.valid, self.test
         return self.train, valid.history, valid.target, test.history, test.target
+
+    def without_test(self) -> tuple[np.ndarray, CSR]:
+        """User ids and rows of training and validation together: all but test's users and targets.
+
+        Training users come first, in their order, with their validation targets; validation users
+        who are not among them follow.
+        """
+        valid = self.valid
+        rows = valid.history + valid.target
+        return _joined((self.train_user_ids, self.train), (valid.user_ids, rows))
+
+    def known_histories(self) -> tuple[np.ndarray, CSR]:
+        """User ids and rows of everything that is known of anybody, but for test's targets."""
+        return _joined(self.without_test(), (self.test.user_ids, self.test.history))
 
     def profile(self) -> dict[str, int]:
         """Sizes for people to read and for MLflow to keep."""
@@ -76,3 +113,47 @@ class Split:
             "n_test_users": self.test.history.shape[0],
             "n_test_targets": self.test.target.nnz,
         }
+
+
+def _joined(some: tuple[np.ndarray, CSR], others: tuple[np.ndarray, CSR]) -> tuple[np.ndarray, CSR]:
+    """Ids and rows of both; who is in both has one row with the entries of both."""
+    (ids, rows), (other_ids, other_rows) = some, others
+    place = pd.Index(ids).get_indexer(pd.Index(other_ids))
+    is_new = place < 0
+    known = np.flatnonzero(~is_new)
+    if len(known):
+        shape = (len(ids), len(other_ids))
+        at_place = sp.csr_matrix((np.ones(len(known), np.float32), (place[known], known)), shape)
+        rows = rows.maximum(at_place @ other_rows)
+    all_rows = sp.vstack([rows, other_rows[is_new]], format="csr")
+    return np.concatenate([ids, other_ids[is_new]]), all_rows
+
+
+class Splitter(ABC):
+    """A protocol: cuts what a source loaded."""
+
+    def files(self) -> list[Path]:
+        """Files that the cut depends on."""
+        return []
+
+    @abstractmethod
+    def split(self, data: Interactions | Split) -> Split:
+        """The split."""
+
+
+def refuse_split(data: Interactions | Split, name: str) -> Interactions:
+    """`data` for a protocol that cuts it.
+
+    Args:
+        data: What a source loaded.
+        name: What the user types for the protocol.
+
+    Raises:
+        InputError: It comes already split.
+    """
+    if isinstance(data, Split):
+        raise InputError(
+            f"split={name} cuts interactions itself, but this data set comes already split; "
+            "use split=presplit"
+        )
+    return data

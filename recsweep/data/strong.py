@@ -18,13 +18,13 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.interactions import Interactions, quoted
 from recsweep.data.matrix import keep_columns, keep_entries
-from recsweep.data.split import Fold, Split
+from recsweep.data.split import Fold, Split, Splitter, refuse_split
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
 
 
 @dataclass(kw_only=True, config=STRICT)
-class Strong:
+class Strong(Splitter):
     """Held-out users with fold-in.
 
     Args:
@@ -43,11 +43,7 @@ class Strong:
         Raises:
             InputError: Too few users, or held-out users with too few items to fold in.
         """
-        if not isinstance(data, Interactions):
-            raise InputError(
-                "split=strong cuts interactions itself, but this data set comes already split; "
-                "use split=presplit"
-            )
+        data = refuse_split(data, "strong")
         shuffled = np.random.RandomState(self.seed).permutation(len(data.user_ids))
         n_held_out = self._n_held_out(len(shuffled))
         train, valid, test = np.split(shuffled, [-2 * n_held_out, -n_held_out])

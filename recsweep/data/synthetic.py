@@ -9,6 +9,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.source import TableSource
+from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 
@@ -36,6 +37,11 @@ class Synthetic(TableSource):
 
     def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
         """None: the table is drawn."""
+        if self.path is not None:
+            raise InputError(
+                f"data=synthetic is made up and reads no file, but data.path is {self.path}; leave "
+                "it out, or read the file with data=csv"
+            )
         return []
 
     def table(self, files: list[Path]) -> pd.DataFrame:  # noqa: ARG002 - nothing to read

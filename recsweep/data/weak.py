@@ -15,27 +15,31 @@ import numpy as np
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from recsweep.data.draw import Per, draw_held_out
 from recsweep.data.interactions import Interactions
 from recsweep.data.matrix import keep_columns, keep_entries
-from recsweep.data.split import Fold, Split
+from recsweep.data.split import Fold, Split, Splitter, refuse_split
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
 
 
 @dataclass(kw_only=True, config=STRICT)
-class Weak:
+class Weak(Splitter):
     """Held-out interactions of users who are trained on.
 
     Args:
         per: `user`: the share of each user's interactions (rounded down); `all`: of all of them.
         valid_fraction: Share held out for validation.
         test_fraction: Share held out for test.
+        unknown_items: What held-out items are that training does not know: `drop` forgets them;
+            `count` keeps them as relevant items that nobody can recommend, as Jukebox does.
         seed: Of the draw.
     """
 
-    per: Literal["user", "all"]
+    per: Per
     valid_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
+    unknown_items: Literal["drop", "count"]
     seed: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
@@ -49,56 +53,45 @@ class Weak:
         return self
 
     def split(self, data: Interactions | Split) -> Split:
-        """Cut `data`; items that training does not know are dropped, and users without a target.
+        """Cut `data`; a user of whom test took everything is dropped, for nobody can know them.
+
+        Jukebox's figures leave such users out, too: counted as misses, they would cost EASE .003.
 
         Raises:
             InputError: The data is already split, or nothing is held out.
         """
-        if not isinstance(data, Interactions):
-            raise InputError(
-                "split=weak cuts interactions itself, but this data set comes already split; "
-                "use split=presplit"
-            )
-        valid, test = self._draw(np.diff(data.matrix.indptr))
+        data = refuse_split(data, "weak")
+        valid, test = draw_held_out(
+            np.diff(data.matrix.indptr),
+            self.per,
+            self.valid_fraction,
+            self.test_fraction,
+            self.seed,
+        )
         if not (valid.any() and test.any()):
             raise InputError(
                 f"split.valid_fraction={self.valid_fraction:g} and split.test_fraction="
                 f"{self.test_fraction:g} must hold something out, but users have at most "
                 f"{np.diff(data.matrix.indptr).max()} interactions; raise them or use split.per=all"
             )
-        items = np.unique(data.matrix.indices[~valid & ~test])
-        train, valid_target, test_target, seen = (
-            keep_columns(keep_entries(data.matrix, kept), items)
-            for kept in (~valid & ~test, valid, test, ~test)
+        users = np.diff(keep_entries(data.matrix, ~test).indptr) > 0
+        user_ids = data.user_ids[users]
+        train, valid_target, seen, test_target = (
+            keep_entries(data.matrix, kept)[users] for kept in (~valid & ~test, valid, ~test, test)
         )
+        items = np.unique(train.indices)
         return Split(
-            train=train,
-            train_user_ids=data.user_ids,
-            valid=_fold(train, valid_target, data.user_ids),
-            test=_fold(seen, test_target, data.user_ids),
+            train=keep_columns(train, items),
+            train_user_ids=user_ids,
+            valid=self._fold(train, valid_target, items, user_ids),
+            test=self._fold(seen, test_target, items, user_ids),
             item_ids=data.item_ids[items],
             data_fingerprint=data.fingerprint,
         )
 
-    def _draw(self, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Which interactions are validation's and which are test's."""
-        users = np.repeat(np.arange(len(lengths)), lengths)
-        groups = users if self.per == "user" else np.zeros_like(users)
-        sizes = np.bincount(groups)
-        keys = np.random.default_rng(self.seed).random(len(groups))
-        place = np.empty(len(groups), np.int64)  # of each interaction in its group, shuffled
-        place[np.lexsort((keys, groups))] = np.arange(len(groups))
-        place -= (np.cumsum(sizes) - sizes)[groups]
-        n_test = _share(self.test_fraction, sizes)[groups]
-        n_valid = _share(self.valid_fraction, sizes)[groups]
-        return (place >= n_test) & (place < n_test + n_valid), place < n_test
-
-
-def _share(fraction: float, sizes: np.ndarray) -> np.ndarray:
-    """Rounded down, where 0.29 of 100 is 29 although the product is below that."""
-    return np.floor(np.round(fraction * sizes, 9)).astype(np.int64)
-
-
-def _fold(history: CSR, target: CSR, user_ids: np.ndarray) -> Fold:
-    has_target = np.diff(target.indptr) > 0
-    return Fold(history[has_target], target[has_target], user_ids[has_target])
+    def _fold(self, history: CSR, target: CSR, items: np.ndarray, user_ids: np.ndarray) -> Fold:
+        known = keep_columns(target, items)
+        n_unknown = np.diff(target.indptr) - np.diff(known.indptr)
+        counted = n_unknown.astype(np.int64) if self.unknown_items == "count" else None
+        fold = Fold(keep_columns(history, items), known, user_ids, counted)
+        return fold.of_whom_something_is_held_out()

@@ -9,7 +9,7 @@ from typing import Any
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
-from recsweep.app import Job, Settings, data_name, made, parameters, prepared, sizes
+from recsweep.app import DATA_STEPS, Job, Settings, data_name, made, parameters, prepared, sizes
 from recsweep.build import validated
 from recsweep.interfaces import STRICT
 
@@ -22,7 +22,7 @@ class Train:
 
     def run(self, job: Job) -> None:
         """Print the table of metrics and where everything is."""
-        from recsweep.experiment import Patience, run_trial
+        from recsweep.experiment import Patience, refit, run_trial
         from recsweep.report import Progress
         from recsweep.seeds import Seeds
 
@@ -41,6 +41,10 @@ class Train:
                     model, split.train, split.valid, evaluator, Seeds(settings.seed),
                     [partial(_track, tracker), patience, progress],
                 )  # fmt: skip
+            if settings.refit:
+                _, rows = split.without_test()
+                model = made(settings, "model", "fit")
+                trial = refit(model, rows, trial, Seeds(settings.seed))
             test = evaluator.evaluate(model.score, split.test)
             _write(job, model, split, trial, test)
             at_the_end.callback(_tell, job, trial, test, tracker)  # even if the store is gone
@@ -52,6 +56,7 @@ def _checked(job: Job) -> tuple[Any, Any, Any]:
     """Evaluator, tracker and model of a configuration in which nothing is wrong."""
     settings = job.settings
     environment.choose_backend(settings.backend, settings.threads)
+    environment.use_cache(settings.cache)
     from recsweep.evaluation import Evaluator
     from recsweep.persistence import refuse_folder
 
@@ -59,7 +64,7 @@ def _checked(job: Job) -> tuple[Any, Any, Any]:
     values = {name: getattr(settings, name) for name in ("k", "metrics", "objective")}
     batch_size = settings.evaluation_batch_size
     evaluator = validated(Evaluator, {**values, "batch_size": batch_size}, "")
-    for group, method in (("data", "load"), ("split", "split"), ("optimizer", "build")):
+    for group, method in (*DATA_STEPS, ("optimizer", "build")):
         made(settings, group, method)
     tracker = made(settings, "tracking", "log_metrics")
     tracker.refuse_unusable()
@@ -75,9 +80,10 @@ def _track(tracker: Any, epoch: int, metrics: Mapping[str, float]) -> bool:
 def _write(job: Job, model: Any, split: Any, trial: Any, test: Any) -> None:
     """All files of a run, or none."""
     from recsweep.persistence import save_model, whole_folder
-    from recsweep.report import write_results
+    from recsweep.report import write_results, write_yaml
 
     with whole_folder(job.results, "hydra.run.dir") as unfinished:
+        write_yaml(unfinished / "split.yaml", {"fingerprint": split.fingerprint, **split.profile()})
         write_results(unfinished, job.config, job.overrides, trial, test)
         save_model(model, job.settings.model, split.item_ids, unfinished / "model")
 
@@ -97,12 +103,14 @@ def _tags(settings: Settings, split: Any) -> dict[str, str]:
 
 
 def _final_metrics(trial: Any, test: Any) -> dict[str, float]:
+    refit_s = {} if trial.refit_s is None else {"time/refit_s": trial.refit_s}
     return {
         **{f"valid_best/{name}": value for name, value in trial.valid.means.items()},
         **{f"test/{name}": value for name, value in test.means.items()},
         **{f"test_se/{name}": value for name, value in test.standard_errors.items()},
         "best_epoch": trial.best_epoch + 1,
         "time/train_s": trial.train_s,
+        **refit_s,
     }
 
 
@@ -110,10 +118,11 @@ def _tell(job: Job, trial: Any, test: Any, tracker: Any) -> None:
     """Print the table, the best epoch, where the files are and how to look at the run."""
     from recsweep.report import metric_table
 
+    refit_s = "" if trial.refit_s is None else f" and {trial.refit_s:.1f} s of refit"
     lines = [
         f"\n{metric_table(trial.valid, test)}\n",
         f"best epoch {trial.best_epoch + 1} of {len(trial.curves)}, {trial.train_s:.1f} s of "
-        f"training ({job.settings.backend})",
+        f"training{refit_s} ({job.settings.backend})",
         f"files     {job.results}",
     ]
     if tracker.run_id is not None:

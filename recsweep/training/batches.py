@@ -1,10 +1,12 @@
 """Sparse batches of fixed shape: what a compiled epoch reads."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Int
 
 from recsweep.interfaces import CSR
@@ -14,6 +16,7 @@ class Batch(NamedTuple):
     """Interactions of `n_rows` users as coordinates, padded to a fixed capacity.
 
     Padding has value 0 and the last row's index, so rows stay sorted and sums are untouched.
+    The starts cut the entries by row and, in the order `by_item`, by item: CSR and CSC.
     Stacked batches of an epoch carry a leading axis `batches` on every field.
     """
 
@@ -21,6 +24,9 @@ class Batch(NamedTuple):
     items: Any  # int32, capacity
     values: Any  # float32, capacity
     is_user: Any  # float32, n_rows: 1 for a user, 0 for a row that only fills up the batch
+    row_starts: Any  # int32, n_rows + 1: first entry of each row
+    by_item: Any  # int32, capacity: the entries in ascending order of their items
+    item_starts: Any  # int32, n_items + 1: first place in `by_item` of each item
 
 
 def _round_up(count: int, multiple: int) -> int:
@@ -47,19 +53,34 @@ def stack_batches(
         items=np.zeros((n_batches, capacity), np.int32),
         values=np.zeros((n_batches, capacity), np.float32),
         is_user=np.zeros((n_batches, n_rows), np.float32),
+        row_starts=np.full((n_batches, n_rows + 1), capacity, np.int32),
+        by_item=np.tile(np.arange(capacity, dtype=np.int32), (n_batches, 1)),
+        item_starts=np.empty((n_batches, train.shape[1] + 1), np.int32),
     )
     for i in range(n_batches):
-        users = train[order[i * n_rows : (i + 1) * n_rows]]
-        batch.rows[i, : users.nnz] = np.repeat(np.arange(users.shape[0]), np.diff(users.indptr))
-        batch.items[i, : users.nnz] = users.indices
-        batch.values[i, : users.nnz] = users.data
-        batch.is_user[i, : users.shape[0]] = 1
+        _fill(Batch(*(part[i] for part in batch)), train[order[i * n_rows : (i + 1) * n_rows]])
     return batch
 
 
+def _fill(batch: Batch, users: CSR) -> None:
+    """Write users into one batch, whose padding is in place; it counts to the last item."""
+    n_users, n = users.shape[0], users.nnz
+    batch.rows[:n] = np.repeat(np.arange(n_users), np.diff(users.indptr))
+    batch.items[:n] = users.indices
+    batch.values[:n] = users.data
+    batch.is_user[:n_users] = 1
+    batch.row_starts[:n_users] = users.indptr[:-1]
+    batch.row_starts[n_users:-1] = n
+    entries = np.arange(n, dtype=np.int32)
+    by_item = sp.csr_matrix((entries, users.indices, users.indptr), users.shape).tocsc()
+    batch.by_item[:n] = by_item.data
+    batch.item_starts[:-1] = by_item.indptr[:-1]
+    batch.item_starts[-1] = len(batch.items)
+
+
 @dataclass(frozen=True)
-class ShuffledEpochs:
-    """Every epoch visits every user once, in an order drawn from the seed and the epoch.
+class Epochs(ABC):
+    """An order of users for every epoch, drawn from the seed and the epoch.
 
     All epochs share one capacity, so one compiled program serves them all.
     """
@@ -74,19 +95,15 @@ class ShuffledEpochs:
         """Batches per epoch."""
         return int(-(-self.train.shape[0] // self.n_rows))
 
+    @abstractmethod
     def order(self, epoch: int) -> Int[np.ndarray, " users"]:
-        """The users' order in one epoch."""
-        return np.random.default_rng((self.seed, epoch)).permutation(self.train.shape[0])
+        """The users of one epoch, in the order in which they are visited."""
 
     def capacity(self) -> int:
         """Interactions in the fullest batch of all epochs, rounded up so that programs recur."""
         lengths = np.diff(self.train.indptr)
-        starts = np.arange(0, len(lengths), self.n_rows)
-        fullest = max(
-            int(np.add.reduceat(lengths[self.order(epoch)], starts).max())
-            for epoch in range(self.n_epochs)
-        )
-        return _round_up(fullest, 1024)
+        orders = map(self.order, range(self.n_epochs))
+        return _round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
 
     def __iter__(self) -> Iterator[Batch]:
         capacity = self.capacity()
@@ -94,9 +111,31 @@ class ShuffledEpochs:
             yield stack_batches(self.train, self.order(epoch), self.n_rows, capacity)
 
 
+@dataclass(frozen=True)
+class ShuffledEpochs(Epochs):
+    """Every epoch visits every user once."""
+
+    def order(self, epoch: int) -> Int[np.ndarray, " users"]:
+        """A permutation of the users."""
+        return np.random.default_rng((self.seed, epoch)).permutation(self.train.shape[0])
+
+
+@dataclass(frozen=True)
+class SampledEpochs(Epochs):
+    """Every batch is full and holds users drawn with replacement."""
+
+    def order(self, epoch: int) -> Int[np.ndarray, " users"]:
+        """As many draws as the epoch's batches hold."""
+        random = np.random.default_rng((self.seed, epoch))
+        return random.integers(self.train.shape[0], size=self.n_batches * self.n_rows)
+
+
+def _fullest(lengths: Int[np.ndarray, " users"], n_rows: int) -> int:
+    """Interactions in the fullest batch of users with these numbers of interactions."""
+    return int(np.add.reduceat(lengths, np.arange(0, len(lengths), n_rows)).max())
+
+
 def in_order(rows: CSR, n_rows: int) -> Batch:
     """All users of `rows` in their own order, cut into batches of `n_rows`."""
-    users = np.arange(rows.shape[0])
-    lengths = np.diff(rows.indptr)
-    fullest = int(np.add.reduceat(lengths, np.arange(0, len(lengths), n_rows)).max())
-    return stack_batches(rows, users, n_rows, _round_up(fullest, 1024))
+    capacity = _round_up(_fullest(np.diff(rows.indptr), n_rows), 1024)
+    return stack_batches(rows, np.arange(rows.shape[0]), n_rows, capacity)

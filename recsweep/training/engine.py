@@ -121,16 +121,15 @@ class Engine:
 
     def scores(self, history: CSR) -> Any:
         """Scores of every item for each row of `history`: users × items."""
-        parts = [
-            self._programs.scores(self._values, batch)
-            for batch in _unstack(in_order(history, self.n_rows))
-        ]
-        return ops.concatenate(parts)[: history.shape[0]]
+        batches = in_order(history, min(self.n_rows, history.shape[0]))
+        parts = [self._programs.scores(self._values, batch) for batch in _unstack(batches)]
+        scores = parts[0] if len(parts) == 1 else ops.concatenate(parts)
+        return scores[: history.shape[0]]
 
     def state(self) -> State:
         """The weights, as copies."""
         return {
-            variable.path: np.array(value)
+            variable.path: np.array(ops.convert_to_numpy(value))
             for variable, value in zip(
                 self.network.trainable_variables, self._values.trainable, strict=True
             )

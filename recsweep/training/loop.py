@@ -7,7 +7,7 @@ from jaxtyping import Float
 
 from recsweep.errors import TrainingDivergedError
 from recsweep.interfaces import OnEpoch
-from recsweep.training.batches import ShuffledEpochs
+from recsweep.training.batches import Epochs
 from recsweep.training.engine import Engine
 from recsweep.training.optimizers import Optimizer
 
@@ -15,9 +15,19 @@ Hyper = dict[str, Float[np.ndarray, " steps"]]
 """What a network's loss is given at each step, by name."""
 
 
+def constant(steps: Float[np.ndarray, " steps"], **values: float) -> Hyper:
+    """Inputs that stay as they are.
+
+    Args:
+        steps: Index of each step.
+        values: One per name.
+    """
+    return {name: np.full(len(steps), value, np.float32) for name, value in values.items()}
+
+
 def train_epochs(
     engine: Engine,
-    epochs: ShuffledEpochs,
+    epochs: Epochs,
     optimizer: Optimizer,
     hyper_at: Callable[[Float[np.ndarray, " steps"]], Hyper],
     on_epoch: OnEpoch,

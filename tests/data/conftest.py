@@ -10,6 +10,7 @@ import pytest
 from recsweep.data.delimited import Delimited
 from recsweep.data.interactions import Interactions
 from recsweep.data.movielens import MovieLens
+from recsweep.data.transform import Binary, transformed
 from recsweep.errors import InputError
 
 
@@ -68,4 +69,6 @@ def ml_1m(shared_data: Path) -> Interactions:
         wheel=None,
         n_ratings=1_000_209,
     )
-    return source.load(source.files(shared_data))
+    clicks = transformed(source.load(source.files(shared_data)), Binary())
+    assert isinstance(clicks, Interactions)
+    return clicks

@@ -20,7 +20,7 @@ N_BYTES = len(CONTENT)  # 256 000
 
 def names_beside(target: Path) -> set[str]:
     """What an extraction left in its folder, except for the lock, which stays for the next one."""
-    return {path.name for path in target.parent.iterdir()} - {f"{target.name}.lock"}
+    return {path.name for path in target.parent.glob("*")} - {f"{target.name}.lock"}
 
 
 def zip_of(path: Path, members: dict[str, bytes], compression: int = ZIP_DEFLATED) -> Path:

@@ -1,6 +1,7 @@
 """Prepared splits on a real disk: made once, made again when anything changes or breaks."""
 
 import logging
+import math
 import multiprocessing
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
@@ -14,13 +15,17 @@ import pytest
 
 from recsweep.data.cache import prepare
 from recsweep.data.delimited import Delimited
+from recsweep.data.heldout import Heldout
 from recsweep.data.liang import Liang, write_liang
 from recsweep.data.presplit import Presplit
 from recsweep.data.source import TableSource
 from recsweep.data.split import Split
 from recsweep.data.strong import Strong
 from recsweep.data.synthetic import Synthetic
+from recsweep.data.transform import Binary, Log1p
+from recsweep.data.weak import Weak
 
+BINARY = Binary()
 STRONG = Strong(n_heldout_users=5, target_fraction=0.2, seed=1)
 
 
@@ -67,7 +72,7 @@ def cache(tmp_path: Path) -> Path:
 
 def prepared_files(cache: Path) -> list[Path]:
     """All that is in the folder but for the locks, which stay for the next process."""
-    return sorted(file for file in (cache / "splits").iterdir() if file.suffix != ".lock")
+    return sorted(file for file in (cache / "splits").glob("*") if file.suffix != ".lock")
 
 
 def same(first: Split, second: Split) -> bool:
@@ -82,14 +87,14 @@ def same(first: Split, second: Split) -> bool:
 
 
 def test_the_second_time_the_source_is_not_read(source: Counted, cache: Path):
-    first, second = (prepare(source, STRONG, cache) for _ in range(2))
+    first, second = (prepare(source, BINARY, STRONG, cache) for _ in range(2))
     assert source.n_reads == 1
     assert same(first, second)
     assert len(prepared_files(cache)) == 1
 
 
 def test_what_comes_out_of_the_cache_is_what_went_in(source: Counted, cache: Path):
-    first, second = (prepare(source, STRONG, cache) for _ in range(2))
+    first, second = (prepare(source, BINARY, STRONG, cache) for _ in range(2))
     for matrix, other in zip(first.matrices, second.matrices, strict=True):
         assert (matrix.data.dtype, matrix.shape) == (other.data.dtype, other.shape)
         assert matrix.indptr.tolist() == other.indptr.tolist()
@@ -105,16 +110,16 @@ def test_ids_of_text_come_back_as_they_were(
     csv_source: Callable[..., Delimited], tmp_path: Path, cache: Path
 ):
     source = csv_source(write_clicks(tmp_path / "clicks.csv", item="\u00e9 {}.0"))
-    first, second = (prepare(source, STRONG, cache) for _ in range(2))
+    first, second = (prepare(source, BINARY, STRONG, cache) for _ in range(2))
     assert all(isinstance(item, str) for item in second.item_ids)
     assert first.item_ids.tolist() == second.item_ids.tolist()
     assert same(first, second)
 
 
 def test_a_file_that_moved_is_still_known(source: Counted, cache: Path, tmp_path: Path):
-    first = prepare(source, STRONG, cache)
+    first = prepare(source, BINARY, STRONG, cache)
     moved = replace(source, path=source.path.rename(tmp_path / "elsewhere.csv"))
-    assert same(prepare(moved, STRONG, cache), first)
+    assert same(prepare(moved, BINARY, STRONG, cache), first)
     assert moved.n_reads == 0
 
 
@@ -133,14 +138,14 @@ def test_a_source_without_files_is_prepared_too(cache: Path):
         popularity_exponent=1,
         seed=1,
     )
-    assert same(prepare(source, STRONG, cache), prepare(source, STRONG, cache))
+    assert same(prepare(source, BINARY, STRONG, cache), prepare(source, BINARY, STRONG, cache))
     assert len(prepared_files(cache)) == 1
 
 
 def test_data_that_comes_split_is_prepared_too(source: Counted, cache: Path, tmp_path: Path):
-    write_liang(prepare(source, STRONG, cache), tmp_path / "five")
+    write_liang(prepare(source, BINARY, STRONG, cache), tmp_path / "five")
     five = Liang(name="liang", path=tmp_path / "five")
-    assert same(prepare(five, Presplit(), cache), prepare(five, Presplit(), cache))
+    assert same(prepare(five, BINARY, Presplit(), cache), prepare(five, BINARY, Presplit(), cache))
     assert len(prepared_files(cache)) == 2
 
 
@@ -150,7 +155,7 @@ def test_two_processes_make_one_file(
     source = csv_source(write_clicks(tmp_path / "clicks.csv"))
     spawn = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=spawn) as pool:
-        runs = [pool.submit(prepare, source, STRONG, cache) for _ in range(2)]
+        runs = [pool.submit(prepare, source, BINARY, STRONG, cache) for _ in range(2)]
         first, second = (run.result() for run in runs)
     assert same(first, second)
     assert len(prepared_files(cache)) == 1
@@ -160,9 +165,9 @@ def test_two_processes_make_one_file(
 
 
 def test_a_changed_file_gives_a_new_split(source: Counted, cache: Path):
-    first = prepare(source, STRONG, cache)
+    first = prepare(source, BINARY, STRONG, cache)
     write_clicks(source.path, n_items=19)
-    second = prepare(source, STRONG, cache)
+    second = prepare(source, BINARY, STRONG, cache)
     assert (source.n_reads, len(prepared_files(cache))) == (2, 2)
     assert not same(first, second)
 
@@ -174,9 +179,9 @@ def test_a_changed_file_gives_a_new_split(source: Counted, cache: Path):
 def test_a_changed_setting_of_the_source_is_prepared_anew(
     source: Counted, cache: Path, change: dict[str, Any]
 ):
-    prepare(source, STRONG, cache)
+    prepare(source, BINARY, STRONG, cache)
     changed = replace(source, **change)
-    prepare(changed, STRONG, cache)
+    prepare(changed, BINARY, STRONG, cache)
     assert changed.n_reads == 1
     assert len(prepared_files(cache)) == 2
 
@@ -185,10 +190,46 @@ def test_a_changed_setting_of_the_source_is_prepared_anew(
 def test_a_changed_setting_of_the_split_gives_a_new_split(
     source: Counted, cache: Path, change: dict[str, Any]
 ):
-    first = prepare(source, STRONG, cache)
-    second = prepare(source, replace(STRONG, **change), cache)
+    first = prepare(source, BINARY, STRONG, cache)
+    second = prepare(source, BINARY, replace(STRONG, **change), cache)
     assert not same(first, second)
     assert len(prepared_files(cache)) == 2
+
+
+def test_another_transform_gives_other_values_of_the_same_pairs(source: Counted, cache: Path):
+    ones = prepare(source, BINARY, STRONG, cache)
+    logs = prepare(source, Log1p(), STRONG, cache)
+    assert len(prepared_files(cache)) == 2
+    assert set(ones.train.data.tolist()) == {1.0}
+    assert logs.train.data == pytest.approx(1 + math.log(2))  # every count is 1
+    assert logs.train.indices.tolist() == ones.train.indices.tolist()
+
+
+def test_another_truth_file_gives_a_new_split_and_a_moved_one_does_not(
+    source: Counted, cache: Path, tmp_path: Path
+):
+    truth = tmp_path / "truth.txt"
+    truth.write_text("0 a\n", encoding="utf-8")
+    source.path.write_text("user,item,value\n0,0,1\n0,1,1\n1,a,1\n1,0,1\n", encoding="utf-8")
+    heldout = Heldout(path=truth, valid_fraction=0.5, seed=1)
+    source = replace(source, min_user_interactions=1)
+    first = prepare(source, BINARY, heldout, cache)
+    moved = replace(heldout, path=truth.rename(tmp_path / "elsewhere.txt"))
+    assert same(prepare(source, BINARY, moved, cache), first)
+    assert source.n_reads == 1
+    moved.path.write_text("1 1\n", encoding="utf-8")
+    assert not same(prepare(source, BINARY, moved, cache), first)
+
+
+def test_unknown_items_come_back_from_the_cache(source: Counted, cache: Path):
+    weak = Weak(per="all", valid_fraction=0.4, test_fraction=0.5, unknown_items="count", seed=2)
+    write_clicks(source.path, n_items=900)  # most items are clicked once
+    first, second = (prepare(source, BINARY, weak, cache) for _ in range(2))
+    assert source.n_reads == 1
+    assert first.test.n_unknown.sum() > 0
+    assert second.test.n_unknown.tolist() == first.test.n_unknown.tolist()
+    assert second.valid.n_unknown.tolist() == first.valid.n_unknown.tolist()
+    assert same(first, second)
 
 
 def damaged(content: bytes) -> list[bytes]:
@@ -205,13 +246,13 @@ def damaged(content: bytes) -> list[bytes]:
 def test_a_damaged_file_is_made_again_with_a_warning(
     source: Counted, cache: Path, caplog: pytest.LogCaptureFixture
 ):
-    first = prepare(source, STRONG, cache)
+    first = prepare(source, BINARY, STRONG, cache)
     (file,) = prepared_files(cache)
     content = file.read_bytes()
     for n_damaged, wrong in enumerate(damaged(content), start=1):
         file.write_bytes(wrong)
         with caplog.at_level(logging.WARNING, logger="recsweep"):
-            assert same(prepare(source, STRONG, cache), first)
+            assert same(prepare(source, BINARY, STRONG, cache), first)
         is_harmless = source.n_reads == n_damaged and not caplog.messages
         if is_harmless:  # a byte that only tells a time or a version of the archive
             source.n_reads += 1
@@ -229,21 +270,28 @@ def test_a_damaged_file_is_made_again_with_a_warning(
 def test_a_split_that_fits_together_but_is_another_one_is_made_again(
     source: Counted, cache: Path, caplog: pytest.LogCaptureFixture
 ):
-    first = prepare(source, STRONG, cache)
+    first = prepare(source, BINARY, STRONG, cache)
     (file,) = prepared_files(cache)
     with np.load(file) as arrays:
         changed = dict(arrays)
     changed["train.indices"] = changed["train.indices"][::-1].copy()
     np.savez(file, allow_pickle=False, **changed)
-    assert same(prepare(source, STRONG, cache), first)
+    assert same(prepare(source, BINARY, STRONG, cache), first)
     assert source.n_reads == 2
     assert "not what its fingerprint says" in caplog.text
 
 
 def test_a_failure_to_split_leaves_nothing_behind(refused, source: Counted, cache: Path):
     with refused("must leave users to train on"):
-        prepare(source, replace(STRONG, n_heldout_users=20), cache)
-    assert prepared_files(cache) == []
+        prepare(source, BINARY, replace(STRONG, n_heldout_users=20), cache)
+    assert not cache.exists()
+
+
+def test_a_failure_beside_other_splits_leaves_those(refused, source: Counted, cache: Path):
+    prepare(source, BINARY, STRONG, cache)
+    with refused("must leave users to train on"):
+        prepare(source, BINARY, replace(STRONG, n_heldout_users=20), cache)
+    assert len(prepared_files(cache)) == 1
 
 
 # --- what is refused ------------------------------------------------------------------------------
@@ -253,16 +301,16 @@ def test_a_missing_file_or_a_folder_for_a_file_is_refused(
     refused, csv_source: Callable[..., Delimited], cache: Path, tmp_path: Path
 ):
     with refused("data.path must name a file", f"{tmp_path / 'absent.csv'} is not there"):
-        prepare(csv_source(tmp_path / "absent.csv"), STRONG, cache)
+        prepare(csv_source(tmp_path / "absent.csv"), BINARY, STRONG, cache)
     with refused("data.path must name a file", f"{tmp_path} is a folder"):
-        prepare(csv_source(tmp_path), STRONG, cache)
+        prepare(csv_source(tmp_path), BINARY, STRONG, cache)
 
 
 def test_a_cache_that_cannot_be_made_is_refused(refused, source: Counted, tmp_path: Path):
     (tmp_path / "file").touch()
     for cache in (tmp_path / "file", tmp_path / "file" / "inside"):
         with refused(str(tmp_path / "file"), "permissions", "point cache_dir to another folder"):
-            prepare(source, STRONG, cache)
+            prepare(source, BINARY, STRONG, cache)
 
 
 def test_a_cache_that_takes_no_more_is_refused(refused, source: Counted, cache: Path):
@@ -271,7 +319,7 @@ def test_a_cache_that_takes_no_more_is_refused(refused, source: Counted, cache: 
     resource.setrlimit(resource.RLIMIT_FSIZE, (1_000, before[1]))
     try:
         with refused(str(cache), "free space", "cache_dir"):
-            prepare(source, STRONG, cache)
+            prepare(source, BINARY, STRONG, cache)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert prepared_files(cache) == []

@@ -1,5 +1,7 @@
 """Files that are there whole or not at all, on a real disk."""
 
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,50 @@ def test_an_old_file_survives_a_failure_to_write_the_new_one(tmp_path: Path):
         write_and_fail()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def fail_to_write(target: Path) -> None:
+    with sole_writer(target), whole_file(target):
+        raise KeyError
+
+
+def test_a_failure_leaves_no_folder_that_was_not_there_and_no_lock(tmp_path: Path):
+    with pytest.raises(KeyError):
+        fail_to_write(tmp_path / "deep" / "cache" / "file")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_failure_leaves_what_others_have_in_the_folder(tmp_path: Path):
+    (tmp_path / "cache").mkdir()
+    (tmp_path / "cache" / "other").touch()
+    with pytest.raises(KeyError):
+        fail_to_write(tmp_path / "cache" / "file")
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == ["other"]
+
+
+def test_a_folder_that_was_there_stays_though_it_is_empty(tmp_path: Path):
+    (tmp_path / "cache").mkdir()
+    with pytest.raises(KeyError):
+        fail_to_write(tmp_path / "cache" / "deep" / "file")
+    assert list(tmp_path.iterdir()) == [tmp_path / "cache"]
+
+
+def count_up(target: Path) -> None:
+    """Fail to write often, and in between raise the number in a file by one under the lock."""
+    for _ in range(30):
+        with pytest.raises(KeyError):
+            fail_to_write(target)
+        with sole_writer(target):
+            number = target.with_name("number")
+            number.write_text(str(int(number.read_text()) + 1))
+
+
+def test_a_lock_that_goes_after_a_failure_still_keeps_others_out(tmp_path: Path):
+    (tmp_path / "number").write_text("0")
+    with ProcessPoolExecutor(3, mp_context=multiprocessing.get_context("spawn")) as pool:
+        for run in [pool.submit(count_up, tmp_path / "file") for _ in range(3)]:
+            run.result()
+    assert (tmp_path / "number").read_text() == "90"
 
 
 def test_what_the_disk_refuses_names_the_file_and_the_setting(refused, tmp_path: Path):

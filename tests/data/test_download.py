@@ -121,7 +121,7 @@ def part(target: Path) -> Path:
 
 def names_beside(target: Path) -> set[str]:
     """What a download left in its folder, except for the lock, which stays for the next one."""
-    return {path.name for path in target.parent.iterdir()} - {f"{target.name}.lock"}
+    return {path.name for path in target.parent.glob("*")} - {f"{target.name}.lock"}
 
 
 def give_up(server: Server, target: Path, *, sha256: str | None = SHA256) -> None:
@@ -321,6 +321,7 @@ def test_an_unreachable_server_is_one_line_and_fast(
     with refused(url, "refused", "check the network and run again", "data.path"):
         download(url, target, sha256=SHA256)
     assert time.monotonic() - start < 2
+    assert not target.parent.exists(), "no empty folder, no lock"
 
 
 def test_a_server_that_falls_silent_is_given_up_on(

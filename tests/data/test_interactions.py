@@ -102,8 +102,8 @@ def test_the_fingerprint_follows_ids_order_and_values():
 
 def test_clicks_are_values_from_the_threshold_on():
     data = Interactions.from_table(table_of((1, 1, 3.4), (1, 2, 3.5), (2, 2, 5), (2, 3, 0)))
-    assert rows_of(data.filtered(3.5, 1)) == [(1, 2, 1), (2, 2, 1)]
-    assert rows_of(data.filtered(None, 1)) == [(1, 1, 1), (1, 2, 1), (2, 2, 1)]
+    assert rows_of(data.filtered(3.5, 1)) == [(1, 2, 3.5), (2, 2, 5)]
+    assert rows_of(data.filtered(None, 1)) == [(1, 1, np.float32(3.4)), (1, 2, 3.5), (2, 2, 5)]
 
 
 def test_users_need_enough_clicks_and_items_need_one():
@@ -111,13 +111,13 @@ def test_users_need_enough_clicks_and_items_need_one():
         table_of((1, 7, 5), (1, 6, 5), (1, 5, 1), (2, 4, 5), (2, 6, 2), (3, 6, 5), (3, 4, 5))
     )
     left = data.filtered(4.0, 2)  # user 2 has one click; item 5 had none, item 4 keeps user 3's
-    assert rows_of(left) == [(1, 7, 1), (1, 6, 1), (3, 6, 1), (3, 4, 1)]
+    assert rows_of(left) == [(1, 7, 5), (1, 6, 5), (3, 6, 5), (3, 4, 5)]
     assert left.item_ids.tolist() == [4, 6, 7]
 
 
 def test_a_threshold_that_float32_cannot_hold_still_counts_its_own_value():
     data = Interactions.from_table(table_of((1, 1, 4.1)))  # 4.1 as float32 is below 4.1
-    assert rows_of(data.filtered(4.1, 1)) == [(1, 1, 1)]
+    assert rows_of(data.filtered(4.1, 1)) == [(1, 1, np.float32(4.1))]
 
 
 def test_filters_leave_their_input_as_it_was():

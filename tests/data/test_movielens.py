@@ -74,7 +74,7 @@ def expected(tmp_path: Path) -> str:
     data = load(movielens(path), tmp_path)
     assert data.user_ids.tolist() == [1, 2]
     assert data.item_ids.tolist() == [10, 20]
-    assert data.matrix.toarray().tolist() == [[1, 1], [1, 0]]
+    assert data.matrix.toarray().tolist() == [[5, 3.5], [1, 0]]
     return data.fingerprint
 
 

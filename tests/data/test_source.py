@@ -33,7 +33,7 @@ def test_a_loaded_table_has_passed_the_filters(csv_source: CsvSource, tmp_path: 
     data = csv_source(file, min_rating=4, min_user_interactions=2).load([file])
     assert data.user_ids.tolist() == [1]  # user 2 has one value of at least 4
     assert data.item_ids.tolist() == [1, 2]
-    assert data.matrix.toarray().tolist() == [[1, 1]]
+    assert data.matrix.toarray().tolist() == [[5, 4]]
 
 
 @pytest.mark.parametrize(

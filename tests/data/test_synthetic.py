@@ -37,6 +37,11 @@ def test_there_is_nothing_to_fetch(tmp_path: Path):
     assert synthetic().files(tmp_path) == []
 
 
+def test_a_path_is_refused_rather_than_ignored(refused, tmp_path: Path):
+    with refused("data=synthetic is made up", f"data.path is {tmp_path}", "data=csv"):
+        synthetic(path=tmp_path).files(tmp_path)
+
+
 def test_every_user_clicks_on_different_items_about_as_often_as_asked():
     clicks = table()
     n_clicks = clicks.groupby("user").size()

@@ -1,6 +1,7 @@
 """Held-out interactions of users who are trained on, with shares worked out on the page."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,12 +9,19 @@ import pytest
 from pydantic import ValidationError
 
 from recsweep.data.interactions import Interactions
+from recsweep.data.jukebox import Jukebox
 from recsweep.data.split import Split
 from recsweep.data.weak import Weak
 
 
 def weak(**changes: object) -> Weak:
-    settings = {"per": "user", "valid_fraction": 0.1, "test_fraction": 0.2, "seed": 0}
+    settings = {
+        "per": "user",
+        "valid_fraction": 0.1,
+        "test_fraction": 0.2,
+        "unknown_items": "drop",
+        "seed": 0,
+    }
     return Weak(**settings | changes)
 
 
@@ -51,8 +59,8 @@ def test_each_user_gives_the_share_of_their_items_rounded_down():
 
 
 def test_a_share_of_all_interactions_is_drawn_from_all_of_them():
-    # 60 of 600 and 120 of 600; with 300 users on 2 items training knows both items
-    split = weak(per="all").split(users_with(*300 * [2]))
+    # 60 of 600 and 120 of 600; with 20 users on 30 items training knows all items and users
+    split = weak(per="all").split(users_with(*20 * [30]))
     assert split.valid.target.nnz == 60
     assert split.test.target.nnz == 120
     assert split.train.nnz == 420
@@ -123,6 +131,82 @@ def test_the_draw_is_fair():
     assert abs(times - 400).max() < 90
 
 
+# --- what training does not know ------------------------------------------------------------------
+
+
+def loners() -> Interactions:
+    """Ten users with the same ten items and one item each that nobody else has."""
+    rows = [(user, item, 1.0) for user in range(10) for item in [*range(10), 100 + user]]
+    return Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
+
+
+@pytest.mark.parametrize("per", ["user", "all"])
+def test_unknown_items_are_dropped_or_count_as_relevant(per: str):
+    data = loners()
+    dropped, counted = (
+        weak(per=per, valid_fraction=0.3, test_fraction=0.3, unknown_items=choice).split(data)
+        for choice in ("drop", "count")
+    )
+    own = [item for item in range(100, 110) if item not in dropped.item_ids]
+    assert own, "three in ten are held out in each fold"
+    assert counted.item_ids.tolist() == dropped.item_ids.tolist()
+    assert dropped.test.n_unknown is None
+    assert counted.valid.n_unknown.sum() + counted.test.n_unknown.sum() == len(own)
+    n_held_out = 33 if per == "all" else 30  # of 110 in all, or of 11 ten times
+    assert counted.test.n_relevant.sum() == n_held_out
+    assert dropped.test.target.nnz == n_held_out - counted.test.n_unknown.sum()
+    assert dropped.fingerprint != counted.fingerprint
+
+
+def test_a_user_of_whom_only_unknown_items_are_held_out_is_ranked_and_misses():
+    # 30 users with one common item and one of their own
+    rows = [(user, item, 1.0) for user in range(30) for item in (0, 100 + user)]
+    data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
+    split = weak(per="all", unknown_items="count").split(data)
+    hopeless = np.diff(split.test.target.indptr) == 0
+    assert hopeless.any()
+    assert split.test.n_relevant[hopeless].tolist() == hopeless.sum() * [1]
+
+
+@pytest.mark.parametrize("choice", ["drop", "count"])
+def test_a_user_of_whom_test_took_everything_is_nowhere(choice: str):
+    split = weak(per="all", test_fraction=0.5, unknown_items=choice).split(users_with(*60 * [2]))
+    assert 0 < len(split.train_user_ids) < 60
+    assert np.diff(split.train.indptr).min() > 0
+    for fold in (split.valid, split.test):
+        assert set(fold.user_ids) <= set(split.train_user_ids)
+        assert np.diff(fold.history.indptr).min() > 0
+
+
+def test_training_and_validation_together_are_all_but_test(cut):
+    _, split = cut()
+    user_ids, rows = split.without_test()
+    assert user_ids.tolist() == split.train_user_ids.tolist()
+    assert rows.nnz == split.train.nnz + split.valid.target.nnz
+    for row, user in enumerate(split.test.user_ids):
+        place = int(np.flatnonzero(user_ids == user)[0])
+        assert items(rows, place) == items(split.test.history, row)
+    known_ids, known = split.known_histories()
+    assert known_ids.tolist() == user_ids.tolist()
+    assert (known != rows).nnz == 0
+
+
+@pytest.mark.realdata
+def test_jukeboxes_random_split_has_about_the_notebooks_size(shared_data: Path):
+    source = Jukebox(
+        name="jukebox", path=shared_data / "jukebox", min_rating=None, min_user_interactions=1,
+        n_heldout_users=None,
+    )  # fmt: skip
+    notebook = weak(per="all", valid_fraction=0.01, unknown_items="count")
+    split = notebook.split(source.load(source.files(shared_data)))
+    assert split.valid.target.nnz + split.valid.n_unknown.sum() == 3_378  # a hundredth
+    assert 8_080 < split.train.shape[1] < 8_150  # the notebook's had 8,115 items
+    assert 20_030 < split.train.shape[0] < 20_100
+    # a fifth is 67,576, less what users had whom training does not know
+    assert 67_200 < split.test.n_relevant.sum() < 67_576
+    assert 100 < split.test.n_unknown.sum() < 200
+
+
 # --- what is refused ------------------------------------------------------------------------------
 
 
@@ -150,6 +234,7 @@ def test_data_that_comes_split_is_refused(refused):
         ({"test_fraction": 1}, "test_fraction"),
         ({"valid_fraction": 0.5, "test_fraction": 0.5}, "below 1 to leave something to train on"),
         ({"per": "item"}, "'user' or 'all'"),
+        ({"unknown_items": "keep"}, "'drop' or 'count'"),
         ({"seed": -1}, "seed"),
     ],
 )

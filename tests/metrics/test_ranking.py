@@ -1,4 +1,4 @@
-"""Every ranking metric against arithmetic on the page, a naive twin and an outside library."""
+"""Every ranking metric against arithmetic on the page, a naive twin and two outside libraries."""
 
 import math
 from collections.abc import Callable
@@ -24,7 +24,7 @@ Metric = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
 # good to 1.1e-16 of its value, so they part by less than 1e-14; the rest is room for other libms.
 ROUNDING = 1e-12
 
-N_ITEMS, N_RANKS = 40, 12
+N_USERS, N_ITEMS, N_RANKS = 1000, 40, 12
 
 
 def one_user(metric: Metric, ranks: str, n_relevant: int, k: int) -> float:
@@ -193,9 +193,9 @@ class Rankings(NamedTuple):
 
 @pytest.fixture(scope="module")
 def rankings() -> Rankings:
-    """300 users: from 1 to 30 of 40 items held out, 12 items ranked at random."""
+    """1,000 users: from 1 to 30 of 40 items held out, 12 items ranked at random."""
     rng = np.random.default_rng(20180423)
-    n_relevant = rng.integers(1, 31, size=300)
+    n_relevant = rng.integers(1, 31, size=N_USERS)
     ranked = [rng.permutation(N_ITEMS)[:N_RANKS].tolist() for _ in n_relevant]
     held_out = [set(rng.permutation(N_ITEMS)[:n].tolist()) for n in n_relevant]
     hits = [
@@ -213,31 +213,105 @@ def test_every_metric_agrees_with_its_naive_twin(metric, k, rankings):
     np.testing.assert_allclose(actual, expected, rtol=0, atol=ROUNDING)
 
 
-@every_cut
-def test_metrics_agree_with_ir_measures_where_the_definitions_do(k, rankings):
-    ir_measures = pytest.importorskip("ir_measures")
-    # trec_eval averages precision over all held-out items, so ours is brought to that first
-    reachable = np.minimum(rankings.n_relevant, k) / rankings.n_relevant
-    ours = {
-        ir_measures.nDCG @ k: ndcg_at_k(rankings.hits, rankings.n_relevant, k),
-        ir_measures.R @ k: recall_all_at_k(rankings.hits, rankings.n_relevant, k),
-        ir_measures.P @ k: precision_at_k(rankings.hits, rankings.n_relevant, k),
-        ir_measures.AP @ k: average_precision_at_k(rankings.hits, rankings.n_relevant, k)
-        * reachable,
-        ir_measures.RR @ k: reciprocal_rank_at_k(rankings.hits, rankings.n_relevant, k),
-        ir_measures.Success @ k: hit_rate_at_k(rankings.hits, rankings.n_relevant, k),
-    }
-    truth = {str(u): {str(i): 1 for i in items} for u, items in enumerate(rankings.held_out)}
-    scores = {
-        str(u): {str(item): float(-rank) for rank, item in enumerate(items)}
-        for u, items in enumerate(rankings.ranked)
+# --- outside libraries -------------------------------------------------------------------------
+
+Values = dict[tuple[str, int], np.ndarray]
+"""One value per user, by metric and cut-off."""
+
+CUTS = (1, 2, 5, N_RANKS)
+SAME_DEFINITION = {
+    "ndcg": ndcg_at_k,
+    "recall": recall_all_at_k,
+    "precision": precision_at_k,
+    "mrr": reciprocal_rank_at_k,
+    "hit_rate": hit_rate_at_k,
+}
+"""The libraries' metrics under ranx's names -> the functions that mean the same."""
+
+
+def by_trec_eval(ranked: list[list[int]], held_out: list[set[int]]) -> Values:
+    """ir_measures, which asks trec_eval's own code and a few others."""
+    ir_measures = pytest.importorskip("ir_measures", reason="needs pip install ir-measures")
+    measures = {
+        "ndcg": ir_measures.nDCG, "recall": ir_measures.R, "precision": ir_measures.P,
+        "map": ir_measures.AP, "mrr": ir_measures.RR, "hit_rate": ir_measures.Success,
+    }  # fmt: skip
+    names = {measure @ k: (name, k) for name, measure in measures.items() for k in CUTS}
+    values = {name: np.full(len(ranked), np.nan) for name in names.values()}
+    for result in ir_measures.iter_calc(list(names), truth(held_out), scores(ranked)):
+        values[names[result.measure]][int(result.query_id)] = result.value
+    return values
+
+
+def by_ranx(ranked: list[list[int]], held_out: list[set[int]]) -> Values:
+    """ranx, as plain Python: compiling it takes a minute, these rankings take a second."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("NUMBA_DISABLE_JIT", "1")  # read when numba is first imported
+        ranx = pytest.importorskip("ranx", reason="needs pip install ranx")
+    names = {f"{name}@{k}": (name, k) for name in (*SAME_DEFINITION, "map") for k in CUTS}
+    relevant, run = ranx.Qrels(truth(held_out)), ranx.Run(scores(ranked))
+    values = ranx.evaluate(relevant, run, list(names), return_mean=False)
+    in_its_order = np.argsort([int(user) for user in relevant.keys()])  # noqa: SIM118 - no mapping
+    return {names[name]: per_user[in_its_order] for name, per_user in values.items()}
+
+
+def truth(held_out: list[set[int]]) -> dict[str, dict[str, int]]:
+    return {str(user): {str(item): 1 for item in items} for user, items in enumerate(held_out)}
+
+
+def scores(ranked: list[list[int]]) -> dict[str, dict[str, float]]:
+    """Scores that bring the items into the order in which they are listed."""
+    return {
+        str(user): {str(item): float(-rank) for rank, item in enumerate(items)}
+        for user, items in enumerate(ranked)
     }
 
-    theirs = list(ir_measures.iter_calc(list(ours), truth, scores))
 
-    assert len(theirs) == len(ours) * len(rankings.ranked)
-    for result in theirs:
-        assert ours[result.measure][int(result.query_id)] == about(result.value)
+LIBRARIES = [by_trec_eval, by_ranx]
+
+
+@pytest.fixture(scope="module", params=LIBRARIES, ids=lambda library: library.__name__)
+def theirs(request, rankings) -> Values:
+    return request.param(rankings.ranked, rankings.held_out)
+
+
+def test_metrics_equal_the_libraries_where_the_definitions_agree(theirs, rankings):
+    for name, metric in SAME_DEFINITION.items():
+        for k in CUTS:
+            ours = metric(rankings.hits, rankings.n_relevant, k)
+            np.testing.assert_allclose(theirs[name, k], ours, rtol=0, atol=ROUNDING)
+
+
+def test_what_divides_otherwise_equals_the_libraries_up_to_k_held_out_items(theirs, rankings):
+    divides_otherwise = {
+        "ndcg": ndcg_full_ideal_at_k, "recall": recall_at_k, "map": average_precision_at_k,
+    }  # fmt: skip
+    for name, metric in divides_otherwise.items():
+        for k in (5, N_RANKS):
+            ours = metric(rankings.hits, rankings.n_relevant, k)
+            is_short = rankings.n_relevant <= k
+            assert 0.1 < is_short.mean() < 0.5
+            np.testing.assert_allclose(theirs[name, k][is_short], ours[is_short], atol=ROUNDING)
+            differs = np.abs(theirs[name, k] - ours)[~is_short & (ours > 0)] > ROUNDING
+            assert differs.all()
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_beyond_k_held_out_items_the_libraries_divide_by_something_else(library):
+    # Five items are shown, seven were held out; the hits are at ranks 1 and 3: x.x..
+    theirs = library([[0, 10, 1, 11, 12]], [{0, 1, 2, 3, 4, 5, 6}])
+
+    dcg = 1 + 1 / 2  # 1/log2(2) + 1/log2(4)
+    ideal_of_5 = 1 + 1 / np.log2(3) + 1 / 2 + 1 / np.log2(5) + 1 / np.log2(6)  # 2.9485
+    ideal_of_7 = ideal_of_5 + 1 / np.log2(7) + 1 / 3  # 3.6380; 1/log2(8) = 1/3
+    assert theirs["ndcg", 5] == about(dcg / ideal_of_5)  # .509: their ideal is cut at k
+    assert one_user(ndcg_full_ideal_at_k, "x.x..", 7, k=5) == about(dcg / ideal_of_7)  # .412
+
+    assert theirs["recall", 5] == about(2 / 7)  # .286: of all that was held out
+    assert one_user(recall_at_k, "x.x..", 7, k=5) == about(2 / 5)  # .400: of what 5 items can hold
+
+    assert theirs["map", 5] == about((1 / 1 + 2 / 3) / 7)  # .238
+    assert one_user(average_precision_at_k, "x.x..", 7, k=5) == about((1 / 1 + 2 / 3) / 5)  # .333
 
 
 # --- what holds for any list -------------------------------------------------------------------
@@ -247,7 +321,7 @@ def test_metrics_agree_with_ir_measures_where_the_definitions_do(k, rankings):
 @every_cut
 def test_every_value_is_a_float64_from_0_to_1_and_there_is_one_per_user(metric, k, rankings):
     values = metric(rankings.hits, rankings.n_relevant, k)
-    assert values.shape == (300,)
+    assert values.shape == (N_USERS,)
     assert values.dtype == np.float64
     assert (values >= 0).all()
     assert (values <= 1).all()

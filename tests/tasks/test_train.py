@@ -9,9 +9,10 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import yaml
-from runs import SMALL, metrics
+from runs import SMALL, SMALL_DATA, metrics
 
-from recsweep.app import run
+from recsweep.app import Settings, prepared, run
+from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.persistence import load_model
 
@@ -25,6 +26,7 @@ def test_a_run_writes_its_results_and_prints_its_table(
     assert {path.name for path in results.iterdir()} == {
         "config.yaml", "overrides.yaml", "metric_definitions.yaml", "metrics.json", "curves.csv",
         "curves.png", "test_metrics_per_user.parquet", "valid_metrics_per_user.parquet", "model",
+        "split.yaml",
     }  # fmt: skip
     assert yaml.safe_load((results / "config.yaml").read_text("utf-8")) == settings
     assert yaml.safe_load((results / "overrides.yaml").read_text("utf-8")) == ["seed=1"]
@@ -51,6 +53,65 @@ def test_the_same_settings_give_the_same_numbers_and_another_seed_others(
         for name in "ab"
     )
     np.testing.assert_array_equal(same, other)
+
+
+@pytest.mark.parametrize("protocol", ["strong", "weak"])
+def test_a_refit_is_the_model_of_training_and_validation_together(
+    config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str], protocol: str
+) -> None:
+    settings = (*SMALL_DATA, "model=popularity", f"split={protocol}", "metrics=ndcg")
+    run(config(*settings), tmp_path / "once", [])
+    assert " s of refit" not in capsys.readouterr().out
+    run(config(*settings, "refit=true"), tmp_path / "again", [])
+    assert " s of refit" in capsys.readouterr().out
+    once, again = (metrics(tmp_path / name) for name in ("once", "again"))
+    assert once["valid"] == again["valid"], "the epoch is chosen without validation in training"
+    assert (once["refit_s"], again["refit_s"] > 0) == (None, True)
+    split = prepared(validated(Settings, config(*settings), ""))
+    (_, rows), train = split.without_test(), split.train
+    for name, interactions in (("once", train), ("again", rows)):
+        model, _ = load_model(tmp_path / name / "results" / "model")
+        counts = np.asarray(model.score(split.test.history[:1]))[0]
+        assert counts.tolist() == interactions.toarray().sum(axis=0).tolist()
+    assert rows.nnz > train.nnz
+
+
+def test_a_refit_of_a_network_gives_the_same_numbers_again(config: Any, tmp_path: Path) -> None:
+    for name in "ab":
+        run(config(*SMALL, "refit=true"), tmp_path / name, [])
+    assert metrics(tmp_path / "a")["test"] == metrics(tmp_path / "b")["test"]
+
+
+OFFICIAL = ("split=heldout", "split.path={}/validation_data.txt", "refit=true")
+OWN = ("split=weak", "split.per=all", "split.valid_fraction=0.01", "split.unknown_items=count")
+
+
+@pytest.mark.realdata
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ((*OFFICIAL, "model=popularity", "transform=binary"), pytest.approx(0.1119, abs=0.0005)),
+        # of another draw; the standard error over users is .0012 and .0021
+        ((*OWN, "model=popularity"), pytest.approx(0.0913, abs=2 * 0.0012)),
+        pytest.param(
+            (*OFFICIAL, "model=ease", "model.l2=300"),
+            pytest.approx(0.3142, abs=0.0005),
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            (*OWN, "model=ease", "model.l2=30"),
+            pytest.approx(0.2620, abs=2 * 0.0021),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_jukeboxes_figures_are_met(
+    config: Any, shared_data: Path, tmp_path: Path, overrides: tuple[str, ...], expected: Any
+) -> None:
+    folder = shared_data / "jukebox"
+    data = ("data=jukebox", f"data.path={folder}", "k=100", "metrics=ndcg_full_ideal")
+    run(config(*data, *(each.format(folder) for each in overrides)), tmp_path / "out", [])
+    assert metrics(tmp_path / "out")["test"]["mean"]["ndcg_full_ideal@100"] == expected
 
 
 def test_results_are_never_written_over(config: Any, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recsweep.training.batches import Batch, ShuffledEpochs, in_order, stack_batches
+from recsweep.training.batches import Batch, SampledEpochs, ShuffledEpochs, in_order, stack_batches
 
 
 @pytest.fixture
@@ -42,6 +42,34 @@ def test_users_come_in_the_given_order(train: sp.csr_matrix) -> None:
 
 def test_rows_ascend_within_a_batch_padding_included(train: sp.csr_matrix) -> None:
     assert (np.diff(in_order(train, 5).rows, axis=1) >= 0).all()
+
+
+@pytest.mark.parametrize("n_rows", [5, 40])
+def test_the_starts_cut_a_batch_by_row_and_by_item(train: sp.csr_matrix, n_rows: int) -> None:
+    batches = in_order(train, n_rows)
+    expected = densified(batches, 11).reshape(-1, n_rows, 11)
+    for batch, dense in zip(zip(*batches, strict=True), expected, strict=True):
+        rows, items, values, _, row_starts, by_item, item_starts = batch
+        by_row = sp.csr_matrix((values, items, row_starts), shape=(n_rows, 11))
+        np.testing.assert_array_equal(by_row.toarray(), dense)
+        columns = sp.csc_matrix((values[by_item], rows[by_item], item_starts), shape=(n_rows, 11))
+        np.testing.assert_array_equal(columns.toarray(), dense)
+        np.testing.assert_array_equal(np.sort(by_item), np.arange(len(items)))
+
+
+def test_sampled_epochs_draw_users_with_replacement_into_full_batches(
+    train: sp.csr_matrix,
+) -> None:
+    epochs = SampledEpochs(train, n_rows=5, n_epochs=400, seed=7)
+    first = epochs.order(0)
+    assert len(first) == 25  # ceil(23 / 5) batches of 5
+    np.testing.assert_array_equal(first, SampledEpochs(train, 5, 400, 7).order(0))
+    assert not np.array_equal(first, epochs.order(1))
+    draws = np.bincount(np.concatenate([epochs.order(epoch) for epoch in range(400)]), minlength=23)
+    assert len(draws) == 23
+    # 10,000 draws: 435 each, with a standard deviation of sqrt(435 · 22 / 23) = 20.4
+    assert np.abs(draws - 10_000 / 23).max() < 4.5 * 20.4
+    assert next(iter(epochs)).is_user.all()
 
 
 def test_an_epoch_visits_every_user_once_and_epochs_differ(train: sp.csr_matrix) -> None:

@@ -1,11 +1,13 @@
 """Sparse products equal dense ones, whatever fills up the batch."""
 
+import keras
 import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recsweep.training import sparse
+from recsweep.training import engine, sparse
 from recsweep.training.batches import Batch, in_order
+from recsweep.training.optimizers import SGD
 from recsweep.training.sparse import SparseDense, densify, dot_rows, row_sums, sparse_matmul
 
 N_USERS, N_ROWS, N_ITEMS = 7, 9, 13
@@ -33,14 +35,53 @@ def test_densify_is_the_matrix(matrix: sp.csr_matrix, batch: Batch) -> None:
     np.testing.assert_array_equal(dense, padded(matrix))
 
 
-@pytest.mark.parametrize("bag_density", [0.0, 1e9])  # always dense, always a bag
+def both_ways(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
+    """TensorFlow makes dense batches dense; here it takes one of the ways for every batch."""
+    limit = {"sparse": 1e9, "dense": 0.0}[way]
+    monkeypatch.setattr(sparse, "DENSE_ON_TENSORFLOW", limit)
+
+
+@pytest.mark.parametrize("way", ["sparse", "dense"])
 def test_sparse_matmul_is_the_dense_product(
-    matrix: sp.csr_matrix, batch: Batch, bag_density: float, monkeypatch: pytest.MonkeyPatch
+    matrix: sp.csr_matrix, batch: Batch, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sparse, "BAG_DENSITY", bag_density)
+    both_ways(monkeypatch, way)
     kernel = np.random.default_rng(3).normal(size=(N_ITEMS, 4)).astype(np.float32)
     product = np.asarray(sparse_matmul(batch, batch.values, kernel))
     np.testing.assert_allclose(product, padded(matrix) @ kernel, rtol=1e-5, atol=1e-6)  # float32
+
+
+class _Product(keras.Model):
+    """Loss Σ w∘(x·kernel), whose gradient is xᵀ·w."""
+
+    architecture = "product"
+
+    def __init__(self, weights: np.ndarray) -> None:
+        super().__init__()
+        self.kernel = self.add_weight((N_ITEMS, 4), initializer="zeros", name="kernel")
+        self.weights_of_cells = weights
+        self.built = True
+
+    def call(self, batch: Batch, **_inputs: object) -> dict[str, object]:
+        product = sparse_matmul(batch, batch.values, self.kernel)
+        return {"loss": keras.ops.sum(product * self.weights_of_cells)}
+
+    def scores(self, batch: Batch) -> object:
+        return sparse_matmul(batch, batch.values, self.kernel)
+
+
+@pytest.mark.parametrize("way", ["sparse", "dense"])
+def test_the_gradient_is_the_transposed_product(
+    matrix: sp.csr_matrix, way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    both_ways(monkeypatch, way)
+    monkeypatch.setattr(engine, "_PROGRAMS", {})
+    weights = np.random.default_rng(5).normal(size=(N_ROWS, 4)).astype(np.float32)
+    sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=0.0)
+    trained = engine.Engine(_Product(weights), sgd, N_ROWS)
+    trained.train(in_order(matrix, N_ROWS), {}, np.float32([1.0]))
+    (after,) = trained.state().values()
+    np.testing.assert_allclose(after, -padded(matrix).T @ weights, rtol=1e-5, atol=1e-6)  # float32
 
 
 def test_dot_rows_is_the_dense_dot(matrix: sp.csr_matrix, batch: Batch) -> None:

@@ -1,0 +1,154 @@
+"""Times 100 steps of the shallow autoencoder on Jukebox, side by side with a dense step.
+
+    python benchmarks/jukebox.py --data listen_count.txt [--steps N] [--seed N]
+
+Both take the same random 80 % of all interactions. The dense step is what the JAX notebook does: a
+dense batch of 1,024 users, `jax.grad` of the dense loss, an update, the diagonal set to zero; a few
+of them are timed and scaled to 100. recsweep trains its five epochs of 20 steps, compilation and
+batches included. Each runs in its own process; the dense steps run before and after, so that a
+machine that grows slower or faster is noticed. NDCG@100 has its ideal over all held-out songs.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import scipy.sparse as sp
+
+HERE = Path(__file__).resolve().parent
+BATCH, N_STEPS, STEPS_PER_EPOCH, RATE, DECAY, L2, K = 1024, 100, 20, 0.05, 0.99, 0.02, 100
+
+
+def read(path: Path, seed: int):  # noqa: ANN201 - a fold, whose module is imported late
+    """80 % of the interactions as users × songs, and the rest of those users' as a fold."""
+    from recsweep.data.split import Fold
+
+    rows = np.loadtxt(path, dtype=np.int64)
+    is_train = np.random.default_rng(seed).random(len(rows)) < 0.8
+    (users, user), (songs, song) = (
+        np.unique(rows[is_train, axis], return_inverse=True) for axis in (0, 1)
+    )
+    values = (1 + np.log(1 + rows[is_train, 2])).astype(np.float32)
+    train = sp.csr_matrix((values, (user, song)), (len(users), len(songs)))
+
+    held_out = rows[~is_train & np.isin(rows[:, 0], users)]
+    user, is_song = np.searchsorted(users, held_out[:, 0]), np.isin(held_out[:, 1], songs)
+    song = np.searchsorted(songs, held_out[is_song, 1])
+    ones = np.ones(len(song), np.float32)
+    target = sp.csr_matrix((ones, (user[is_song], song)), train.shape)
+    n_unknown = np.bincount(user[~is_song], minlength=len(users))
+    return Fold(history=train, target=target, user_ids=users, n_unknown=n_unknown)
+
+
+def run_dense(path: Path, seed: int, n_steps: int) -> dict[str, float]:
+    """Seconds of 100 dense steps, from the median of a few."""
+    import jax
+    import jax.numpy as jnp
+
+    train = read(path, seed).history
+    random = np.random.default_rng(seed)
+    n_items = train.shape[1]
+
+    def loss(weights, x):  # noqa: ANN001, ANN202 - arrays
+        return ((x @ weights - x) ** 2).sum(1).mean() + L2 * (weights**2).sum()
+
+    @jax.jit
+    def update(weights, x, rate):  # noqa: ANN001, ANN202 - arrays
+        weights = weights - rate * jax.grad(loss)(weights, x)
+        return jnp.fill_diagonal(weights, 0, inplace=False)
+
+    weights = jnp.array(random.normal(0, 0.001, (n_items, n_items)).astype(np.float32))
+    seconds = []
+    for step in range(n_steps + 1):
+        start = time.perf_counter()
+        x = jnp.array(train[random.integers(train.shape[0], size=BATCH)].toarray())
+        weights = update(weights, x, RATE * DECAY**step).block_until_ready()
+        seconds.append(time.perf_counter() - start)
+    return {"train_s": N_STEPS * statistics.median(seconds[1:])}
+
+
+def run_recsweep(path: Path, seed: int, _n_steps: int) -> dict[str, float]:
+    """Seconds of 100 steps, and NDCG@100."""
+    from recsweep.environment import choose_backend, load_backend
+
+    choose_backend(os.environ["KERAS_BACKEND"], threads=None)
+    load_backend()
+    from recsweep.evaluation import Evaluator
+    from recsweep.models.shallow_ae import ShallowAE
+    from recsweep.seeds import Seeds
+    from recsweep.training.optimizers import SGD
+
+    sgd = SGD(
+        learning_rate=RATE, schedule="exponential", learning_rate_decay=DECAY**STEPS_PER_EPOCH,
+        momentum=0.0,
+    )  # fmt: skip
+    model = ShallowAE(
+        latent_dim=None, dropout_rate=0.0, l2=L2, batch_size=BATCH,
+        n_epochs=N_STEPS // STEPS_PER_EPOCH, optimizer=sgd,
+    )  # fmt: skip
+    fold = read(path, seed)
+    start = time.perf_counter()
+    model.fit(fold.history, lambda *_: True, Seeds(seed))
+    train_s = time.perf_counter() - start
+    evaluator = Evaluator(k=[K], metrics=["ndcg_full_ideal"], batch_size=500, objective=None)
+    return {"train_s": train_s, "ndcg": evaluator.evaluate(model.score, fold).means[
+        f"ndcg_full_ideal@{K}"
+    ]}  # fmt: skip
+
+
+WORKERS = {
+    "dense": ("jax", run_dense),
+    "jax": ("jax", run_recsweep),
+    "tensorflow": ("tensorflow", run_recsweep),
+}
+
+
+def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
+    """What a process of its own measures."""
+    shared = ["--data", str(options.data), "--steps", str(options.steps), "--seed"]
+    settings = {
+        "KERAS_BACKEND": WORKERS[name][0],
+        "TF_CPP_MIN_LOG_LEVEL": "3",
+        "PYTHONPATH": str(HERE.parent),
+    }
+    done = subprocess.run(
+        [sys.executable, __file__, "--worker", name, *shared, str(options.seed)],
+        env={**os.environ, **settings}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+    found = json.loads(done.stdout.strip().splitlines()[-1])
+    print(f"{name}: {found}", file=sys.stderr)
+    return found
+
+
+def main() -> None:
+    """Measure, then print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="listen_count.txt")
+    parser.add_argument("--steps", type=int, default=6, help="dense steps that are timed")
+    parser.add_argument("--seed", type=int, default=0, help="of split, weights and batches")
+    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        run = WORKERS[options.worker][1]
+        print(json.dumps(run(options.data, options.seed, options.steps)))
+        return
+    turns = [(name, measure(name, options)) for name in ("dense", "jax", "tensorflow", "dense")]
+    dense_s = statistics.mean(found["train_s"] for name, found in turns if name == "dense")
+    print(f"| | s/{N_STEPS} steps | of the dense steps' | NDCG@{K}, ideal over all |")
+    print("| --- | ---: | ---: | ---: |")
+    print(f"| notebook's dense step | {dense_s:.1f} | 1 | |")
+    for name, found in turns[1:3]:
+        share = f"1/{dense_s / found['train_s']:.1f}"
+        print(f"| recsweep {name} | {found['train_s']:.1f} | {share} | {found['ndcg']:.4f} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+"""Which interactions are held out by chance: shares of each user's, or of all of them."""
+
+from typing import Literal
+
+import numpy as np
+
+Per = Literal["user", "all"]
+
+
+def draw_held_out(
+    lengths: np.ndarray, per: Per, valid_fraction: float, test_fraction: float, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Draw validation and test interactions without replacement.
+
+    Test is drawn first and may take all that a user has; validation leaves one of the rest.
+
+    Args:
+        lengths: Interactions of each user, which lie one user after the other.
+        per: `user`: the shares are of each user's interactions (rounded down); `all`: of all.
+        valid_fraction: Share for validation.
+        test_fraction: Share for test.
+        seed: Of the draw.
+
+    Returns:
+        Whether each interaction is validation's, and whether it is test's.
+    """
+    users = np.repeat(np.arange(len(lengths)), lengths)
+    groups = users if per == "user" else np.zeros_like(users)
+    n_test, n_valid = (
+        _share(f, np.bincount(groups))[groups] for f in (test_fraction, valid_fraction)
+    )
+    place = _ranks(groups, np.random.default_rng(seed).random(len(groups)))
+    is_test = place < n_test
+    last_place = np.zeros(len(lengths), np.int64)
+    np.maximum.at(last_place, users, place)
+    is_left = ~is_test & (place == last_place[users])
+    place = _ranks(groups, place + len(place) * is_left)
+    return ~is_test & ~is_left & (place < n_test + n_valid), is_test
+
+
+def _share(fraction: float, sizes: np.ndarray) -> np.ndarray:
+    """Rounded down, where 0.29 of 100 is 29 although the product is below that."""
+    return np.floor(np.round(fraction * sizes, 9)).astype(np.int64)
+
+
+def _ranks(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:
+    """Each entry's place in its group by ascending key, from 0; groups lie one after the other."""
+    sizes = np.bincount(groups)
+    ranks = np.empty(len(groups), np.int64)
+    ranks[np.lexsort((keys, groups))] = np.arange(len(groups))
+    return ranks - (np.cumsum(sizes) - sizes)[groups]

@@ -1,0 +1,69 @@
+"""What a value becomes before a model sees it: a click is worth 1, or grows with its count."""
+
+from abc import ABC, abstractmethod
+from dataclasses import replace
+
+import numpy as np
+import scipy.sparse as sp
+from jaxtyping import Float
+from pydantic.dataclasses import dataclass
+
+from recsweep.data.interactions import Interactions
+from recsweep.data.split import Split
+from recsweep.interfaces import CSR, STRICT
+
+Values = Float[np.ndarray, " interactions"]
+
+
+class Transform(ABC):
+    """Turns ratings or counts into the values of a training matrix, one by one."""
+
+    @abstractmethod
+    def apply(self, values: Values) -> Values:
+        """The new value of each interaction, float32; `values` stay as they are."""
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Binary(Transform):
+    """Every interaction is worth 1."""
+
+    def apply(self, values: Values) -> Values:
+        """Ones."""
+        return np.ones(values.shape, np.float32)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Log1p(Transform):
+    """1 + log(1 + value): more for a song played often, but not a hundred times as much.
+
+    Source:
+        Hu, Koren & Volinsky 2008, equation 6 (there with two free factors).
+    """
+
+    def apply(self, values: Values) -> Values:
+        """Rounded once, from float64."""
+        return (1 + np.log1p(values, dtype=np.float64)).astype(np.float32)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Raw(Transform):
+    """Values as the source has them."""
+
+    def apply(self, values: Values) -> Values:
+        """A copy."""
+        return values.astype(np.float32)
+
+
+def transformed(data: Interactions | Split, transform: Transform) -> Interactions | Split:
+    """`data` with other values; who interacted with what stays the same."""
+    if isinstance(data, Interactions):
+        return replace(data, matrix=_with_values(data.matrix, transform))
+    train, *folds = (_with_values(matrix, transform) for matrix in data.matrices)
+    valid = replace(data.valid, history=folds[0], target=folds[1])
+    test = replace(data.test, history=folds[2], target=folds[3])
+    return replace(data, train=train, valid=valid, test=test)
+
+
+def _with_values(matrix: CSR, transform: Transform) -> CSR:
+    parts = (transform.apply(matrix.data), matrix.indices, matrix.indptr)
+    return sp.csr_matrix(parts, shape=matrix.shape)

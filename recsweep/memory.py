@@ -1,0 +1,80 @@
+"""How much memory this process may still take, and refusing in a sentence what cannot fit."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from recsweep.errors import InputError
+
+GIB = 1 << 30
+
+
+def refuse_beyond_memory(
+    needed_bytes: int, what: str, remedy: str, available: int | None = None
+) -> None:
+    """Find out before allocating whether there is room.
+
+    Args:
+        needed_bytes: What will be allocated at the same time.
+        what: What needs it, such as `model=ease on 60,000 items`.
+        remedy: What the user can do.
+        available: Bytes of another memory than the machine's, such as a GPU's.
+
+    Raises:
+        InputError: Less memory is available.
+    """
+    available = available_bytes() if available is None else available
+    if needed_bytes > available:
+        raise InputError(
+            f"{what} must have {needed_bytes / GIB:,.1f} GiB of memory, but "
+            f"{available / GIB:,.1f} GiB are available; {remedy}"
+        )
+
+
+def available_bytes(root: Path = Path("/")) -> int:
+    """The least that the machine and the process's control groups leave; on Linux without swap.
+
+    Args:
+        root: Where `proc` and `sys` are.
+    """
+    if not (root / "proc/meminfo").exists():  # macOS tells no more than how much is built in
+        return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    kib = _table(root / "proc/meminfo")["MemAvailable:"]
+    return min([1024 * kib, *_left_by_groups(root)])
+
+
+def _left_by_groups(root: Path) -> Iterator[int]:
+    """What each limit above this process leaves; file pages that the kernel can drop are free."""
+    groups = root / "proc/self/cgroup"
+    for line in groups.read_text("utf-8").splitlines() if groups.exists() else []:
+        _, controllers, path = line.split(":", 2)
+        if controllers == "":
+            mount, names = "sys/fs/cgroup", ("memory.max", "memory.current", "inactive_file")
+        elif "memory" in controllers.split(","):
+            mount = "sys/fs/cgroup/memory"
+            names = ("memory.limit_in_bytes", "memory.usage_in_bytes", "total_inactive_file")
+        else:
+            continue
+        inner = Path(path.lstrip("/"))
+        for group in (inner, *inner.parents):  # a limit holds for everything below it
+            folder = root / mount / group
+            limit, used = (_number(folder / name) for name in names[:2])
+            if limit is not None and used is not None:
+                droppable = _table(folder / "memory.stat").get(names[2], 0)
+                yield max(0, limit - used + droppable)
+
+
+def _number(file: Path) -> int | None:
+    """A file's number; None where there is no file, or no limit (`max`)."""
+    try:
+        return int(file.read_text("utf-8"))
+    except (OSError, ValueError):
+        return None
+
+
+def _table(file: Path) -> dict[str, int]:
+    """`name number …` lines."""
+    if not file.exists():
+        return {}
+    rows = (line.split() for line in file.read_text("utf-8").splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1}

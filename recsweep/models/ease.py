@@ -1,0 +1,166 @@
+"""EASE: an item–item matrix with a zero diagonal, by one inverse (Steck 2019, 2020)."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import Annotated, Any
+
+import numpy as np
+from jaxtyping import Float
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep import environment
+from recsweep.data.gram import gram_matrix
+from recsweep.errors import InputError
+from recsweep.interfaces import CSR, STRICT, OnEpoch, State
+from recsweep.memory import refuse_beyond_memory
+from recsweep.seeds import Seeds
+
+TILE = 256
+"""Side of the squares in which a matrix is mirrored: two of them fit a core's cache."""
+SPARE_BYTES = 128 << 20
+"""What the fit needs besides the matrix, at most: blocks of rows of the Gram matrix."""
+N_MATRICES_ON_DEVICE = 4
+"""XLA keeps the matrix, its factor, the identity and the inverse."""
+
+Square = Float[np.ndarray, "items items"]
+
+
+@dataclass(kw_only=True, config=STRICT)
+class EASE:
+    """Each item's score is a weighted sum over the other items of a history.
+
+    B minimises ‖X − XB‖² + l2·‖B‖² with a zero diagonal; with dropout, the mean of ‖X − X̃B‖² over
+    all ways to drop entries of the input X̃ (scaled by 1/(1−p)), which is a penalty on the items'
+    norms.
+
+    Args:
+        l2: Added to the Gram matrix's diagonal; larger = smoother.
+        dropout_rate: p, the share of the input that is dropped; 0 = EASE, else EDLAE.
+
+    Source:
+        Steck: Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019, equation 8.
+        Steck: Autoencoders that don't overfit towards the Identity. NeurIPS 2020, equation 8.
+    """
+
+    l2: Annotated[float, Field(ge=0)]
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
+
+    def __post_init__(self) -> None:
+        self._weights: Square | None = None
+
+    def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
+        """Solve for B in closed form."""
+        n_items = train.shape[1]
+        self._weights = None  # another fit's matrix is not kept beside the new one
+        refuse_beyond_memory(
+            4 * n_items**2 + SPARE_BYTES,
+            f"the item–item matrix of {n_items:,} items",
+            "choose model=item_knn, which keeps model.n_neighbors per item",
+        )
+        matrix = gram_matrix(train)
+        diagonal = np.einsum("ii->i", matrix)  # a view
+        # Λ = λ + p/(1−p)·diag(XᵀX)
+        diagonal += self.l2 + self.dropout_rate / (1 - self.dropout_rate) * diagonal
+        try:
+            weights = solve_on_device(matrix) if _has_accelerator() else solve_in_place(matrix)
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                "the Gram matrix plus l2 on its diagonal must be positive definite, but is not: "
+                f"items are clicked by the same users, or never; raise model.l2 (now {self.l2:g})"
+            ) from error
+        self._weights = weights
+        on_epoch(0, {})
+
+    def score(self, history: CSR) -> Any:
+        """History · B: users × items."""
+        return history.astype(np.float32, copy=False) @ self.state()["weights"]
+
+    def state(self) -> State:
+        """B, items × items."""
+        if self._weights is None:
+            raise RuntimeError("a model must be fitted or restored first; call fit or restore")
+        return {"weights": self._weights}
+
+    def restore(self, state: State) -> None:
+        """Take over B."""
+        self._weights = state["weights"]
+
+
+def _has_accelerator() -> bool:
+    is_jax = os.environ.get("KERAS_BACKEND") != "tensorflow"
+    return is_jax and environment.device() != "cpu"
+
+
+def solve_in_place(matrix: Square) -> Square:
+    """B of a regularised Gram matrix, in that matrix's own memory.
+
+    Args:
+        matrix: XᵀX + Λ; is overwritten.
+
+    Raises:
+        LinAlgError: It is not positive definite.
+    """
+    from scipy.linalg import lapack  # a quarter of a second that other models need not wait
+
+    # LAPACK counts columns first: what it calls lower is the upper triangle here
+    factor, failed = lapack.spotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
+    if not failed:
+        _, failed = lapack.spotri(factor, lower=True, overwrite_c=True)
+    diagonal = np.diagonal(matrix).copy()
+    if failed or not (np.isfinite(diagonal) & (diagonal > 0)).all():
+        raise np.linalg.LinAlgError("not positive definite")
+    _scale_and_mirror(matrix, -1 / diagonal)
+    np.fill_diagonal(matrix, 0)
+    return matrix
+
+
+def _scale_and_mirror(matrix: Square, scale: Float[np.ndarray, " items"]) -> None:
+    """Make the symmetric P, given by its upper triangle, P·diag(scale)."""
+    n_items = len(matrix)
+
+    def finish(start: int) -> None:
+        rows = slice(start, start + TILE)
+        corner = matrix[rows, rows]
+        corner[:] = (np.triu(corner) + np.triu(corner, 1).T) * scale[rows]
+        for other in range(start + TILE, n_items, TILE):
+            columns = slice(other, other + TILE)
+            np.multiply(matrix[rows, columns].T, scale[rows], out=matrix[columns, rows])
+            matrix[rows, columns] *= scale[columns]
+
+    with ThreadPoolExecutor(environment.n_threads()) as pool:
+        list(pool.map(finish, range(0, n_items, TILE)))
+
+
+def solve_on_device(matrix: Square) -> Square:
+    """The same B, computed by JAX on its first device.
+
+    Args:
+        matrix: XᵀX + Λ.
+
+    Raises:
+        InputError: The device has too little memory.
+        LinAlgError: The matrix is not positive definite.
+    """
+    import jax
+    import jax.numpy as jnp
+    from jax.scipy.linalg import cho_solve
+
+    def solve(a: Any) -> Any:
+        inverse = cho_solve((jnp.linalg.cholesky(a), True), jnp.eye(len(a), dtype=a.dtype))
+        return jnp.fill_diagonal(-inverse / jnp.diagonal(inverse), 0, inplace=False)
+
+    device = jax.devices()[0]
+    room = (device.memory_stats() or {}).get("bytes_limit")
+    if room is not None:
+        refuse_beyond_memory(
+            N_MATRICES_ON_DEVICE * matrix.nbytes,
+            f"model=ease on {device.device_kind}",
+            "hide the device with JAX_PLATFORMS=cpu",
+            room,
+        )
+    with jax.default_matmul_precision("highest"):  # no shortened float32
+        weights = np.asarray(jax.jit(solve)(matrix))
+    if not np.isfinite(weights).all():
+        raise np.linalg.LinAlgError("not positive definite")
+    return weights

@@ -1,0 +1,184 @@
+"""Shallow autoencoder: one item × item matrix without a diagonal, learned by gradient steps."""
+
+from abc import abstractmethod
+from math import sqrt
+from typing import Annotated, Any, ClassVar
+
+import keras
+import numpy as np
+from jaxtyping import Float
+from keras import ops
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.interfaces import STRICT, State
+from recsweep.memory import refuse_beyond_memory
+from recsweep.seeds import Seeds
+from recsweep.training.batches import Batch, Epochs, SampledEpochs
+from recsweep.training.initializers import normal
+from recsweep.training.layers import Noise, l2_penalty, mean_per_user
+from recsweep.training.loop import Hyper, constant
+from recsweep.training.sparse import densify, row_sums, sparse_matmul
+from recsweep.training.trained import GradientTrained
+
+INITIAL_STDDEV = 0.001
+"""Of every entry of the item × item matrix."""
+
+
+class ShallowNetwork(keras.Model):
+    """x -> x·P, where P has a zero diagonal: an item is predicted from the others.
+
+    Args:
+        seeds: Of the initial weights and of the noise.
+    """
+
+    def __init__(self, seeds: Seeds) -> None:
+        super().__init__(name="shallow_ae")
+        self.noise = Noise(seeds.named("noise"))
+
+    def call(self, batch: Batch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+        """Loss parts, means per user: ‖x − x̃·P‖² + l2·Σ‖W‖², x̃ being x after dropout."""
+        x = batch.values
+        x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x
+        reconstruction = mean_per_user(batch, self.squared_errors(batch, x))
+        l2 = l2_penalty(hyper, self.trainable_variables)
+        return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}
+
+    @abstractmethod
+    def squared_errors(self, batch: Batch, x: Any) -> Any:
+        """‖x − x̃·P‖² of each row of the batch, its entries after dropout being `x`."""
+
+    @abstractmethod
+    def scores(self, batch: Batch) -> Any:
+        """x·P, n_rows × items."""
+
+
+def _off_diagonal(matrix: Any) -> Any:
+    """A matrix whose diagonal is zero, and stays so because its gradient is zero as well."""
+    is_diagonal = ops.arange(matrix.shape[0])[:, None] == ops.arange(matrix.shape[0])
+
+    def unchanged(matrix: Any) -> Any:
+        return matrix, lambda upstream: ops.where(is_diagonal, 0.0, upstream)
+
+    return ops.custom_gradient(unchanged)(ops.convert_to_tensor(matrix))
+
+
+class FullNetwork(ShallowNetwork):
+    """P is a matrix of its own.
+
+    Args:
+        n_items: Its size.
+        seeds: Of the initial weights and of the noise.
+    """
+
+    def __init__(self, n_items: int, seeds: Seeds) -> None:
+        super().__init__(seeds)
+        self.architecture = ("shallow_ae", n_items)
+
+        def off_diagonal(shape: tuple[int, int], dtype: Any) -> np.ndarray:
+            weights = normal(seeds.named("init/kernel"), INITIAL_STDDEV)(shape, dtype)
+            np.fill_diagonal(weights, 0)
+            return weights
+
+        self.kernel = self.add_weight((n_items, n_items), initializer=off_diagonal, name="kernel")
+        self.built = True
+
+    def squared_errors(self, batch: Batch, x: Any) -> Any:
+        """Row sums of squares of a dense matrix of errors."""
+        predicted = sparse_matmul(batch, x, _off_diagonal(self.kernel))
+        errors = predicted - densify(batch, batch.values, predicted.shape[1])
+        return ops.sum(ops.square(errors), axis=1)
+
+    def scores(self, batch: Batch) -> Any:
+        """x·P, n_rows × items."""
+        return sparse_matmul(batch, batch.values, self.kernel)
+
+
+class LowRankNetwork(ShallowNetwork):
+    """P = U·Vᵀ without its diagonal; neither P nor a dense batch is ever made in training.
+
+    Args:
+        n_items: Rows of U and of V.
+        latent_dim: Their columns.
+        seeds: Of the initial weights and of the noise.
+    """
+
+    def __init__(self, n_items: int, latent_dim: int, seeds: Seeds) -> None:
+        super().__init__(seeds)
+        self.architecture = ("shallow_ae", n_items, latent_dim)
+        # a sum of latent_dim products of two normal numbers has this deviation²·√latent_dim
+        stddev = sqrt(INITIAL_STDDEV / sqrt(latent_dim))
+
+        def factor(name: str) -> Any:
+            initializer = normal(seeds.named(f"init/{name}"), stddev)
+            return self.add_weight((n_items, latent_dim), initializer=initializer, name=name)
+
+        self.encoder, self.decoder = factor("encoder_kernel"), factor("decoder_kernel")
+        self.built = True
+
+    def _at_clicks(self, batch: Batch, x: Any, code: Any) -> tuple[Any, Any]:
+        """What U·Vᵀ predicts at the batch's entries, and the diagonal's part in it."""
+        decoder = ops.take(self.decoder, batch.items, axis=0)
+        encoder = ops.take(self.encoder, batch.items, axis=0)
+        predicted = ops.sum(ops.take(code, batch.rows, axis=0) * decoder, axis=1)
+        return predicted, x * ops.sum(encoder * decoder, axis=1)
+
+    def squared_errors(self, batch: Batch, x: Any) -> Any:
+        """Σ over all items of predictions² = code·(VᵀV)·codeᵀ, put right where x is not 0."""
+        code = sparse_matmul(batch, x, self.encoder)
+        decoder = ops.convert_to_tensor(self.decoder)
+        gram = ops.matmul(ops.transpose(decoder), decoder)
+        everywhere = ops.sum(ops.matmul(code, gram) * code, axis=1)
+        predicted, own = self._at_clicks(batch, x, code)
+        errors = predicted - own - batch.values
+        is_entry = ops.cast(batch.values != 0, "float32")  # padding predicts something too
+        return everywhere + row_sums(batch, is_entry * (ops.square(errors) - ops.square(predicted)))
+
+    def scores(self, batch: Batch) -> Any:
+        """x·U·Vᵀ without the diagonal's part, n_rows × items."""
+        code = sparse_matmul(batch, batch.values, self.encoder)
+        _, own = self._at_clicks(batch, batch.values, code)
+        scores = ops.matmul(code, ops.transpose(self.decoder))
+        return scores - densify(batch, own, scores.shape[1])
+
+
+@dataclass(kw_only=True, config=STRICT)
+class ShallowAE(GradientTrained):
+    """Shallow autoencoder.
+
+    Args:
+        latent_dim: Rank of the item × item matrix; None = a full matrix.
+        dropout_rate: Share of the input that is dropped in training (denoising).
+
+    Source:
+        Steck: Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019 (the model, there
+        in closed form).
+    """
+
+    epochs: ClassVar[type[Epochs]] = SampledEpochs
+
+    latent_dim: Annotated[int, Field(ge=1)] | None
+    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
+
+    def network(self, n_items: int, seeds: Seeds) -> ShallowNetwork:
+        """A network with initial weights.
+
+        Raises:
+            InputError: A full matrix does not fit into memory.
+        """
+        if self.latent_dim is None:
+            refuse_beyond_memory(
+                3 * 4 * n_items**2,  # the matrix, its gradient and the best epoch's copy
+                f"model=shallow_ae on {n_items:,} items",
+                "set model.latent_dim, such as 256",
+            )
+            return FullNetwork(n_items, seeds)
+        return LowRankNetwork(n_items, self.latent_dim, seeds)
+
+    def n_items(self, state: State) -> int:
+        """Every weight has a row per item."""
+        return len(next(iter(state.values())))
+
+    def inputs(self, steps: Float[np.ndarray, " steps"]) -> Hyper:
+        """The share that is dropped."""
+        return constant(steps, dropout_rate=self.dropout_rate)

@@ -1,0 +1,218 @@
+"""Recommends items to users with the model of a finished run, in batches, into a file."""
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+import numpy as np
+from pydantic import Field, model_validator
+from pydantic.dataclasses import dataclass
+
+from recsweep import environment
+from recsweep.app import Config, Job, Settings, made, prepared
+from recsweep.build import validated
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, HomePath, Recommender
+
+if TYPE_CHECKING:
+    from recsweep.data.recommendations import Ranking
+    from recsweep.data.requested import Requested
+
+# The rest is imported where it is used, once the backend is chosen.
+
+log = logging.getLogger(__name__)
+
+OF_THE_RUN = ("data", "split", "transform", "model", "optimizer", "backend")
+
+
+class Fitted(NamedTuple):
+    """What a run left behind.
+
+    Args:
+        settings: The run's own.
+        split_fingerprint: Of the split that it was trained on.
+        model: Ready to score.
+        item_ids: Original id of each column of its scores.
+    """
+
+    settings: Settings
+    split_fingerprint: str
+    model: Recommender
+    item_ids: np.ndarray
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Recommend:
+    """Write the best unseen items of each user.
+
+    Args:
+        run: Id of an MLflow run, `latest`, or a run's results folder.
+        users: File with one user id per line; None = every user of the data set.
+        histories: File of `user item [value]` lines of users whom the data set does not have.
+        unknown_users: What happens when `users` names somebody whom the data set does not have.
+        output: File to write.
+        format: How; None = what the suffix of `output` says.
+        overwrite: Whether `output` may already be there.
+    """
+
+    from_run: Annotated[str, Field(alias="run", min_length=1)]
+    users: HomePath | None
+    histories: HomePath | None
+    unknown_users: Literal["refuse", "skip"]
+    output: HomePath
+    format: Literal["txt", "csv", "jsonl"] | None
+    overwrite: bool
+
+    @model_validator(mode="after")
+    def _one_kind_of_user(self) -> "Recommend":
+        if self.users and self.histories:
+            raise ValueError(
+                "task.users and task.histories must not both be given: the one names users of the "
+                "data set, the other brings users along; give one of them"
+            )
+        return self
+
+    def run(self, job: Job) -> None:
+        """Print for how many users what was written."""
+        from recsweep.data.disk import disk_errors_in_one_line, whole_file
+        from recsweep.data.recommendations import encoded, format_of, refuse_spaces
+        from recsweep.persistence import refuse_file
+
+        setting = "task.output"
+        output = refuse_file(self.output, setting, self.overwrite)
+        file_format = self.format or format_of(output)
+        _warn_of_unused(job.overrides)
+        with TemporaryDirectory(prefix="recsweep-") as folder:
+            fitted = _fitted(self._results(job.settings, Path(folder)), job.settings)
+        evaluator = _evaluator(job.settings)
+        evaluator.refuse_large_k(len(fitted.item_ids))
+        requested = self._requested(fitted)
+        if file_format == "txt":
+            refuse_spaces(requested.user_ids, "task.format")
+            refuse_spaces(fitted.item_ids, "task.format")
+        rankings = ranked(fitted, requested, evaluator.k[-1], evaluator.batch_size)
+        with disk_errors_in_one_line(output, setting), whole_file(output) as file:
+            file.writelines(encoded(rankings, file_format))
+        n_users = len(requested.user_ids)
+        print(f"{n_users:,} users, up to {evaluator.k[-1]:,} items each\nfile      {output}")  # noqa: T201
+
+    def _results(self, settings: Settings, folder: Path) -> Path:
+        """The results folder of the run, fetched into `folder` when it is tracked."""
+        from recsweep.tracking import LATEST, MODEL
+
+        path = Path(os.path.expanduser(self.from_run))  # noqa: PTH111 - unknown ~user: not found
+        is_name = path.name == self.from_run and not path.is_dir()
+        if is_name or self.from_run == LATEST:
+            run_id = made(settings, "tracking", "download").download(self.from_run, folder)
+            print(f"run       {run_id}")  # noqa: T201
+            return folder
+        if not (path / MODEL).is_dir():
+            raise InputError(
+                f"task.run must be the results folder of a run, but {self.from_run} has no "
+                f"folder {MODEL}; "
+                "give OUTPUT_FOLDER/results, the id of a run, or latest"
+            )
+        return path
+
+    def _requested(self, fitted: Fitted) -> "Requested":
+        """Who is to be recommended something, and what they have."""
+        from recsweep.data.plain_text import read_users
+        from recsweep.data.requested import Requested, read_histories
+
+        if self.histories:
+            transform = made(fitted.settings, "transform", "apply")
+            min_rating = fitted.settings.data.get("min_rating")
+            return read_histories(self.histories, fitted.item_ids, min_rating, transform)
+        names = read_users(self.users) if self.users else None
+        split = prepared(fitted.settings)
+        if split.fingerprint != fitted.split_fingerprint:
+            raise InputError(
+                "the data must be what the run was trained on, split "
+                f"{fitted.split_fingerprint[:12]}…, but is now split {split.fingerprint[:12]}…; "
+                "bring the data of then back, or give task.histories=FILE"
+            )
+        everybody = Requested(*split.known_histories())
+        return everybody if names is None else everybody.chosen(names, self.unknown_users == "skip")
+
+
+def ranked(fitted: Fitted, requested: "Requested", k: int, batch_size: int) -> Iterator["Ranking"]:
+    """The best unseen items of one user after the other, fewer than k if there are no more.
+
+    Args:
+        fitted: Whose model scores.
+        requested: Whom for.
+        k: Items per user, at most the catalogue's.
+        batch_size: Users who are scored at a time.
+    """
+    from tqdm import tqdm
+
+    from recsweep.data.recommendations import Ranking
+    from recsweep.evaluation import top_k
+
+    n_users, n_items = requested.history.shape
+    n_unseen = n_items - np.diff(requested.history.indptr)
+    with tqdm(total=n_users, unit=" users", disable=None) as bar:  # None: only on a terminal
+        for start in range(0, n_users, batch_size):
+            part = slice(start, start + batch_size)
+            rows = requested.history[part]
+            scores = fitted.model.score(rows)
+            items = top_k(scores, rows, k)
+            best = np.take_along_axis(np.asarray(scores, np.float32), items, axis=1)
+            users = requested.user_ids[part]
+            for user, row, values, n in zip(users, items, best, n_unseen[part], strict=True):
+                yield Ranking(user, fitted.item_ids[row[:n]], values[:n])
+            bar.update(rows.shape[0])
+
+
+def _fitted(results: Path, settings: Settings) -> Fitted:
+    """Read a run's results; where the cache is, and how many threads there are, is said now."""
+    from recsweep.persistence import load_model
+    from recsweep.tracking import MODEL
+
+    config = {**_yaml(results / "config.yaml"), "threads": settings.threads}
+    if settings.cache_dir:
+        config["cache_dir"] = settings.cache_dir
+    try:
+        of_run = validated(Settings, config, "")
+    except InputError as error:
+        raise InputError(
+            f"{results / 'config.yaml'} cannot be used by this version: {error}"
+        ) from None
+    environment.choose_backend(of_run.backend, of_run.threads)
+    environment.load_backend()
+    fingerprint = str(_yaml(results / "split.yaml").get("fingerprint"))
+    return Fitted(of_run, fingerprint, *load_model(results / MODEL))
+
+
+def _yaml(file: Path) -> Config:
+    import yaml
+
+    try:
+        content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        content = error
+    if not isinstance(content, dict):
+        raise InputError(
+            f"a run must come with a readable {file.name}, but {file} is not "
+            f"({' '.join(str(content).split())}); copy the run's whole folder again, or train again"
+        )
+    return content
+
+
+def _evaluator(settings: Settings) -> Any:
+    """Checks k and the batch size; nothing is measured."""
+    from recsweep.evaluation import Evaluator
+
+    batch_size = settings.evaluation_batch_size
+    values = {"k": settings.k, "metrics": "ndcg", "objective": None, "batch_size": batch_size}
+    return validated(Evaluator, values, "")
+
+
+def _warn_of_unused(overrides: list[str]) -> None:
+    unused = [text for text in overrides if re.split(r"[.@=]", text.lstrip("+~"))[0] in OF_THE_RUN]
+    if unused:
+        log.warning("task=recommend takes %s from the run: not used", ", ".join(unused))

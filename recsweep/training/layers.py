@@ -1,0 +1,101 @@
+"""What the networks are made of: layers with their initial weights, noise and loss parts."""
+
+from itertools import pairwise
+from typing import Any
+
+import keras
+from keras import ops
+
+from recsweep.seeds import Seeds
+from recsweep.training.batches import Batch
+from recsweep.training.initializers import glorot_uniform, truncated_normal
+from recsweep.training.sparse import SparseDense, dot_rows, row_sums
+
+
+def _weights(name: str, seeds: Seeds) -> dict[str, Any]:
+    """Glorot weights and nearly zero biases, as in Liang et al. 2018."""
+    seed = seeds.named(f"init/{name}")
+    return {
+        "name": name,
+        "kernel_initializer": glorot_uniform(seed),
+        "bias_initializer": truncated_normal(seed + 1, stddev=0.001),
+    }
+
+
+def first_layer(n_items: int, units: int, seeds: Seeds) -> SparseDense:
+    """The layer `first`, which reads a sparse batch."""
+    return SparseDense(n_items, units, **_weights("first", seeds))
+
+
+def dense(width: int, units: int, name: str, seeds: Seeds, activation: str | None = None) -> Any:
+    """A dense layer from `width` to `units`."""
+    layer = keras.layers.Dense(units, activation=activation, **_weights(name, seeds))
+    layer.build((None, width))
+    return layer
+
+
+def tanh_layers(widths: tuple[int, ...], name: str, seeds: Seeds, start: int = 0) -> list[Any]:
+    """Dense layers between neighbouring widths, called `name_start` and so on."""
+    return [
+        dense(width, units, f"{name}_{i}", seeds, "tanh")
+        for i, (width, units) in enumerate(pairwise(widths), start)
+    ]
+
+
+class Noise(keras.layers.Layer):
+    """A network's own stream of random numbers.
+
+    Args:
+        seed: Where the stream starts.
+    """
+
+    def __init__(self, seed: int) -> None:
+        super().__init__(name="noise")
+        self.generator = keras.random.SeedGenerator(seed, name="noise")
+
+    def normal_like(self, x: Any) -> Any:
+        """Standard normal noise in the shape of `x`."""
+        return keras.random.normal(ops.shape(x), seed=self.generator)
+
+    def uniform_like(self, x: Any) -> Any:
+        """Noise in [0, 1) in the shape of `x`."""
+        return keras.random.uniform(ops.shape(x), seed=self.generator)
+
+    def dropout(self, x: Any, rate: Any) -> Any:
+        """`x` with a share of `rate` set to 0 and the rest scaled up to the same mean."""
+        keep = ops.cast(self.uniform_like(x) >= rate, x.dtype)
+        return x * keep / (1.0 - rate)
+
+
+def unit_rows(batch: Batch) -> Any:
+    """The batch's values, each row scaled to length 1."""
+    norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), 1e-12))
+    return batch.values / ops.take(norms, batch.rows)
+
+
+def multinomial_loss(batch: Batch, logits: Any) -> Any:
+    """−log p(x) of each row under softmax(logits), up to a constant.
+
+    Σ x·log-softmax = Σ x·logits − n·logsumexp(logits): no dense target is ever made.
+
+    Source:
+        Liang et al. 2018, equation 2.
+    """
+    n_clicks = row_sums(batch, batch.values)
+    return n_clicks * ops.logsumexp(logits, axis=1) - dot_rows(batch, logits)
+
+
+def mean_per_user(batch: Batch, values: Any) -> Any:
+    """The mean of one value per row over the rows that are users."""
+    return ops.sum(values * batch.is_user) / ops.sum(batch.is_user)
+
+
+def l2_penalty(hyper: Any, variables: list[Any]) -> Any:
+    """l2·Σ‖W‖² over the kernels; 0 where `hyper` has no l2.
+
+    Without it a step neither reads the kernels again nor adds to their gradients.
+    """
+    if "l2" not in hyper:
+        return ops.zeros(())
+    kernels = [variable for variable in variables if variable.path.endswith("kernel")]
+    return hyper["l2"] * sum(ops.sum(ops.square(kernel)) for kernel in kernels)

@@ -1,0 +1,137 @@
+"""EASE against a twin that solves column by column, dropout against all ways to drop."""
+
+from itertools import product
+from pathlib import Path
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsweep import environment
+from recsweep.data.liang import Liang
+from recsweep.errors import InputError
+from recsweep.evaluation import Evaluator
+from recsweep.models import ease
+from recsweep.models.ease import EASE, solve_in_place, solve_on_device
+from recsweep.seeds import Seeds
+
+
+def listens(n_users: int, n_items: int) -> np.ndarray:
+    random = np.random.default_rng(2)
+    is_heard = random.random((n_users, n_items)) < 0.5
+    return np.where(is_heard, 1 + random.random((n_users, n_items)), 0)
+
+
+def fitted(train: np.ndarray, l2: float, dropout_rate: float = 0.0) -> EASE:
+    model = EASE(l2=l2, dropout_rate=dropout_rate)
+    model.fit(sp.csr_matrix(train.astype(np.float32)), lambda _epoch, _losses: True, Seeds(0))
+    return model
+
+
+def solved_by_column(square: np.ndarray, products: np.ndarray, l2: float) -> np.ndarray:
+    """Ridge regression of each item on all others, from E[X̃ᵀX̃] and E[X̃ᵀX]."""
+    n_items = len(square)
+    weights = np.zeros((n_items, n_items))
+    for item in range(n_items):
+        others = np.arange(n_items) != item
+        ridge = square[np.ix_(others, others)] + l2 * np.eye(n_items - 1)
+        weights[others, item] = np.linalg.solve(ridge, products[others, item])
+    return weights
+
+
+@pytest.mark.parametrize("tile", [3, 256])
+def test_it_is_a_ridge_regression_of_each_item_on_the_others(
+    tile: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ease, "TILE", tile)
+    train = listens(60, 20)
+    weights = fitted(train, l2=7.0).state()["weights"]
+    expected = solved_by_column(train.T @ train, train.T @ train, l2=7.0)
+    np.testing.assert_allclose(weights, expected, atol=1e-5)  # float32, weights below 1
+    assert (np.diagonal(weights) == 0).all()
+
+
+def test_dropout_is_the_mean_over_all_ways_to_drop() -> None:
+    train, rate, l2 = listens(5, 4), 0.3, 0.5
+    square, products = np.zeros((4, 4)), np.zeros((4, 4))
+    for keep in product([0, 1], repeat=4):  # each user's masks are alike: 2⁴ of them
+        probability = np.prod([1 - rate if kept else rate for kept in keep])
+        dropped = train * keep / (1 - rate)
+        square += probability * dropped.T @ dropped
+        products += probability * dropped.T @ train
+    expected = solved_by_column(square, products, l2)
+    np.testing.assert_allclose(fitted(train, l2, rate).state()["weights"], expected, atol=1e-5)
+    assert np.abs(expected - fitted(train, l2).state()["weights"]).max() > 0.05
+
+
+def test_two_items_by_hand() -> None:
+    # XᵀX = [[2, 1], [1, 2]], l2 = 1: item 1 on item 0 is 1/(2+1), and the other way round
+    model = fitted(np.array([[1, 0], [1, 1], [0, 1]]), l2=1.0)
+    np.testing.assert_allclose(model.state()["weights"], [[0, 1 / 3], [1 / 3, 0]], rtol=1e-6)
+    scores = model.score(sp.csr_matrix([[3.0, 0.0]]))
+    np.testing.assert_allclose(scores, [[0, 1]], rtol=1e-6)
+    assert scores.dtype == np.float32
+
+
+def test_lapack_works_in_the_gram_matrixs_own_memory() -> None:
+    matrix = (np.eye(700) + 0.1).astype(np.float32)
+    assert np.shares_memory(solve_in_place(matrix), matrix)
+
+
+def test_a_device_gives_the_same_matrix() -> None:
+    train = listens(400, 300)
+    matrix = (train.T @ train + 5 * np.eye(300)).astype(np.float32)
+    on_device = solve_on_device(matrix.copy())
+    np.testing.assert_allclose(on_device, solve_in_place(matrix), atol=2e-5)  # two float32 inverses
+    assert (np.diagonal(on_device) == 0).all()
+
+
+@pytest.mark.parametrize("solve", [solve_in_place, solve_on_device])
+def test_a_matrix_without_inverse_is_refused(solve: object) -> None:
+    for matrix in (np.ones((3, 3)), np.zeros((3, 3)), np.diag([1.0, -1.0, 1.0])):
+        with pytest.raises(np.linalg.LinAlgError):
+            solve(matrix.astype(np.float32))
+
+
+def test_items_that_nobody_can_tell_apart_need_l2() -> None:
+    train = np.repeat(listens(30, 5), 2, axis=1)
+    with pytest.raises(
+        InputError, match=r"positive definite.*raise model\.l2 \(now 0\)"
+    ) as refusal:
+        fitted(train, l2=0.0)
+    assert "\n" not in str(refusal.value)
+    fitted(train, l2=1.0)
+
+
+def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
+    wide = sp.csr_matrix((2, 5_000_000), dtype=np.float32)  # 4·n² bytes: 91 TiB
+    with pytest.raises(InputError, match=r"5,000,000 items must have 93,132\.. GiB of memory"):
+        EASE(l2=1.0, dropout_rate=0.0).fit(wide, lambda *_: True, Seeds(0))
+
+
+def test_a_kept_gram_matrix_gives_the_same_weights(tmp_path: Path) -> None:
+    train = listens(60, 20)
+    expected = fitted(train, l2=3.0).state()["weights"]
+    environment.use_cache(tmp_path)
+    try:
+        first, second = (fitted(train, l2=3.0).state()["weights"] for _ in range(2))
+    finally:
+        environment.use_cache(None)
+    assert list(tmp_path.rglob("*.npz"))
+    np.testing.assert_array_equal(first, expected)
+    np.testing.assert_array_equal(second, expected)
+
+
+@pytest.mark.realdata
+def test_it_gives_the_figures_measured_on_movielens(shared_data: Path) -> None:
+    source = Liang(name="ml-1m", path=shared_data / "ml-1m-pro_sg")
+    split = source.load(source.files(shared_data))
+    model = EASE(l2=500.0, dropout_rate=0.0)
+    model.fit(split.train, lambda _epoch, _losses: True, Seeds(0))
+    evaluator = Evaluator(
+        k=[20, 50, 100], metrics=["ndcg", "recall"], batch_size=500, objective=None
+    )
+    means = evaluator.evaluate(model.score, split.test).means
+    assert means["ndcg@100"] == pytest.approx(0.4263, abs=0.0005)
+    assert means["recall@20"] == pytest.approx(0.3564, abs=0.0005)
+    assert means["recall@50"] == pytest.approx(0.4787, abs=0.0005)
