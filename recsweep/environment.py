@@ -1,13 +1,15 @@
 """The process and the machine a run happens in: backend, threads, versions, commit."""
 
 import ctypes
+import hashlib
 import os
+import platform
 import re
 import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -87,10 +89,22 @@ def cache_folder() -> Path | None:
 
 
 def load_backend() -> None:
-    """Import Keras with the backend that was chosen."""
+    """Import Keras with the backend that was chosen; JAX keeps what it compiles in the cache."""
+    if (folder := cache_folder()) is not None:
+        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla" / _machine()))
     is_chatty = os.environ.get("KERAS_BACKEND") == "tensorflow"
     with _without_remarks() if is_chatty else nullcontext(), _hidden(*NOT_NEEDED_BY_KERAS):
         import keras  # noqa: F401 - loads the backend
+
+
+def _machine() -> str:
+    """What a compiled program is specific to: the CPU's kind and the number of threads."""
+    kind = [platform.machine(), platform.processor()]
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        kind += sorted({line for line in lines if line.startswith(("model name", "flags"))})
+    kind += [os.environ.get(variable, "") for variable in THREAD_VARIABLES]
+    return hashlib.sha256("\n".join(kind).encode()).hexdigest()[:16]
 
 
 @contextmanager

@@ -115,3 +115,29 @@ import h5py, matplotlib, sklearn
         capture_output=True, text=True, check=True,
     )  # fmt: skip
     assert done.stdout == "\n"
+
+
+def test_a_compiled_program_is_found_again_by_the_next_process(tmp_path: Path) -> None:
+    code = """
+import os, sys, time
+from pathlib import Path
+from recsweep import environment
+os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+environment.choose_backend("jax", int(sys.argv[1]))
+environment.use_cache(Path("cache"))
+environment.load_backend()
+import jax
+print(jax.jit(lambda x: jax.numpy.tanh(x) @ x.T)(jax.numpy.eye(3))[0, 0])
+"""
+
+    def programs(threads: int) -> set[Path]:
+        subprocess.run(
+            [sys.executable, "-c", code, str(threads)], cwd=tmp_path, check=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True,
+        )  # fmt: skip
+        return set((tmp_path / "cache" / "xla").glob("*/*-cache"))
+
+    first = programs(1)
+    assert first
+    assert programs(1) == first
+    assert len({path.parent for path in programs(2)}) == 2  # other threads, other programs

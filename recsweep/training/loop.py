@@ -51,6 +51,7 @@ def train_epochs(
         hyper = hyper_at(steps)
         rates = optimizer.rates(steps / epochs.n_batches, epochs.n_epochs)
         losses = engine.train(batches, hyper, rates)
+        del batches  # before the next epoch's are made
         if not np.isfinite(losses["loss"]):
             raise TrainingDivergedError(
                 f"the loss must stay finite, but it is {losses['loss']} in epoch {epoch + 1}; "
