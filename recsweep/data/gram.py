@@ -12,7 +12,7 @@ from jaxtyping import Float
 from recsweep import environment
 from recsweep.data.archive import ZIP_DAMAGE
 from recsweep.data.disk import disk_errors_in_one_line, sole_writer, whole_file
-from recsweep.data.matrix import fingerprint, matrix_arrays
+from recsweep.data.matrix import fingerprint, keep_entries, matrix_arrays
 from recsweep.interfaces import CSR
 
 log = logging.getLogger(__name__)
@@ -23,12 +23,15 @@ BLOCK_CELLS = 1 << 22
 Result = TypeVar("Result")
 
 
-def over_gram_rows(train: CSR, use: Callable[[int, CSR], Result]) -> list[Result]:
+def over_gram_rows(
+    train: CSR, use: Callable[[int, CSR], Result], *, is_half_enough: bool = False
+) -> list[Result]:
     """Hand out XᵀX as sparse blocks of rows, several at a time.
 
     Args:
         train: X, users × items.
         use: Is called in threads with a block's first row and the block, rows × items.
+        is_half_enough: What is left of the block's first column may be missing.
 
     Returns:
         What `use` gave, in the order of the rows.
@@ -38,14 +41,17 @@ def over_gram_rows(train: CSR, use: Callable[[int, CSR], Result]) -> list[Result
     n_rows = max(1, BLOCK_CELLS // n_items)
 
     def multiply(start: int) -> Result:
-        return use(start, items[start : start + n_rows] @ train)
+        others = keep_entries(train, train.indices >= start) if is_half_enough else train
+        return use(start, items[start : start + n_rows] @ others)
 
     with ThreadPoolExecutor(environment.n_threads()) as pool:  # SciPy lets go of the interpreter
         return list(pool.map(multiply, range(0, n_items, n_rows)))
 
 
 def gram_matrix(train: CSR) -> Float[np.ndarray, "items items"]:
-    """XᵀX, dense: an array of the caller's own, who may overwrite it.
+    """The upper triangle of XᵀX, dense: an array of the caller's own, who may overwrite it.
+
+    What is below its diagonal does not count.
 
     With a cache folder it is kept there and shared by all trials and processes, unless making it
     again costs less than reading it: a product of rows takes Σ_u n_u² steps for users with n_u
@@ -77,7 +83,7 @@ def _made(train: CSR) -> Float[np.ndarray, "items items"]:
     def densify(start: int, rows: CSR) -> None:
         rows.toarray(out=gram[start : start + rows.shape[0]])
 
-    over_gram_rows(train.astype(np.float32, copy=False), densify)
+    over_gram_rows(train.astype(np.float32, copy=False), densify, is_half_enough=True)
     return gram
 
 

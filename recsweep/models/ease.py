@@ -96,7 +96,7 @@ def solve_in_place(matrix: Square) -> Square:
     """B of a regularised Gram matrix, in that matrix's own memory.
 
     Args:
-        matrix: XᵀX + Λ; is overwritten.
+        matrix: XᵀX + Λ, of which the upper triangle is read; is overwritten.
 
     Raises:
         LinAlgError: It is not positive definite.
@@ -136,7 +136,7 @@ def solve_on_device(matrix: Square) -> Square:
     """The same B, computed by JAX on its first device.
 
     Args:
-        matrix: XᵀX + Λ.
+        matrix: XᵀX + Λ, of which the upper triangle is read.
 
     Raises:
         InputError: The device has too little memory.
@@ -147,7 +147,8 @@ def solve_on_device(matrix: Square) -> Square:
     from jax.scipy.linalg import cho_solve
 
     def solve(a: Any) -> Any:
-        inverse = cho_solve((jnp.linalg.cholesky(a), True), jnp.eye(len(a), dtype=a.dtype))
+        factor = jnp.linalg.cholesky(a, upper=True, symmetrize_input=False)
+        inverse = cho_solve((factor, False), jnp.eye(len(a), dtype=a.dtype))
         return jnp.fill_diagonal(-inverse / jnp.diagonal(inverse), 0, inplace=False)
 
     device = jax.devices()[0]

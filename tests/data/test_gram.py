@@ -49,16 +49,19 @@ def files(cache: Path) -> list[Path]:
 
 
 @pytest.mark.parametrize("block_cells", [1, 50, 1 << 22])
-def test_it_equals_numpys_product(block_cells: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_its_upper_triangle_equals_numpys_product(
+    block_cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(gram, "BLOCK_CELLS", block_cells)
     made = gram_matrix(listens())
     assert made.dtype == np.float32
-    np.testing.assert_allclose(made, expected(listens()), rtol=1e-5)  # float32 sums of 40
+    wanted = np.triu(expected(listens()))
+    np.testing.assert_allclose(np.triu(made), wanted, rtol=1e-5)  # float32 sums of 40
 
 
 def test_clicks_are_counted_exactly_whatever_their_type() -> None:
     clicks = (listens() > 0).astype(np.int64)
-    np.testing.assert_array_equal(gram_matrix(clicks), expected(clicks))
+    np.testing.assert_array_equal(np.triu(gram_matrix(clicks)), np.triu(expected(clicks)))
 
 
 def test_without_a_cache_folder_nothing_is_kept(tmp_path: Path) -> None:
