@@ -51,10 +51,14 @@ def composed(*overrides: str) -> Mapping[str, Any]:
     return {str(key): value for key, value in container.items()}
 
 
+VARIANTS = {"shallow_ae full": {"latent_dim": None}}
+"""Models in a second form that runs other code."""
+
+
 def small_spec(name: str, **changes: Any) -> dict[str, Any]:
-    """A model's configuration, small enough for a test."""
-    spec = dict(composed(f"model={name}")["model"])
-    wanted = {**SMALL, **changes}
+    """The configuration of a model or a variant, small enough for a test."""
+    spec = dict(composed(f"model={name.split()[0]}")["model"])
+    wanted = {**SMALL, **VARIANTS.get(name, {}), **changes}
     spec.update({key: value for key, value in wanted.items() if key in spec})
     if "optimizer" in spec:
         spec["optimizer"] = {**spec["optimizer"], "learning_rate": 0.01}

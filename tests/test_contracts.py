@@ -15,7 +15,7 @@ from recsweep.interfaces import Recommender
 FILES = sorted((conf_folder() / "model").glob("*.yaml"))
 if os.environ["KERAS_BACKEND"] == "tensorflow":  # a closed form is the same on both
     FILES = [file for file in FILES if "${optimizer}" in file.read_text(encoding="utf-8")]
-MODELS = [file.stem for file in FILES]
+MODELS = [*(file.stem for file in FILES), *contracts.VARIANTS]
 LEAST_GAIN = {"popularity": 1.05}  # it ignores taste; everything else must use it
 
 
