@@ -23,8 +23,8 @@ THREAD_VARIABLES = (
     "NPROC",  # XLA on a CPU
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
-NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py")
-"""Optional imports for parts that nothing here uses: a second and 85 MiB per process."""
+NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
+"""Optional imports for parts that nothing here uses: a second and 95 MiB per process."""
 GLIBC_SETTINGS = {
     -8: 1,  # M_ARENA_MAX: heaps
     -3: 1 << 17,  # M_MMAP_THRESHOLD, bytes: larger blocks are returned when freed

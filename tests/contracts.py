@@ -57,7 +57,7 @@ VARIANTS = {"shallow_ae full": {"latent_dim": None}}
 
 def small_spec(name: str, **changes: Any) -> dict[str, Any]:
     """The configuration of a model or a variant, small enough for a test."""
-    spec = dict(composed(f"model={name.split()[0]}")["model"])
+    spec = dict(composed(f"model={name.split(maxsplit=1)[0]}")["model"])
     wanted = {**SMALL, **VARIANTS.get(name, {}), **changes}
     spec.update({key: value for key, value in wanted.items() if key in spec})
     if "optimizer" in spec:

@@ -107,7 +107,7 @@ from recsweep import environment
 environment.choose_backend("jax", 1)
 environment.load_backend()
 assert "keras" in sys.modules
-print(*sorted({"sklearn", "matplotlib", "h5py"} & set(sys.modules)))
+print(*sorted(set(environment.NOT_NEEDED_BY_KERAS) & set(sys.modules)))
 import h5py, matplotlib, sklearn
 """
     done = subprocess.run(
