@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
+from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
@@ -35,6 +36,12 @@ def conf_folder() -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def composed(*overrides: str) -> dict[str, Any]:
+    """The resolved configuration of `python -m recsweep OVERRIDES`, for a notebook or a test."""
+    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        return _resolved(compose("config", list(overrides)))
 
 
 def main() -> None:

@@ -10,11 +10,9 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
-from hydra import compose, initialize_config_dir
-from omegaconf import OmegaConf
 
+from recsweep import command_line
 from recsweep.build import build
-from recsweep.command_line import conf_folder
 from recsweep.data.split import Split
 from recsweep.data.strong import Strong
 from recsweep.data.synthetic import Synthetic
@@ -43,12 +41,8 @@ def skip_without_its_library(name: str) -> None:
 
 
 def composed(*overrides: str) -> Mapping[str, Any]:
-    """The configuration of a command line, resolved."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        config = compose("config", ["tracking=off", *overrides])
-        container = OmegaConf.to_container(config, resolve=True)
-    assert isinstance(container, dict)
-    return {str(key): value for key, value in container.items()}
+    """The configuration of a command line that tracks nothing, resolved."""
+    return command_line.composed("tracking=off", *overrides)
 
 
 VARIANTS = {"shallow_ae full": {"latent_dim": None}}

@@ -1,14 +1,12 @@
 """Multi-DAE against a NumPy twin, and one backend against the other."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from backends import assert_backends_agree
 
 from recsweep.models.multidae import MultiDAE, MultiDAENetwork
 from recsweep.seeds import Seeds
@@ -51,22 +49,7 @@ def one_step() -> dict[str, np.ndarray]:
 
 
 def test_loss_and_gradients_agree_between_the_backends(tmp_path: Path) -> None:
-    other = "tensorflow" if os.environ["KERAS_BACKEND"] == "jax" else "jax"
-    script = (
-        "import sys, runpy, numpy as np\n"
-        "np.savez(sys.argv[2], **runpy.run_path(sys.argv[1])['one_step']())"
-    )
-    subprocess.run(
-        [sys.executable, "-c", script, __file__, str(tmp_path / "other.npz")],
-        env={**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=True, capture_output=True,
-    )  # fmt: skip
-    mine, theirs = one_step(), np.load(tmp_path / "other.npz")
-    assert set(mine) == set(theirs)
-    for name, value in mine.items():
-        # float32: 6e-8 of the weights (about 1) and of the sums that a gradient adds up (about 10)
-        np.testing.assert_allclose(value, theirs[name], rtol=1e-5, atol=3e-6, err_msg=name)
-        assert np.abs(value).max() > 1e-4, f"{name} has no gradient: nothing was compared"
+    assert_backends_agree(one_step, tmp_path)
 
 
 @pytest.mark.parametrize("hidden_dims", [[], [7, 5]])

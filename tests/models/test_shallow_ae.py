@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from backends import assert_backends_agree
 from contracts import composed
 
 from recsweep.errors import InputError
@@ -96,20 +97,7 @@ def test_loss_and_step_equal_a_numpy_twin(latent_dim: int | None) -> None:
 
 @pytest.mark.parametrize("latent_dim", RANKS)
 def test_a_step_agrees_between_the_backends(latent_dim: int | None, tmp_path: Path) -> None:
-    other = "tensorflow" if os.environ["KERAS_BACKEND"] == "jax" else "jax"
-    script = (
-        "import sys, runpy, numpy as np\n"
-        f"np.savez(sys.argv[2], **runpy.run_path(sys.argv[1])['one_step']({latent_dim}))"
-    )
-    subprocess.run(
-        [sys.executable, "-c", script, __file__, str(tmp_path / "other.npz")],
-        env={**os.environ, "KERAS_BACKEND": other, "PYTHONPATH": os.pathsep.join(sys.path)},
-        check=True, capture_output=True,
-    )  # fmt: skip
-    mine, theirs = one_step(latent_dim), np.load(tmp_path / "other.npz")
-    assert set(mine) == set(theirs)
-    for name, value in mine.items():
-        np.testing.assert_allclose(value, theirs[name], rtol=1e-5, atol=1e-6, err_msg=name)
+    assert_backends_agree(one_step, tmp_path, latent_dim)
 
 
 def test_the_diagonal_starts_at_zero_and_stays_there() -> None:
