@@ -147,8 +147,9 @@ def solve_on_device(matrix: Square) -> Square:
     from jax.scipy.linalg import cho_solve
 
     def solve(a: Any) -> Any:
-        factor = jnp.linalg.cholesky(a, upper=True, symmetrize_input=False)
-        inverse = cho_solve((factor, False), jnp.eye(len(a), dtype=a.dtype))
+        # JAX reads the lower triangle, whatever it is asked to return
+        factor = jnp.linalg.cholesky(a.T, symmetrize_input=False)
+        inverse = cho_solve((factor, True), jnp.eye(len(a), dtype=a.dtype))
         return jnp.fill_diagonal(-inverse / jnp.diagonal(inverse), 0, inplace=False)
 
     device = jax.devices()[0]
