@@ -4,6 +4,7 @@ The layers, from the outside in; a module imports only from the ones below its o
 
     command_line   python -m recsweep: composes the configuration (Hydra)
     tasks          what `task=` can do, one file each
+    sweep          Optuna's studies: search space, workers, resume (with Hydra's -m)
     app            configuration -> objects
     report         finished runs -> tables and plots
     experiment     one trial in reading order: fit, evaluate, keep the best epoch

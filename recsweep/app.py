@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from recsweep import environment
 from recsweep.build import build, validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
@@ -15,6 +16,8 @@ from recsweep.interfaces import STRICT
 Config = dict[str, Any]
 DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
 """Groups on the way from files to a split, and what each must be able to do."""
+OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
+"""Parts of the configuration that do not change a single run."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -30,6 +33,7 @@ class Settings:
         debug: Show tracebacks.
         evaluation_batch_size: Users who are scored at a time.
         refit: After the best epoch is known, train anew on training and validation together.
+        study: Name of a sweep's study; None = made from the model, the data and the command.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -51,6 +55,10 @@ class Settings:
     model: Config
     search: Config
     tracking: Config
+    sweep: Config
+    sampler: Config
+    pruner: Config
+    study: Annotated[str, Field(min_length=1)] | None
 
     @property
     def cache(self) -> Path:
@@ -68,21 +76,24 @@ class Job(NamedTuple):
         config: All of it, resolved, to be written down: without passwords.
         overrides: What the command line changed, without passwords.
         results: The folder that the task may make.
+        tracker: For the task's run; None = the one that `tracking` describes.
     """
 
     settings: Settings
     config: Config
     overrides: list[str]
     results: Path
+    tracker: Any = None
 
 
-def run(config: Config, folder: Path, overrides: list[str]) -> None:
+def run(config: Config, folder: Path, overrides: list[str], tracker: Any = None) -> None:
     """Do what `task=` says.
 
     Args:
         config: Resolved; see `conf/config.yaml`.
         folder: For what the run writes.
         overrides: What the command line changed.
+        tracker: For the task's run; None = the one that `tracking` describes.
 
     Raises:
         InputError: Something in the configuration or the data cannot be used.
@@ -91,7 +102,9 @@ def run(config: Config, folder: Path, overrides: list[str]) -> None:
 
     settings = validated(Settings, config, "")
     config, overrides = without_passwords([config, overrides])
-    made(settings, "task", "run").run(Job(settings, config, overrides, folder / "results"))
+    made(settings, "task", "run").run(
+        Job(settings, config, overrides, folder / "results", tracker)
+    )
 
 
 def made(settings: Settings, group: str, method: str) -> Any:
@@ -111,6 +124,35 @@ def made(settings: Settings, group: str, method: str) -> Any:
     return thing
 
 
+def checked(settings: Settings, tracker: Any = None) -> tuple[Any, Any, Any]:
+    """Evaluator, tracker and model of a configuration in which nothing is wrong.
+
+    The backend is loaded then, with the threads that were asked for.
+
+    Args:
+        settings: The top of the configuration.
+        tracker: An unopened one; None = the one that `tracking` describes.
+    """
+    environment.choose_backend(settings.backend, settings.threads)
+    environment.use_cache(settings.cache)
+    evaluator = evaluated(settings)
+    for group, method in (*DATA_STEPS, ("optimizer", "build")):
+        made(settings, group, method)
+    tracker = tracker or made(settings, "tracking", "log_metrics")
+    tracker = tracker.named(f"{model_name(settings)}-{data_name(settings)}")
+    tracker.refuse_unusable()
+    environment.load_backend()  # last, since it takes seconds
+    return evaluator, tracker, made(settings, "model", "fit")
+
+
+def evaluated(settings: Settings) -> Any:
+    """The evaluator that `k`, `metrics` and `objective` describe."""
+    from recsweep.evaluation import Evaluator
+
+    values = {name: getattr(settings, name) for name in ("k", "metrics", "objective")}
+    return validated(Evaluator, {**values, "batch_size": settings.evaluation_batch_size}, "")
+
+
 def prepared(settings: Settings) -> Any:
     """The split that `data`, `transform` and `split` describe, from the cache if it is there."""
     from recsweep.data.cache import prepare
@@ -124,6 +166,25 @@ def data_name(settings: Settings) -> str:
     return str(settings.data.get("name", "data"))
 
 
+def model_name(settings: Settings) -> str:
+    """What the user types to choose the model: its file's stem."""
+    return str(settings.model.get("_target_", "model")).split(".")[-2:][0]
+
+
+def tags(settings: Settings, split: Any) -> dict[str, str]:
+    """What a run needs to be told from others and replayed."""
+    return {
+        **environment.git_state(),
+        **{f"version.{name}": number for name, number in environment.versions().items()},
+        "backend": settings.backend,
+        "device": environment.device(),
+        "threads": str(settings.threads or environment.n_cores()),
+        "data": data_name(settings),
+        "data.fingerprint": split.data_fingerprint,
+        "split.fingerprint": split.fingerprint,
+    }
+
+
 def sizes(settings: Settings, split: Any) -> str:
     """One line about how large a split is."""
     n = split.profile()
@@ -132,6 +193,12 @@ def sizes(settings: Settings, split: Any) -> str:
         f"{n['n_train_users']:,} users on {n['n_items']:,} items; {n['n_valid_users']:,} users to "
         f"validate, {n['n_test_users']:,} to test"
     )
+
+
+def parameters_of_run(config: Config) -> dict[str, Any]:
+    """The leaves that say how one run was made: without what only sweeps read."""
+    kept = {name: node for name, node in config.items() if name not in OF_SWEEPS}
+    return parameters(kept)
 
 
 def parameters(node: Any, prefix: str = "") -> dict[str, Any]:

@@ -107,6 +107,8 @@ def _requirement(detail: Any, field: Any) -> str:
     ]
     if bounds and detail["type"].startswith(("greater_than", "less_than")):
         return f"must be {' and '.join(bounds)}"
+    if detail["type"] == "path_type":
+        return "must be a path"
     message = re.sub(r"^\w+ should ", "must ", detail["msg"])
     for ours, theirs in _BOUNDS.values():
         message = message.replace(theirs, ours)

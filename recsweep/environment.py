@@ -14,6 +14,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import threadpoolctl
+
 from recsweep import __version__
 from recsweep.errors import InputError
 
@@ -38,7 +40,7 @@ def n_cores() -> int:
 
 
 def choose_backend(backend: str, threads: int | None) -> None:
-    """Fix the backend and its threads, which Keras and XLA read when they are first imported.
+    """Fix the backend and the threads, which Keras and XLA read when they are first imported.
 
     Args:
         backend: `jax` or `tensorflow`.
@@ -53,11 +55,17 @@ def choose_backend(backend: str, threads: int | None) -> None:
             f"one process has one backend, but backend={backend} was asked for where "
             f"{loaded.config.backend()} is running; start a new process"
         )
+    choose_for_children(backend, threads)
+    _give_freed_memory_back()
+
+
+def choose_for_children(backend: str, threads: int | None) -> None:
+    """The same for processes that this one starts, whatever backend runs here."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no remarks on this machine
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads or n_cores())
-    _give_freed_memory_back()
+    threadpoolctl.threadpool_limits(threads or n_cores(), "blas")  # of a NumPy that is loaded
 
 
 def _give_freed_memory_back() -> None:

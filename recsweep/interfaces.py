@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Protocol, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -19,6 +19,12 @@ State = dict[str, np.ndarray]
 
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Called after each epoch with its index (from 0) and its losses; answers "go on?"."""
+
+RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
+"""How a tracked run ends: it went through, was stopped or pruned, or broke."""
+
+Verdict = Callable[[int | None, str], tuple[RunStatus, str] | None]
+"""Trial number (None = the winner) and run id -> how the run ended and why; None = it goes on."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 """How every class that configuration builds is validated: no unknown key, NaN, or `true` for 1."""
@@ -61,7 +67,7 @@ class HasLoss(Protocol):
 
 
 class Tracker(Protocol):
-    """Where a run's settings, curves and files go. As a context it closes the run."""
+    """Where a run's settings, curves and files go. As a context it begins and ends the run."""
 
     run_id: str | None
 
@@ -69,8 +75,23 @@ class Tracker(Protocol):
     def ui_command(self) -> str:
         """What to type to look at the run; empty where it is not kept."""
 
+    def link(self, run_id: str) -> str:
+        """What follows the UI's address in the address of a run's page; empty as above."""
+
+    def named(self, name: str) -> Self:
+        """Itself, under this name unless the configuration has given one."""
+
     def refuse_unusable(self) -> None:
         """Raise InputError, before long work, when nothing could be kept."""
+
+    def __enter__(self) -> Self:
+        """Begin the run."""
+
+    def __exit__(self, *error: Any) -> None:
+        """End it unless it has ended: FINISHED, or why not."""
+
+    def end(self, status: RunStatus, reason: str = "") -> None:
+        """End the run now; leaving the context changes nothing more."""
 
     def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Parameters and tags, once."""
@@ -83,3 +104,22 @@ class Tracker(Protocol):
 
     def log_artifacts(self, folder: Path) -> None:
         """Every file below `folder`."""
+
+    def set_note(self, markdown: str) -> None:
+        """The text on the run's page; replaces the one before."""
+
+    def open_sweep(
+        self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Go on with the parent run of a study, or create it with these parameters and tags."""
+
+    def close_sweep(self, status: RunStatus, reason: str = "") -> None:
+        """End the parent run."""
+
+    def nested(
+        self, parent_run_id: str | None, study: str, trial: int | None, name: str
+    ) -> "Tracker":
+        """One trial of a sweep, or its winner (None); the run begins with the context."""
+
+    def tidy(self, study: str, verdict: Verdict) -> int:
+        """End the runs of trials that died, as `verdict` says; how many there were."""

@@ -149,11 +149,17 @@ def write_results(
     (folder / "metrics.json").write_text(text, encoding="utf-8")
     test.per_user.to_parquet(folder / "test_metrics_per_user.parquet")
     trial.valid.per_user.to_parquet(folder / "valid_metrics_per_user.parquet")
+    curves = write_curves(folder, trial)
+    if len(curves) > 1:
+        plot_curves(curves, trial.best_epoch + 1, folder / "curves.png")
+
+
+def write_curves(folder: Path, trial: Trial) -> pd.DataFrame:
+    """Write `curves.csv`, a row per epoch (from 1) and a column per curve, and give it back."""
     curves = pd.DataFrame([dict(epoch) for epoch in trial.curves])
     curves.index = pd.RangeIndex(1, len(curves) + 1, name="epoch")
     curves.to_csv(folder / "curves.csv")
-    if len(curves) > 1:
-        plot_curves(curves, trial.best_epoch + 1, folder / "curves.png")
+    return curves
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """A configuration node becomes an object, or one sentence says which value is wrong."""
 
 from abc import ABC, abstractmethod
+from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import pytest
@@ -36,6 +37,11 @@ class Outer:
 class Unfinished(ABC):
     @abstractmethod
     def work(self) -> None: ...
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Place:
+    folder: Annotated[Path, Field(strict=False)]
 
 
 class Unchecked:
@@ -96,6 +102,12 @@ def test_plain_values_stay_what_they_are() -> None:
 )
 def test_a_bad_value_is_named_with_what_must_hold(changes: dict[str, Any], expected: str) -> None:
     assert sentence(spec(**changes)) == expected
+
+
+def test_a_path_is_asked_for_in_plain_words() -> None:
+    with pytest.raises(InputError) as caught:
+        validated(Place, {"folder": None}, "sweep")
+    assert str(caught.value) == "sweep.folder must be a path, but is None; change sweep.folder"
 
 
 def test_both_ends_of_a_range_are_told() -> None:

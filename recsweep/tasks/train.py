@@ -8,9 +8,7 @@ from typing import Any
 
 from pydantic.dataclasses import dataclass
 
-from recsweep import environment
-from recsweep.app import DATA_STEPS, Job, Settings, data_name, made, parameters, prepared, sizes
-from recsweep.build import validated
+from recsweep.app import Job, checked, data_name, made, parameters_of_run, prepared, sizes, tags
 from recsweep.interfaces import STRICT
 
 # The rest is imported where it is used, once the backend is chosen.
@@ -23,17 +21,19 @@ class Train:
     def run(self, job: Job) -> None:
         """Print the table of metrics and where everything is."""
         from recsweep.experiment import Patience, refit, run_trial
+        from recsweep.persistence import refuse_folder
         from recsweep.report import Progress
         from recsweep.seeds import Seeds
 
         settings = job.settings
-        evaluator, tracker, model = _checked(job)
+        refuse_folder(job.results, "hydra.run.dir")
+        evaluator, tracker, model = checked(settings, job.tracker)
         split = prepared(settings)
         evaluator.refuse_large_k(split.train.shape[1])
         print(sizes(settings, split), file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
 
         with ExitStack() as at_the_end, tracker:
-            tracker.log_settings(parameters(job.config), _tags(settings, split))
+            tracker.log_settings(parameters_of_run(job.config), tags(settings, split))
             tracker.log_data(data_name(settings), split.data_fingerprint, split.profile())
             patience = Patience(settings.patience, evaluator.objective)
             with Progress(getattr(model, "n_epochs", 1), evaluator.objective) as progress:
@@ -52,26 +52,6 @@ class Train:
             tracker.log_artifacts(job.results)
 
 
-def _checked(job: Job) -> tuple[Any, Any, Any]:
-    """Evaluator, tracker and model of a configuration in which nothing is wrong."""
-    settings = job.settings
-    environment.choose_backend(settings.backend, settings.threads)
-    environment.use_cache(settings.cache)
-    from recsweep.evaluation import Evaluator
-    from recsweep.persistence import refuse_folder
-
-    refuse_folder(job.results, "hydra.run.dir")
-    values = {name: getattr(settings, name) for name in ("k", "metrics", "objective")}
-    batch_size = settings.evaluation_batch_size
-    evaluator = validated(Evaluator, {**values, "batch_size": batch_size}, "")
-    for group, method in (*DATA_STEPS, ("optimizer", "build")):
-        made(settings, group, method)
-    tracker = made(settings, "tracking", "log_metrics")
-    tracker.refuse_unusable()
-    environment.load_backend()  # last, since it takes seconds
-    return evaluator, tracker, made(settings, "model", "fit")
-
-
 def _track(tracker: Any, epoch: int, metrics: Mapping[str, float]) -> bool:
     tracker.log_metrics(metrics, step=epoch + 1)
     return True
@@ -86,20 +66,6 @@ def _write(job: Job, model: Any, split: Any, trial: Any, test: Any) -> None:
         write_yaml(unfinished / "split.yaml", {"fingerprint": split.fingerprint, **split.profile()})
         write_results(unfinished, job.config, job.overrides, trial, test)
         save_model(model, job.settings.model, split.item_ids, unfinished / "model")
-
-
-def _tags(settings: Settings, split: Any) -> dict[str, str]:
-    """What a run needs to be told from others and replayed."""
-    return {
-        **environment.git_state(),
-        **{f"version.{name}": number for name, number in environment.versions().items()},
-        "backend": settings.backend,
-        "device": environment.device(),
-        "threads": str(settings.threads or environment.n_cores()),
-        "data": data_name(settings),
-        "data.fingerprint": split.data_fingerprint,
-        "split.fingerprint": split.fingerprint,
-    }
 
 
 def _final_metrics(trial: Any, test: Any) -> dict[str, float]:

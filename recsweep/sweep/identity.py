@@ -1,0 +1,74 @@
+"""What a study is: everything that could change a trial's result, and how two of them differ."""
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import recsweep
+from recsweep import environment
+from recsweep.app import parameters
+from recsweep.errors import InputError
+
+NOT_PART_OF_IT = ("tracking", "cache_dir", "debug", "study", "task", "search", "sampler", "pruner")
+"""Parts of a configuration that no trial's result depends on, or that are kept beside it."""
+ABSENT = "absent"
+SHOWN = 3
+SHOWN_CHARACTERS = 60
+
+
+def code_fingerprint() -> str:
+    """A hash of recsweep's own source, which any change to it changes."""
+    package = Path(recsweep.__file__).parent
+    digest = hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package)}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that trials depend on."""
+    kept = {name: node for name, node in config.items() if name not in NOT_PART_OF_IT}
+    sweep = kept.pop("sweep", {})
+    return {**kept, "sweep": {name: sweep.get(name) for name in ("seed", "try_defaults")}}
+
+
+def versions() -> dict[str, str]:
+    """recsweep, its code and the libraries that compute."""
+    return {**environment.versions(), "code": code_fingerprint()[:16]}
+
+
+def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise InputError when a study is not what it was, naming the first differences.
+
+    Args:
+        study: Its name.
+        before: What it was made with.
+        now: What it would go on with.
+    """
+    was, is_now = _leaves(before), _leaves(now)
+    changed = [key for key in {**was, **is_now} if was.get(key, ABSENT) != is_now.get(key, ABSENT)]
+    causes = [key for key in changed if not key.startswith("fingerprint.")] or changed
+    if not changed:
+        return
+    differences = [
+        f"{key} was {_short(was.get(key, ABSENT))} and is {_short(is_now.get(key, ABSENT))}"
+        for key in causes[:SHOWN]
+    ]
+    more = f", and {len(causes) - SHOWN} more" if len(causes) > SHOWN else ""
+    raise InputError(
+        f"a study must go on with what it began with, but of {study} {', '.join(differences)}"
+        f"{more}; put that back, or begin another one with study=NAME"
+    )
+
+
+def _leaves(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What is compared, by the name that the user types; how it was asked for does not matter."""
+    compared = {name: node for name, node in identity.items() if name != "fixed"}
+    return {key.removeprefix("config."): leaf for key, leaf in parameters(compared).items()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -1,0 +1,339 @@
+"""The process that launches workers: from the first trial to the winner's score on test."""
+
+import json
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from optuna.trial import TrialState
+
+from recsweep import app, environment
+from recsweep.build import validated
+from recsweep.errors import InputError
+from recsweep.sweep.identity import refuse_difference
+from recsweep.sweep.progress import SweepProgress
+from recsweep.sweep.results import (
+    FinalScores,
+    best_table,
+    counts_line,
+    trial_overrides,
+    write_optimization_results,
+    write_trials,
+)
+from recsweep.sweep.search import CheckedSearch
+from recsweep.sweep.standing import FINISHED, Standing, TrialRow, shown_value
+from recsweep.sweep.stopping import StopRequest
+from recsweep.sweep.study import Plan, SharedStudy
+from recsweep.sweep.trial import STATUS
+from recsweep.sweep.worker import SAID, Finalist, Worker
+from recsweep.tracking.store import without_passwords
+from recsweep.tracking.sweeps import trial_name
+
+FINAL = 1 << 30
+"""The number under which the winner's last training is leased."""
+POLL_S = 0.5
+ENDED = "n_trials_at_end"
+"""Attribute of a study: how many trials it had when all was done."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study came to.
+
+    Args:
+        standing: Its trials.
+        test: The winner's scores; None = there is no winner.
+    """
+
+    standing: Standing
+    test: FinalScores | None
+
+    def cells(self) -> list[str]:
+        """A line of a table of several studies."""
+        standing, test = self.standing, self.test
+        name, best, default = standing.objectives[0], standing.best, standing.default
+        score = test and test.mean.get(name)
+        error = test and test.standard_error.get(name)
+        return [
+            standing.study,
+            str(standing.n_finished),
+            name,
+            shown_value(name, best.values[0]) if best else "",
+            shown_value(name, default.values[0]) if default and default.values else "",
+            "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
+        ]
+
+
+@dataclass
+class Parent:
+    """Runs one study to its end, together with whoever else runs it.
+
+    Args:
+        checked: The study.
+    """
+
+    checked: CheckedSearch
+    study: SharedStudy = field(init=False)
+
+    def run(self) -> Outcome:
+        """Launch workers until all trials are finished, then train the winner and score test.
+
+        Raises:
+            InputError: The study is another one, or workers cannot go on.
+            KeyboardInterrupt: It was asked to stop; the same command goes on.
+        """
+        plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None)
+        self.study = SharedStudy(plan)
+        Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
+        self._identify()
+        _say(f"study     {plan.study} in {plan.folder}")
+        outcome = self._outcome() if self._is_complete() else self._run(Path(plan.folder))
+        self._tell(outcome)
+        return outcome
+
+    def _identify(self) -> None:
+        """Note what a new study is, or refuse to go on with another one."""
+        checked, study = self.checked, self.study.study
+        with self.study.locks.mutex():
+            attrs = study.user_attrs
+            if "identity" in attrs:
+                refuse_difference(study.study_name, attrs["identity"], checked.identity)
+            elif study.get_trials(deepcopy=False):
+                raise InputError(
+                    f"study {study.study_name} must be one of recsweep's, but another program made "
+                    "it; choose another name with study=NAME"
+                )
+            else:
+                study.set_user_attr("space", without_passwords(checked.space))
+                study.set_user_attr("objectives", checked.objectives)
+                study.set_user_attr("identity", checked.identity)
+            if attrs.get("n_trials") != checked.sweep.n_trials:
+                study.set_user_attr("n_trials", checked.sweep.n_trials)
+
+    def _standing(self) -> Standing:
+        n_trials = self.checked.sweep.n_trials
+        if self.study.is_exhausted():
+            n_trials = min(n_trials, len(self.study.trials()))
+        return Standing.of(self.study.study, n_trials, self.study.is_alive)
+
+    # --- trials ----------------------------------------------------------------------------------
+
+    def _run(self, folder: Path) -> Outcome:
+        """Everything that is still to be done, tracked as one run."""
+        checked, tracker = self.checked, self.checked.tracker
+        name = f"sweep {self.checked.search.name}"
+        params = {**app.parameters(checked.identity), "n_trials": checked.sweep.n_trials}
+        with self.study.locks.mutex():  # two terminals adopt or make the same run
+            tracker.open_sweep(checked.search.name, name, params, self._tags())
+        timeout = checked.sweep.timeout
+        with StopRequest(folder) as stop:
+            plan = checked.plan(
+                deadline=timeout and time.time() + timeout,
+                parent_run=tracker.run_id,
+                stop_file=str(stop.file),
+            )
+            try:
+                self._search(plan, stop)
+                outcome = self._outcome(plan if self.study.is_finished() else None)
+                if stop.reason is not None:
+                    raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self._say_how_to_go_on()  # first: telling the tracker may take a while
+                self._tidy()
+                tracker.close_sweep(*_ending(error))
+                raise
+            self._tidy()
+        self._track(outcome)
+        tracker.close_sweep("FINISHED")
+        self._note_end()
+        return outcome
+
+    def _search(self, plan: Plan, stop: StopRequest) -> None:
+        """Launch workers again and again until nothing is left to run."""
+        checked = self.checked
+        with SweepProgress(self._standing):
+            while stop.reason is None and not self.study.is_finished():
+                before = self._mark()
+                self._tidy()
+                error = self._launch(Worker(plan.plain()), checked.sweep.n_workers)
+                self._refuse_failures()
+                is_late = plan.deadline is not None and time.time() > plan.deadline
+                if stop.reason is not None or is_late:
+                    return
+                if self._mark() != before:
+                    continue
+                if not any(map(self.study.is_alive, self.study.unfinished())):
+                    raise InputError(
+                        f"workers must be able to run trials, but none was run ({error}); mend "
+                        "that and type the same command again"
+                    )
+                time.sleep(POLL_S)  # another terminal's workers are at the last trials
+
+    def _launch(self, task: Worker | Finalist, n_processes: int) -> str | None:
+        """Run a task in so many processes; the line that stopped one of them, if any."""
+        try:
+            done = self.checked.search.launch(task, n_processes, self.study.plan.folder)
+        except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
+            return " ".join(f"{type(error).__name__}: {error}".split())
+        return next((each["error"] for each in done if each["error"]), None)
+
+    def _mark(self) -> tuple[int, ...]:
+        """What changes when a worker did anything."""
+        trials = self.study.trials()
+        n_deaths = sum(trial.user_attrs.get("n_deaths", 0) for trial in trials)
+        return len(trials), len(self.study.unfinished()), n_deaths, self.study.is_exhausted()
+
+    def _refuse_failures(self) -> None:
+        failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
+        if len(failed) > self.checked.sweep.max_failures:
+            raise InputError(
+                f"at most sweep.max_failures={self.checked.sweep.max_failures} trials may fail, "
+                f"but {len(failed)} did, the last one because {failed[-1].user_attrs['reason']}; "
+                "mend that and raise sweep.max_failures"
+            )
+
+    # --- tracking --------------------------------------------------------------------------------
+
+    def _tags(self) -> dict[str, str]:
+        identity = self.checked.identity
+        return {
+            **environment.git_state(),
+            **{f"version.{name}": text for name, text in identity["versions"].items()},
+            "backend": self.checked.settings.backend,
+            "threads": str(self.checked.settings.threads),
+            "data": app.data_name(self.checked.settings),
+            "data.fingerprint": identity["fingerprint"]["data"],
+            "split.fingerprint": identity["fingerprint"]["split"],
+        }
+
+    def _tidy(self) -> None:
+        """End the runs of trials whose process died before it could."""
+        self.checked.tracker.tidy(self.checked.search.name, self._verdict)
+
+    def _verdict(self, number: int | None, run_id: str) -> tuple[str, str] | None:
+        """How the run of a trial ended that the tracker believes to be going on; None = it is."""
+        if number is None:  # the winner's last training
+            return None if self.study.is_alive(FINAL) else ("KILLED", "its process died")
+        is_alive = self.study.is_alive(number)  # first: the trial may end meanwhile
+        trial = next((t for t in self.study.trials() if t.number == number), None)
+        if trial is not None and trial.state.is_finished():
+            if trial.user_attrs.get("run_id") == run_id:
+                return STATUS[trial.state], trial.user_attrs.get("reason", "")
+        elif is_alive:
+            return None
+        return "KILLED", "its process died; the trial began again in another run"
+
+    def _track(self, outcome: Outcome) -> None:
+        """The outcome on the page of the whole sweep."""
+        standing, tracker = outcome.standing, self.checked.tracker
+        values = {f"n_{state}": float(standing.count(state)) for state in FINISHED}
+        if standing.best:
+            values |= {f"valid_best/{name}": v for name, v in standing.best.metrics.items()}
+        if outcome.test:
+            values |= {f"test/{name}": value for name, value in outcome.test.mean.items()}
+        tracker.log_metrics(values)
+        tracker.log_artifacts(self._results())
+        tracker.set_note(f"```\n{best_table(standing)}\n```\n\n`{self.checked.search.command}`\n")
+
+    # --- outcome ---------------------------------------------------------------------------------
+
+    def _results(self) -> Path:
+        return Path(self.study.plan.folder) / "results"
+
+    def _is_complete(self) -> bool:
+        """Whether all trials are finished, their winner was scored and all of it was tracked."""
+        n_trials = self.study.study.user_attrs.get(ENDED)
+        return self.study.is_finished() and len(self.study.trials()) == n_trials
+
+    def _note_end(self) -> None:
+        """Let the same command find nothing to do from now on."""
+        if self.study.is_finished():
+            self.study.study.set_user_attr(ENDED, len(self.study.trials()))
+
+    def _outcome(self, plan: Plan | None = None) -> Outcome:
+        """What the study has reached, written down.
+
+        Args:
+            plan: Train the winner and score it on test where that is not done yet; None = do not.
+        """
+        standing = self._standing()
+        best = standing.best
+        if best and plan and self._scores(best) is None:
+            self._train_winner(plan, best)
+        test = self._scores(best) if best and self.study.is_finished() else None
+        results = self._results()
+        results.mkdir(exist_ok=True)
+        write_optimization_results(
+            results / "optimization_results.yaml", self.study.study, standing,
+            self.checked.search.command, test,
+        )  # fmt: skip
+        write_trials(results / "trials.csv", standing)
+        return Outcome(standing, test)
+
+    def _winner_folder(self, best: TrialRow) -> Path:
+        return Path(self.study.plan.folder) / "winner" / f"{best.number:04d}"
+
+    def _scores(self, best: TrialRow) -> FinalScores | None:
+        """The winner's scores on test, if it was trained."""
+        file = self._winner_folder(best) / "results" / "metrics.json"
+        if not file.exists():
+            return None
+        test = json.loads(file.read_text("utf-8"))["test"]
+        n_times = len(list(file.parents[2].glob("*/results/metrics.json")))
+        return FinalScores(n_times, test["mean"], test["standard_error"])
+
+    def _train_winner(self, plan: Plan, best: TrialRow) -> None:
+        """Train it again as a run of its own: the same weights, and now test is scored."""
+        while (lease := self.study.locks.lease(FINAL)) is None:
+            time.sleep(POLL_S)  # another terminal does it
+        with lease:
+            if self._scores(best) is not None:
+                return
+            _say("the winner is trained again to be scored on test")
+            config = self.study.space.config(best.settings)
+            settings = validated(app.Settings, config, "")
+            finalist = Finalist(
+                Worker(plan.plain()),
+                config,
+                trial_overrides(self.study.study, best),
+                str(self._winner_folder(best)),
+                f"best: {trial_name(app.model_name(settings), best.settings)}",
+            )
+            if error := self._launch(finalist, 1):
+                raise InputError(
+                    f"the winner, trial {best.number}, must be trained again for test, but "
+                    f"{error}; mend that and type the same command again"
+                )
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Print the best trials, the winner's table and how to go on."""
+        standing, folder = outcome.standing, self._results()
+        lines = ["", best_table(standing)]
+        if outcome.test and standing.best:
+            said = self._winner_folder(standing.best) / SAID
+            lines += ["", f"winner: trial {standing.best.number}, trained again"]
+            lines += [said.read_text("utf-8").rstrip()] if said.exists() else []
+        lines += [
+            "",
+            f"results   {folder / 'optimization_results.yaml'}",
+            f"go on     {self.checked.search.command}",
+        ]
+        if self.checked.tracker.run_id is not None:
+            lines.append(f"open UI   {self.checked.tracker.ui_command}")
+        print("\n".join(lines), flush=True)  # noqa: T201
+
+    def _say_how_to_go_on(self) -> None:
+        _say(f"{counts_line(self._standing())}\ngo on     {self.checked.search.command}")
+
+
+def _ending(error: BaseException) -> tuple[str, str]:
+    """How the tracker calls the end of a sweep that broke off."""
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
+    return "FAILED", " ".join(str(error).split())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes

@@ -1,0 +1,305 @@
+"""What a study has reached: a row per trial, counts, the best, the time left."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any, Self
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.build import validated
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, HomePath
+from recsweep.sweep import database
+from recsweep.sweep.locks import make_locks
+from recsweep.sweep.storage import JOURNAL, open_storage
+from recsweep.tracking import without_passwords
+
+FINISHED = ("complete", "pruned", "failed")
+STATES = (*FINISHED, "running", "interrupted", "lost")
+"""The last two are running in the storage, but nobody runs them: Ctrl-C was pressed, or the process
+died. Both will begin again."""
+_NAMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Args:
+        number: From 0.
+        state: One of `STATES`.
+        values: One per objective; a pruned trial's is its last epoch's, a failed one has none.
+        params: As Optuna keeps them.
+        settings: Searched key or group -> value.
+        n_epochs: How many it was given.
+        best_epoch: From 1.
+        train_s: Seconds of training.
+        wall_s: Seconds from claim to end.
+        reason: Why it was pruned or failed.
+        metrics: Validation means of the best epoch.
+        is_default: Whether it is the configuration's own values.
+        worker: Who runs or ran it.
+        began: When, in seconds of Unix time.
+        changed: When it was made or ended.
+    """
+
+    number: int
+    state: str
+    values: tuple[float, ...]
+    params: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    n_epochs: int
+    best_epoch: int | None
+    train_s: float | None
+    wall_s: float | None
+    reason: str | None
+    metrics: Mapping[str, float]
+    is_default: bool
+    worker: str | None
+    began: float | None
+    changed: datetime | None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial, state: str) -> Self:
+        """What Optuna knows of a trial."""
+        noted, duration = trial.user_attrs, trial.duration
+        wall_s = noted.get("wall_s", duration.total_seconds() if duration else None)
+        return cls(
+            number=trial.number,
+            state=state,
+            values=tuple(trial.values or ()),
+            params=trial.params,
+            settings=noted.get("settings", {}),
+            n_epochs=noted.get("n_epochs", len(trial.intermediate_values)),
+            best_epoch=noted.get("best_epoch"),
+            train_s=noted.get("train_s"),
+            wall_s=wall_s if state in FINISHED else None,
+            reason=noted.get("reason"),
+            metrics=noted.get("metrics") or {},
+            is_default=noted.get("is_default") is True,
+            worker=noted.get("worker"),
+            began=noted.get("began"),
+            changed=trial.datetime_complete or trial.datetime_start,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What a study has reached.
+
+    Args:
+        study: Its name.
+        objectives: Such as `ndcg@100`.
+        directions: `maximize` or `minimize`, one per objective.
+        n_trials: How many were asked for; fewer when the space has no more.
+        rows: Every trial, by number.
+        front: Complete trials that no other beats in every objective, best in the first objective
+            first; with a single objective the best trial alone, of equal ones the first.
+        seconds_left: Until all trials are finished; None until one is.
+    """
+
+    study: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    n_trials: int
+    rows: tuple[TrialRow, ...]
+    front: tuple[TrialRow, ...]
+    seconds_left: float | None
+
+    @classmethod
+    def of(
+        cls, study: optuna.Study, n_trials: int, is_alive: Callable[[int], bool] | None = None
+    ) -> Self:
+        """Read a study.
+
+        Args:
+            study: With the user attributes `objectives` and, when it is so, `exhausted`.
+            n_trials: How many are asked for.
+            is_alive: Whether somebody works at this trial; None = at every one that is running.
+        """
+        directions = tuple(direction.name.lower() for direction in study.directions)
+        rows = _rows(study, is_alive)
+        if study.user_attrs.get("exhausted"):
+            n_trials = min(n_trials, len(rows))
+        ranked = _ranked(rows, directions[0])
+        if len(directions) > 1:
+            numbers = {trial.number for trial in study.best_trials}
+            front = tuple(row for row in ranked if row.number in numbers)
+        else:
+            front = tuple(ranked[:1])
+        objectives = tuple(study.user_attrs["objectives"])
+        seconds_left = _seconds_left(rows, n_trials)
+        return cls(study.study_name, objectives, directions, n_trials, rows, front, seconds_left)
+
+    def count(self, state: str) -> int:
+        """Trials in one of `STATES`."""
+        return sum(row.state == state for row in self.rows)
+
+    @property
+    def n_finished(self) -> int:
+        """Complete, pruned and failed trials."""
+        return sum(row.state in FINISHED for row in self.rows)
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best trial by the single objective; None before one is complete, or with several."""
+        return self.front[0] if self.front and len(self.objectives) == 1 else None
+
+    @property
+    def default(self) -> TrialRow | None:
+        """The trial of the configuration's own values."""
+        return next((row for row in self.rows if row.is_default), None)
+
+    @property
+    def changed(self) -> datetime | None:
+        """When a trial last started or ended."""
+        return max((row.changed for row in self.rows if row.changed), default=None)
+
+    @property
+    def ranked(self) -> tuple[TrialRow, ...]:
+        """Complete trials, best in the first objective first."""
+        return tuple(_ranked(self.rows, self.directions[0]))
+
+    @property
+    def best_so_far(self) -> dict[int, float]:
+        """The best value of all complete trials up to each, by the first objective."""
+        better = max if self.directions[0] == "maximize" else min
+        curve: dict[int, float] = {}
+        for row in self.rows:
+            if row.state == "complete":
+                best = next(reversed(curve.values()), row.values[0])
+                curve[row.number] = better(best, row.values[0])
+        return curve
+
+    def shown(self, row: TrialRow) -> str:
+        """A trial's values under their names, such as `ndcg@100 0.4123, train_s 12.5`."""
+        pairs = zip(self.objectives, row.values, strict=False)
+        return ", ".join(f"{name} {shown_value(name, value)}" for name, value in pairs)
+
+
+def shown_value(objective: str, value: float) -> str:
+    """Four decimals of a metric, one of a time."""
+    return f"{value:.1f}" if objective.endswith("_s") else f"{value:.4f}"
+
+
+def shown_duration(seconds: float) -> str:
+    """Rounded to what a person plans with."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < size * limit:
+            amount = f"{seconds / size:.1f}" if unit == "h" else f"{seconds / size:.0f}"
+            return f"{amount} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _rows(study: optuna.Study, is_alive: Callable[[int], bool] | None) -> tuple[TrialRow, ...]:
+    trials = study.get_trials(deepcopy=False)
+    running = [trial.number for trial in trials if not trial.state.is_finished()]
+    gone = {number for number in running if is_alive and not is_alive(number)}
+    if gone:  # look again: whoever ended in between was not lost, but told its result
+        trials = study.get_trials(deepcopy=False)
+    return tuple(
+        TrialRow.of(trial, _NAMES.get(trial.state) or _unfinished(trial, trial.number in gone))
+        for trial in trials
+    )
+
+
+def _unfinished(trial: FrozenTrial, is_gone: bool) -> str:
+    if not is_gone:
+        return "running"
+    return "interrupted" if trial.user_attrs.get("is_interrupted") else "lost"
+
+
+def _ranked(rows: Sequence[TrialRow], direction: str) -> list[TrialRow]:
+    """Complete trials, best first, of equal ones the first."""
+    sign = -1 if direction == "maximize" else 1
+    complete = (row for row in rows if row.state == "complete")
+    return sorted(complete, key=lambda row: (sign * row.values[0], row.number))
+
+
+def _seconds_left(rows: Sequence[TrialRow], n_trials: int) -> float | None:
+    """Mean time of the finished trials × trials left, less what is done of the running ones."""
+    times = [row.wall_s for row in rows if row.wall_s is not None]
+    if not times:
+        return None
+    mean = statistics.fmean(times)
+    running = [row for row in rows if row.state == "running"]
+    n_left = n_trials - sum(row.state in FINISHED for row in rows)
+    ages = [time.time() - row.began for row in running if row.began is not None]
+    done = sum(min(max(age, 0.0), mean) for age in ages)
+    n_workers = len({row.worker or row.number for row in running})
+    return max(mean * n_left - done, 0.0) / max(n_workers, 1)
+
+
+# --- where studies are ---------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Studies:
+    """All studies of a database, or of the journals below a folder.
+
+    Args:
+        storage: The database; None = a journal in each study's folder.
+        folder: What holds the studies' folders.
+    """
+
+    storage: Annotated[str, Field(min_length=1)] | None
+    folder: HomePath
+
+    @classmethod
+    def of(cls, sweep: Mapping[str, Any]) -> "Studies":
+        """Those that the settings `sweep.storage` and `sweep.folder` name."""
+        return validated(cls, {name: sweep[name] for name in ("storage", "folder")}, "sweep")
+
+    def __str__(self) -> str:
+        return str(without_passwords(self.storage or f"{self.folder}/"))
+
+    @cached_property
+    def _database(self) -> optuna.storages.BaseStorage | None:
+        return open_storage(self.storage, self.folder) if self.storage else None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all studies, by alphabet; looking for them makes no file.
+
+        Raises:
+            InputError: The database cannot be reached.
+        """
+        if self.storage and self._is_missing():
+            return []
+        if self._database is not None:
+            return sorted(optuna.get_all_study_names(storage=self._database))
+        return sorted(journal.parent.name for journal in self.folder.glob(f"*/{JOURNAL}"))
+
+    def _is_missing(self) -> bool:
+        address = database.parsed(str(self.storage))
+        is_file = address.drivername == database.SQLITE
+        return is_file and not Path(str(address.database)).exists()
+
+    def load(self, name: str) -> tuple[optuna.Study, Standing]:
+        """A study and what it has reached.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        place = self.folder / name
+        try:
+            storage = self._database or open_storage(None, place)
+            study = optuna.load_study(study_name=name, storage=storage)
+            locks = make_locks(self.storage, place, name)
+            return study, Standing.of(study, study.user_attrs["n_trials"], locks.is_leased)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged file makes of it
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"study {name} must be one that recsweep made and nothing has damaged, but cannot "
+                f"be read ({reason[:120]}); bring {self} back from a copy, or move the study away"
+            ) from error

@@ -1,0 +1,54 @@
+"""Ctrl-C in a sweep: once, workers finish their epoch; twice, everything ends at once."""
+
+import os
+import signal
+import sys
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class StopRequest:
+    """As a context: turns the first signal into a file that workers look for.
+
+    Args:
+        folder: Where the file goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.file = folder / f"stop-{os.getpid()}-{time.time_ns()}"
+        self.reason: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        for number in SIGNALS:
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self.file.unlink(missing_ok=True)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        if self.reason is not None:
+            raise KeyboardInterrupt(f"{name}, twice")
+        self.reason = name
+        self.file.touch()
+        with suppress(OSError):  # a terminal that was closed
+            print(  # noqa: T201
+                "stopping after this epoch; Ctrl-C again stops at once", file=sys.stderr, flush=True
+            )

@@ -1,0 +1,220 @@
+"""`python -m recsweep -m …`: one study per combination of model, data and backend, in turn."""
+
+import hashlib
+import itertools
+import shlex
+import sys
+from collections.abc import Sequence
+from functools import partial
+from typing import Any, NamedTuple, cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from recsweep import app, environment
+from recsweep.build import validated
+from recsweep.errors import InputError
+from recsweep.sweep.branch import resolved
+from recsweep.sweep.grammar import encode
+from recsweep.sweep.parent import Outcome, Parent
+from recsweep.sweep.results import aligned
+from recsweep.sweep.search import CheckedSearch, Search, SweepSettings
+from recsweep.sweep.space import make_space
+from recsweep.tracking import without_passwords
+
+COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
+"""What several values make several studies of, each with the same budget."""
+NOT_IN_THE_NAME = ("study", "tracking", "cache_dir", "debug", "sweep")
+"""Settings that may change while a study goes on."""
+NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
+"""Settings that do not change a single run."""
+IN_THE_NAME = ("sweep.seed", "sweep.objectives", "sweep.try_defaults")
+
+
+def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> None:
+    """Search what the command line asks for, print what was found, and write it down.
+
+    Args:
+        context: Hydra's.
+        config: As Hydra composed it without the sweep's overrides.
+        arguments: The overrides of the command line but those of Hydra itself.
+
+    Raises:
+        InputError: Something cannot be searched, or the search could not go on.
+        KeyboardInterrupt: It was asked to stop; the same command goes on.
+    """
+    overrides = OverridesParser.create().parse_overrides(arguments)
+    _refuse_duplicates(overrides)
+    parts = [_Combination.of(choices, overrides) for choices in _combinations(overrides)]
+    searches = [_search(context, config, part, is_alone=len(parts) == 1) for part in parts]
+    _refuse_backends_in_one_process(config, searches)
+    checked = [search.checked() for search in searches]  # all of them, before any is run
+    outcomes = [_run(each) for each in checked]
+    if len(outcomes) > 1:
+        print(_summary(outcomes))  # noqa: T201
+
+
+class _Combination(NamedTuple):
+    """One study of a command line.
+
+    Args:
+        choices: The values of `COMBINED` that tell it from the others.
+        fixed: Overrides that all its trials share.
+        swept: Overrides that its trials search.
+    """
+
+    choices: dict[str, str]
+    fixed: list[str]
+    swept: list[str]
+
+    @classmethod
+    def of(cls, choices: dict[str, str], overrides: Sequence[Override]) -> "_Combination":
+        own = [each for each in overrides if _key(each) not in choices]
+        return cls(
+            choices,
+            [f"{key}={value}" for key, value in choices.items()]
+            + [_line(each) for each in own if not each.is_sweep_override()],
+            [_line(each) for each in own if each.is_sweep_override()],
+        )
+
+
+def _combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
+    """Every combination of the values that several studies are made of."""
+    axes: dict[str, list[str]] = {}
+    for override in overrides:
+        key = _key(override)
+        if key in COMBINED and override.is_sweep_override():
+            sweep = override.value()
+            if not isinstance(sweep, ChoiceSweep) or any(
+                isinstance(value, Sweep | list | dict) for value in sweep.list
+            ):
+                raise InputError(
+                    f"{key} must be given as names, such as {key}=a,b, but is {_line(override)}"
+                )
+            axes[key] = [str(value) for value in override.sweep_string_iterator()]
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def _refuse_duplicates(overrides: Sequence[Override]) -> None:
+    keys = [_key(override) for override in overrides]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InputError(
+                f"a setting must be given once, but {key} is given {keys.count(key)} times"
+            )
+
+
+def _key(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _line(override: Override) -> str:
+    return str(override.input_line)
+
+
+def _search(
+    context: HydraContext, config: DictConfig, combination: _Combination, is_alone: bool
+) -> Search:
+    """The study of a combination."""
+
+    def compose(overrides: list[str]) -> dict[str, Any]:
+        composed = context.config_loader.load_sweep_config(config, overrides)
+        container = cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=False))
+        return {key: node for key, node in container.items() if key != "hydra"}
+
+    def settled(overrides: list[str]) -> dict[str, Any]:
+        return resolved(OmegaConf.create(compose(overrides)))
+
+    settings = validated(app.Settings, settled(combination.fixed), "")
+    wanted = validated(SweepSettings, settings.sweep, "sweep")
+    fixed = [line for line in combination.fixed if not _is_of(line, NOT_IN_THE_RUN)]
+    if settings.threads is None:  # each worker gets an equal share of the cores
+        fixed.append(f"threads={max(1, environment.n_cores() // wanted.n_workers)}")
+    if settings.objective is None and wanted.objectives:
+        fixed.append(f"objective={wanted.objectives[0]}")
+    changed = [line for line in combination.fixed if _is_of(line, NOT_IN_THE_RUN)]
+    return Search(
+        name=_name(settings, combination, is_alone),
+        config=settled([*fixed, *changed]),
+        fixed=sorted(fixed),
+        make_space=lambda: make_space(compose, [*fixed, *changed], combination.swept),
+        launch=partial(_launch, context, config, combination.fixed),
+        command=shlex.join(["python", "-m", "recsweep", *without_passwords(sys.argv[1:])]),
+    )
+
+
+def _refuse_backends_in_one_process(config: DictConfig, searches: Sequence[Search]) -> None:
+    backends = sorted({str(search.config["backend"]) for search in searches})
+    if len(backends) > 1 and _launches_with(config, "BasicLauncher"):
+        raise InputError(
+            f"one process has one backend, but hydra/launcher=basic runs backend="
+            f"{','.join(backends)} in this one; set hydra/launcher=joblib"
+        )
+
+
+def _launches_with(config: DictConfig, name: str) -> bool:
+    return str(config.hydra.launcher.get("_target_")).endswith(f".{name}")
+
+
+def _run(checked: CheckedSearch) -> Outcome:
+    settings = checked.settings
+    environment.choose_for_children(settings.backend, settings.threads)
+    try:
+        return Parent(checked).run()
+    finally:
+        _end_processes()
+
+
+def _end_processes() -> None:
+    """Joblib keeps its processes for later; the next study may want another backend."""
+    if "joblib" in sys.modules:
+        from joblib.externals.loky import get_reusable_executor
+
+        get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)
+
+
+def _launch(
+    context: HydraContext, config: DictConfig, overrides: list[str], task: Any, n: int, folder: str
+) -> list[dict[str, Any]]:
+    """Run a task in some processes at once through Hydra's launcher; what each returned."""
+    own, place = config.copy(), [f"hydra.sweep.dir={encode(folder)}", "hydra.sweep.subdir=."]
+    with open_dict(own.hydra):
+        own.hydra.sweep.dir = folder
+        if _launches_with(config, "JoblibLauncher"):
+            own.hydra.launcher.n_jobs = max(2, n)  # with 1 joblib would not make a process
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=own
+    )
+    line = [*overrides, *place, "hydra.job.chdir=false"]
+    jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)
+    return [job.return_value for job in jobs]
+
+
+def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> str:
+    """The study's name: the same for the same command, whatever its budget is."""
+    own = {"model": app.model_name(settings), "data": app.data_name(settings)}
+    parts = own | combination.choices
+    readable = "-".join(parts[key] for key in COMBINED if key in parts)
+    if settings.study is not None:
+        return settings.study if is_alone else f"{settings.study}-{readable}"
+    lines = sorted(
+        line
+        for line in (*combination.fixed, *combination.swept)
+        if _is_of(line, IN_THE_NAME) or not _is_of(line, NOT_IN_THE_NAME)
+    )
+    return f"{readable}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
+
+
+def _is_of(line: str, keys: Sequence[str]) -> bool:
+    """Whether an override sets one of these keys, or something below one."""
+    key = line.lstrip("+~").partition("=")[0]
+    return any(key == each or key.startswith(f"{each}.") for each in keys)
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    """A line per study."""
+    head = ["study", "trials", "objective", "validation", "default", "test"]
+    return "\n".join(["", *aligned(head, [outcome.cells() for outcome in outcomes])])

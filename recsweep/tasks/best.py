@@ -1,0 +1,58 @@
+"""Prints the overrides that reproduce the winner of a study."""
+
+import difflib
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+from pydantic.dataclasses import dataclass
+
+from recsweep.app import Job
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+
+if TYPE_CHECKING:
+    from recsweep.sweep.standing import Studies
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Best:
+    """Show how to train the winner again, as a single run."""
+
+    def run(self, job: Job) -> None:
+        """Print one line to put after `python -m recsweep`; of several objectives the front's."""
+        from recsweep.sweep.results import trial_overrides  # loads Optuna
+        from recsweep.sweep.standing import Studies
+
+        studies = Studies.of(job.settings.sweep)
+        study, found = studies.load(_chosen(job.settings.study, studies))
+        if not found.front:
+            raise InputError(
+                f"study {found.study} must have a complete trial, but has none yet "
+                f"({found.n_finished} of {found.n_trials} done); continue it with the command that "
+                "began it"
+            )
+        for row in found.front:
+            if not found.best:
+                print(f"# trial {row.number}: {found.shown(row)}", file=sys.stderr, flush=True)  # noqa: T201
+            print(shlex.join(trial_overrides(study, row)), flush=True)  # noqa: T201
+
+
+def _chosen(name: str | None, studies: "Studies") -> str:
+    """The study's name, which may be left out when there is only one."""
+    names = studies.names
+    if not names:
+        raise InputError(
+            f"there must be a study in {studies}, but there is none; begin one with "
+            "python -m recsweep -m model=CHOICE, or set sweep.folder or sweep.storage"
+        )
+    if name is None and len(names) > 1:
+        raise InputError(
+            f"study must be given when there are several, but is null; {studies} has "
+            f"{', '.join(names)}: set study=NAME"
+        )
+    if name is not None and name not in names:
+        close = [n for n in names if name in n] or difflib.get_close_matches(name, names)
+        hint = f"did you mean {' or '.join(close)}?" if close else "task=studies lists them"
+        raise InputError(f"study must be one of those in {studies}, but is {name}; {hint}")
+    return name or names[0]

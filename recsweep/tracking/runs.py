@@ -1,0 +1,330 @@
+"""A run in MLflow: a single one, the parent of a sweep, or one of its trials."""
+
+import getpass
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, RunStatus, Verdict
+from recsweep.tracking.finished import LATEST, finished, latest
+from recsweep.tracking.store import (
+    ANSWERS,
+    USABLE,
+    Store,
+    cut,
+    mlflow_name,
+    quickly,
+    without_passwords,
+)
+from recsweep.tracking.sweeps import (
+    PARENT,
+    REASON,
+    adopt_or_create,
+    child_tags,
+    forget_reason,
+    running_children,
+)
+
+COMMAND = "mlflow.source.name"
+PARAMS_PER_CALL = 100
+PARAM_CHARACTERS = 6000
+TAG_CHARACTERS = 5000
+
+
+@dataclass(kw_only=True, config=STRICT)
+class MLflowTracker:
+    """One MLflow run, written through a client; no global state.
+
+    Args:
+        uri: Tracking store; None = MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
+        experiment: Its experiment's name.
+        run_name: Its name; None = what `named` is told.
+    """
+
+    uri: str | None
+    experiment: Annotated[str, Field(min_length=1)]
+    run_name: Annotated[str, Field(min_length=1)] | None
+
+    def __post_init__(self) -> None:
+        self.store = Store(self.uri)
+        self.run_id: str | None = None
+        self._experiment_id = ""
+        self._child_tags: dict[str, str] = {}
+        self._is_ended = False
+
+    def named(self, name: str) -> Self:
+        """Itself, under this name unless the configuration has given one."""
+        self.run_name = self.run_name or name
+        return self
+
+    def link(self, run_id: str | None) -> str:
+        """What follows the store's address in the address of a run's page."""
+        run = f"#/experiments/{self._experiment_id}/runs/{run_id}"
+        return f"{run}?workflowType=machine_learning"
+
+    @property
+    def ui_command(self) -> str:
+        """What to type to look at the run, and where it is then."""
+        return self.store.ui_command(self.link(self.run_id))
+
+    def refuse_unusable(self) -> None:
+        """Find out whether the store can be used before long work; a database is not made yet.
+
+        Raises:
+            InputError: It cannot be opened, or the server does not answer within seconds.
+        """
+        self.store.refuse_unusable()
+
+    # --- from its beginning to its end ----------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._child_tags:
+            self._join_sweep()
+        else:
+            with self.store.opened(self.experiment) as self._experiment_id:
+                self._create({})
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_ended:
+            return
+        if error is None:
+            self.end("FINISHED")
+            return
+        with suppress(InputError), quickly():  # a store that is gone must not hide the error
+            self.end(*_ending(error))
+
+    def end(self, status: RunStatus, reason: str = "") -> None:
+        """End the run now; leaving the context changes nothing more, whatever happens until then.
+
+        Args:
+            status: What MLflow shall call it.
+            reason: Why it did not go through, such as `pruned at epoch 7: …`; empty = it did.
+        """
+        self._is_ended = True
+        if reason:
+            self._call("set_tag", REASON, cut(reason, TAG_CHARACTERS))
+        self._call("set_terminated", status)
+
+    def _create(self, tags: Mapping[str, str]) -> None:
+        run = self.store.client.create_run(
+            self._experiment_id, run_name=self.run_name, tags={**_origin(), **tags}
+        )
+        self.run_id = run.info.run_id
+
+    # --- sweeps ---------------------------------------------------------------------------------
+
+    def open_sweep(
+        self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Go on with the parent run of a study, or create it.
+
+        Other processes wait meanwhile for a database; for a server, hold the study's mutex.
+
+        Args:
+            study: Which study.
+            name: Of a new run.
+            params: Of a new run; an existing one keeps its own, since MLflow writes them once.
+            tags: Of a new run.
+        """
+        with self.store.opened(self.experiment) as self._experiment_id:
+            client, tags = self.store.client, {**_origin(), **_cut_tags(tags)}
+            run = adopt_or_create(client, self._experiment_id, study, name, tags)
+        self.run_id, self._is_ended = run.info.run_id, False
+        self._log_missing(params)
+
+    def close_sweep(self, status: RunStatus, reason: str = "") -> None:
+        """End the parent run, or end it anew: another terminal may have ended it before.
+
+        Args:
+            status: FINISHED or KILLED.
+            reason: Why it is not finished.
+        """
+        if not reason:
+            with self.store.one_line(ANSWERS):
+                forget_reason(self.store.client, self.store.client.get_run(self.run_id))
+        self.end(status, reason)
+
+    def nested(
+        self, parent_run_id: str | None, study: str, trial: int | None, name: str
+    ) -> "MLflowTracker":
+        """One trial of a sweep, or its winner; the run begins with the context.
+
+        Args:
+            parent_run_id: The sweep's own run.
+            study: The sweep's study.
+            trial: The trial's number in it; None = the winner, trained again.
+            name: Of the run.
+        """
+        child = MLflowTracker(uri=self.uri, experiment=self.experiment, run_name=name)
+        child.store = self.store
+        child._child_tags = child_tags(str(parent_run_id), study, trial)
+        return child
+
+    def _join_sweep(self) -> None:
+        """Create the run beside its parent's; by then the database is there."""
+        self.store.refuse_absent()
+        with self.store.one_line(USABLE):
+            parent = self.store.client.get_run(self._child_tags[PARENT])
+            self._experiment_id = parent.info.experiment_id
+            command = parent.data.tags.get(COMMAND, "")  # a worker's own says nothing to a user
+            self._create({**self._child_tags, COMMAND: command})
+
+    def tidy(self, study: str, verdict: Verdict) -> int:
+        """End the runs of trials that MLflow wrongly believes to be going on.
+
+        Args:
+            study: Whose trials.
+            verdict: Trial number (None = the winner) and run id -> status and reason; None = it
+                is going on.
+
+        Returns:
+            How many were ended.
+        """
+        self.store.refuse_absent()
+        with self.store.one_line(ANSWERS):
+            client, n_ended = self.store.client, 0
+            experiment = client.get_experiment_by_name(self.experiment)
+            found = running_children(client, experiment.experiment_id, study) if experiment else []
+            for trial, run_id in found:
+                if ending := verdict(trial, run_id):
+                    status, reason = ending
+                    if reason:
+                        client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))
+                    client.set_terminated(run_id, status)
+                    n_ended += 1
+        return n_ended
+
+    # --- what it holds --------------------------------------------------------------------------
+
+    def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Parameters and tags, once; what is too long for MLflow is cut and ends with …."""
+        from mlflow.entities import RunTag
+
+        self._log_params(params)
+        self._call("log_batch", tags=[RunTag(*tag) for tag in _cut_tags(tags).items()])
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """All metrics of an epoch in one call."""
+        from mlflow.entities import Metric
+
+        now = int(time.time() * 1000)
+        entries = [Metric(mlflow_name(name), value, now, step) for name, value in metrics.items()]
+        self._call("log_batch", metrics=entries)
+
+    def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
+        """The data set as an input of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type="local",
+            source=json.dumps({"name": name, "fingerprint": digest}),
+            profile=json.dumps(dict(profile)),
+        )
+        tags = [InputTag("mlflow.data.context", "training")]
+        self._call("log_inputs", [DatasetInput(data, tags)])
+
+    def log_artifacts(self, folder: Path) -> None:
+        """Every file below `folder`."""
+        self._call("log_artifacts", str(folder))
+
+    def set_note(self, markdown: str) -> None:
+        """The text on the run's page; replaces the one before."""
+        self._call("set_tag", "mlflow.note.content", cut(markdown, TAG_CHARACTERS))
+
+    def download(self, run: str, folder: Path) -> str:
+        """Fetch the files of a finished run.
+
+        Args:
+            run: Its id, or `latest`: of this experiment, the one with a model that ended last.
+            folder: An existing one.
+
+        Returns:
+            The run's id.
+
+        Raises:
+            InputError: There is no such run, it did not finish, or it has no model.
+        """
+        self.store.refuse_absent(", or give task.run=FOLDER")
+        self.refuse_unusable()
+        with self.store.one_line("name an MLflow store whose runs and their files can be read"):
+            client = self.store.client
+            run_id = latest(client, self.experiment) if run == LATEST else finished(client, run)
+            client.download_artifacts(run_id, "", str(folder))
+        return run_id
+
+    def _log_missing(self, params: Mapping[str, Any]) -> None:
+        """Parameters that the run lacks: it is new, or the process that made it was killed.
+
+        MLflow refuses a call when another terminal logs the same parameter at the same moment.
+        """
+        while missing := self._missing(params):
+            try:
+                self._log_params(missing)
+            except InputError:
+                if len(self._missing(params)) == len(missing):
+                    raise
+            else:
+                return
+
+    def _missing(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        with self.store.one_line(ANSWERS):
+            kept = self.store.client.get_run(self.run_id).data.params
+        return {name: value for name, value in params.items() if mlflow_name(name) not in kept}
+
+    def _log_params(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [
+            Param(mlflow_name(name), cut(str(value), PARAM_CHARACTERS))
+            for name, value in params.items()
+        ]
+        for start in range(0, len(entries), PARAMS_PER_CALL):
+            self._call("log_batch", params=entries[start : start + PARAMS_PER_CALL])
+
+    def _call(self, method: str, *values: Any, **named: Any) -> None:
+        """Tell the store something about this run; MLflow itself waits minutes for a server."""
+        with self.store.one_line(ANSWERS):
+            getattr(self.store.client, method)(self.run_id, *values, **named)
+
+
+def _cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    return {name: cut(value, TAG_CHARACTERS) for name, value in tags.items()}
+
+
+def _origin() -> dict[str, str]:
+    """Who started the run and how, under the names that MLflow's UI shows."""
+    command = shlex.join(["recsweep", *without_passwords(sys.argv[1:])])
+    origin = {
+        "mlflow.source.type": "LOCAL",
+        COMMAND: cut(command, TAG_CHARACTERS),
+    }
+    with suppress(KeyError, OSError, ImportError):  # a container without a user database
+        origin["mlflow.user"] = getpass.getuser()
+    return origin
+
+
+def _ending(error: BaseException) -> tuple[RunStatus, str]:
+    """How MLflow shall call the end of a run, and why it came."""
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
+    if isinstance(error, BrokenPipeError):
+        return "KILLED", "stopped because nobody reads the output any more"
+    return "FAILED", f"{type(error).__name__}: {error}"

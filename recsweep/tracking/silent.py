@@ -1,0 +1,87 @@
+"""The tracker of `tracking=off`: everything is accepted, nothing is kept."""
+
+# ruff: noqa: ARG002 - every argument is taken and none is used
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NoReturn, Self
+
+from pydantic.dataclasses import dataclass
+
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, RunStatus, Verdict
+
+
+@dataclass(kw_only=True, config=STRICT)
+class SilentTracker:
+    """Keeps nothing; the run's files stay in its output folder."""
+
+    def __post_init__(self) -> None:
+        self.run_id: str | None = None
+
+    @property
+    def ui_command(self) -> str:
+        """None to type."""
+        return ""
+
+    def link(self, run_id: str) -> str:
+        """No page."""
+        return ""
+
+    def named(self, name: str) -> Self:
+        """Itself."""
+        return self
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Nothing to close."""
+
+    def refuse_unusable(self) -> None:
+        """Nothing can be wrong."""
+
+    def end(self, status: RunStatus, reason: str = "") -> None:
+        """Nothing."""
+
+    def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Nothing."""
+
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """Nothing."""
+
+    def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
+        """Nothing."""
+
+    def log_artifacts(self, folder: Path) -> None:
+        """Nothing."""
+
+    def set_note(self, markdown: str) -> None:
+        """Nothing."""
+
+    def open_sweep(
+        self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Nothing."""
+
+    def close_sweep(self, status: RunStatus, reason: str = "") -> None:
+        """Nothing."""
+
+    def nested(self, parent_run_id: str | None, study: str, trial: int | None, name: str) -> Self:
+        """Itself."""
+        return self
+
+    def tidy(self, study: str, verdict: Verdict) -> int:
+        """Nothing was left."""
+        return 0
+
+    def download(self, run: str, folder: Path) -> NoReturn:
+        """Refuse: there are no runs.
+
+        Raises:
+            InputError: Always.
+        """
+        raise InputError(
+            f"tracking=off keeps no runs, but task.run={run} names one; give the run's results "
+            "folder, task.run=FOLDER, or set tracking=mlflow"
+        )

@@ -1,0 +1,224 @@
+"""An MLflow store: its client, its database, and what can be wrong with it in one line.
+
+Beside a database comes `mlartifacts/` with the runs' files, and in it the lock that lets one
+process make the tables while others wait.
+"""
+
+import logging
+import os
+import re
+import shlex
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock
+
+from recsweep.errors import InputError
+
+SQLITE = "sqlite:///"
+ERROR_CHARACTERS = 200
+USABLE = "name an MLflow store that can be used"
+ANSWERS = "name a store that answers during the whole run"
+
+
+def mlflow_name(name: str) -> str:
+    """A name that MLflow accepts: `ndcg@100` becomes `ndcg_at_100`."""
+    return re.sub(r"[^\w.\- /]", "_", name.replace("@", "_at_"))
+
+
+def without_passwords(node: Any) -> Any:
+    """A copy of a configuration whose addresses have lost what stands between `user:` and `@`."""
+    if isinstance(node, Mapping):
+        return {key: without_passwords(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_passwords(entry) for entry in node]
+    return re.sub(r"(://[^:/@\s]*:)[^/\s]+@", r"\1***@", node) if isinstance(node, str) else node
+
+
+def cut(text: str, n_characters: int) -> str:
+    """The text, ending with … where it is too long."""
+    return text if len(text) <= n_characters else f"{text[: n_characters - 1]}…"
+
+
+class Store:
+    """Where MLflow keeps runs.
+
+    Args:
+        uri: Its address; None = MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
+    """
+
+    def __init__(self, uri: str | None) -> None:
+        elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+        self.uri = uri or elsewhere or f"{SQLITE}mlflow.db"
+        self.setting = "MLFLOW_TRACKING_URI" if elsewhere and not uri else "tracking.uri"
+        self.database: Path | None = None
+        if self.uri.startswith(SQLITE):
+            self.database = Path(self.uri.removeprefix(SQLITE)).absolute()
+            self.uri = f"{SQLITE}{self.database}"
+
+    @cached_property
+    def client(self) -> Any:
+        """MLflow's client; takes 2 s, and makes the tables of a database that has none."""
+        return _make_client(self.uri)
+
+    def ui_command(self, link: str) -> str:
+        """What to type to look at a page of the UI, and where it is then."""
+        uri = without_passwords(self.uri)
+        if uri.startswith(("http://", "https://")):
+            return f"{uri.rstrip('/')}/{link}"
+        # without its job runner the UI starts 2 processes instead of 15
+        command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
+        return (
+            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false "
+            f"{shlex.join([*command, '--backend-store-uri', uri])}\n"
+            f"          then http://127.0.0.1:5000/{link}"
+        )
+
+    def refuse_unusable(self) -> None:
+        """Find out whether it can be used before long work; a database is not made yet.
+
+        Raises:
+            InputError: It cannot be opened, or the server does not answer within seconds.
+        """
+        with self.one_line(USABLE):
+            if self.database is not None:
+                _refuse_database(self.database)
+            else:
+                with quickly():
+                    self.client.search_experiments(max_results=1)
+
+    def refuse_absent(self, otherwise: str = "") -> None:
+        """Raise InputError when the database that should hold runs does not exist.
+
+        Args:
+            otherwise: What else the user can do.
+        """
+        if self.database is not None and not self.database.exists():
+            raise InputError(
+                f"{self.setting} must name the store that has the run, but there is no "
+                f"{self.database}; go to the folder of mlflow.db or set {self.setting}{otherwise}"
+            )
+
+    @contextmanager
+    def opened(self, experiment: str) -> Iterator[str]:
+        """Make what is not there yet; other processes wait for a database until the block ends.
+
+        Args:
+            experiment: The name of an experiment.
+
+        Yields:
+            The experiment's id.
+
+        Raises:
+            InputError: The store cannot be used.
+        """
+        with self.one_line(USABLE), ExitStack() as stack:
+            location = None
+            if self.database is not None:
+                folder = self.database.parent / "mlartifacts"
+                folder.mkdir(parents=True, exist_ok=True)
+                location = folder.as_uri()
+                stack.enter_context(FileLock(folder / f"{self.database.name}.lock"))
+                _make_tables(self.database, folder)
+            yield _experiment(self.client, experiment, location)
+
+    @contextmanager
+    def one_line(self, must: str) -> Iterator[None]:
+        """Whatever MLflow, SQLAlchemy or the disk says becomes one line."""
+        try:
+            yield
+        except InputError:
+            raise
+        except Exception as error:
+            found = without_passwords(f"{self.uri} ({_reason(error)})")
+            raise InputError(
+                f"{self.setting} must {must}, but is {found}; check it, set "
+                f"tracking.uri={SQLITE}PATH/mlflow.db, or tracking=off"
+            ) from error
+
+
+@contextmanager
+def quickly() -> Iterator[None]:
+    """One request, a few seconds: MLflow's own patience with a server is minutes."""
+    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
+    before = {name: os.environ.get(name) for name in quick}
+    os.environ.update(quick)
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            os.environ.pop(name, None)
+            if value is not None:
+                os.environ[name] = value
+
+
+def _make_client(uri: str) -> Any:
+    """A client that is quiet and alone: no telemetry, no chatter, no run of somebody else's."""
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
+    os.environ.pop("MLFLOW_RUN_ID", None)
+    import mlflow  # takes 2 s, so only when something is tracked
+
+    for name in ("mlflow", "alembic", "urllib3"):
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # errors are raised as well
+    return mlflow.MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _make_tables(database: Path, folder: Path) -> None:
+    """Let a new database appear whole: MLflow takes seconds and cannot mend a half-made one."""
+    if database.exists() and database.stat().st_size:
+        return
+    unfinished = folder / f"{database.name}.unfinished"
+    unfinished.unlink(missing_ok=True)
+    try:
+        _make_client(f"{SQLITE}{unfinished}").search_experiments(max_results=1)
+        unfinished.replace(database)
+    finally:
+        unfinished.unlink(missing_ok=True)
+
+
+def _experiment(client: Any, name: str, location: str | None) -> str:
+    """Id of the experiment called `name`; made when it is new."""
+    from mlflow.exceptions import MlflowException
+
+    found = client.get_experiment_by_name(name)
+    if found is None:
+        try:
+            return str(client.create_experiment(name, artifact_location=location))
+        except MlflowException:  # another process was faster
+            found = client.get_experiment_by_name(name)
+            if found is None:
+                raise
+    return str(found.experiment_id)
+
+
+def _reason(error: BaseException) -> str:
+    """What the network or the disk said, if it is one of them, else the error itself."""
+    chain = [error]
+    while inner := chain[-1].__cause__ or chain[-1].__context__:
+        chain.append(inner)
+    deepest = next((each for each in reversed(chain) if isinstance(each, OSError)), error)
+    return cut(" ".join(str(deepest).split()), ERROR_CHARACTERS)
+
+
+def _refuse_database(database: Path) -> None:
+    """Look at a database without changing it; one that is not there must be possible to make."""
+    place = next(path for path in (database, *database.parents) if path.exists())
+    folder = place.parent if place == database else place
+    if place == database and not _is_sqlite(place):
+        raise OSError("it is no SQLite database")
+    if not folder.is_dir():
+        raise OSError(f"{folder} is no folder")
+    if not (os.access(place, os.W_OK) and os.access(folder, os.W_OK)):
+        raise OSError(f"{place} cannot be written")
+
+
+def _is_sqlite(file: Path) -> bool:
+    """Whether a file is an SQLite database, or still empty."""
+    with file.open("rb") as opened:
+        return opened.read(16) in (b"", b"SQLite format 3\x00")

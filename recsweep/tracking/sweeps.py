@@ -1,0 +1,120 @@
+"""Which runs belong to a sweep: one parent per study, one child per trial, one for the winner."""
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from recsweep.tracking.store import cut
+
+PARENT = "mlflow.parentRunId"
+STUDY, KIND, TRIAL = "recsweep.study", "recsweep.kind", "recsweep.trial"
+REASON = "reason"
+PAGE = 500
+"""Runs per request."""
+NAME_CHARACTERS = 250
+SIGNS = {
+    "beta": "β", "dropout_rate": "d", "latent_dim": "z", "l2": "l2",
+    "learning_rate_decay": "decay",
+}  # fmt: skip
+"""What a trial's name calls the hyperparameters that most sweeps search."""
+
+
+def trial_name(model: str, settings: Mapping[str, Any]) -> str:
+    """What a trial is called, such as `multivae β=.21 d=.5 z=200 l2=1e-05 decay=.97`.
+
+    Args:
+        model: The model's file, such as `multivae`.
+        settings: What the trial's search chose: dotted key or group -> value.
+    """
+    leaves = [(key.rpartition(".")[2], value) for key, value in settings.items()]
+    named = [f"{SIGNS.get(leaf, leaf)}={_short(value)}" for leaf, value in leaves]
+    return cut(" ".join([model, *named]), NAME_CHARACTERS)
+
+
+def _short(value: Any) -> str:
+    """A value in few characters: three digits of a number, as YAML writes the rest."""
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(_short, value))}]"
+    if value is None or isinstance(value, bool):
+        return "null" if value is None else str(value).lower()
+    return re.sub(r"^(-?)0\.", r"\1.", f"{value:.3g}") if isinstance(value, float) else str(value)
+
+
+def sweep_tags(study: str) -> dict[str, str]:
+    """What marks the parent run of a study."""
+    return {STUDY: study, KIND: "sweep"}
+
+
+def child_tags(parent_run_id: str, study: str, trial: int | None) -> dict[str, str]:
+    """What marks the run of a trial, or of the winner; the UI shows it below its parent."""
+    kind = {KIND: "winner"} if trial is None else {KIND: "trial", TRIAL: str(trial)}
+    return {PARENT: parent_run_id, STUDY: study, **kind}
+
+
+def is_trial(run: Any) -> bool:
+    """Whether a run is the trial of some sweep."""
+    return run.data.tags.get(KIND) == "trial"
+
+
+def adopt_or_create(
+    client: Any, experiment_id: str, study: str, name: str, tags: Mapping[str, str]
+) -> Any:
+    """The parent run of a study, RUNNING.
+
+    Two terminals may both create one at a server, where the older stays. That is by the clocks of
+    those who ask: one whose request was held up can still be taken for the older one after the
+    other has gone on. Only who holds the study's mutex is sure.
+
+    Args:
+        client: MLflow's.
+        experiment_id: Where to look.
+        study: Whose parent.
+        name: Of a new run.
+        tags: Of a new run.
+    """
+    found = _oldest(client, experiment_id, study)
+    if found is None:
+        made = client.create_run(experiment_id, run_name=name, tags={**tags, **sweep_tags(study)})
+        found = _oldest(client, experiment_id, study) or made
+        if found.info.run_id != made.info.run_id:
+            client.delete_run(made.info.run_id)
+    if found.info.status != "RUNNING":
+        client.update_run(found.info.run_id, status="RUNNING")
+        forget_reason(client, found)
+    return found
+
+
+def forget_reason(client: Any, run: Any) -> None:
+    """A run that goes on, or ended well after all, does not say why it broke off."""
+    if REASON in run.data.tags:
+        client.delete_tag(run.info.run_id, REASON)
+
+
+def running_children(client: Any, experiment_id: str, study: str) -> list[tuple[int | None, str]]:
+    """Trial number and run id of every child that MLflow believes to be going on.
+
+    The number of the winner, trained again, is None.
+    """
+    runs = _runs(
+        client, experiment_id, study, f"tags.`{KIND}` != 'sweep' AND attributes.status = 'RUNNING'"
+    )
+    numbers = ((run.data.tags.get(TRIAL), run.info.run_id) for run in runs)
+    return [(None if number is None else int(number), run_id) for number, run_id in numbers]
+
+
+def _oldest(client: Any, experiment_id: str, study: str) -> Any:
+    """The parent run of a study; None if there is none."""
+    return next(_runs(client, experiment_id, study, f"tags.`{KIND}` = 'sweep'"), None)
+
+
+def _runs(client: Any, experiment_id: str, study: str, condition: str) -> Iterator[Any]:
+    """Runs of a study that were not deleted, the oldest first."""
+    token = None
+    while token != "":
+        page = client.search_runs(
+            [experiment_id], condition, max_results=PAGE, page_token=token,
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+        )  # fmt: skip
+        # compared here: a name with quotes cannot be written in MLflow's filter
+        yield from (run for run in page if run.data.tags.get(STUDY) == study)
+        token = page.token or ""

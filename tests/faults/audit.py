@@ -1,0 +1,87 @@
+"""What must hold once a sweep has exited with 0, read from outside by Optuna and MLflow."""
+
+from collections import Counter
+from typing import Any
+
+import mlflow
+import yaml
+from faults.processes import wait_until_gone
+from faults.storm import Sweep
+from optuna.trial import FrozenTrial
+
+STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+LOST = ("its process died", "stopped by")
+OBJECTIVE = "valid/ndcg_at_10"
+
+
+def audit(sweep: Sweep) -> Counter[str]:
+    """Check a finished sweep; how many retries and lost runs it took."""
+    n_trials = sweep.n_trials
+    client = mlflow.MlflowClient(f"sqlite:///{sweep.folder / 'mlflow.db'}")
+    (experiment,) = (e for e in client.search_experiments() if e.name == "recsweep")
+    runs = list(client.search_runs([experiment.experiment_id], max_results=10_000))
+    assert not [run.info.run_id for run in runs if run.info.status == "RUNNING"]
+    assert not wait_until_gone(sweep.mark, 20)
+    assert not list(sweep.place.rglob("stop-*"))
+
+    with sweep.loaded() as study:
+        trials = study.get_trials()
+    assert [trial.number for trial in trials] == list(range(n_trials))
+    assert all(trial.state.is_finished() for trial in trials)
+    by_kind: dict[str, list[Any]] = {"sweep": [], "trial": [], "winner": []}
+    for run in runs:
+        by_kind[run.data.tags["recsweep.kind"]].append(run)
+    (parent,) = by_kind["sweep"]
+    assert parent.info.status == "FINISHED"
+    assert "reason" not in parent.data.tags
+    for trial in trials:
+        own = [r for r in by_kind["trial"] if r.data.tags["recsweep.trial"] == str(trial.number)]
+        _audit_trial(client, trial, own)
+    _audit_winner(sweep, by_kind["winner"])
+    children = len(by_kind["trial"]) + len(by_kind["winner"])
+    return Counter(
+        finished=n_trials,
+        pruned=sum(trial.state.name == "PRUNED" for trial in trials),
+        retries=sum(trial.user_attrs.get("n_deaths", 0) for trial in trials),
+        lost_runs=children - n_trials - 1,
+    )
+
+
+def _audit_trial(client: mlflow.MlflowClient, trial: FrozenTrial, runs: list[Any]) -> None:
+    """One run that says what the trial says; the others were lost."""
+    noted = trial.user_attrs
+    (own,) = (run for run in runs if run.info.run_id == noted["run_id"])
+    for run in runs:
+        if run is not own:
+            assert run.info.status == "KILLED", run.data.tags
+            assert run.data.tags["reason"].startswith(LOST), run.data.tags
+    assert own.info.status == STATUS[trial.state.name]
+    assert own.data.tags.get("reason") == noted.get("reason")
+    curve = client.get_metric_history(own.info.run_id, OBJECTIVE)
+    steps = list(range(1, noted["n_epochs"] + 1))
+    reported = trial.intermediate_values
+    assert [(m.step, m.value) for m in curve] == [(s, reported[s]) for s in steps]
+    assert sorted(reported) == steps
+    if trial.state.name == "PRUNED":
+        assert noted["reason"].startswith(f"pruned at epoch {steps[-1]}:")
+    else:
+        assert trial.value == max(reported.values())
+    metrics = own.data.metrics
+    assert metrics["valid_best/ndcg_at_10"] == max(reported.values())
+    assert reported[noted["best_epoch"]] == max(reported.values())
+    assert metrics["best_epoch"] == noted["best_epoch"]
+    assert metrics["time/train_s"] == noted["train_s"]
+
+
+def _audit_winner(sweep: Sweep, runs: list[Any]) -> None:
+    """Trained again once, its folder whole, test in all three places."""
+    results = yaml.safe_load((sweep.place / "results" / "optimization_results.yaml").read_text())
+    assert results["trials"]["finished"] == sweep.n_trials
+    (finished,) = (run for run in runs if run.info.status == "FINISHED")
+    assert all(r.data.tags["reason"].startswith(LOST) for r in runs if r is not finished)
+    assert results["test"]["n_times_scored"] == 1
+    assert finished.data.metrics["test/ndcg_at_10"] == results["test"]["mean"]["ndcg@10"]
+    assert finished.data.metrics["valid_best/ndcg_at_10"] == results["best_evaluated_result"]
+    folder = sweep.place / "winner" / f"{results['best_trial']:04d}" / "results"
+    written = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
+    assert {"metrics.json", "curves.csv", "config.yaml", "model/weights.npz"} <= written

@@ -1,0 +1,81 @@
+"""A private PostgreSQL server on a temporary folder and a free port, where the binaries are."""
+
+import os
+import pwd
+import shutil
+import socket
+import subprocess
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PASSWORD = "sesame-17"  # noqa: S105 - of a server that lives for seconds
+
+
+def binaries() -> Path | None:
+    """The folder with initdb and pg_ctl; None = there is none."""
+    on_path = shutil.which("pg_ctl")
+    if on_path and shutil.which("initdb"):
+        return Path(on_path).parent
+    folders = Path("/usr/lib/postgresql").glob("*/bin")
+    return max(
+        (folder for folder in folders if (folder / "initdb").exists()),
+        key=lambda folder: int(folder.parent.name.split(".")[0]),
+        default=None,
+    )
+
+
+@contextmanager
+def postgres_server(*settings: str) -> Iterator[str]:
+    """Start a server; the address of its database `postgres` is valid in this context.
+
+    Args:
+        settings: Such as `fsync=off`.
+    """
+    found = binaries()
+    assert found is not None, "PostgreSQL's binaries are not here"
+    user = _unprivileged()
+    folder = Path(tempfile.mkdtemp(prefix="postgres-"))
+    if user:
+        os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
+    data, port = folder / "data", _free_port()
+    (folder / "password").write_text(PASSWORD)
+    (folder / "password").chmod(0o644)
+    options = " ".join(
+        f"-c {setting}"
+        for setting in (
+            f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}",
+            *settings,
+        )
+    )  # fmt: skip
+
+    def run(*command: str | Path) -> None:
+        subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
+
+    pg_ctl = (found / "pg_ctl", "-D", data, "-w")
+    try:
+        run(
+            found / "initdb", "-D", data, "-U", "sweeper", "--no-sync", "--encoding=UTF8",
+            "--auth=scram-sha-256", f"--pwfile={folder / 'password'}",
+        )  # fmt: skip
+        run(*pg_ctl, "-l", folder / "log", "-o", options, "start")
+        yield f"postgresql+psycopg://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
+    finally:
+        if (data / "postmaster.pid").exists():
+            run(*pg_ctl, "-m", "immediate", "stop")
+        shutil.rmtree(folder)
+
+
+def _unprivileged() -> str | None:
+    """Somebody who may run a server when we are root, whom PostgreSQL refuses."""
+    if os.geteuid() != 0:
+        return None
+    names = {entry.pw_name for entry in pwd.getpwall()}
+    return "postgres" if "postgres" in names else "nobody"
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])

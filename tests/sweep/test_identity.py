@@ -1,0 +1,111 @@
+"""What makes a study another one, and how that is said."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import recsweep
+from recsweep.errors import InputError
+from recsweep.sweep import identity
+from recsweep.sweep.identity import code_fingerprint, of_config, refuse_difference, versions
+
+IDENTITY: dict[str, Any] = {
+    "fixed": ["model=ease"],
+    "config": {"seed": 42, "model": {"l2": 500.0, "sizes": [1, 2]}},
+    "space": {"model.l2": "interval(1.0,2.0)"},
+    "fingerprint": {"data": "aa", "split": "bb"},
+    "versions": {"code": "0123", "keras": "3"},
+}
+
+
+def changed(**parts: Any) -> dict[str, Any]:
+    return {**IDENTITY, **parts}
+
+
+def complaint(now: dict[str, Any], before: dict[str, Any] = IDENTITY) -> str:
+    with pytest.raises(InputError) as caught:
+        refuse_difference("mine", before, now)
+    line = str(caught.value)
+    assert "\n" not in line
+    start, end = "of mine ", "; put that back, or begin another one with study=NAME"
+    assert line.startswith(f"a study must go on with what it began with, but {start}")
+    assert line.endswith(end)
+    return line.partition(start)[2].removesuffix(end)
+
+
+def test_the_same_study_goes_on() -> None:
+    refuse_difference("mine", IDENTITY, dict(reversed(IDENTITY.items())))
+
+
+def test_how_it_was_typed_does_not_matter() -> None:
+    refuse_difference("mine", IDENTITY, changed(fixed=["model=ease", "seed=42"]))
+
+
+@pytest.mark.parametrize(
+    ("part", "expected"),
+    [
+        (
+            {"config": {"seed": 7, "model": {"l2": 500.0, "sizes": [1, 2]}}},
+            "seed was 42 and is 7",
+        ),
+        (
+            {"config": {"seed": 42, "model": {"l2": 500.0, "sizes": [1]}}},
+            "model.sizes was [1, 2] and is [1]",
+        ),
+        ({"space": {}}, "space was absent and is {}, space.model.l2 was interval(1.0,2.0) and is "
+         "absent"),
+        ({"versions": {"code": "4567", "keras": "3"}}, "versions.code was 0123 and is 4567"),
+        (
+            {"fingerprint": {"data": "aa", "split": "cc"}},
+            "fingerprint.split was bb and is cc",
+        ),
+    ],
+)  # fmt: skip
+def test_another_one_is_refused_by_what_differs(part: dict[str, Any], expected: str) -> None:
+    said = complaint(changed(**part))
+    assert sorted(said.split(", ")) == sorted(expected.split(", "))
+
+
+def test_settings_are_named_before_what_follows_from_them() -> None:
+    config = {"seed": 42, "model": {"l2": 500.0, "sizes": [1, 2]}, "data": {"seed": 2}}
+    now = changed(config=config, fingerprint={"data": "xx", "split": "yy"})
+    assert complaint(now) == "data.seed was absent and is 2"
+
+
+def test_long_lists_and_long_values_are_cut() -> None:
+    before = changed(config={f"key{n}": n for n in range(5)})
+    now = changed(config={f"key{n}": "x" * 100 for n in range(5)})
+    cut = f"{'x' * 60}…"
+    expected = [f"key{n} was {n} and is {cut}" for n in range(3)]
+    assert complaint(now, before) == f"{', '.join(expected)}, and 2 more"
+
+
+def test_a_configuration_keeps_what_trials_depend_on() -> None:
+    config = {
+        "seed": 42, "k": [5], "model": {"l2": 1}, "tracking": {"uri": None}, "cache_dir": "x",
+        "debug": True, "study": "x", "task": {}, "search": {}, "sampler": {}, "pruner": {},
+        "sweep": {"n_trials": 3, "seed": 1, "try_defaults": True, "storage": "x"},
+    }  # fmt: skip
+    assert of_config(config) == {
+        "seed": 42, "k": [5], "model": {"l2": 1}, "sweep": {"seed": 1, "try_defaults": True},
+    }  # fmt: skip
+
+
+def test_any_change_to_the_source_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "sub").mkdir()
+    module = tmp_path / "sub" / "module.py"
+    module.write_text("x = 1\n")
+    monkeypatch.setattr(recsweep, "__file__", str(tmp_path / "__init__.py"))
+    first = code_fingerprint()
+    assert first == code_fingerprint()
+    module.write_text("x = 2\n")
+    second = code_fingerprint()
+    module.rename(tmp_path / "sub" / "other.py")
+    assert len({first, second, code_fingerprint()}) == 3
+    assert versions()["code"] == code_fingerprint()[:16]
+
+
+def test_libraries_that_compute_are_among_the_versions() -> None:
+    assert {"python", "jax", "keras", "numpy", "optuna", "recsweep"} <= versions().keys()
+    assert identity.ABSENT == "absent"

@@ -1,0 +1,242 @@
+"""The parent: it goes on until all is done, says what it came to, and breaks off politely."""
+
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from plans import toy_config, toy_plan, toy_space
+from studies import COMPLETE, FAIL, PRUNED
+
+from recsweep.errors import InputError
+from recsweep.sweep.parent import ENDED, FINAL, Parent
+from recsweep.sweep.search import Search
+from recsweep.sweep.study import Plan, SharedStudy
+from recsweep.sweep.worker import Finalist, Worker
+
+Config = Callable[..., dict[str, Any]]
+Made = Callable[..., Parent]
+
+
+def in_this_process(task: Any, n: int, folder: str) -> list[dict[str, Any]]:  # noqa: ARG001
+    """A launcher that runs one after the other."""
+    return [task(None) for _ in range(n)]
+
+
+@pytest.fixture
+def parent(config: Config, tmp_path: Path) -> Made:  # noqa: ARG001 - puts the environment back
+    """A sweep of the toy: three trials at random."""
+
+    def make(*overrides: str, launch: Any = in_this_process, **model: Any) -> Parent:
+        usual = (f"sweep.folder={tmp_path}/sweeps", "sampler=random", "pruner=none")
+        n_trials = [] if any("n_trials" in each for each in overrides) else ["sweep.n_trials=3"]
+        toy = toy_config(tmp_path, *usual, *n_trials, *overrides, **model)
+        search = Search("toy", toy, ["model=toy"], lambda: toy_space(toy), launch, "the command")
+        return Parent(search.checked())
+
+    return make
+
+
+def results(tmp_path: Path) -> dict[str, Any]:
+    file = tmp_path / "sweeps" / "toy" / "results" / "optimization_results.yaml"
+    loaded: dict[str, Any] = yaml.safe_load(file.read_text())
+    return loaded
+
+
+def test_a_sweep_ends_with_the_winners_score_on_test(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = parent().run()
+    standing, test = outcome.standing, outcome.test
+    assert (standing.n_finished, standing.count("complete")) == (3, 3)
+    assert test is not None
+    assert test.n_times_scored == 1
+    assert results(tmp_path)["test"]["mean"] == test.mean
+    assert results(tmp_path)["resume"] == "the command"
+    printed = capsys.readouterr()
+    assert "3 of 3 trials done: 3 complete, 0 pruned, 0 failed" in printed.out
+    assert "winner: trial 0, trained again" in printed.out
+    assert "go on     the command" in printed.out
+    assert f"study     toy in {tmp_path}/sweeps/toy" in printed.err
+    name, n_trials, objective, validation, default, score = outcome.cells()
+    assert (name, n_trials, objective) == ("toy", "3", "ndcg@10")
+    assert validation == default == f"{standing.front[0].values[0]:.4f}"
+    assert score.startswith(f"{test.mean['ndcg@10']:.4f} ± ")
+
+
+def nothing(*_: object) -> list[dict[str, Any]]:
+    raise AssertionError("nothing was to be launched")
+
+
+def test_a_finished_study_launches_nothing(
+    parent: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = parent().run()
+    table = capsys.readouterr().out
+    again = parent(launch=nothing).run()
+    assert again == first
+    assert capsys.readouterr().out == table
+
+
+def test_what_a_death_left_undone_at_the_very_end_is_done(parent: Made) -> None:
+    one = parent()
+    one.run()
+    one.study.study.set_user_attr(ENDED, None)  # it died before it could note the end
+    assert parent(launch=nothing).run().standing.n_finished == 3
+    assert one.study.study.user_attrs[ENDED] == 3
+
+
+def test_more_trials_go_on(parent: Made) -> None:
+    first = parent().run().standing
+    more = parent("sweep.n_trials=5").run().standing
+    assert more.n_finished == more.n_trials == 5
+    assert [row.params for row in more.rows[:3]] == [row.params for row in first.rows]
+
+
+def test_another_configuration_is_refused(parent: Made) -> None:
+    parent().run()
+    with pytest.raises(InputError, match=r"of toy seed was 42 and is 1; put that back"):
+        parent("seed=1").run()
+
+
+def test_too_many_failures_end_it_with_the_last_reason(parent: Made, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        parent("sweep.max_failures=1", "sweep.n_trials=9", breaks="a fault").run()
+    assert str(caught.value) == (
+        "at most sweep.max_failures=1 trials may fail, but 2 did, the last one because "
+        "ZeroDivisionError: a fault; mend that and raise sweep.max_failures"
+    )
+    raised = parent("sweep.max_failures=9", "sweep.n_trials=9", breaks="a fault").run()
+    assert raised.standing.count("failed") == 9
+    assert raised.test is None
+    assert raised.cells()[3:] == ["", "", ""]
+    assert results(tmp_path)["trials"]["failed"] == 9
+
+
+def test_workers_that_do_nothing_are_no_endless_loop(parent: Made) -> None:
+    def broken(*_: object) -> list[dict[str, Any]]:
+        return [{"error": "no space left"}]
+
+    with pytest.raises(InputError, match=r"but none was run \(no space left\); mend that and type"):
+        parent(launch=broken).run()
+
+
+def test_a_launcher_that_breaks_is_used_again(parent: Made) -> None:
+    calls = []
+
+    def breaks_once(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        calls.append(task)
+        if len(calls) == 1:  # a trial is begun, then its process dies with the pool
+            claim = SharedStudy(Plan(**task.plan)).claim()
+            assert claim is not None
+            claim.lease.release()
+            raise RuntimeError("a process\nin the pool was terminated abruptly")
+        return in_this_process(task, n, folder)
+
+    standing = parent(launch=breaks_once).run().standing
+    assert [row.state for row in standing.rows] == 3 * ["complete"]
+    assert [type(task) for task in calls] == [Worker, Worker, Finalist]
+
+
+def test_a_winner_whose_process_dies_is_a_line_and_is_trained_by_the_next_command(
+    parent: Made,
+) -> None:
+    def breaks_last(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        if isinstance(task, Finalist):
+            raise RuntimeError("terminated")  # noqa: TRY004
+        return in_this_process(task, n, folder)
+
+    with pytest.raises(InputError) as caught:
+        parent(launch=breaks_last).run()
+    assert str(caught.value) == (
+        "the winner, trial 0, must be trained again for test, but RuntimeError: terminated; mend "
+        "that and type the same command again"
+    )
+    assert parent().run().test is not None
+
+
+def test_another_winner_is_counted(parent: Made) -> None:
+    first = parent("sweep.n_trials=1", quality=0.1).run()
+    more = parent("sweep.n_trials=4", quality=0.1).run()
+    assert first.standing.best != more.standing.best
+    assert first.test is not None
+    assert more.test is not None
+    assert (first.test.n_times_scored, more.test.n_times_scored) == (1, 2)
+    assert more.test.mean != first.test.mean
+
+
+def test_ctrl_c_keeps_the_study_and_says_how_to_go_on(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        signal.raise_signal(signal.SIGINT)
+        return in_this_process(task, n, folder)
+
+    with pytest.raises(KeyboardInterrupt, match=r"^Ctrl-C$"):
+        parent(launch=interrupted).run()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[-2:] == [
+        "0 of 3 trials done: 0 complete, 0 pruned, 0 failed",
+        "go on     the command",
+    ]
+    assert signal.getsignal(signal.SIGINT) == before
+    assert not list((tmp_path / "sweeps").rglob("stop-*"))
+    assert parent().run().standing.n_finished == 3
+
+
+def test_ctrl_c_twice_says_it_too(parent: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    def twice(*_: object) -> list[dict[str, Any]]:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        return []
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM, twice"):
+        parent(launch=twice).run()
+    assert capsys.readouterr().err.splitlines()[-1] == "go on     the command"
+
+
+def test_a_deadline_leaves_the_rest_for_the_next_command(parent: Made, tmp_path: Path) -> None:
+    outcome = parent("sweep.timeout=1e-6").run()
+    assert (outcome.standing.n_finished, outcome.test) == (0, None)
+    assert results(tmp_path)["trials"]["finished"] == 0
+    assert parent().run().standing.n_finished == 3
+
+
+def test_an_exhausted_space_is_the_end(parent: Made) -> None:
+    one = parent("sweep.n_trials=9")
+    space = toy_space(one.checked.search.config, "model.quality=0.25,0.75").plain()
+    settings = replace(one.checked.settings, sampler={"_target_": "recsweep.sweep.samplers.Grid"})
+    outcome = Parent(replace(one.checked, space=space, settings=settings)).run()
+    assert (outcome.standing.n_finished, outcome.standing.n_trials) == (2, 2)
+
+
+def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> None:
+    one = parent()
+    one.study = study = SharedStudy(toy_plan(tmp_path / "toy"))
+    for state in (COMPLETE, PRUNED, FAIL):
+        claim = study.claim()
+        assert claim is not None
+        noted = {} if state == COMPLETE else {"reason": "a reason"}
+        values = [0.5] if state == COMPLETE else None
+        study.finish(claim.frozen.number, state, values, {"run_id": "own", **noted})
+        claim.lease.release()
+    alive = study.claim()
+    assert alive is not None
+    died = ("KILLED", "its process died; the trial began again in another run")
+    assert [one._verdict(n, "own") for n in range(3)] == [
+        ("FINISHED", ""), ("KILLED", "a reason"), ("FAILED", "a reason"),
+    ]  # fmt: skip
+    assert one._verdict(0, "another") == died
+    assert one._verdict(alive.frozen.number, "any") is None
+    alive.lease.release()
+    assert one._verdict(alive.frozen.number, "any") == died
+    assert one._verdict(99, "any") == died
+    assert one._verdict(None, "any") == ("KILLED", "its process died")
+    with study.locks.lease(FINAL):  # type: ignore[union-attr]
+        assert one._verdict(None, "any") is None

@@ -1,0 +1,214 @@
+"""The outcome of a sweep: exact tables and files."""
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import optuna
+import pytest
+import yaml
+from studies import COMPLETE, FAIL, FIXED, PRUNED, RUNNING, add, make_study
+
+from recsweep.errors import InputError
+from recsweep.sweep.results import (
+    FinalScores,
+    aligned,
+    best_table,
+    trial_overrides,
+    write_optimization_results,
+    write_trials,
+)
+from recsweep.sweep.standing import Standing
+
+RESUME = "python -m recsweep -m model=multivae"
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    """Four trials: the default is second best, one was pruned, one failed."""
+    made = make_study(tmp_path / "vae", n_trials=5)
+    add(made, COMPLETE, [0.4], is_default=True, best_epoch=12, train_s=30.0, wall_s=34.0,
+        metrics={"ndcg@100": 0.4, "recall@20": 0.5})  # fmt: skip
+    add(made, PRUNED, [0.3], beta=0.7, best_epoch=3, n_epochs=4, wall_s=10.0, reason="pruned, β")
+    add(made, COMPLETE, [0.41234], beta=0.31456789, best_epoch=31, train_s=90.0, wall_s=94.0,
+        metrics={"ndcg@100": 0.41234, "recall@20": 0.6})  # fmt: skip
+    add(made, FAIL, beta=0.9, reason="the loss is no longer finite", wall_s=2.0)
+    return made
+
+
+def reached(study: optuna.Study) -> Standing:
+    return Standing.of(study, 5, lambda _: False)
+
+
+def written(file: Path, study: optuna.Study, test: FinalScores | None = None) -> dict[str, Any]:
+    """What comes back from `optimization_results.yaml`."""
+    write_optimization_results(file, study, reached(study), RESUME, test)
+    return dict(yaml.safe_load(file.read_text(encoding="utf-8")))
+
+
+# --- table ----------------------------------------------------------------------------------------
+
+
+def test_the_table_has_the_best_first_and_marks_the_default(study: optuna.Study) -> None:
+    assert best_table(reached(study)).splitlines() == [
+        "rank  trial           ndcg@100  epoch   time    beta  dropout_rate  hidden_dims",
+        "─" * 79,
+        "   1      2             0.4123     31  2 min  0.3146           0.5        [600]",
+        "   2      0  default    0.4000     12   34 s     0.2           0.5        [600]",
+        "4 of 5 trials done: 2 complete, 1 pruned, 1 failed",
+    ]
+
+
+def test_a_default_that_is_not_among_the_best_is_shown_below_them(study: optuna.Study) -> None:
+    lines = best_table(reached(study), n=1).splitlines()
+    assert [line.split()[:3] for line in lines[2:4]] == [
+        ["1", "2", "0.4123"], ["2", "0", "default"]
+    ]  # fmt: skip
+
+
+def test_a_default_that_was_pruned_has_no_rank(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    add(study, COMPLETE, [0.4])
+    add(study, PRUNED, [0.3], is_default=True)
+    assert best_table(reached(study)).splitlines()[3].split()[:4] == [
+        "1", "default", "pruned", "0.3000"
+    ]  # fmt: skip
+
+
+def test_of_several_objectives_the_table_is_the_front(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae", "ndcg@100", "train_s")
+    for values in ([0.3, 1.0], [0.5, 50.0], [0.1, 60.0]):
+        add(study, COMPLETE, values)
+    head, _, *rows = best_table(reached(study)).splitlines()[1:]
+    assert best_table(reached(study)).startswith("Pareto front of ndcg@100 and train_s: 2 of 3 ")
+    assert head.split()[:3] == ["trial", "ndcg@100", "train_s"]
+    assert [row.split()[:3] for row in rows[:2]] == [
+        ["1", "0.5000", "50.0"],
+        ["0", "0.3000", "1.0"],
+    ]
+
+
+def test_before_anything_is_complete_there_are_only_counts(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    add(study, RUNNING)
+    assert best_table(reached(study)) == (
+        "0 of 5 trials done: 0 complete, 0 pruned, 0 failed, 1 lost"
+    )
+
+
+def test_columns_are_as_wide_as_they_must_be_and_empty_ones_are_left_out() -> None:
+    assert aligned(["a", "none", "long"], [["100", "", "1"], ["1", "", "2"]]) == [
+        "  a  long",
+        "─────────",
+        "100     1",
+        "  1     2",
+    ]
+
+
+# --- files ----------------------------------------------------------------------------------------
+
+
+def test_the_overrides_of_a_trial_are_the_sweeps_and_its_own_to_the_last_bit(
+    study: optuna.Study,
+) -> None:
+    assert trial_overrides(study, reached(study).rows[2]) == [
+        *FIXED, "model.beta=0.31456789", "model.dropout_rate=0.5", "model.hidden_dims=[600]"
+    ]  # fmt: skip
+
+
+def test_optimization_results_hold_the_winner_and_how_to_go_on(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    test = FinalScores(1, {"ndcg@100": 0.42}, {"ndcg@100": 0.01})
+    params = {
+        "model.beta": 0.31456789, "model.dropout_rate": 0.5, "model.hidden_dims": [600]
+    }  # fmt: skip
+    assert written(tmp_path / "results.yaml", study, test) == {
+        "name": "optuna",
+        "study": "vae",
+        "objectives": ["ndcg@100"],
+        "directions": ["maximize"],
+        "best_trial": 2,
+        "best_evaluated_params": params,
+        "best_evaluated_result": 0.41234,
+        "best_overrides": trial_overrides(study, reached(study).rows[2]),
+        "best_epoch": 31,
+        "best_train_s": 90.0,
+        "best_validation": {"ndcg@100": 0.41234, "recall@20": 0.6},
+        "default": {"trial": 0, "state": "complete", "result": [0.4]},
+        "trials": {
+            "asked": 5, "finished": 4, "complete": 2, "pruned": 1, "failed": 1, "running": 0,
+            "interrupted": 0, "lost": 0,
+        },
+        "trials_wall_s": 140.0,
+        "resume": RESUME,
+        "test": {
+            "n_times_scored": 1, "mean": {"ndcg@100": 0.42}, "standard_error": {"ndcg@100": 0.01},
+        },
+    }  # fmt: skip
+
+
+def test_before_anything_is_complete_the_file_has_no_winner(tmp_path: Path) -> None:
+    found = written(tmp_path / "results.yaml", make_study(tmp_path / "vae"))
+    assert not [key for key in found if key.startswith("best")]
+    assert (found["default"], found["test"]) == (None, None)
+
+
+def test_of_several_objectives_the_file_holds_the_front(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae", "ndcg@100", "train_s")
+    for values in ([0.3, 1.0], [0.5, 50.0], [0.1, 60.0]):
+        add(study, COMPLETE, values)
+    file = tmp_path / "results.yaml"
+    front = written(file, study)["pareto_front"]
+    assert [(point["trial"], point["evaluated_result"]) for point in front] == [
+        (1, [0.5, 50.0]), (0, [0.3, 1.0])
+    ]  # fmt: skip
+    assert "&id" not in file.read_text(encoding="utf-8"), "each point stands for itself"
+
+
+def test_trials_are_a_table_for_every_program(study: optuna.Study, tmp_path: Path) -> None:
+    add(study, RUNNING)
+    write_trials(tmp_path / "trials.csv", reached(study))
+    with (tmp_path / "trials.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert list(rows[0]) == [
+        "trial", "state", "ndcg@100", "best_epoch", "n_epochs", "train_s", "wall_s", "reason",
+        "model.beta", "model.dropout_rate", "model.hidden_dims",
+        "valid/ndcg@100", "valid/recall@20",
+    ]  # fmt: skip
+    assert [row["state"] for row in rows] == ["complete", "pruned", "complete", "failed", "lost"]
+    assert list(rows[1].values()) == [
+        "1", "pruned", "0.3", "3", "4", "", "10.0", "pruned, β", "0.7", "0.5", "[600]", "", ""
+    ]  # fmt: skip
+    assert float(rows[2]["model.beta"]) == 0.31456789
+    assert rows[3]["ndcg@100"] == ""
+
+
+def test_a_time_that_is_an_objective_has_one_column(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae", "ndcg@100", "train_s")
+    add(study, COMPLETE, [0.3, 1.5], train_s=1.5)
+    write_trials(tmp_path / "trials.csv", reached(study))
+    head, row = (tmp_path / "trials.csv").read_text(encoding="utf-8").splitlines()
+    assert head.split(",").count("train_s") == 1
+    assert row.split(",")[head.split(",").index("train_s")] == "1.5"
+
+
+def test_files_are_replaced_whole_or_stay(study: optuna.Study, tmp_path: Path) -> None:
+    file = tmp_path / "results" / "optimization_results.yaml"
+    file.parent.mkdir()
+    for _ in range(2):
+        write_optimization_results(file, study, reached(study), RESUME)
+    before = file.read_text(encoding="utf-8")
+    broken = FinalScores(1, {"ndcg@100": object()}, {})
+    with pytest.raises(yaml.YAMLError):
+        write_optimization_results(file, study, reached(study), RESUME, broken)
+    assert [path.name for path in file.parent.iterdir()] == [file.name]
+    assert file.read_text(encoding="utf-8") == before
+
+
+def test_a_place_that_cannot_be_written_is_named_in_one_line(
+    study: optuna.Study, tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(InputError, match=r"file.* must be readable and writable.*sweep\.folder"):
+        write_trials(tmp_path / "file" / "trials.csv", reached(study))

@@ -1,0 +1,116 @@
+"""Which store is meant, and what is said when it cannot be used."""
+
+import os
+import socket
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+from mlflow_runs import fetched, free_port, tracker
+
+from recsweep.errors import InputError
+from recsweep.tracking import MLflowTracker, without_passwords
+from recsweep.tracking.store import mlflow_name
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+
+
+def test_names_have_only_characters_that_mlflow_takes() -> None:
+    assert mlflow_name("valid/ndcg@100") == "valid/ndcg_at_100"
+    assert mlflow_name("search.model.beta") == "search.model.beta"
+    assert mlflow_name("a:b=c{d}") == "a_b_c_d_"
+
+
+def test_the_setting_wins_over_the_environment_and_that_over_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert tracker(None).store.uri == f"sqlite:///{tmp_path}/mlflow.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:9")
+    assert tracker(None).store.uri == "http://127.0.0.1:9"
+    assert tracker("sqlite:///sub/x.db").store.uri == f"sqlite:///{tmp_path}/sub/x.db"
+
+
+def refused(uri: str) -> str:
+    with pytest.raises(InputError) as caught:
+        tracker(uri).refuse_unusable()
+    text = str(caught.value)
+    assert text.startswith("tracking.uri must name an MLflow store that can be used, but is ")
+    assert "\n" not in text
+    assert "tracking=off" in text
+    return text
+
+
+def test_a_store_that_cannot_be_is_refused_in_seconds_without_a_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "file").write_text("not a database", encoding="utf-8")
+    started = time.monotonic()
+    assert "it is no SQLite database" in refused("sqlite:///file")
+    assert "file is no folder" in refused("sqlite:///file/x.db")
+    assert "Is a directory" in refused(f"sqlite:///{tmp_path}")
+    assert "Connection refused" in refused("http://127.0.0.1:1")
+    assert "filesystem tracking backend" in refused("mlruns")
+    assert "filesystem tracking backend" in refused((tmp_path / "store").as_uri())
+    assert "unsupported URI" in refused("ftp://127.0.0.1")
+    assert time.monotonic() - started < 20  # the first one that imports MLflow takes a few
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+    tracker("sqlite:///new/folder/x.db").refuse_unusable()
+    assert [path.name for path in tmp_path.iterdir()] == ["file"], "looking makes nothing"
+
+
+@pytest.mark.slow
+def test_a_server_that_keeps_silent_is_refused_in_seconds() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        started = time.monotonic()
+        assert "timed out" in refused(f"http://127.0.0.1:{silent.getsockname()[1]}")
+        assert time.monotonic() - started < 10
+    assert os.environ.get("MLFLOW_HTTP_REQUEST_TIMEOUT") is None, "patience is MLflow's own again"
+
+
+def test_a_store_of_the_environment_is_named_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://127.0.0.1:1")
+    with pytest.raises(InputError, match=r"^MLFLOW_TRACKING_URI must name"):
+        MLflowTracker(uri=None, experiment="e", run_name="r").refuse_unusable()
+
+
+def test_passwords_are_not_written_down() -> None:
+    config = {"tracking": {"uri": "postgresql://ann:s3cr@t@db:5432/x"}, "k": [10], "path": "a:b@c"}
+    told = without_passwords(config)
+    assert told == {
+        "tracking": {"uri": "postgresql://ann:***@db:5432/x"},
+        "k": [10],
+        "path": "a:b@c",
+    }
+    assert config["tracking"] == {"uri": "postgresql://ann:s3cr@t@db:5432/x"}
+    unreachable = tracker("http://ann:secret@127.0.0.1:1")
+    with pytest.raises(InputError) as caught:
+        unreachable.refuse_unusable()
+    assert "secret" not in str(caught.value)
+    assert "secret" not in unreachable.ui_command
+
+
+def test_the_command_that_opens_the_ui_survives_spaces_in_paths(store: str) -> None:
+    one = tracker(store)
+    assert f"--backend-store-uri '{store}'" in one.ui_command
+
+
+@pytest.mark.slow
+def test_the_command_that_opens_the_ui_opens_it(store: str, tmp_path: Path) -> None:
+    one = tracker(store)
+    with one:
+        one.log_metrics({"a": 1.0})
+    command, port = one.ui_command.splitlines()[0], free_port()
+    with (tmp_path / "log").open("wb") as log:
+        in_a_shell = ["sh", "-c", f"exec env {command} --port {port}"]
+        process = subprocess.Popen(in_a_shell, cwd=tmp_path, stdout=log, stderr=log)
+    try:
+        assert b"<title>MLflow" in fetched(f"http://127.0.0.1:{port}/")
+        run = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={one.run_id}"
+        assert b'"FINISHED"' in fetched(run)
+    finally:
+        process.terminate()
+        process.wait(timeout=30)
