@@ -102,9 +102,7 @@ def run(config: Config, folder: Path, overrides: list[str], tracker: Any = None)
 
     settings = validated(Settings, config, "")
     config, overrides = without_passwords([config, overrides])
-    made(settings, "task", "run").run(
-        Job(settings, config, overrides, folder / "results", tracker)
-    )
+    made(settings, "task", "run").run(Job(settings, config, overrides, folder / "results", tracker))
 
 
 def made(settings: Settings, group: str, method: str) -> Any:

@@ -5,6 +5,7 @@ import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from optuna.trial import TrialState
 
@@ -26,15 +27,17 @@ from recsweep.sweep.standing import FINISHED, Standing, TrialRow, shown_value
 from recsweep.sweep.stopping import StopRequest
 from recsweep.sweep.study import Plan, SharedStudy
 from recsweep.sweep.trial import STATUS
-from recsweep.sweep.worker import SAID, Finalist, Worker
+from recsweep.sweep.worker import FINAL, SAID, Finalist, Worker
 from recsweep.tracking.store import without_passwords
 from recsweep.tracking.sweeps import trial_name
 
-FINAL = 1 << 30
-"""The number under which the winner's last training is leased."""
 POLL_S = 0.5
 ENDED = "n_trials_at_end"
 """Attribute of a study: how many trials it had when all was done."""
+
+
+class Killed(str):
+    """Why a process ended that could not say so itself."""
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ class Parent:
 
     def _search(self, plan: Plan, stop: StopRequest) -> None:
         """Launch workers again and again until nothing is left to run."""
-        checked = self.checked
+        checked, n_idle = self.checked, 0  # launches in a row in which nothing was begun
         with SweepProgress(self._standing):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
@@ -162,7 +165,8 @@ class Parent:
                 is_late = plan.deadline is not None and time.time() > plan.deadline
                 if stop.reason is not None or is_late:
                     return
-                if self._mark() != before:
+                n_idle = n_idle + 1 if self._mark() == before else 0
+                if n_idle <= checked.sweep.max_retries * isinstance(error, Killed):
                     continue
                 if not any(map(self.study.is_alive, self.study.unfinished())):
                     raise InputError(
@@ -176,14 +180,13 @@ class Parent:
         try:
             done = self.checked.search.launch(task, n_processes, self.study.plan.folder)
         except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
-            return " ".join(f"{type(error).__name__}: {error}".split())
+            return Killed(" ".join(f"{type(error).__name__}: {error}".split()))
         return next((each["error"] for each in done if each["error"]), None)
 
-    def _mark(self) -> tuple[int, ...]:
+    def _mark(self) -> Any:
         """What changes when a worker did anything."""
-        trials = self.study.trials()
-        n_deaths = sum(trial.user_attrs.get("n_deaths", 0) for trial in trials)
-        return len(trials), len(self.study.unfinished()), n_deaths, self.study.is_exhausted()
+        claims = [(trial.state, trial.user_attrs.get("began")) for trial in self.study.trials()]
+        return claims, self.study.is_exhausted()
 
     def _refuse_failures(self) -> None:
         failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
@@ -278,7 +281,7 @@ class Parent:
     def _scores(self, best: TrialRow) -> FinalScores | None:
         """The winner's scores on test, if it was trained."""
         file = self._winner_folder(best) / "results" / "metrics.json"
-        if not file.exists():
+        if not (self._winner_folder(best) / SAID).exists():
             return None
         test = json.loads(file.read_text("utf-8"))["test"]
         n_times = len(list(file.parents[2].glob("*/results/metrics.json")))
@@ -286,26 +289,30 @@ class Parent:
 
     def _train_winner(self, plan: Plan, best: TrialRow) -> None:
         """Train it again as a run of its own: the same weights, and now test is scored."""
-        while (lease := self.study.locks.lease(FINAL)) is None:
-            time.sleep(POLL_S)  # another terminal does it
-        with lease:
-            if self._scores(best) is not None:
-                return
-            _say("the winner is trained again to be scored on test")
-            config = self.study.space.config(best.settings)
-            settings = validated(app.Settings, config, "")
-            finalist = Finalist(
-                Worker(plan.plain()),
-                config,
-                trial_overrides(self.study.study, best),
-                str(self._winner_folder(best)),
-                f"best: {trial_name(app.model_name(settings), best.settings)}",
-            )
-            if error := self._launch(finalist, 1):
+        _say("the winner is trained again to be scored on test")
+        config = self.study.space.config(best.settings)
+        settings = validated(app.Settings, config, "")
+        finalist = Finalist(
+            Worker(plan.plain()),
+            config,
+            trial_overrides(self.study.study, best),
+            str(self._winner_folder(best)),
+            f"best: {trial_name(app.model_name(settings), best.settings)}",
+        )
+        n_deaths = 0
+        while self._scores(best) is None:
+            if self.study.is_alive(FINAL):
+                time.sleep(POLL_S)  # another terminal does it, or a process whose parent died
+                continue
+            error = self._launch(finalist, 1)
+            n_deaths += isinstance(error, Killed)
+            if error and not (isinstance(error, Killed) and n_deaths <= plan.max_retries):
                 raise InputError(
                     f"the winner, trial {best.number}, must be trained again for test, but "
                     f"{error}; mend that and type the same command again"
                 )
+        while self.study.is_alive(FINAL):
+            time.sleep(POLL_S)
 
     def _tell(self, outcome: Outcome) -> None:
         """Print the best trials, the winner's table and how to go on."""

@@ -170,10 +170,9 @@ def _run(checked: CheckedSearch) -> Outcome:
 
 def _end_processes() -> None:
     """Joblib keeps its processes for later; the next study may want another backend."""
-    if "joblib" in sys.modules:
-        from joblib.externals.loky import get_reusable_executor
-
-        get_reusable_executor(reuse=True).shutdown(wait=False, kill_workers=True)
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    if loky is not None and (executor := loky._executor) is not None:
+        executor.terminate(kill_workers=True)  # waits: after Ctrl-C this process is gone at once
 
 
 def _launch(

@@ -4,6 +4,7 @@ Nothing here imports NumPy or Optuna at the top: a new process must fix its thre
 """
 
 import os
+import shutil
 import signal
 from contextlib import redirect_stdout, suppress
 from dataclasses import dataclass
@@ -16,6 +17,9 @@ from recsweep.errors import InputError
 
 SAID = "said.txt"
 """What the winner's last training said, in its folder."""
+
+FINAL = 1 << 30
+"""The number under which the winner's last training is leased."""
 
 
 @dataclass(frozen=True)
@@ -96,13 +100,23 @@ class Finalist:
         """
         try:
             self.worker.prepare_process()
-            self._train()
+            from recsweep.sweep.locks import make_locks
+
+            plan = self.worker.plan
+            locks = make_locks(plan["storage"], Path(plan["folder"]), plan["study"])
+            lease = locks.lease(FINAL)
+            if lease is not None:
+                with lease:
+                    self._train()
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return {"error": _line(error)}
         return {"error": None}
 
     def _train(self) -> None:
-        """The run, and what it says to a file."""
+        """The run, and what it says to a file, which comes last."""
+        if (Path(self.folder) / SAID).exists():
+            return
+        shutil.rmtree(self.folder, ignore_errors=True)  # of one that died before all was tracked
         from recsweep import app
         from recsweep.build import validated
 

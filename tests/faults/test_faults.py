@@ -24,7 +24,7 @@ SEED = int(os.environ.get("RECSWEEP_FAULT_SEED", "1"))
 N_KILLS = 40
 MOMENTS = ("import", "claim", "write", "tracking", "training")
 KILLS = ("kill a worker", "kill all workers", "kill the parent", "kill all")
-N_EACH = (2, 3, 1, 1)
+N_EACH = (3, 3, 1, 1)
 GENTLE = ("Ctrl-C", "pause a worker", "Ctrl-C twice", "pause the parent", "Ctrl-C", "Ctrl-C twice")
 AT_THE_END = [
     Strike("winner", "kill all workers"), Strike("winner", "kill the parent"),

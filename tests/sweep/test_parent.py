@@ -201,11 +201,15 @@ def test_ctrl_c_twice_says_it_too(parent: Made, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.splitlines()[-1] == "go on     the command"
 
 
-def test_a_deadline_leaves_the_rest_for_the_next_command(parent: Made, tmp_path: Path) -> None:
-    outcome = parent("sweep.timeout=1e-6").run()
+@pytest.mark.parametrize("storage", ["null", "sqlite:///{}/sweeps.db"])
+def test_a_deadline_leaves_the_rest_for_the_next_command(
+    parent: Made, tmp_path: Path, storage: str
+) -> None:
+    place = f"sweep.storage={storage.format(tmp_path)}"
+    outcome = parent("sweep.timeout=1e-6", place).run()
     assert (outcome.standing.n_finished, outcome.test) == (0, None)
     assert results(tmp_path)["trials"]["finished"] == 0
-    assert parent().run().standing.n_finished == 3
+    assert parent(place).run().standing.n_finished == 3
 
 
 def test_an_exhausted_space_is_the_end(parent: Made) -> None:

@@ -518,7 +518,7 @@ def interrupted(tmp_path: Path) -> Iterator[Any]:
     yield begin
     for process in processes:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 LONG = (
@@ -566,15 +566,15 @@ def test_ctrl_c_twice_ends_at_once(interrupted: Any, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_two_workers_share_a_study(tmp_path: Path) -> None:
-    line = f"-m {DATA} model=ease sweep.n_trials=6 sweep.n_workers=2"
+    line = f"-m {DATA} model=ease sweep.n_trials=12 sweep.n_workers=2"
     process = started(tmp_path / "here", line)
     out, err = process.communicate(timeout=300)
     assert process.returncode == 0, err
     trials = only_study(tmp_path / "here").trials
-    assert [trial.number for trial in trials] == list(range(6))
+    assert [trial.number for trial in trials] == list(range(12))
     assert len({trial.user_attrs["worker"] for trial in trials}) == 2
-    assert len(of_kind(runs(tmp_path / "here"), "trial")) == 6
-    assert "6 of 6 trials done: 6 complete" in out
+    assert len(of_kind(runs(tmp_path / "here"), "trial")) == 12
+    assert "12 of 12 trials done: 12 complete" in out
 
 
 @pytest.mark.slow
