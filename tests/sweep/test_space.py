@@ -147,7 +147,10 @@ def test_branches_with_other_distributions_have_other_names(tmp_path: Path) -> N
     for params in random_params(searched, 5):
         decay = params[f"optimizer.learning_rate_decay[optimizer={params['optimizer']}]"]
         assert searched.settings(params)["optimizer.learning_rate_decay"] == decay
-        assert searched.config(searched.settings(params))["model"]["optimizer"]["learning_rate_decay"] == decay
+        assert (
+            searched.config(searched.settings(params))["model"]["optimizer"]["learning_rate_decay"]
+            == decay
+        )
 
 
 def test_a_group_in_yaml_is_searched_unless_the_command_line_fixes_it(tmp_path: Path) -> None:
@@ -212,7 +215,9 @@ def test_the_configurations_own_values_are_a_trial_of_the_space() -> None:
     assert params is not None
     assert (params["optimizer"], params["model.latent_dim"]) == ("sgd", "null")
     config = OmegaConf.create(composed(["model=shallow_ae"]))
-    assert searched.config(searched.settings(params)) == OmegaConf.to_container(config, resolve=True)
+    assert searched.config(searched.settings(params)) == OmegaConf.to_container(
+        config, resolve=True
+    )
     asked = FixedTrial(params)
     searched.suggest(asked)
     assert asked.params == params

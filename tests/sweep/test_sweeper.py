@@ -23,9 +23,6 @@ from recsweep.command_line import composed
 from recsweep.sweep.storage import open_storage
 from recsweep.sweep.sweeper import _Combination, _combinations, _is_of, _name
 
-# MLflow 3.17 maps its tables in a way that SQLAlchemy 2.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
-
 BASIC = "-m hydra/launcher=basic"
 DATA = " ".join(SMALL_DATA)
 UNTRACKED = f"{BASIC} tracking=off {DATA}"
@@ -588,3 +585,26 @@ def test_two_backends_are_a_study_each(tmp_path: Path) -> None:
         "ease-synthetic-jax", "ease-synthetic-tensorflow",
     ]  # fmt: skip
     assert all(len(study.trials) == 2 for study in studies(tmp_path / "here").values())
+
+
+def first_trials(folder: Path, launcher: str) -> list[tuple[object, object]]:
+    """Parameters and values that two workers under a launcher come to before TPE learns."""
+    workers = "sweep.n_trials=6 sweep.n_workers=2 threads=1"
+    process = started(folder, f"-m hydra/launcher={launcher} {DATA} model=ease {workers}")
+    _, err = process.communicate(timeout=400)
+    assert process.returncode == 0, err
+    return [(trial.params, trial.values) for trial in only_study(folder).trials]
+
+
+@pytest.mark.slow
+def test_one_process_and_several_try_the_same(tmp_path: Path) -> None:
+    alone = first_trials(tmp_path / "basic", "basic")
+    assert alone == first_trials(tmp_path / "joblib", "joblib")
+    assert len({str(params) for params, _ in alone}) == 6
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_tries_the_same(tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="needs the extra ray and hydra-ray-launcher")
+    assert first_trials(tmp_path / "ray", "ray") == first_trials(tmp_path / "basic", "basic")

@@ -15,9 +15,6 @@ from recsweep.sweep.locks import StorageError
 from recsweep.sweep.study import Claim, SharedStudy
 from recsweep.sweep.trial import Interrupted, Reports, TrialRunner
 
-# MLflow 3.17 maps its tables in a way that SQLAlchemy 2.1 deprecates
-pytestmark = pytest.mark.filterwarnings("ignore:The ``noload`` loader:DeprecationWarning")
-
 MEDIAN = {
     "_target_": "recsweep.sweep.pruners.Median", "n_startup_trials": 1, "n_warmup_epochs": 2,
 }  # fmt: skip
