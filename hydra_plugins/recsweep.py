@@ -17,9 +17,9 @@ class RecsweepSweeper(Sweeper):
 
     def sweep(self, arguments: list[str]) -> Any:
         """Search what the overrides of the command line ask for."""
-        from recsweep.sweep.sweeper import sweep
-
         try:
+            from recsweep.sweep.sweeper import sweep
+
             sweep(self.hydra_context, self.config, arguments)
         except HydraException:
             raise

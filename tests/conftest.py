@@ -29,10 +29,17 @@ def shared_data() -> Path:
     return SHARED_DATA
 
 
-@pytest.fixture
-def config(tmp_path: Path) -> Iterator[Callable[..., dict[str, Any]]]:
-    """Composes a configuration whose cache is the test's own; the environment is put back."""
+@pytest.fixture(autouse=True)
+def _environment_put_back() -> Iterator[None]:
+    """What a run notes in the environment, for its children, is not for the next test's."""
     before = dict(os.environ)
-    yield lambda *overrides: dict(composed(f"cache_dir={tmp_path}/cache", *overrides))
-    os.environ.clear()
-    os.environ.update(before)
+    yield
+    if os.environ != before:
+        os.environ.clear()
+        os.environ.update(before)
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
+    """Composes a configuration whose cache is the test's own."""
+    return lambda *overrides: dict(composed(f"cache_dir={tmp_path}/cache", *overrides))

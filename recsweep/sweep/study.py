@@ -18,10 +18,13 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsweep.build import build
-from recsweep.sweep.locks import Lease, make_locks
+from recsweep.sweep.locks import Lease, StorageError, make_locks
 from recsweep.sweep.samplers import propose
 from recsweep.sweep.space import Space
 from recsweep.sweep.storage import open_storage
+
+PATIENCE_S, N_TRIES = 5.0, 100
+"""How long and how often a claimer waits for the lock of one who died in the same claim."""
 
 
 @dataclass(frozen=True)
@@ -204,9 +207,7 @@ class SharedStudy:
         if template is None:
             self.study.set_user_attr("exhausted", True)
             return None
-        lease = self.locks.lease(number)
-        if lease is None:
-            raise RuntimeError(f"trial {number} of {plan.study} is leased before it exists")
+        lease = self._new_lease(number)
         settings, own = self.space.settings(template.params), self.space.default_settings()
         if plan.try_defaults and number == 0 and template.params == self.space.default_params():
             settings = own or settings  # beyond an interval the sampler saw the interval's end
@@ -217,6 +218,21 @@ class SharedStudy:
             frozen = self.trials()[number]
             at_the_end.pop_all()
             return Claim(Trial(self.study, frozen._trial_id), frozen, lease)
+
+    def _new_lease(self, number: int) -> Lease:
+        """That of a trial which does not exist yet; a claimer who just died may not be quite gone.
+
+        Raises:
+            StorageError: Somebody keeps it.
+        """
+        for _ in range(N_TRIES):
+            if (lease := self.locks.lease(number)) is not None:
+                return lease
+            time.sleep(PATIENCE_S / N_TRIES)
+        raise StorageError(
+            f"trial {number} of {self.plan.study} must be free before it exists, but some process "
+            "holds its lock; end that process"
+        )
 
     def set_attrs(self, frozen: FrozenTrial, attrs: Mapping[str, Any]) -> None:
         """Note something about a trial that is not finished."""

@@ -28,11 +28,14 @@ def workers(mark: str) -> list[int]:
     return sorted(pid for pid, line in processes(mark).items() if "popen_loky" in line)
 
 
-def send(number: signal.Signals, pids: Iterable[int]) -> None:
-    """Send a signal to those that are still there."""
+def send(number: signal.Signals, pids: Iterable[int]) -> int:
+    """Send a signal to those that are still there; how many that were."""
+    n_sent = 0
     for pid in pids:
         with suppress(ProcessLookupError):
             os.kill(pid, number)
+            n_sent += 1
+    return n_sent
 
 
 def wait_until_gone(mark: str, seconds: float) -> dict[int, str]:

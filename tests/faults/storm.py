@@ -86,7 +86,7 @@ class Sweep:
             "winner": self._winner_moment,
             "scored": lambda: self._until(lambda: any(self._scores())),
         }
-        self.strikes: dict[str, Callable[[], None]] = {
+        self.strikes: dict[str, Callable[[], int]] = {
             "kill a worker": lambda: self._kill(self._one_worker()),
             "kill all workers": lambda: self._kill(self._workers()),
             "kill the parent": lambda: self._kill([self.process.pid]),
@@ -105,11 +105,13 @@ class Sweep:
             self._start()
             for number, strike in enumerate(strikes):
                 part = (number + self.chance.random()) / len(strikes)
-                while not self._comes(strike.moment, int(part * (self.n_trials - 1))):
+                n_begun = int(part * (self.n_trials - 1))
+                while not (self._comes(strike.moment, n_begun) and self._strike(strike)):
+                    if self.process.poll() is None:
+                        continue  # nobody was there to be struck
                     if self._is_done():
                         return
                     self._start()
-                self._strike(strike)
             while not self._until(lambda: False) and not self._is_done():
                 self._start()
         finally:
@@ -123,19 +125,21 @@ class Sweep:
             return False
         return self.moments[moment]()
 
-    def _strike(self, strike: Strike) -> None:
+    def _strike(self, strike: Strike) -> bool:
+        """Whether it hit somebody; only those count."""
         with self.log.open("a", encoding="utf-8") as log:
             log.write(f"\n*** {strike.what} at {strike.moment}, {time.time():.3f}\n")
         before = set(self._workers())
-        self.strikes[strike.what]()
-        self.done[strike] += 1
+        is_hit = self.strikes[strike.what]() > 0
+        self.done[strike] += is_hit
         self._known = before | set(self._workers())
+        return is_hit
 
     def _start(self) -> None:
         assert self.n_starts < 30, self._said()
         self.n_starts += 1
         self._allowed = {0}
-        self._orphans = processes(self.mark).keys()
+        self._orphans = set(processes(self.mark))
         environment = {**os.environ, MARK: self.mark, "PYTHONPATH": str(ROOT)}
         environment.pop("MLFLOW_TRACKING_URI", None)
         storage = [] if self.url is None else [f"sweep.storage={self.url}"]
@@ -251,21 +255,33 @@ class Sweep:
         there = self._workers()
         return [self.chance.choice(there)] if there else []
 
-    def _kill(self, pids: list[int]) -> None:
-        send(signal.SIGKILL, pids)
+    def _kill(self, pids: list[int]) -> int:
+        n_killed = send(signal.SIGKILL, pids)
         if self.process.pid in pids:
             self._ends({-signal.SIGKILL, 0})
+            return n_killed if self.process.returncode else 0
+        self._wait_for_the_pool(pids)
+        return n_killed
 
-    def _pause(self, pids: list[int]) -> None:
-        send(signal.SIGSTOP, pids)
+    def _wait_for_the_pool(self, pids: list[int]) -> None:
+        """Joblib kills a dead worker's siblings: they are no victims of the next strike."""
+        if not self._orphans & set(pids):
+            end, old = time.monotonic() + 5, set(self._workers()) - self._orphans
+            while old & set(self._workers()) and time.monotonic() < end:
+                time.sleep(POLL_S)
+
+    def _pause(self, pids: list[int]) -> int:
+        n_paused = send(signal.SIGSTOP, pids)
         time.sleep(1)
         send(signal.SIGCONT, pids)
+        return n_paused
 
-    def _interrupt(self, n_times: int) -> None:
+    def _interrupt(self, n_times: int) -> int:
         for _ in range(n_times):
             send(signal.SIGINT, [self.process.pid])
             time.sleep(self.chance.uniform(0.1, 0.6))
         self._ends({130, -signal.SIGINT, 0})  # that signal itself: Python was still starting
+        return int(self.process.returncode != 0)
 
     def _ends(self, codes: set[int]) -> None:
         self._allowed = codes
