@@ -22,7 +22,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to open the UI
 	$(BIN)/python -m recsweep model=multivae
 
-test: setup lint types imports  ## checks and the default test suite, about 5 minutes
+test: setup lint types imports  ## checks and the default test suite, about 10 minutes
 	$(BIN)/python -m pytest
 
 faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 10 minutes
