@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from contracts import composed
+from postgres_server import binaries, postgres_server
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -27,6 +28,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 def shared_data() -> Path:
     """Folder with the real data sets."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[str]:
+    """A private server; the address of its database `postgres`, password included."""
+    if binaries() is None:
+        pytest.skip("PostgreSQL's initdb and pg_ctl are not here")
+    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
+    with postgres_server("fsync=off") as url:
+        yield url
 
 
 @pytest.fixture(autouse=True)

@@ -1,21 +1,9 @@
-"""What the fault tests share: counts over all of them, and a PostgreSQL server."""
+"""What the fault tests share: counts over all of them, and a cache."""
 
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from postgres_server import binaries, postgres_server
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """The address of a private server's database."""
-    if binaries() is None:
-        pytest.skip("PostgreSQL's initdb and pg_ctl are not here")
-    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
-    with postgres_server("fsync=off") as url:
-        yield url
 
 
 @pytest.fixture(scope="session")

@@ -1,22 +1,11 @@
-"""What the tests of sweeps share: a PostgreSQL server, and databases on it."""
+"""What the tests of sweeps share: databases of their own on a PostgreSQL server."""
 
 import itertools
 from collections.abc import Iterator
 
 import pytest
-from postgres_server import binaries, postgres_server
 
 _counter = itertools.count()
-
-
-@pytest.fixture(scope="session")
-def postgres() -> Iterator[str]:
-    """A private server; the address of its database `postgres`, password included."""
-    if binaries() is None:
-        pytest.skip("PostgreSQL's initdb and pg_ctl are not here")
-    pytest.importorskip("psycopg", reason="the extra postgres is not installed")
-    with postgres_server("fsync=off") as url:
-        yield url
 
 
 @pytest.fixture
