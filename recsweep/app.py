@@ -176,6 +176,8 @@ def tags(settings: Settings, split: Any) -> dict[str, str]:
         **{f"version.{name}": number for name, number in environment.versions().items()},
         "backend": settings.backend,
         "device": environment.device(),
+        "machine": environment.machine(),
+        "code": environment.code_fingerprint()[:16],
         "threads": str(settings.threads or environment.n_cores()),
         "data": data_name(settings),
         "data.fingerprint": split.data_fingerprint,

@@ -173,6 +173,24 @@ def versions() -> dict[str, str]:
     return found
 
 
+def code_fingerprint() -> str:
+    """A hash of recsweep's own source, which any change to it changes."""
+    package, digest = Path(__file__).parent, hashlib.sha256()
+    for file in sorted(package.rglob("*.py")):
+        digest.update(f"{file.relative_to(package)}\n".encode())
+        digest.update(file.read_bytes())
+    return digest.hexdigest()
+
+
+def machine() -> str:
+    """System and processor, such as `Linux x86_64 AMD EPYC 9R45`; other ones round differently."""
+    kind = platform.processor()
+    with suppress(OSError):
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
+        kind = next((ln.partition(":")[2].strip() for ln in lines if ln[:10] == "model name"), kind)
+    return " ".join([platform.system(), platform.machine(), kind]).strip()
+
+
 def git_state() -> dict[str, str]:
     """Commit of the checkout that recsweep runs from, and whether it has uncommitted changes.
 

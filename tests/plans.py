@@ -11,10 +11,10 @@ from contracts import composed
 from pydantic.dataclasses import dataclass
 from runs import SMALL_DATA
 
+from recsweep.environment import code_fingerprint
 from recsweep.interfaces import STRICT
 from recsweep.sweep.branch import Branch
 from recsweep.sweep.grammar import dimension
-from recsweep.sweep.identity import code_fingerprint
 from recsweep.sweep.space import Space
 from recsweep.sweep.study import Plan
 

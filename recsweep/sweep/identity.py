@@ -1,11 +1,8 @@
 """What a study is: everything that could change a trial's result, and how two of them differ."""
 
-import hashlib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import recsweep
 from recsweep import environment
 from recsweep.app import parameters
 from recsweep.errors import InputError
@@ -17,16 +14,6 @@ SHOWN = 3
 SHOWN_CHARACTERS = 60
 
 
-def code_fingerprint() -> str:
-    """A hash of recsweep's own source, which any change to it changes."""
-    package = Path(recsweep.__file__).parent
-    digest = hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        digest.update(f"{file.relative_to(package)}\n".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
-
-
 def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that trials depend on."""
     kept = {name: node for name, node in config.items() if name not in NOT_PART_OF_IT}
@@ -36,7 +23,7 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 def versions() -> dict[str, str]:
     """recsweep, its code and the libraries that compute."""
-    return {**environment.versions(), "code": code_fingerprint()[:16]}
+    return {**environment.versions(), "code": environment.code_fingerprint()[:16]}
 
 
 def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

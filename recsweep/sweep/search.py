@@ -17,7 +17,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.persistence import refuse_folder
 from recsweep.sweep import database
-from recsweep.sweep.identity import code_fingerprint, of_config, versions
+from recsweep.sweep.identity import of_config, versions
 from recsweep.sweep.pruners import NoPruner
 from recsweep.sweep.study import Plan
 
@@ -158,7 +158,7 @@ class CheckedSearch:
             space=self.space,
             backend=settings.backend,
             threads=settings.threads or environment.n_cores(),
-            code=code_fingerprint(),
+            code=environment.code_fingerprint(),
             parent_process=os.getpid(),
             **{name: getattr(sweep, name) for name in shared},
             **more,

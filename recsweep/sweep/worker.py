@@ -65,9 +65,7 @@ class Worker:
             signal.signal(signal.SIGINT, signal.SIG_IGN)
 
     def _refuse_changed_code(self) -> None:
-        from recsweep.sweep.identity import code_fingerprint
-
-        if self.plan["code"] != code_fingerprint():
+        if self.plan["code"] != environment.code_fingerprint():
             raise InputError(
                 "the code of a sweep must stay as it was, but recsweep's source has changed since "
                 "it began; put it back, or begin another sweep with study=NAME"

@@ -33,7 +33,8 @@ class Train:
         print(sizes(settings, split), file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
 
         with ExitStack() as at_the_end, tracker:
-            tracker.log_settings(parameters_of_run(job.config), tags(settings, split))
+            environment = tags(settings, split)
+            tracker.log_settings(parameters_of_run(job.config), environment)
             tracker.log_data(data_name(settings), split.data_fingerprint, split.profile())
             patience = Patience(settings.patience, evaluator.objective)
             with Progress(getattr(model, "n_epochs", 1), evaluator.objective) as progress:
@@ -46,7 +47,7 @@ class Train:
                 model = made(settings, "model", "fit")
                 trial = refit(model, rows, trial, Seeds(settings.seed))
             test = evaluator.evaluate(model.score, split.test)
-            _write(job, model, split, trial, test)
+            _write(job, model, split, {"run_id": tracker.run_id, **environment}, trial, test)
             at_the_end.callback(_tell, job, trial, test, tracker)  # even if the store is gone
             tracker.log_metrics(_final_metrics(trial, test), step=trial.best_epoch + 1)
             tracker.log_artifacts(job.results)
@@ -57,12 +58,15 @@ def _track(tracker: Any, epoch: int, metrics: Mapping[str, float]) -> bool:
     return True
 
 
-def _write(job: Job, model: Any, split: Any, trial: Any, test: Any) -> None:
+def _write(
+    job: Job, model: Any, split: Any, environment: Mapping[str, Any], trial: Any, test: Any
+) -> None:
     """All files of a run, or none."""
     from recsweep.persistence import save_model, whole_folder
     from recsweep.report import write_results, write_yaml
 
     with whole_folder(job.results, "hydra.run.dir") as unfinished:
+        write_yaml(unfinished / "environment.yaml", environment)
         write_yaml(unfinished / "split.yaml", {"fingerprint": split.fingerprint, **split.profile()})
         write_results(unfinished, job.config, job.overrides, trial, test)
         save_model(model, job.settings.model, split.item_ids, unfinished / "model")

@@ -5,10 +5,11 @@ from typing import Any
 
 import pytest
 
-import recsweep
+from recsweep import environment
+from recsweep.environment import code_fingerprint
 from recsweep.errors import InputError
 from recsweep.sweep import identity
-from recsweep.sweep.identity import code_fingerprint, of_config, refuse_difference, versions
+from recsweep.sweep.identity import of_config, refuse_difference, versions
 
 IDENTITY: dict[str, Any] = {
     "fixed": ["model=ease"],
@@ -96,7 +97,7 @@ def test_any_change_to_the_source_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
     (tmp_path / "sub").mkdir()
     module = tmp_path / "sub" / "module.py"
     module.write_text("x = 1\n")
-    monkeypatch.setattr(recsweep, "__file__", str(tmp_path / "__init__.py"))
+    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
     first = code_fingerprint()
     assert first == code_fingerprint()
     module.write_text("x = 2\n")

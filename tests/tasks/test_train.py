@@ -26,6 +26,7 @@ def test_a_run_writes_its_results_and_prints_its_table(
     assert {path.name for path in results.iterdir()} == {
         "config.yaml", "overrides.yaml", "metric_definitions.yaml", "metrics.json", "curves.csv",
         "curves.png", "test_metrics_per_user.parquet", "valid_metrics_per_user.parquet", "model",
+        "environment.yaml",
         "split.yaml",
     }  # fmt: skip
     assert yaml.safe_load((results / "config.yaml").read_text("utf-8")) == settings
