@@ -16,7 +16,7 @@ from recsweep.interfaces import STRICT
 Config = dict[str, Any]
 DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
 """Groups on the way from files to a split, and what each must be able to do."""
-OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
+OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study", "run_id")
 """Parts of the configuration that do not change a single run."""
 
 
@@ -34,6 +34,7 @@ class Settings:
         evaluation_batch_size: Users who are scored at a time.
         refit: After the best epoch is known, train anew on training and validation together.
         study: Name of a sweep's study; None = made from the model, the data and the command.
+        run_id: Of a finished run that is to be repeated.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -59,6 +60,7 @@ class Settings:
     sampler: Config
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
+    run_id: Annotated[str, Field(min_length=1)] | None
 
     @property
     def cache(self) -> Path:

@@ -7,7 +7,17 @@ from recsweep import environment
 from recsweep.app import parameters
 from recsweep.errors import InputError
 
-NOT_PART_OF_IT = ("tracking", "cache_dir", "debug", "study", "task", "search", "sampler", "pruner")
+NOT_PART_OF_IT = (
+    "tracking",
+    "cache_dir",
+    "debug",
+    "study",
+    "run_id",
+    "task",
+    "search",
+    "sampler",
+    "pruner",
+)
 """Parts of a configuration that no trial's result depends on, or that are kept beside it."""
 ABSENT = "absent"
 SHOWN = 3

@@ -27,7 +27,7 @@ from recsweep.tracking import without_passwords
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
 """What several values make several studies of, each with the same budget."""
-NOT_IN_THE_NAME = ("study", "tracking", "cache_dir", "debug", "sweep")
+NOT_IN_THE_NAME = ("study", "run_id", "tracking", "cache_dir", "debug", "sweep")
 """Settings that may change while a study goes on."""
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
 """Settings that do not change a single run."""
