@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol, Self, TypeAlias, runtime_checkable
+from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,8 +23,21 @@ OnEpoch = Callable[[int, Mapping[str, float]], bool]
 RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
 """How a tracked run ends: it went through, was stopped or pruned, or broke."""
 
-Verdict = Callable[[int | None, str], tuple[RunStatus, str] | None]
-"""Trial number (None = the winner) and run id -> how the run ended and why; None = it goes on."""
+
+class Part(NamedTuple):
+    """Which part of a sweep a run is.
+
+    Args:
+        trial: The trial's number.
+        replicate: Which training of the winner for test; None = the trial itself.
+    """
+
+    trial: int
+    replicate: int | None = None
+
+
+Verdict = Callable[[Part, str], tuple[RunStatus, str] | None]
+"""Part of a sweep and run id -> how the run ended and why; None = it goes on."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 """How every class that configuration builds is validated: no unknown key, NaN, or `true` for 1."""
@@ -117,9 +130,9 @@ class Tracker(Protocol):
         """End the parent run."""
 
     def nested(
-        self, parent_run_id: str | None, study: str, trial: int | None, name: str
+        self, parent_run_id: str | None, study: str, part: Part, name: str
     ) -> "Tracker":
-        """One trial of a sweep, or its winner (None); the run begins with the context."""
+        """One trial of a sweep, or a replicate of its winner; the run begins with the context."""
 
     def tidy(self, study: str, verdict: Verdict) -> int:
         """End the runs of trials that died, as `verdict` says; how many there were."""

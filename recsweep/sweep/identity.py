@@ -8,16 +8,8 @@ from recsweep.app import parameters
 from recsweep.errors import InputError
 
 NOT_PART_OF_IT = (
-    "tracking",
-    "cache_dir",
-    "debug",
-    "study",
-    "run_id",
-    "task",
-    "search",
-    "sampler",
-    "pruner",
-)
+    "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
+)  # fmt: skip
 """Parts of a configuration that no trial's result depends on, or that are kept beside it."""
 ABSENT = "absent"
 SHOWN = 3

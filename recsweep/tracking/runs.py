@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.errors import InputError
-from recsweep.interfaces import STRICT, RunStatus, Verdict
+from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.tracking.finished import LATEST, finished, latest
 from recsweep.tracking.store import (
     ANSWERS,
@@ -161,19 +161,19 @@ class MLflowTracker:
         self.end(status, reason)
 
     def nested(
-        self, parent_run_id: str | None, study: str, trial: int | None, name: str
+        self, parent_run_id: str | None, study: str, part: Part, name: str
     ) -> "MLflowTracker":
         """One trial of a sweep, or its winner; the run begins with the context.
 
         Args:
             parent_run_id: The sweep's own run.
             study: The sweep's study.
-            trial: The trial's number in it; None = the winner, trained again.
+            part: Which part of the sweep it is.
             name: Of the run.
         """
         child = MLflowTracker(uri=self.uri, experiment=self.experiment, run_name=name)
         child.store = self.store
-        child._child_tags = child_tags(str(parent_run_id), study, trial)
+        child._child_tags = child_tags(str(parent_run_id), study, part)
         return child
 
     def _join_sweep(self) -> None:
@@ -190,8 +190,7 @@ class MLflowTracker:
 
         Args:
             study: Whose trials.
-            verdict: Trial number (None = the winner) and run id -> status and reason; None = it
-                is going on.
+            verdict: Part of the sweep and run id -> status and reason; None = it is going on.
 
         Returns:
             How many were ended.
@@ -201,8 +200,8 @@ class MLflowTracker:
             client, n_ended = self.store.client, 0
             experiment = client.get_experiment_by_name(self.experiment)
             found = running_children(client, experiment.experiment_id, study) if experiment else []
-            for trial, run_id in found:
-                if ending := verdict(trial, run_id):
+            for part, run_id in found:
+                if ending := verdict(part, run_id):
                     status, reason = ending
                     if reason:
                         client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))

@@ -9,7 +9,7 @@ from typing import Any, NoReturn, Self
 from pydantic.dataclasses import dataclass
 
 from recsweep.errors import InputError
-from recsweep.interfaces import STRICT, RunStatus, Verdict
+from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -67,7 +67,7 @@ class SilentTracker:
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """Nothing."""
 
-    def nested(self, parent_run_id: str | None, study: str, trial: int | None, name: str) -> Self:
+    def nested(self, parent_run_id: str | None, study: str, part: Part, name: str) -> Self:
         """Itself."""
         return self
 

@@ -4,10 +4,12 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from recsweep.interfaces import Part
 from recsweep.tracking.store import cut
 
 PARENT = "mlflow.parentRunId"
-STUDY, KIND, TRIAL = "recsweep.study", "recsweep.kind", "recsweep.trial"
+STUDY, KIND = "recsweep.study", "recsweep.kind"
+TRIAL, REPLICATE = "recsweep.trial", "recsweep.replicate"
 REASON = "reason"
 PAGE = 500
 """Runs per request."""
@@ -45,10 +47,10 @@ def sweep_tags(study: str) -> dict[str, str]:
     return {STUDY: study, KIND: "sweep"}
 
 
-def child_tags(parent_run_id: str, study: str, trial: int | None) -> dict[str, str]:
+def child_tags(parent_run_id: str, study: str, part: Part) -> dict[str, str]:
     """What marks the run of a trial, or of the winner; the UI shows it below its parent."""
-    kind = {KIND: "winner"} if trial is None else {KIND: "trial", TRIAL: str(trial)}
-    return {PARENT: parent_run_id, STUDY: study, **kind}
+    own = {KIND: "trial"} if part.replicate is None else {REPLICATE: str(part.replicate)}
+    return {PARENT: parent_run_id, STUDY: study, TRIAL: str(part.trial), KIND: "winner", **own}
 
 
 def is_trial(run: Any) -> bool:
@@ -90,16 +92,17 @@ def forget_reason(client: Any, run: Any) -> None:
         client.delete_tag(run.info.run_id, REASON)
 
 
-def running_children(client: Any, experiment_id: str, study: str) -> list[tuple[int | None, str]]:
-    """Trial number and run id of every child that MLflow believes to be going on.
-
-    The number of the winner, trained again, is None.
-    """
+def running_children(client: Any, experiment_id: str, study: str) -> list[tuple[Part, str]]:
+    """What it is and the run id of every child that MLflow believes to be going on."""
     runs = _runs(
         client, experiment_id, study, f"tags.`{KIND}` != 'sweep' AND attributes.status = 'RUNNING'"
     )
-    numbers = ((run.data.tags.get(TRIAL), run.info.run_id) for run in runs)
-    return [(None if number is None else int(number), run_id) for number, run_id in numbers]
+    return [(_part(run.data.tags), run.info.run_id) for run in runs]
+
+
+def _part(tags: Mapping[str, str]) -> Part:
+    replicate = tags.get(REPLICATE)
+    return Part(int(tags[TRIAL]), None if replicate is None else int(replicate))
 
 
 def _oldest(client: Any, experiment_id: str, study: str) -> Any:

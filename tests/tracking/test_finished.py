@@ -7,6 +7,7 @@ import pytest
 from mlflow_runs import run_of, tracker, with_model
 
 from recsweep.errors import InputError
+from recsweep.interfaces import Part
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
@@ -68,10 +69,10 @@ def test_the_trials_of_a_sweep_are_not_the_latest_run_but_its_winner_is(
     single = with_model(store, tmp_path / "files", **named)
     parent = tracker(store, **named)
     parent.open_sweep("s", "a sweep", {}, {})
-    for trial, expected in ((0, single), (None, "winner")):
-        with parent.nested(parent.run_id, "s", trial, "a child") as one:
+    for part, expected in ((Part(0), single), (Part(0, 0), "winner")):
+        with parent.nested(parent.run_id, "s", part, "a child") as one:
             one.log_artifacts(tmp_path / "files")
-        folder = tmp_path / f"fetched {trial}"
+        folder = tmp_path / f"fetched {expected}"
         folder.mkdir()
         latest = tracker(store, **named).download("latest", folder)
         assert latest == (one.run_id if expected == "winner" else single)

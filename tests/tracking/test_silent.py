@@ -12,6 +12,7 @@ from recsweep.tracking import SilentTracker
 def test_without_tracking_mlflow_is_not_loaded_and_nothing_is_written(tmp_path: Path) -> None:
     code = """
 import sys
+from recsweep.interfaces import Part
 from recsweep.tracking import SilentTracker
 with SilentTracker() as one:
     one.refuse_unusable()
@@ -22,9 +23,9 @@ with SilentTracker() as one:
     one.set_note("a note")
     one.end("KILLED", "why")
 one.named("a").open_sweep("s", "a sweep", {"a": 1}, {})
-with one.nested(one.run_id, "s", 3, "a trial") as trial:
+with one.nested(one.run_id, "s", Part(3), "a trial") as trial:
     trial.log_metrics({"m": 1.0}, step=1)
-assert one.tidy("s", lambda trial, run_id: ("KILLED", "")) == 0
+assert one.tidy("s", lambda part, run_id: ("KILLED", "")) == 0
 one.close_sweep("FINISHED")
 assert (one.ui_command, one.link("a")) == ("", "")
 print(one.run_id, "mlflow" in sys.modules)

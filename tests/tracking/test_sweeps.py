@@ -7,6 +7,7 @@ import pytest
 from mlflow_runs import run_of, start, tracker
 
 from recsweep.errors import InputError
+from recsweep.interfaces import Part
 from recsweep.tracking import MLflowTracker, sweeps, trial_name
 from recsweep.tracking.sweeps import running_children, sweep_tags
 
@@ -20,11 +21,11 @@ def opened(uri: str, study: str, **changes: Any) -> MLflowTracker:
     return one
 
 
-def children(parent: MLflowTracker, *trials: int | None) -> list[str]:
+def children(parent: MLflowTracker, *parts: Part) -> list[str]:
     """Ids of children that were begun and never ended."""
     begun = []
-    for trial in trials:
-        with parent.nested(parent.run_id, "s", trial, f"trial {trial}") as child:
+    for part in parts:
+        with parent.nested(parent.run_id, "s", part, f"{part}") as child:
             child._is_ended = True  # as if its process died
         begun.append(str(child.run_id))
     return begun
@@ -185,7 +186,7 @@ def test_of_two_parents_made_at_once_the_older_stays(
 def test_a_trial_is_a_child_from_its_first_moment(store: str, tmp_path: Path) -> None:
     parent = opened(store, "children", experiment="of children")
     worker = tracker(store)  # in another process, of any experiment
-    child = worker.nested(parent.run_id, "children", 7, "multivae β=.2")
+    child = worker.nested(parent.run_id, "children", Part(7), "multivae β=.2")
     assert child.run_id is None
     with child:
         run = run_of(child)
@@ -210,7 +211,7 @@ def test_a_child_names_the_command_of_its_sweep_not_that_of_its_worker(
     monkeypatch.setattr("sys.argv", ["recsweep", "-m", "model=ease", "a=x://ann:secret@host"])
     parent = opened(store, "command")
     monkeypatch.setattr("sys.argv", ["-m", "--process-name", "LokyProcess-1"])
-    with parent.nested(parent.run_id, "command", 0, "a") as child:
+    with parent.nested(parent.run_id, "command", Part(0), "a") as child:
         pass
     told = run_of(child).data.tags["mlflow.source.name"]
     assert told == "recsweep -m model=ease 'a=x://ann:***@host'"
@@ -218,19 +219,19 @@ def test_a_child_names_the_command_of_its_sweep_not_that_of_its_worker(
 
 def test_a_child_never_makes_a_database(tmp_path: Path) -> None:
     worker = tracker(f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(InputError, match="there is no "), worker.nested("0" * 32, "s", 1, "a"):
+    with pytest.raises(InputError, match="there is no "), worker.nested("0" * 32, "s", Part(1), "a"):
         pass
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_child_without_its_parent_is_one_line(store: str) -> None:
     with pytest.raises(InputError, match="not found"):
-        tracker(store).nested("0" * 32, "s", 1, "a").__enter__()
+        tracker(store).nested("0" * 32, "s", Part(1), "a").__enter__()
 
 
 def test_a_pruned_trial_is_killed_and_stays_so(store: str) -> None:
     parent = opened(store, "pruned")
-    with parent.nested(parent.run_id, "pruned", 0, "a") as child:
+    with parent.nested(parent.run_id, "pruned", Part(0), "a") as child:
         child.end("KILLED", "pruned at epoch 7: ndcg@100 0.1000")
         assert run_of(child).info.status == "KILLED"
     assert run_of(child).info.status == "KILLED"
@@ -245,17 +246,18 @@ def test_runs_that_a_death_has_left_are_put_right(
 ) -> None:
     monkeypatch.setattr(sweeps, "PAGE", 2)
     parent = opened(store, "s", experiment="tidied")
-    complete, dead, winner, alive, *_ = children(parent, 0, 1, None, 2, 3, 4, 5)
+    parts = [Part(0), Part(1), Part(1, 0), *map(Part, (2, 3, 4, 5))]
+    complete, dead, winner, alive, *_ = children(parent, *parts)
     other = opened(store, "another", experiment="tidied")
     heard = []
 
-    def verdict(trial: int | None, run_id: str) -> tuple[Any, str] | None:
-        heard.append((trial, run_id))
-        known = {0: ("FINISHED", ""), None: ("KILLED", "it died"), 2: None}
-        return known.get(trial, ("KILLED", "its process died"))
+    def verdict(part: Part, run_id: str) -> tuple[Any, str] | None:
+        heard.append((part, run_id))
+        known = {Part(0): ("FINISHED", ""), Part(1, 0): ("KILLED", "it died"), Part(2): None}
+        return known.get(part, ("KILLED", "its process died"))
 
     assert tracker(store, experiment="tidied").tidy("s", verdict) == 6
-    assert heard[:4] == [(0, complete), (1, dead), (None, winner), (2, alive)]
+    assert heard[:4] == list(zip(parts, (complete, dead, winner, alive), strict=False))
     assert len(heard) == 7
     ended = [run_of(parent, run_id) for run_id in (complete, dead, winner, alive)]
     assert [run.info.status for run in ended] == ["FINISHED", "KILLED", "KILLED", "RUNNING"]
@@ -277,12 +279,12 @@ def test_more_than_a_page_of_runs_is_put_right(store: str) -> None:
     parent = opened(store, "s", experiment="large")
     client, n_trials = parent.store.client, 2 * sweeps.PAGE + 3
     for trial in range(n_trials):
-        tags = sweeps.child_tags(str(parent.run_id), "s", trial)
+        tags = sweeps.child_tags(str(parent.run_id), "s", Part(trial))
         client.create_run(parent._experiment_id, tags=tags)
     heard = set()
 
-    def verdict(trial: int | None, _run_id: str) -> tuple[Any, str]:
-        heard.add(trial)
+    def verdict(part: Part, _run_id: str) -> tuple[Any, str]:
+        heard.add(part.trial)
         return "KILLED", "its process died"
 
     assert parent.tidy("s", verdict) == n_trials
@@ -293,10 +295,10 @@ def test_more_than_a_page_of_runs_is_put_right(store: str) -> None:
 @pytest.mark.slow
 def test_a_server_keeps_a_sweep(server: str) -> None:
     parent = opened(server, "s")
-    with parent.nested(parent.run_id, "s", 3, "a trial") as child:
+    with parent.nested(parent.run_id, "s", Part(3), "a trial") as child:
         child.log_metrics({"a": 1.0}, step=1)
         child.end("KILLED", "pruned at epoch 1: a 1.0000")
-    (left,) = children(parent, 4)
+    (left,) = children(parent, Part(4))
     assert parent.tidy("s", lambda *_: ("KILLED", "its process died")) == 1
     assert run_of(parent, left).info.status == run_of(child).info.status == "KILLED"
     assert run_of(child).data.tags["mlflow.parentRunId"] == parent.run_id
