@@ -1,6 +1,8 @@
 """How much memory this process may still take, and refusing in a sentence what cannot fit."""
 
 import os
+import resource
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -41,6 +43,12 @@ def available_bytes(root: Path = Path("/")) -> int:
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     kib = _table(root / "proc/meminfo")["MemAvailable:"]
     return min([1024 * kib, *_left_by_groups(root)])
+
+
+def peak_bytes() -> int:
+    """The most memory that this process has held since it began."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:

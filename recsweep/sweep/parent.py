@@ -1,6 +1,5 @@
 """The process that launches workers: from the first trial to the winner's score on test."""
 
-import json
 import sys
 import time
 from dataclasses import dataclass, field
@@ -10,26 +9,25 @@ from typing import Any
 from optuna.trial import TrialState
 
 from recsweep import app, environment
-from recsweep.build import validated
 from recsweep.errors import InputError
+from recsweep.interfaces import Part
 from recsweep.sweep.identity import refuse_difference
+from recsweep.sweep.outcome import Outcome
 from recsweep.sweep.progress import SweepProgress
 from recsweep.sweep.results import (
-    FinalScores,
     best_table,
     counts_line,
-    trial_overrides,
     write_optimization_results,
     write_trials,
 )
 from recsweep.sweep.search import CheckedSearch
-from recsweep.sweep.standing import FINISHED, Standing, TrialRow, shown_value
+from recsweep.sweep.standing import FINISHED, Standing
 from recsweep.sweep.stopping import StopRequest
 from recsweep.sweep.study import Plan, SharedStudy
 from recsweep.sweep.trial import STATUS
-from recsweep.sweep.worker import FINAL, SAID, Finalist, Worker
+from recsweep.sweep.winner import Looks, Winner
+from recsweep.sweep.worker import FINAL, Finalist, Worker
 from recsweep.tracking.store import without_passwords
-from recsweep.tracking.sweeps import trial_name
 
 POLL_S = 0.5
 ENDED = "n_trials_at_end"
@@ -38,34 +36,6 @@ ENDED = "n_trials_at_end"
 
 class Killed(str):
     """Why a process ended that could not say so itself."""
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a study came to.
-
-    Args:
-        standing: Its trials.
-        test: The winner's scores; None = there is no winner.
-    """
-
-    standing: Standing
-    test: FinalScores | None
-
-    def cells(self) -> list[str]:
-        """A line of a table of several studies."""
-        standing, test = self.standing, self.test
-        name, best, default = standing.objectives[0], standing.best, standing.default
-        score = test and test.mean.get(name)
-        error = test and test.standard_error.get(name)
-        return [
-            standing.study,
-            str(standing.n_finished),
-            name,
-            shown_value(name, best.values[0]) if best else "",
-            shown_value(name, default.values[0]) if default and default.values else "",
-            "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
-        ]
 
 
 @dataclass
@@ -79,17 +49,25 @@ class Parent:
     checked: CheckedSearch
     study: SharedStudy = field(init=False)
 
-    def run(self) -> Outcome:
-        """Launch workers until all trials are finished, then train the winner and score test.
+    def __post_init__(self) -> None:
+        """Open or make the study.
 
         Raises:
-            InputError: The study is another one, or workers cannot go on.
-            KeyboardInterrupt: It was asked to stop; the same command goes on.
+            InputError: It is another one.
         """
         plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None)
         self.study = SharedStudy(plan)
         Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
         self._identify()
+
+    def run(self) -> Outcome:
+        """Launch workers until all trials are finished, then train the winner and score test.
+
+        Raises:
+            InputError: Workers cannot go on.
+            KeyboardInterrupt: It was asked to stop; the same command goes on.
+        """
+        plan = self.study.plan
         _say(f"study     {plan.study} in {plan.folder}")
         outcome = self._outcome() if self._is_complete() else self._run(Path(plan.folder))
         self._tell(outcome)
@@ -111,13 +89,13 @@ class Parent:
                 study.set_user_attr("space", without_passwords(checked.space))
                 study.set_user_attr("objectives", checked.objectives)
                 study.set_user_attr("identity", checked.identity)
-            if attrs.get("n_trials") != checked.sweep.n_trials:
-                study.set_user_attr("n_trials", checked.sweep.n_trials)
+            n_trials = max(checked.sweep.n_trials, len(study.get_trials(deepcopy=False)))
+            if attrs.get("n_trials") != n_trials:
+                study.set_user_attr("n_trials", n_trials)
 
     def _standing(self) -> Standing:
-        n_trials = self.checked.sweep.n_trials
-        if self.study.is_exhausted():
-            n_trials = min(n_trials, len(self.study.trials()))
+        n_trials, n_begun = self.checked.sweep.n_trials, len(self.study.trials())
+        n_trials = n_begun if self.study.is_exhausted() else max(n_trials, n_begun)
         return Standing.of(self.study.study, n_trials, self.study.is_alive)
 
     # --- trials ----------------------------------------------------------------------------------
@@ -149,7 +127,8 @@ class Parent:
                 raise
             self._tidy()
         self._track(outcome)
-        tracker.close_sweep("FINISHED")
+        is_whole = self.study.is_finished()
+        tracker.close_sweep(*(["FINISHED"] if is_whole else ["KILLED", "stopped by sweep.timeout"]))
         self._note_end()
         return outcome
 
@@ -215,10 +194,12 @@ class Parent:
         """End the runs of trials whose process died before it could."""
         self.checked.tracker.tidy(self.checked.search.name, self._verdict)
 
-    def _verdict(self, number: int | None, run_id: str) -> tuple[str, str] | None:
-        """How the run of a trial ended that the tracker believes to be going on; None = it is."""
-        if number is None:  # the winner's last training
-            return None if self.study.is_alive(FINAL) else ("KILLED", "its process died")
+    def _verdict(self, part: Part, run_id: str) -> tuple[str, str] | None:
+        """How a run ended that the tracker believes to be going on; None = it is."""
+        if part.replicate is not None:
+            is_alive = self.study.is_alive(FINAL + part.replicate)
+            return None if is_alive else ("KILLED", "its process died")
+        number = part.trial
         is_alive = self.study.is_alive(number)  # first: the trial may end meanwhile
         trial = next((t for t in self.study.trials() if t.number == number), None)
         if trial is not None and trial.state.is_finished():
@@ -235,7 +216,8 @@ class Parent:
         if standing.best:
             values |= {f"valid_best/{name}": v for name, v in standing.best.metrics.items()}
         if outcome.test:
-            values |= {f"test/{name}": value for name, value in outcome.test.mean.items()}
+            values |= {f"test/{name}": value for name, value in outcome.test.test.means.items()}
+            values |= {f"test_sd/{name}": v for name, v in outcome.test.deviations.items()}
         tracker.log_metrics(values)
         tracker.log_artifacts(self._results())
         tracker.set_note(f"```\n{best_table(standing)}\n```\n\n`{self.checked.search.command}`\n")
@@ -248,7 +230,10 @@ class Parent:
     def _is_complete(self) -> bool:
         """Whether all trials are finished, their winner was scored and all of it was tracked."""
         n_trials = self.study.study.user_attrs.get(ENDED)
-        return self.study.is_finished() and len(self.study.trials()) == n_trials
+        if not self.study.is_finished() or len(self.study.trials()) != n_trials:
+            return False
+        winner = self._winner(self._standing())
+        return winner is None or not winner.missing or self._is_locked(winner)
 
     def _note_end(self) -> None:
         """Let the same command find nothing to do from now on."""
@@ -262,66 +247,53 @@ class Parent:
             plan: Train the winner and score it on test where that is not done yet; None = do not.
         """
         standing = self._standing()
-        best = standing.best
-        if best and plan and self._scores(best) is None:
-            self._train_winner(plan, best)
-        test = self._scores(best) if best and self.study.is_finished() else None
-        results = self._results()
+        winner = self._winner(standing) if self.study.is_finished() else None
+        if winner and plan and winner.missing and not self._is_locked(winner):
+            self._train(winner, plan)
+        test = winner.scores() if winner else None
+        outcome, results = Outcome(standing, test, Looks.of(self.study.study)), self._results()
         results.mkdir(exist_ok=True)
         write_optimization_results(
             results / "optimization_results.yaml", self.study.study, standing,
-            self.checked.search.command, test,
+            self.checked.search.command,
+            {"test": test and test.plain(), "test_scored": outcome.looks.plain()},
         )  # fmt: skip
         write_trials(results / "trials.csv", standing)
-        return Outcome(standing, test)
+        return outcome
 
-    def _winner_folder(self, best: TrialRow) -> Path:
-        return Path(self.study.plan.folder) / "winner" / f"{best.number:04d}"
-
-    def _scores(self, best: TrialRow) -> FinalScores | None:
-        """The winner's scores on test, if it was trained."""
-        file = self._winner_folder(best) / "results" / "metrics.json"
-        if not (self._winner_folder(best) / SAID).exists():
+    def _winner(self, standing: Standing) -> Winner | None:
+        sweep, best = self.checked.sweep, standing.best
+        if best is None:
             return None
-        test = json.loads(file.read_text("utf-8"))["test"]
-        n_times = len(list(file.parents[2].glob("*/results/metrics.json")))
-        return FinalScores(n_times, test["mean"], test["standard_error"])
+        return Winner(self.study, best, sweep.final_seeds, sweep.final_splits == "fresh")
 
-    def _train_winner(self, plan: Plan, best: TrialRow) -> None:
-        """Train it again as a run of its own: the same weights, and now test is scored."""
-        _say("the winner is trained again to be scored on test")
-        config = self.study.space.config(best.settings)
-        settings = validated(app.Settings, config, "")
-        finalist = Finalist(
-            Worker(plan.plain()),
-            config,
-            trial_overrides(self.study.study, best),
-            str(self._winner_folder(best)),
-            f"best: {trial_name(app.model_name(settings), best.settings)}",
-        )
-        n_deaths = 0
-        while self._scores(best) is None:
-            if self.study.is_alive(FINAL):
+    def _is_locked(self, winner: Winner) -> bool:
+        """Whether test was scored for another trial and may not be for this one."""
+        return bool(winner.others_scored()) and not self.checked.sweep.score_another
+
+    def _train(self, winner: Winner, plan: Plan) -> None:
+        """Train the winner again as runs of their own, and now test is scored."""
+        n_left, n_deaths = len(winner.missing), 0
+        _say(f"the winner is trained again with {n_left} seeds to be scored on test")
+        while winner.missing and not plan.is_stopped:
+            left = [index for index in winner.missing if not self.study.is_alive(FINAL + index)]
+            if not left:
                 time.sleep(POLL_S)  # another terminal does it, or a process whose parent died
                 continue
-            error = self._launch(finalist, 1)
+            finalist = winner.finalist(Worker(plan.plain()))
+            error = self._launch(finalist, min(len(left), self.checked.sweep.n_workers))
             n_deaths += isinstance(error, Killed)
             if error and not (isinstance(error, Killed) and n_deaths <= plan.max_retries):
                 raise InputError(
-                    f"the winner, trial {best.number}, must be trained again for test, but "
+                    f"the winner, trial {winner.best.number}, must be trained again for test, but "
                     f"{error}; mend that and type the same command again"
                 )
-        while self.study.is_alive(FINAL):
+        while any(self.study.is_alive(FINAL + index) for index in range(winner.n_seeds)):
             time.sleep(POLL_S)
 
     def _tell(self, outcome: Outcome) -> None:
         """Print the best trials, the winner's table and how to go on."""
-        standing, folder = outcome.standing, self._results()
-        lines = ["", best_table(standing)]
-        if outcome.test and standing.best:
-            said = self._winner_folder(standing.best) / SAID
-            lines += ["", f"winner: trial {standing.best.number}, trained again"]
-            lines += [said.read_text("utf-8").rstrip()] if said.exists() else []
+        folder, lines = self._results(), outcome.lines()
         lines += [
             "",
             f"results   {folder / 'optimization_results.yaml'}",

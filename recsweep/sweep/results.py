@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from itertools import zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import optuna
 import yaml
@@ -21,20 +21,6 @@ from recsweep.sweep.standing import (
     shown_duration,
     shown_value,
 )
-
-
-class FinalScores(NamedTuple):
-    """What the retrained winner reaches on test.
-
-    Args:
-        n_times_scored: How often this sweep has looked at test.
-        mean: By metric, over users.
-        standard_error: By metric, of the mean.
-    """
-
-    n_times_scored: int
-    mean: Mapping[str, float]
-    standard_error: Mapping[str, float | None]
 
 
 def trial_overrides(study: optuna.Study, row: TrialRow) -> list[str]:
@@ -129,7 +115,7 @@ def write_optimization_results(
     study: optuna.Study,
     standing: Standing,
     resume: str,
-    test: FinalScores | None = None,
+    test: Mapping[str, Any] | None = None,
 ) -> None:
     """Write `optimization_results.yaml`, whole or not at all.
 
@@ -138,7 +124,7 @@ def write_optimization_results(
         study: Whose trials they are.
         standing: What it has reached.
         resume: The command that continues the sweep.
-        test: The winner's, once it is known.
+        test: `test`, the winner's scores, and `test_scored`, how often it was looked at.
 
     Raises:
         InputError: The disk refuses.
@@ -159,11 +145,7 @@ def write_optimization_results(
         },
         "trials_wall_s": sum(row.wall_s or 0.0 for row in standing.rows),
         "resume": resume,
-        "test": test and {
-            "n_times_scored": test.n_times_scored,
-            "mean": dict(test.mean),
-            "standard_error": dict(test.standard_error),
-        },
+        **(test or {"test": None}),
     }  # fmt: skip
     text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
     _write_whole(file, text)
@@ -220,6 +202,8 @@ def _record(standing: Standing, row: TrialRow) -> dict[str, Any]:
         "n_epochs": row.n_epochs,
         "train_s": row.train_s,
         "wall_s": row.wall_s,
+        "cpu_s": row.cpu_s,
+        "peak_bytes": row.peak_bytes,
         "reason": row.reason,
         **texts,
         **{f"valid/{name}": value for name, value in row.metrics.items()},

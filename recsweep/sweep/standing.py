@@ -43,6 +43,8 @@ class TrialRow:
         best_epoch: From 1.
         train_s: Seconds of training.
         wall_s: Seconds from claim to end.
+        cpu_s: Seconds of CPU time of its process, all threads together.
+        peak_bytes: The most memory that its process had held until its end.
         reason: Why it was pruned or failed.
         metrics: Validation means of the best epoch.
         is_default: Whether it is the configuration's own values.
@@ -60,6 +62,8 @@ class TrialRow:
     best_epoch: int | None
     train_s: float | None
     wall_s: float | None
+    cpu_s: float | None
+    peak_bytes: int | None
     reason: str | None
     metrics: Mapping[str, float]
     is_default: bool
@@ -82,6 +86,8 @@ class TrialRow:
             best_epoch=noted.get("best_epoch"),
             train_s=noted.get("train_s"),
             wall_s=wall_s if state in FINISHED else None,
+            cpu_s=noted.get("cpu_s"),
+            peak_bytes=noted.get("peak_bytes"),
             reason=noted.get("reason"),
             metrics=noted.get("metrics") or {},
             is_default=noted.get("is_default") is True,

@@ -19,9 +19,10 @@ from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.sweep.branch import resolved
 from recsweep.sweep.grammar import encode
-from recsweep.sweep.parent import Outcome, Parent
+from recsweep.sweep.outcome import Outcome
+from recsweep.sweep.parent import Parent
 from recsweep.sweep.results import aligned
-from recsweep.sweep.search import CheckedSearch, Search, SweepSettings
+from recsweep.sweep.search import Search, SweepSettings
 from recsweep.sweep.space import make_space
 from recsweep.tracking import without_passwords
 
@@ -52,7 +53,8 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> No
     searches = [_search(context, config, part, is_alone=len(parts) == 1) for part in parts]
     _refuse_backends_in_one_process(config, searches)
     checked = [search.checked() for search in searches]  # all of them, before any is run
-    outcomes = [_run(each) for each in checked]
+    parents = [Parent(each) for each in checked]  # a study that has changed is refused now
+    outcomes = [_run(parent) for parent in parents]
     if len(outcomes) > 1:
         print(_summary(outcomes))  # noqa: T201
 
@@ -159,11 +161,11 @@ def _launches_with(config: DictConfig, name: str) -> bool:
     return str(config.hydra.launcher.get("_target_")).endswith(f".{name}")
 
 
-def _run(checked: CheckedSearch) -> Outcome:
-    settings = checked.settings
+def _run(parent: Parent) -> Outcome:
+    settings = parent.checked.settings
     environment.choose_for_children(settings.backend, settings.threads)
     try:
-        return Parent(checked).run()
+        return parent.run()
     finally:
         _end_processes()
 

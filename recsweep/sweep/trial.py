@@ -18,6 +18,8 @@ from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.experiment import Patience, run_trial
 from recsweep.experiment import Trial as Fit
+from recsweep.interfaces import Part
+from recsweep.memory import peak_bytes
 from recsweep.report import Progress, write_curves, write_yaml
 from recsweep.seeds import Seeds
 from recsweep.sweep.locks import StorageError
@@ -114,7 +116,7 @@ class TrialRunner:
             self.study.finish(number, TrialState.FAIL, None, attrs)
 
     def _run(self, claim: Claim, config: dict[str, Any], log: Any) -> None:
-        started = time.perf_counter()
+        started, cpu_began = time.perf_counter(), time.process_time()
         settings = validated(app.Settings, config, "")
         plan, number = self.study.plan, claim.frozen.number
         evaluator, parent, model = app.checked(settings)
@@ -123,7 +125,8 @@ class TrialRunner:
         split, objective = self.data, evaluator.objective
         name = trial_name(app.model_name(settings), claim.frozen.user_attrs["settings"])
         reports = Reports(claim, plan, objective)
-        with parent.nested(plan.parent_run, plan.study, number, name) as tracker:
+        part = Part(number)
+        with parent.nested(plan.parent_run, plan.study, part, name) as tracker:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
             shown = app.parameters_of_run(without_passwords(config))
             tracker.log_settings(shown, app.tags(settings, split))
@@ -138,7 +141,11 @@ class TrialRunner:
                      reports],
                 )  # fmt: skip
             write_curves(trial_folder(plan.folder, number), fit)
-            attrs = _attributes(fit, reports.pruned, time.perf_counter() - started)
+            attrs = {
+                **_attributes(fit, reports.pruned, time.perf_counter() - started),
+                "cpu_s": time.process_time() - cpu_began,
+                "peak_bytes": peak_bytes(),
+            }
             state = TrialState.PRUNED if reports.pruned else TrialState.COMPLETE
             tracker.log_metrics(_final(attrs), step=fit.best_epoch + 1)
             self._tell(claim, state, attrs)
@@ -179,6 +186,8 @@ def _final(attrs: Mapping[str, Any]) -> dict[str, float]:
         "best_epoch": attrs["best_epoch"],
         "time/train_s": attrs["train_s"],
         "time/wall_s": attrs["wall_s"],
+        "time/cpu_s": attrs["cpu_s"],
+        "memory/peak_bytes": attrs["peak_bytes"],
     }
 
 

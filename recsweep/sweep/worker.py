@@ -6,7 +6,8 @@ Nothing here imports NumPy or Optuna at the top: a new process must fix its thre
 import os
 import shutil
 import signal
-from contextlib import redirect_stdout, suppress
+import sys
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
@@ -19,7 +20,10 @@ SAID = "said.txt"
 """What the winner's last training said, in its folder."""
 
 FINAL = 1 << 30
-"""The number under which the winner's last training is leased."""
+"""The number from which on the winner's last trainings are leased."""
+
+TEST_SCORED = "test_scored"
+"""Attribute of a study: trial, seed and split seed of every training whose test was scored."""
 
 
 @dataclass(frozen=True)
@@ -74,57 +78,72 @@ class Worker:
 
 @dataclass(frozen=True)
 class Finalist:
-    """Trains the winner again, as a run of its own, and scores it on test.
+    """Trains the winner again, each seed as a run of its own, and scores it on test.
 
     Args:
         worker: Of the same sweep.
-        config: The winner's, resolved.
-        overrides: That reproduce it.
-        folder: For its results, and for `SAID`.
-        name: Of its run.
+        trainings: Each as `recsweep.sweep.winner.Winner` describes it: `trial`, `index`, `config`,
+            `overrides`, `folder`, `name`.
     """
 
     worker: Worker
-    config: dict[str, Any]
-    overrides: list[str]
-    folder: str
-    name: str
+    trainings: list[dict[str, Any]]
 
     def __call__(self, _config: object) -> dict[str, Any]:
-        """Do it.
+        """Do those that nobody else does.
 
         Returns:
             `error`, the line that stopped it, or None.
         """
         try:
             self.worker.prepare_process()
-            from recsweep.sweep.locks import make_locks
+            from recsweep.sweep.study import Plan, SharedStudy
 
-            plan = self.worker.plan
-            locks = make_locks(plan["storage"], Path(plan["folder"]), plan["study"])
-            lease = locks.lease(FINAL)
-            if lease is not None:
-                with lease:
-                    self._train()
+            study = SharedStudy(Plan(**self.worker.plan))
+            for training in self.trainings:
+                lease = study.locks.lease(FINAL + training["index"])
+                if lease is not None:
+                    with lease:
+                        self._train(study, training)
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return {"error": _line(error)}
         return {"error": None}
 
-    def _train(self) -> None:
+    def _train(self, study: Any, training: dict[str, Any]) -> None:
         """The run, and what it says to a file, which comes last."""
-        if (Path(self.folder) / SAID).exists():
+        folder = Path(training["folder"])
+        if (folder / SAID).exists() or study.plan.is_stopped:
             return
-        shutil.rmtree(self.folder, ignore_errors=True)  # of one that died before all was tracked
+        shutil.rmtree(folder, ignore_errors=True)  # of one that died before all was tracked
+        folder.mkdir(parents=True)
         from recsweep import app
         from recsweep.build import validated
+        from recsweep.interfaces import Part
 
-        plan, said = self.worker.plan, StringIO()
-        settings = validated(app.Settings, self.config, "")
+        plan, config, said = study.plan, training["config"], StringIO()
+        settings = validated(app.Settings, config, "")
+        part = Part(training["trial"], training["index"])
         tracking = app.made(settings, "tracking", "log_metrics")
-        tracker = tracking.nested(plan["parent_run"], plan["study"], None, self.name)
-        with redirect_stdout(said):
-            app.run(self.config, Path(self.folder), self.overrides, tracker)
-        (Path(self.folder) / SAID).write_text(said.getvalue(), encoding="utf-8")
+        tracker = tracking.nested(plan.parent_run, plan.study, part, training["name"])
+        _note_look(study, training)
+        log = (folder / "log.txt").open("w", encoding="utf-8")
+        with log, redirect_stderr(log), redirect_stdout(said):
+            app.run(config, folder, training["overrides"], tracker)
+        (folder / SAID).write_text(said.getvalue(), encoding="utf-8")
+        print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _note_look(study: Any, training: dict[str, Any]) -> None:
+    """Count a look at test, once per training, before it happens."""
+    seeds = {
+        "seed": training["config"]["seed"],
+        "split_seed": training["config"]["split"].get("seed"),
+    }
+    look = {"trial": training["trial"], **seeds}
+    with study.locks.mutex():
+        looks = study.study.user_attrs.get(TEST_SCORED, [])
+        if look not in looks:
+            study.study.set_user_attr(TEST_SCORED, [*looks, look])
 
 
 def _line(error: Exception) -> str:

@@ -6,7 +6,7 @@ from typing import Any
 import mlflow
 import yaml
 from faults.processes import wait_until_gone
-from faults.storm import Sweep
+from faults.storm import N_SEEDS, Sweep
 from optuna.trial import FrozenTrial
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
@@ -43,7 +43,7 @@ def audit(sweep: Sweep) -> Counter[str]:
         finished=n_trials,
         pruned=sum(trial.state.name == "PRUNED" for trial in trials),
         retries=sum(trial.user_attrs.get("n_deaths", 0) for trial in trials),
-        lost_runs=children - n_trials - 1,
+        lost_runs=children - n_trials - N_SEEDS,
     )
 
 
@@ -74,14 +74,20 @@ def _audit_trial(client: mlflow.MlflowClient, trial: FrozenTrial, runs: list[Any
 
 
 def _audit_winner(sweep: Sweep, runs: list[Any]) -> None:
-    """Trained again once, its folder whole, test in all three places."""
+    """Trained again once per seed, each folder whole, test in all three places, looks counted."""
     results = yaml.safe_load((sweep.place / "results" / "optimization_results.yaml").read_text())
     assert results["trials"]["finished"] == sweep.n_trials
-    (finished,) = (run for run in runs if run.info.status == "FINISHED")
-    assert all(r.data.tags["reason"].startswith(LOST) for r in runs if r is not finished)
-    assert results["test"]["n_times_scored"] == 1
-    assert finished.data.metrics["test/ndcg_at_10"] == results["test"]["mean"]["ndcg@10"]
-    assert finished.data.metrics["valid_best/ndcg_at_10"] == results["best_evaluated_result"]
-    folder = sweep.place / "winner" / f"{results['best_trial']:04d}" / "results"
-    written = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
-    assert {"metrics.json", "curves.csv", "config.yaml", "model/weights.npz"} <= written
+    finished = [run for run in runs if run.info.status == "FINISHED"]
+    assert all(r.data.tags["reason"].startswith(LOST) for r in runs if r not in finished)
+    best = results["best_trial"]
+    counted = {"n_times": N_SEEDS, "n_configurations": 1, "trials": [best]}
+    assert results["test_scored"] == counted
+    own = {int(run.data.tags["recsweep.replicate"]): run.data.metrics for run in finished}
+    assert sorted(own) == list(range(N_SEEDS))
+    assert own[0]["valid_best/ndcg_at_10"] == results["best_evaluated_result"]
+    for index, replicate in enumerate(results["test"]["replicates"]):
+        assert own[index]["test/ndcg_at_10"] == replicate["test"]["ndcg@10"]
+        folder = sweep.place / "winner" / f"{best:04d}" / f"replicate-{index}" / "results"
+        assert folder == sweep.place / replicate["results"]
+        written = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}
+        assert {"metrics.json", "curves.csv", "config.yaml", "model/weights.npz"} <= written

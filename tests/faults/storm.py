@@ -24,9 +24,11 @@ from runs import SMALL_DATA
 from recsweep.sweep.locks import FileLease, PostgresLocks, make_locks
 
 ROOT = Path(__file__).resolve().parents[2]
+N_SEEDS = 2
 SMALL_SWEEP = (
     "-m", *SMALL_DATA, "model=multivae", "model.hidden_dims=[16]", "model.latent_dim=8",
     "model.beta_warmup_steps=0", "sweep.max_retries=100", "sweep.max_failures=0",
+    f"sweep.final_seeds={N_SEEDS}",
 )  # fmt: skip
 PATIENCE_S = 300.0
 """How long a moment is waited for; the end of all trials is one, too."""
@@ -214,7 +216,7 @@ class Sweep:
         return self.log.read_text(encoding="utf-8", errors="replace").rpartition("study     ")[2]
 
     def _scores(self) -> list[Path]:
-        return list(self.place.glob("winner/*/results/metrics.json"))
+        return list(self.place.glob("winner/*/*/results/metrics.json"))
 
     def _n_begun(self) -> int:
         return len(list((self.place / "trials").glob("*")))

@@ -12,6 +12,7 @@ from plans import toy_config, toy_plan, toy_space
 from studies import COMPLETE, FAIL, PRUNED
 
 from recsweep.errors import InputError
+from recsweep.interfaces import Part
 from recsweep.sweep.parent import ENDED, FINAL, Parent
 from recsweep.sweep.search import Search
 from recsweep.sweep.study import Plan, SharedStudy
@@ -19,6 +20,7 @@ from recsweep.sweep.worker import Finalist, Worker
 
 Config = Callable[..., dict[str, Any]]
 Made = Callable[..., Parent]
+SMALL = {"sweep.n_trials": 3, "sweep.final_seeds": 2}
 
 
 def in_this_process(task: Any, n: int, folder: str) -> list[dict[str, Any]]:  # noqa: ARG001
@@ -32,8 +34,9 @@ def parent(config: Config, tmp_path: Path) -> Made:  # noqa: ARG001 - puts the e
 
     def make(*overrides: str, launch: Any = in_this_process, **model: Any) -> Parent:
         usual = (f"sweep.folder={tmp_path}/sweeps", "sampler=random", "pruner=none")
-        n_trials = [] if any("n_trials" in each for each in overrides) else ["sweep.n_trials=3"]
-        toy = toy_config(tmp_path, *usual, *n_trials, *overrides, **model)
+        names = {line.partition("=")[0] for line in overrides}
+        small = [f"{name}={n}" for name, n in SMALL.items() if name not in names]
+        toy = toy_config(tmp_path, *usual, *small, *overrides, **model)
         search = Search("toy", toy, ["model=toy"], lambda: toy_space(toy), launch, "the command")
         return Parent(search.checked())
 
@@ -53,18 +56,20 @@ def test_a_sweep_ends_with_the_winners_score_on_test(
     standing, test = outcome.standing, outcome.test
     assert (standing.n_finished, standing.count("complete")) == (3, 3)
     assert test is not None
-    assert test.n_times_scored == 1
-    assert results(tmp_path)["test"]["mean"] == test.mean
+    assert outcome.looks.plain() == {"n_times": 2, "n_configurations": 1, "trials": [0]}
+    assert results(tmp_path)["test_scored"] == outcome.looks.plain()
+    assert results(tmp_path)["test"]["mean"] == test.test.means
     assert results(tmp_path)["resume"] == "the command"
     printed = capsys.readouterr()
     assert "3 of 3 trials done: 3 complete, 0 pruned, 0 failed" in printed.out
-    assert "winner: trial 0, trained again" in printed.out
+    assert "winner: trial 0, trained again with seeds 42, 43\n" in printed.out
+    assert "test was scored 2 times for this study (trial 0)\n" in printed.out
     assert "go on     the command" in printed.out
     assert f"study     toy in {tmp_path}/sweeps/toy" in printed.err
     name, n_trials, objective, validation, default, score = outcome.cells()
     assert (name, n_trials, objective) == ("toy", "3", "ndcg@10")
     assert validation == default == f"{standing.front[0].values[0]:.4f}"
-    assert score.startswith(f"{test.mean['ndcg@10']:.4f} ± ")
+    assert score.startswith(f"{test.test.means['ndcg@10']:.4f} ± ")
 
 
 def nothing(*_: object) -> list[dict[str, Any]]:
@@ -77,7 +82,7 @@ def test_a_finished_study_launches_nothing(
     first = parent().run()
     table = capsys.readouterr().out
     again = parent(launch=nothing).run()
-    assert again == first
+    assert (again.standing, again.looks) == (first.standing, first.looks)
     assert capsys.readouterr().out == table
 
 
@@ -99,7 +104,7 @@ def test_more_trials_go_on(parent: Made) -> None:
 def test_another_configuration_is_refused(parent: Made) -> None:
     parent().run()
     with pytest.raises(InputError, match=r"of toy seed was 42 and is 1; put that back"):
-        parent("seed=1").run()
+        parent("seed=1")
 
 
 def test_too_many_failures_end_it_with_the_last_reason(parent: Made, tmp_path: Path) -> None:
@@ -158,14 +163,87 @@ def test_a_winner_whose_process_dies_is_a_line_and_is_trained_by_the_next_comman
     assert parent().run().test is not None
 
 
-def test_another_winner_is_counted(parent: Made) -> None:
+def test_test_is_not_scored_for_another_trial_unless_it_is_asked_for(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     first = parent("sweep.n_trials=1", quality=0.1).run()
-    more = parent("sweep.n_trials=4", quality=0.1).run()
-    assert first.standing.best != more.standing.best
     assert first.test is not None
+    capsys.readouterr()
+    more = parent("sweep.n_trials=4", quality=0.1).run()
+    assert more.standing.best is not None
+    assert more.standing.best.number != 0
+    assert (more.test, more.looks) == (None, first.looks)
+    assert results(tmp_path)["test"] is None
+    assert (
+        f"test was scored for trial 0 of this study before, and trial {more.standing.best.number} "
+        "is better on validation now; sweep.score_another=true scores it too"
+    ) in capsys.readouterr().out
+    again = parent("sweep.n_trials=4", quality=0.1, launch=nothing).run()
+    assert again.test is None
+    asked = parent("sweep.n_trials=4", "sweep.score_another=true", quality=0.1).run()
+    assert asked.test is not None
+    assert asked.test.test.means != first.test.test.means
+    assert asked.looks.plain() == {
+        "n_times": 4, "n_configurations": 2, "trials": [0, more.standing.best.number],
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert (
+        f"test was scored 4 times for this study (trials 0, {more.standing.best.number})" in printed
+    )
+
+
+def test_more_seeds_are_trained_without_those_that_are_there(parent: Made) -> None:
+    first = parent().run().test
+    more = parent("sweep.final_seeds=3").run()
+    assert first is not None
     assert more.test is not None
-    assert (first.test.n_times_scored, more.test.n_times_scored) == (1, 2)
-    assert more.test.mean != first.test.mean
+    assert more.test.replicates[:2] == first.replicates
+    assert [each["seed"] for each in more.test.replicates] == [42, 43, 44]
+    assert more.looks.n_times == 3
+
+
+def test_without_seeds_test_is_not_looked_at(
+    parent: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = parent("sweep.final_seeds=0").run()
+    assert (outcome.test, outcome.looks.n_times) == (None, 0)
+    assert "test is not scored, since sweep.final_seeds=0" in capsys.readouterr().out
+
+
+def test_each_seed_may_have_a_split_of_its_own(parent: Made) -> None:
+    outcome = parent("sweep.final_splits=fresh").run()
+    assert outcome.test is not None
+    first, second = outcome.test.replicates
+    assert (second["seed"], second["split_seed"]) == (first["seed"] + 1, first["split_seed"] + 1)
+    assert first["test"] != second["test"]
+    means = [each["test"]["ndcg@10"] for each in outcome.test.replicates]
+    assert outcome.test.test.means["ndcg@10"] == pytest.approx(sum(means) / 2)  # 30 users each
+    assert outcome.test.deviations["ndcg@10"] == pytest.approx(abs(means[0] - means[1]) / 2**0.5)
+    same = parent().run()
+    assert same.test is not None
+    assert same.test.replicates[0]["test"] == first["test"]
+
+
+def test_a_stop_between_two_seeds_keeps_what_is_done(parent: Made) -> None:
+    def stops(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        if isinstance(task, Finalist):
+            task = replace(task, trainings=task.trainings[:1])
+            done = in_this_process(task, n, folder)
+            signal.raise_signal(signal.SIGINT)
+            return done
+        return in_this_process(task, n, folder)
+
+    with pytest.raises(KeyboardInterrupt):
+        parent(launch=stops).run()
+    calls = []
+
+    def counts(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        calls.append([training["index"] for training in task.trainings])
+        return in_this_process(task, n, folder)
+
+    outcome = parent(launch=counts).run()
+    assert calls == [[1]]
+    assert outcome.looks.n_times == 2
 
 
 def test_ctrl_c_keeps_the_study_and_says_how_to_go_on(
@@ -233,14 +311,14 @@ def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> N
     alive = study.claim()
     assert alive is not None
     died = ("KILLED", "its process died; the trial began again in another run")
-    assert [one._verdict(n, "own") for n in range(3)] == [
+    assert [one._verdict(Part(n), "own") for n in range(3)] == [
         ("FINISHED", ""), ("KILLED", "a reason"), ("FAILED", "a reason"),
     ]  # fmt: skip
-    assert one._verdict(0, "another") == died
-    assert one._verdict(alive.frozen.number, "any") is None
+    assert one._verdict(Part(0), "another") == died
+    assert one._verdict(Part(alive.frozen.number), "any") is None
     alive.lease.release()
-    assert one._verdict(alive.frozen.number, "any") == died
-    assert one._verdict(99, "any") == died
-    assert one._verdict(None, "any") == ("KILLED", "its process died")
-    with study.locks.lease(FINAL):  # type: ignore[union-attr]
-        assert one._verdict(None, "any") is None
+    assert one._verdict(Part(alive.frozen.number), "any") == died
+    assert one._verdict(Part(99), "any") == died
+    assert one._verdict(Part(0, 1), "any") == ("KILLED", "its process died")
+    with study.locks.lease(FINAL + 1):  # type: ignore[union-attr]
+        assert one._verdict(Part(0, 1), "any") is None

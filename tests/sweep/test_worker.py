@@ -13,7 +13,7 @@ from plans import toy_config, toy_plan
 from studies import COMPLETE, FAIL
 
 from recsweep.sweep.study import SharedStudy
-from recsweep.sweep.worker import SAID, Finalist, Worker
+from recsweep.sweep.worker import SAID, TEST_SCORED, Finalist, Worker
 
 Config = Callable[..., dict[str, Any]]
 
@@ -102,7 +102,11 @@ def test_only_a_process_of_its_own_leaves_ctrl_c_to_the_parent(
 
 def finalist(tmp_path: Path, config: dict[str, Any]) -> Finalist:
     worker = Worker(toy_plan(tmp_path / "toy", config).plain())
-    return Finalist(worker, config, ["model.quality=0.9"], str(tmp_path / "winner"), "best: toy")
+    training = {
+        "trial": 3, "index": 0, "config": config, "overrides": ["model.quality=0.9"],
+        "folder": str(tmp_path / "winner"), "name": "best: toy",
+    }  # fmt: skip
+    return Finalist(worker, [training])
 
 
 def test_the_winner_is_trained_as_a_run_that_scores_test(
@@ -111,11 +115,17 @@ def test_the_winner_is_trained_as_a_run_that_scores_test(
     assert finalist(tmp_path, toy)(None) == {"error": None}
     said = (tmp_path / "winner" / SAID).read_text()
     assert "test " in said
-    assert capsys.readouterr().out == ""
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "best: toy: done\n")
+    assert "epoch   1/4" in (tmp_path / "winner" / "log.txt").read_text()
     metrics = json.loads((tmp_path / "winner" / "results" / "metrics.json").read_text())
     assert 0 < metrics["test"]["mean"]["ndcg@10"] < 1
     overrides = (tmp_path / "winner" / "results" / "overrides.yaml").read_text()
     assert overrides == "- model.quality=0.9\n"
+    looks = SharedStudy(toy_plan(tmp_path / "toy", toy)).study.user_attrs[TEST_SCORED]
+    assert looks == [{"trial": 3, "seed": 42, "split_seed": 98765}]
+    assert finalist(tmp_path, toy)(None) == {"error": None}  # nothing is left
+    assert capsys.readouterr().err == ""
 
 
 def test_a_winner_that_cannot_be_trained_is_a_line(tmp_path: Path) -> None:
