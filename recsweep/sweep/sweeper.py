@@ -16,8 +16,10 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsweep import app, environment
 from recsweep.build import validated
+from recsweep.comparison.table import Statistics
 from recsweep.errors import InputError
 from recsweep.sweep.branch import resolved
+from recsweep.sweep.comparing import compare_studies
 from recsweep.sweep.grammar import encode
 from recsweep.sweep.outcome import Outcome
 from recsweep.sweep.parent import Parent
@@ -57,6 +59,16 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> No
     outcomes = [_run(parent) for parent in parents]
     if len(outcomes) > 1:
         print(_summary(outcomes))  # noqa: T201
+        statistics = _statistics(context, config)
+        for written in compare_studies(parents, outcomes, statistics):
+            print(f"\n{written.text}\n\npage      {written.folder / 'comparison.html'}")  # noqa: T201
+
+
+def _statistics(context: HydraContext, config: DictConfig) -> Statistics:
+    """How winners are compared: as `task=compare` does."""
+    composed = context.config_loader.load_sweep_config(config, ["task=compare"])
+    task = cast("dict[str, Any]", OmegaConf.to_container(composed.task))
+    return Statistics(**{name: task[name] for name in Statistics.__dataclass_fields__})
 
 
 class _Combination(NamedTuple):
