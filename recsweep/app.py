@@ -1,5 +1,6 @@
 """The composition root: configuration -> objects -> one run."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -79,6 +80,7 @@ class Job(NamedTuple):
         overrides: What the command line changed, without passwords.
         results: The folder that the task may make.
         tracker: For the task's run; None = the one that `tracking` describes.
+        listeners: Hear of every epoch of a training, see `recsweep.experiment.Listener`.
     """
 
     settings: Settings
@@ -86,9 +88,16 @@ class Job(NamedTuple):
     overrides: list[str]
     results: Path
     tracker: Any = None
+    listeners: Sequence[Any] = ()
 
 
-def run(config: Config, folder: Path, overrides: list[str], tracker: Any = None) -> None:
+def run(
+    config: Config,
+    folder: Path,
+    overrides: list[str],
+    tracker: Any = None,
+    listeners: Sequence[Any] = (),
+) -> None:
     """Do what `task=` says.
 
     Args:
@@ -96,6 +105,7 @@ def run(config: Config, folder: Path, overrides: list[str], tracker: Any = None)
         folder: For what the run writes.
         overrides: What the command line changed.
         tracker: For the task's run; None = the one that `tracking` describes.
+        listeners: Hear of every epoch of a training.
 
     Raises:
         InputError: Something in the configuration or the data cannot be used.
@@ -104,7 +114,8 @@ def run(config: Config, folder: Path, overrides: list[str], tracker: Any = None)
 
     settings = validated(Settings, config, "")
     config, overrides = without_passwords([config, overrides])
-    made(settings, "task", "run").run(Job(settings, config, overrides, folder / "results", tracker))
+    job = Job(settings, config, overrides, folder / "results", tracker, listeners)
+    made(settings, "task", "run").run(job)
 
 
 def made(settings: Settings, group: str, method: str) -> Any:

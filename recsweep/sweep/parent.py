@@ -294,11 +294,9 @@ class Parent:
     def _tell(self, outcome: Outcome) -> None:
         """Print the best trials, the winner's table and how to go on."""
         folder, lines = self._results(), outcome.lines()
-        lines += [
-            "",
-            f"results   {folder / 'optimization_results.yaml'}",
-            f"go on     {self.checked.search.command}",
-        ]
+        lines += ["", f"results   {folder / 'optimization_results.yaml'}"]
+        if not self.study.is_finished():
+            lines.append(f"go on     {self.checked.search.command}")
         if self.checked.tracker.run_id is not None:
             lines.append(f"open UI   {self.checked.tracker.ui_command}")
         print("\n".join(lines), flush=True)  # noqa: T201

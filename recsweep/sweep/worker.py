@@ -9,12 +9,14 @@ import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
+from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 from recsweep import environment
 from recsweep.errors import InputError
+from recsweep.sweep.stopping import SIGNALS
 
 SAID = "said.txt"
 """What the winner's last training said, in its folder."""
@@ -63,10 +65,11 @@ class Worker:
         return n_trials
 
     def prepare_process(self) -> None:
-        """Fix backend and threads; in a process of its own leave Ctrl-C to the parent."""
+        """Fix backend and threads; in a process of its own leave all signals to the parent."""
         environment.choose_backend(self.plan["backend"], self.plan["threads"])
         if os.getpid() != self.plan["parent_process"]:
-            signal.signal(signal.SIGINT, signal.SIG_IGN)
+            for number in SIGNALS:
+                signal.signal(number, signal.SIG_IGN)
 
     def _refuse_changed_code(self) -> None:
         if self.plan["code"] != environment.code_fingerprint():
@@ -105,6 +108,8 @@ class Finalist:
                 if lease is not None:
                     with lease:
                         self._train(study, training)
+        except KeyboardInterrupt:  # the parent was asked to stop
+            pass
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return {"error": _line(error)}
         return {"error": None}
@@ -128,9 +133,16 @@ class Finalist:
         _note_look(study, training)
         log = (folder / "log.txt").open("w", encoding="utf-8")
         with log, redirect_stderr(log), redirect_stdout(said):
-            app.run(config, folder, training["overrides"], tracker)
+            app.run(config, folder, training["overrides"], tracker, [partial(_stops, plan)])
         (folder / SAID).write_text(said.getvalue(), encoding="utf-8")
         print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _stops(plan: Any, _epoch: int, _metrics: object) -> bool:
+    """A listener that breaks off; the training begins again with the next command."""
+    if plan.is_stopped:
+        raise KeyboardInterrupt("request; the training begins again in another run")
+    return True
 
 
 def _note_look(study: Any, training: dict[str, Any]) -> None:

@@ -12,6 +12,7 @@ import pytest
 from plans import toy_config, toy_plan
 from studies import COMPLETE, FAIL
 
+from recsweep.sweep.stopping import SIGNALS
 from recsweep.sweep.study import SharedStudy
 from recsweep.sweep.worker import SAID, TEST_SCORED, Finalist, Worker
 
@@ -88,15 +89,17 @@ def test_a_stopped_worker_leaves_its_trial_to_be_begun_again(
 def test_only_a_process_of_its_own_leaves_ctrl_c_to_the_parent(
     tmp_path: Path, toy: dict[str, Any]
 ) -> None:
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) for number in SIGNALS}
     plan = toy_plan(tmp_path / "toy", toy, n_trials=1)
     try:
         Worker(plan.plain()).prepare_process()
-        assert signal.getsignal(signal.SIGINT) == before
+        assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
         Worker({**plan.plain(), "parent_process": 1}).prepare_process()
         assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
+        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     assert os.environ["OMP_NUM_THREADS"] == os.environ["NPROC"] == "1"
 
 
@@ -126,6 +129,19 @@ def test_the_winner_is_trained_as_a_run_that_scores_test(
     assert looks == [{"trial": 3, "seed": 42, "split_seed": 98765}]
     assert finalist(tmp_path, toy)(None) == {"error": None}  # nothing is left
     assert capsys.readouterr().err == ""
+
+
+def test_a_stop_ends_the_winners_training_after_its_epoch(
+    tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = tmp_path / "stop"
+    monkeypatch.setattr("recsweep.sweep.worker._note_look", lambda *_: stop.touch())
+    task = finalist(tmp_path, toy)
+    plan = {**task.worker.plan, "stop_file": str(stop)}
+    assert Finalist(Worker(plan), task.trainings)(None) == {"error": None}
+    assert (tmp_path / "winner" / "log.txt").read_text().count("epoch ") == 1
+    assert not (tmp_path / "winner" / "results").exists()
+    assert not (tmp_path / "winner" / SAID).exists()
 
 
 def test_a_winner_that_cannot_be_trained_is_a_line(tmp_path: Path) -> None:
