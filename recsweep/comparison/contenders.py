@@ -1,0 +1,225 @@
+"""What is compared: runs that differ in their seed only are one contender; may they be compared?"""
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pandas as pd
+
+from recsweep.app import parameters, parameters_of_run
+from recsweep.comparison.reading import ScoredRun
+from recsweep.errors import InputError
+from recsweep.tracking.store import cut
+from recsweep.tracking.sweeps import trial_name
+
+SEEDS = ("seed", "split.seed")
+NAME_CHARACTERS = 40
+_NO_CONTENT = ("task.", "tracking.", "cache_dir", "debug")
+"""Settings, or groups of them, that change no result."""
+
+
+@dataclass(frozen=True)
+class Contender:
+    """A model, and all that is known of it: one run or several replicates.
+
+    Args:
+        name: Short, and no other contender's.
+        replicates: Runs that differ in their seeds only, by split and seed.
+    """
+
+    name: str
+    replicates: tuple[ScoredRun, ...]
+
+    @property
+    def study(self) -> str | None:
+        """The sweep whose winner it is."""
+        return self.replicates[0].study
+
+    @property
+    def n_configurations(self) -> int:
+        """For how many configurations its study has scored test."""
+        return max(run.n_configurations for run in self.replicates)
+
+    @property
+    def splits(self) -> list[str]:
+        """Fingerprints, each once."""
+        return sorted({run.split for run in self.replicates})
+
+    @property
+    def metrics(self) -> list[str]:
+        """What every replicate has for each user, in the order of the runs."""
+        return [
+            str(name)
+            for name in self.replicates[0].per_user
+            if all(name in run.per_user for run in self.replicates)
+        ]
+
+    def of_users(self, metric: str) -> pd.Series:
+        """Each user's mean over the replicates; index: split and user."""
+        values = {(run.split, run.seed): run.per_user[metric] for run in self.replicates}
+        return pd.concat(values, names=["split", "seed"]).groupby(level=[0, 2]).mean()
+
+    def of_replicates(self, metric: str) -> pd.Series:
+        """Each replicate's mean over its users; index: split and seed."""
+        means = {(run.split, run.seed): run.per_user[metric].mean() for run in self.replicates}
+        return pd.Series(means, dtype=float).sort_index()
+
+
+# --- from runs to contenders ---------------------------------------------------------------------
+
+
+def grouped(runs: Sequence[ScoredRun]) -> list[Contender]:
+    """Make contenders of runs.
+
+    Args:
+        runs: Of the same study, or single ones; of two with the same configuration and the same
+            seeds the later one counts.
+
+    Returns:
+        In the order in which the runs are given.
+    """
+    groups: dict[Any, dict[Any, ScoredRun]] = {}
+    for run in runs:
+        groups.setdefault((run.study, _identity(run)), {})[run.split, run.seed] = run
+    replicates = [tuple(group[key] for key in sorted(group)) for group in groups.values()]
+    names = _names([group[0] for group in replicates])
+    return [Contender(*pair) for pair in zip(names, replicates, strict=True)]
+
+
+def _settings(run: ScoredRun) -> dict[str, Any]:
+    """What made the run's result, without seeds."""
+    settings = parameters_of_run(dict(run.config))
+    return {
+        key: value
+        for key, value in settings.items()
+        if key not in SEEDS and not key.startswith(_NO_CONTENT)
+    }
+
+
+def _identity(run: ScoredRun) -> str:
+    return json.dumps(_settings(run), sort_keys=True, default=str)
+
+
+def _names(firsts: Sequence[ScoredRun]) -> list[str]:
+    """The model where that says enough, else the study, else the settings that differ."""
+    models = [run.model for run in firsts]
+    studies = [_study_label(run) for run in firsts]
+    settings = [_settings_label(run, [r for r in firsts if r.model == run.model]) for run in firsts]
+    names: list[str] = []
+    for levels in zip(models, studies, settings, strict=True):
+        unique = (
+            label
+            for label, all_labels in zip(levels, (models, studies, settings), strict=True)
+            if label and all_labels.count(label) == 1
+        )
+        name = cut(next(unique, levels[2]), NAME_CHARACTERS)
+        names.append(name if name not in names else f"{name} ({len(names) + 1})")
+    return names
+
+
+def _study_label(run: ScoredRun) -> str:
+    if run.study is None or run.study.startswith(run.model):
+        return run.study or ""
+    return f"{run.model} {run.study}"
+
+
+def _settings_label(run: ScoredRun, of_model: Sequence[ScoredRun]) -> str:
+    """The model with the settings in which runs of it differ, each under its last word once."""
+    settings = [_settings(other) for other in of_model]
+    mine = _settings(run)
+    differing = [
+        key for key in mine if len({json.dumps(s.get(key), default=str) for s in settings}) > 1
+    ]
+    by_leaf = {key.rpartition(".")[2]: key for key in reversed(differing)}
+    return trial_name(run.model, {key: mine[key] for key in reversed(by_leaf.values())})
+
+
+# --- may they be compared ------------------------------------------------------------------------
+
+
+def refuse_unequal(contenders: Sequence[Contender], metrics: Sequence[str]) -> None:
+    """Find out whether a difference between contenders is one between models.
+
+    Args:
+        contenders: All of them.
+        metrics: What is to be compared, such as `ndcg@100`.
+
+    Raises:
+        InputError: There are fewer than two, or they differ in the split, in what a metric means,
+            or in the users.
+    """
+    if len(contenders) < 2:
+        found = f"only {contenders[0].name}" if contenders else "none"
+        raise InputError(
+            f"a comparison needs at least two models or configurations, but found {found}; name "
+            "more in task.of (runs that differ in their seeds only are replicates of one)"
+        )
+    first = contenders[0]
+    for other in contenders[1:]:
+        if other.splits != first.splits:
+            raise InputError(
+                f"contenders must have the same split.fingerprint, but {first.name} has "
+                f"{_short(first.splits)} and {other.name} has {_short(other.splits)}; compare runs "
+                "on the same data and the same split"
+            )
+    runs = [(each.name, run) for each in contenders for run in each.replicates]
+    for metric in dict.fromkeys(name.partition("@")[0] for name in metrics):
+        _refuse_difference(
+            f"definition of {metric}", [(name, run.definitions.get(metric)) for name, run in runs]
+        )
+    for split in first.splits:
+        _refuse_other_users([(name, run) for name, run in runs if run.split == split])
+
+
+def _short(splits: Sequence[str]) -> str:
+    return ", ".join(split[:12] for split in splits)
+
+
+def _refuse_difference(field: str, found: Sequence[tuple[str, Any]]) -> None:
+    name, value = found[0]
+    for other, different in found[1:]:
+        if different != value:
+            raise InputError(
+                f"contenders must have the same {field}, but {name} has {value!r} and {other} has "
+                f"{different!r}; evaluate both with the same version of recsweep"
+            )
+
+
+def _refuse_other_users(runs: Sequence[tuple[str, ScoredRun]]) -> None:
+    name, first = runs[0]
+    for other, run in runs[1:]:
+        lacking = first.per_user.index.symmetric_difference(run.per_user.index)
+        if len(lacking):
+            raise InputError(
+                f"contenders must have the same test users, but {name} has "
+                f"{len(first.per_user):,} and {other} {len(run.per_user):,}, and user {lacking[0]} "
+                "is not in both; evaluate both on the same users"
+            )
+
+
+def environments(contenders: Sequence[Contender]) -> Iterator[tuple[str, list[str]]]:
+    """What runs noted of commit, versions and machine.
+
+    Yields:
+        The field, and what each contender has there: several values where its replicates differ,
+        nothing where none of them noted it.
+    """
+    noted = [[run.environment for run in each.replicates] for each in contenders]
+    fields = dict.fromkeys(field for each in noted for one in each for field in one)
+    for field in fields:
+        if field != "run_id":
+            found = [dict.fromkeys(str(r[field]) for r in each if field in r) for each in noted]
+            yield field, [", ".join(map(_short_hash, values)) for values in found]
+
+
+def _short_hash(value: str) -> str:
+    return value[:12] if re.fullmatch("[0-9a-f]{32,}", value) else value
+
+
+def settings_of_model(run: ScoredRun) -> str:
+    """The model's own settings, such as `l2=500.0`."""
+    leaves = parameters(dict(run.config["model"]))
+    shown = {key: value for key, value in leaves.items() if not key.endswith("_target_")}
+    return ", ".join(f"{key}={value}" for key, value in shown.items())

@@ -1,0 +1,124 @@
+"""Runs that were scored on test, read from their folders: single ones, or a study's winner."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recsweep.comparison.past_run import read, read_yaml
+from recsweep.errors import InputError
+
+METRICS, PER_USER = "metrics.json", "test_metrics_per_user.parquet"
+NEEDED = (
+    METRICS, PER_USER, "config.yaml", "split.yaml", "metric_definitions.yaml", "environment.yaml",
+)  # fmt: skip
+"""Files of a run that a comparison reads; only runs of today write the last one."""
+SUMMARY = "results/optimization_results.yaml"
+"""What a sweep that has ended wrote."""
+
+
+@dataclass(frozen=True)
+class ScoredRun:
+    """One run that was scored on test.
+
+    Args:
+        place: What the user knows it by: its folder, or its id in the tracking store.
+        config: Resolved.
+        split: Fingerprint of the data and how they were split.
+        definitions: What each metric means.
+        per_user: Test metrics: a column per metric and cut-off; index: user ids, sorted.
+        environment: Commit, versions, machine; what an older run did not note is missing.
+        study: The sweep whose winner it is; None = a single run.
+        n_configurations: For how many configurations that study has scored test.
+    """
+
+    place: str
+    config: Mapping[str, Any]
+    split: str
+    definitions: Mapping[str, str]
+    per_user: pd.DataFrame
+    environment: Mapping[str, str]
+    study: str | None = None
+    n_configurations: int = 1
+
+    @property
+    def model(self) -> str:
+        """What the user types to choose the model."""
+        return str(self.config["model"]["_target_"]).split(".")[-2]
+
+    @property
+    def seed(self) -> int:
+        """Of weights, order of users and noise."""
+        return int(self.config["seed"])
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is the results of a run."""
+    return (folder / METRICS).is_file()
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder is that of a sweep."""
+    return any((folder / name).exists() for name in (SUMMARY, "journal.log", "winner", "trials"))
+
+
+def read_run(
+    folder: Path, place: str, study: str | None = None, n_configurations: int = 1
+) -> ScoredRun:
+    """Read a results folder.
+
+    Args:
+        folder: With the files that `recsweep.report.write_results` writes, and `split.yaml`.
+        place: What the user knows it by.
+        study: The sweep whose winner it is.
+        n_configurations: For how many configurations that study has scored test.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    if not (folder / PER_USER).is_file():
+        raise InputError(
+            f"a run must have test metrics per user, but {place} has no {PER_USER}; leave it out, "
+            "or train it again"
+        )
+    environment = folder / "environment.yaml"
+    return ScoredRun(
+        place=place,
+        config=read_yaml(folder / "config.yaml"),
+        split=str(read_yaml(folder / "split.yaml")["fingerprint"]),
+        definitions=read_yaml(folder / "metric_definitions.yaml"),
+        per_user=read(folder / PER_USER, pd.read_parquet, pd.DataFrame).sort_index(),
+        environment=read_yaml(environment) if environment.is_file() else {},
+        study=study,
+        n_configurations=n_configurations,
+    )
+
+
+def read_study(folder: Path) -> list[ScoredRun]:
+    """Read the replicates of a study's winner.
+
+    Args:
+        folder: The study's, such as `sweeps/NAME`.
+
+    Raises:
+        InputError: It has no winner that was scored on test, or a file is damaged.
+    """
+    summary = read_yaml(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
+    replicates = (summary.get("test") or {}).get("replicates", [])
+    if not replicates:
+        raise InputError(
+            f"study {folder.name} must have a winner that was scored on test, but has none: "
+            f"{_how_far(summary)}; go on with {summary.get('resume', 'the command that began it')}"
+        )
+    n_configurations = (summary.get("test_scored") or {}).get("n_configurations", 1)
+    found = [folder / each["results"] for each in replicates]
+    return [read_run(one, str(one), folder.name, n_configurations) for one in found]
+
+
+def _how_far(summary: Mapping[str, Any]) -> str:
+    if "pareto_front" in summary:
+        return "it has several objectives, and so a front of trials"
+    trials = summary.get("trials")
+    return f"{trials['finished']} of {trials['asked']} trials done" if trials else "no trial done"

@@ -1,0 +1,254 @@
+"""The numbers of a comparison: means with intervals, all pairs with corrected tests."""
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass as plain_dataclass
+from functools import cached_property
+from itertools import combinations
+from typing import Annotated, Literal
+
+import numpy as np
+import pandas as pd
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.comparison.contenders import Contender, refuse_unequal
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+from recsweep.metrics.significance import (
+    Difference,
+    Interval,
+    PairedTest,
+    bootstrap_interval,
+    holm,
+    paired_difference,
+)
+
+_MAYBE_ONE = BeforeValidator(lambda entry: [entry] if isinstance(entry, str) else entry)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Statistics:
+    """How contenders are compared.
+
+    Args:
+        metrics: Such as `ndcg@100`; None = NDCG at the largest cut-off, and recall at 20 and 50.
+        unit: What is drawn from a population: users, or replicates with another seed each.
+        test: The paired test.
+        confidence: Of intervals.
+        n_resamples: Of the bootstrap, and of the permutation test.
+        seed: Of the resamples: the same one gives the same files.
+    """
+
+    metrics: Annotated[list[str], _MAYBE_ONE, Field(min_length=1)] | None
+    unit: Literal["users", "replicates"]
+    test: PairedTest
+    confidence: Annotated[float, Field(gt=0, lt=1)]
+    n_resamples: Annotated[int, Field(ge=100)]
+    seed: Annotated[int, Field(ge=0)]
+
+    @property
+    def alpha(self) -> float:
+        """What an adjusted p must not exceed for a difference to be called significant."""
+        return round(1 - self.confidence, 10)
+
+
+@plain_dataclass(frozen=True)
+class Score:
+    """What a contender reaches in a metric.
+
+    Args:
+        mean: Over users, of the mean over replicates.
+        interval: Of the mean.
+        by_replicate: Every single mean; index: split and seed.
+        mark: `best`, `tied` (not significantly worse than the best), or empty.
+    """
+
+    mean: float
+    interval: Interval
+    by_replicate: pd.Series
+    mark: str
+
+    @property
+    def half_width(self) -> float:
+        """Of the interval."""
+        return (self.interval.high - self.interval.low) / 2
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation over the replicates; NaN with one."""
+        return float(self.by_replicate.std(ddof=1)) if len(self.by_replicate) > 1 else np.nan
+
+
+@plain_dataclass(frozen=True)
+class Pair:
+    """Two contenders in a metric.
+
+    Args:
+        metric: Such as `ndcg@100`.
+        a: Name of the one that is better in the first metric.
+        b: The other's.
+        difference: a - b, its interval, and p without correction.
+        adjusted_p: After Holm, over all pairs of contenders in this metric.
+    """
+
+    metric: str
+    a: str
+    b: str
+    difference: Difference
+    adjusted_p: float
+
+
+@plain_dataclass(frozen=True)
+class Comparison:
+    """Contenders side by side.
+
+    Args:
+        contenders: The best one in the first metric first.
+        statistics: How they were compared.
+        scores: By metric and contender's name.
+        pairs: All of them, by metric.
+        n_units: Users, or pairs of user and split, or replicates.
+    """
+
+    contenders: tuple[Contender, ...]
+    statistics: Statistics
+    scores: Mapping[str, Mapping[str, Score]]
+    pairs: tuple[Pair, ...]
+    n_units: int
+
+    @property
+    def metrics(self) -> list[str]:
+        """Columns of the table."""
+        return list(self.scores)
+
+    @cached_property
+    def definitions(self) -> dict[str, str]:
+        """What the metrics mean."""
+        known = self.contenders[0].replicates[0].definitions
+        names = dict.fromkeys(metric.partition("@")[0] for metric in self.metrics)
+        return {name: known[name] for name in names}
+
+
+def compare(contenders: Sequence[Contender], statistics: Statistics) -> Comparison:
+    """Work out means, intervals and tests.
+
+    Args:
+        contenders: At least two, on the same splits and users.
+        statistics: How.
+
+    Raises:
+        InputError: They cannot be compared, or a metric is not there.
+    """
+    metrics = _chosen(contenders, statistics.metrics)
+    refuse_unequal(contenders, metrics)
+    ranked = sorted(contenders, key=lambda each: -float(each.of_users(metrics[0]).mean()))
+    units = {metric: _units(ranked, metric, statistics.unit) for metric in metrics}
+    pairs = {metric: _pairs(metric, values, statistics) for metric, values in units.items()}
+    scores = {
+        metric: _scores(ranked, metric, units[metric], pairs[metric], statistics)
+        for metric in metrics
+    }
+    return Comparison(
+        contenders=tuple(ranked),
+        statistics=statistics,
+        scores=scores,
+        pairs=tuple(pair for of_metric in pairs.values() for pair in of_metric),
+        n_units=len(units[metrics[0]]),
+    )
+
+
+def _units(contenders: Sequence[Contender], metric: str, unit: str) -> pd.DataFrame:
+    """A column per contender, a row per unit."""
+    if unit == "replicates":
+        _refuse_unpaired(contenders)
+        return pd.DataFrame({each.name: each.of_replicates(metric) for each in contenders})
+    return pd.DataFrame({each.name: each.of_users(metric) for each in contenders})
+
+
+def _refuse_unpaired(contenders: Sequence[Contender]) -> None:
+    """A test over replicates pairs them by split and seed."""
+    seeds = {each.name: [(run.split, run.seed) for run in each.replicates] for each in contenders}
+    name, first = next(iter(seeds.items()))
+    for other, found in seeds.items():
+        if len(found) < 2 or found != first:
+            raise InputError(
+                "task.unit=replicates needs at least two replicates of each, with the same seeds, "
+                f"but {name} has seed {_shown(first)} and {other} has {_shown(found)}; train with "
+                "the seeds that are missing, or set task.unit=users"
+            )
+
+
+def _shown(keys: Sequence[tuple[str, int]]) -> str:
+    return ", ".join(str(seed) for _, seed in keys)
+
+
+def _pairs(metric: str, units: pd.DataFrame, how: Statistics) -> list[Pair]:
+    """All pairs of contenders in one metric: the family that Holm corrects for."""
+    found = [
+        (a, b, paired_difference(
+            units[a].to_numpy(), units[b].to_numpy(), how.seed, how.confidence, how.n_resamples,
+            how.test,
+        ))
+        for a, b in combinations(map(str, units), 2)
+    ]  # fmt: skip
+    adjusted = holm([difference.p for _, _, difference in found])
+    return [Pair(metric, *pair, p) for pair, p in zip(found, adjusted, strict=True)]
+
+
+def _scores(
+    contenders: Sequence[Contender],
+    metric: str,
+    units: pd.DataFrame,
+    pairs: Sequence[Pair],
+    how: Statistics,
+) -> dict[str, Score]:
+    best = str(units.mean().idxmax())
+    equal = [{pair.a, pair.b} for pair in pairs if pair.adjusted_p > how.alpha]
+    marks = {each.name: "tied" * ({best, each.name} in equal) for each in contenders}
+    marks[best] = "best"
+    return {
+        each.name: Score(
+            mean=float(units[each.name].mean()),
+            interval=bootstrap_interval(
+                units[each.name].to_numpy(), how.seed, how.confidence, how.n_resamples
+            ),
+            by_replicate=each.of_replicates(metric),
+            mark=marks[each.name],
+        )
+        for each in contenders
+    }
+
+
+# --- which metrics -------------------------------------------------------------------------------
+
+
+def _chosen(contenders: Sequence[Contender], asked: Sequence[str] | None) -> list[str]:
+    """Metrics that every contender has."""
+    if not contenders:
+        return ["ndcg@10"]  # refused anyway, for want of contenders
+    known = [
+        name for name in contenders[0].metrics if all(name in each.metrics for each in contenders)
+    ]
+    if not known:
+        raise InputError(
+            "contenders must have a metric in common, but have none; evaluate all of them with "
+            "the same k and metrics"
+        )
+    for metric in asked or ():
+        if metric not in known:
+            close = difflib.get_close_matches(metric, known, n=1)
+            hint = f"did you mean {close[0]}?" if close else "change task.metrics"
+            raise InputError(
+                f"task.metrics must be among what every run has for each user, {', '.join(known)}, "
+                f"but is {metric}; {hint}"
+            )
+    return list(dict.fromkeys(asked or _usual(known)))
+
+
+def _usual(known: Sequence[str]) -> list[str]:
+    """NDCG at the largest cut-off, and recall as papers give it."""
+    largest = max(int(name.partition("@")[2]) for name in known)
+    wanted = [f"ndcg@{largest}", "recall@20", "recall@50"]
+    found = [name for name in wanted if name in known]
+    return found or [name for name in known if name.endswith(f"@{largest}")][:3]

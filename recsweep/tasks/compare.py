@@ -1,0 +1,135 @@
+"""Compares finished runs and the winners of sweeps: a table with intervals and corrected tests."""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Annotated
+
+from pydantic import BeforeValidator, Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.app import Job, Settings, made
+from recsweep.comparison.contenders import grouped
+from recsweep.comparison.reading import (
+    NEEDED,
+    SUMMARY,
+    ScoredRun,
+    is_run,
+    is_study,
+    read_run,
+    read_study,
+)
+from recsweep.comparison.table import Statistics
+from recsweep.comparison.writing import write_comparison
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, HomePath
+from recsweep.persistence import refuse_folder, whole_folder
+from recsweep.tracking.found import FoundRun, RunFinder, refuse_unknown
+
+_Names = Annotated[
+    list[Annotated[str, Field(min_length=1)]],
+    BeforeValidator(lambda entry: [entry] if isinstance(entry, str) else entry),
+]
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Compare(Statistics):
+    """Print the table; write it with its page into a folder.
+
+    Args:
+        of: Studies, MLflow run ids or names of runs, results folders.
+        filter: MLflow's, for runs of `tracking.experiment`.
+        tag: Of runs of `tracking.experiment`, as `KEY:VALUE`.
+        output: A new or empty folder.
+    """
+
+    of: _Names
+    filter: Annotated[str, Field(min_length=1)] | None
+    tag: Annotated[str, Field(min_length=1)] | None
+    output: HomePath
+
+    def __post_init__(self) -> None:
+        given = [self.of or None, self.filter, self.tag]
+        if sum(entry is not None for entry in given) > 1:
+            raise InputError(
+                "one of task.of, task.filter and task.tag says what is compared, but more are "
+                "given; give one"
+            )
+
+    def run(self, job: Job) -> None:
+        """Print the table and where the page is."""
+        output = self.output.absolute()
+        refuse_folder(output, "task.output")
+        contenders = grouped(list(self._runs(job.settings)))
+        with whole_folder(output, "task.output") as unfinished:
+            text = write_comparison(contenders, unfinished, self)
+        print(f"{text}\n\npage      {output / 'comparison.html'}")  # noqa: T201
+
+    def _runs(self, settings: Settings) -> Iterator[ScoredRun]:
+        """All runs that are meant."""
+        if self.filter is not None:
+            finder = _finder(settings, "task.filter")
+            yield from _fetched(finder, finder.filtered(self.filter))
+        elif self.tag is not None:
+            finder = _finder(settings, "task.tag")
+            yield from _fetched(finder, finder.tagged(self.tag))
+        elif not self.of:
+            raise InputError(
+                "task.of must name what is to be compared, but is empty; give studies, runs or "
+                "results folders, task.of=[a,b], or task.filter or task.tag"
+            )
+        for entry in self.of:
+            yield from _meant(entry, settings)
+
+
+def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
+    """The runs of one entry: folders first, since they need no store."""
+    folder = Path(os.path.expanduser(entry))  # noqa: PTH111 - unknown ~user: not found
+    sweeps = Path(os.path.expanduser(settings.sweep["folder"]))  # noqa: PTH111
+    if is_run(folder):
+        yield read_run(folder, entry)
+    elif is_study(sweeps / entry):
+        yield from _of_study(sweeps / entry, settings)
+    elif is_study(folder):
+        yield from _of_study(folder, settings)
+    else:
+        studies = [path.name for path in sweeps.glob("*") if is_study(path)]
+        finder = _finder(settings, f"task.of={entry}", studies)
+        if finder.is_absent:
+            refuse_unknown(entry, studies)
+        yield from _fetched(finder, finder.named(entry))
+
+
+def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
+    """The winner's replicates; of a sweep that still goes on, how far it is."""
+    if (folder / SUMMARY).is_file():
+        return read_study(folder)
+    from recsweep.sweep.results import counts_line  # loads Optuna
+    from recsweep.sweep.standing import Studies
+
+    _, standing = Studies.of({**settings.sweep, "folder": str(folder.parent)}).load(folder.name)
+    raise InputError(
+        f"study {folder.name} must have ended to be compared, but has not: "
+        f"{counts_line(standing)}; go on with the command that began it"
+    )
+
+
+def _finder(settings: Settings, asked: str, studies: Sequence[str] = ()) -> RunFinder:
+    """Looks for runs where `tracking` keeps them."""
+    tracker = made(settings, "tracking", "log_metrics")
+    if not hasattr(tracker, "store"):
+        raise InputError(
+            f"{asked} must be found among tracked runs, but tracking is off; give results folders, "
+            "task.of=[FOLDER,FOLDER], or choose tracking=mlflow"
+        )
+    return RunFinder(tracker.store, tracker.experiment, studies)
+
+
+def _fetched(finder: RunFinder, runs: Sequence[FoundRun]) -> Iterator[ScoredRun]:
+    for run in runs:
+        with TemporaryDirectory(prefix="recsweep-") as folder:
+            results = Path(folder) / run.run_id
+            results.mkdir()
+            finder.fetch(run.run_id, NEEDED, results)
+            yield read_run(results, run.run_id, run.study, run.n_configurations)

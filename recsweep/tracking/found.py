@@ -1,0 +1,212 @@
+"""Which runs are meant when several are to be compared, and the few files of them that are read."""
+
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NoReturn
+
+from recsweep.errors import InputError
+from recsweep.tracking.finished import _existing as existing
+from recsweep.tracking.store import USABLE, Store, cut
+from recsweep.tracking.sweeps import KIND, PAGE, PARENT, STUDY, TRIAL, is_trial
+
+CONFIGURATIONS = "recsweep.test_configurations"
+"""Tag of a sweep's run: for how many configurations it has scored test."""
+
+
+@dataclass(frozen=True)
+class FoundRun:
+    """A finished run that was scored on test.
+
+    Args:
+        run_id: Its id.
+        study: The sweep whose winner it is; None = a single run.
+        n_configurations: For how many configurations that study has scored test.
+    """
+
+    run_id: str
+    study: str | None
+    n_configurations: int
+
+
+class RunFinder:
+    """Looks for runs in a store.
+
+    Args:
+        store: That of a tracker.
+        experiment: Where names, filters and tags are looked for; an id is found everywhere.
+        elsewhere: Names that the user may have meant besides those in the store.
+    """
+
+    def __init__(self, store: Store, experiment: str, elsewhere: Sequence[str] = ()) -> None:
+        self.store = store
+        self.experiment = experiment
+        self.elsewhere = elsewhere
+
+    @property
+    def is_absent(self) -> bool:
+        """Whether there is no store yet."""
+        return self.store.database is not None and not self.store.database.exists()
+
+    def named(self, name: str) -> list[FoundRun]:
+        """A run by its id, the winner of a study by the study's name, or runs by their name.
+
+        Raises:
+            InputError: There are none, or they were not scored on test.
+        """
+        with self._opened():
+            found = self._named(name)
+            if not found:
+                refuse_unknown(name, [*self.elsewhere, *self._names()])
+            return self._scored(found, f"task.of={name}")
+
+    def filtered(self, condition: str) -> list[FoundRun]:
+        """Runs that a filter of MLflow finds, such as `params.seed = '1'`; trials are left out.
+
+        Raises:
+            InputError: MLflow cannot read the filter, there are none, or none was scored on test.
+        """
+        from mlflow.exceptions import MlflowException
+
+        with self._opened():
+            try:
+                found = list(self._runs(condition))
+            except MlflowException as error:
+                if error.error_code != "INVALID_PARAMETER_VALUE":
+                    raise
+                reason = cut(" ".join(str(error).split()), 160)
+                raise InputError(
+                    f"task.filter must be a filter of MLflow, but is {condition} ({reason}); see "
+                    "MLflow's documentation of search_runs"
+                ) from error
+            return self._scored(found, f"task.filter={condition}")
+
+    def tagged(self, tag: str) -> list[FoundRun]:
+        """Runs with a tag, such as `paper:yes`; trials are left out.
+
+        Raises:
+            InputError: It is no `key:value`, there are none, or none was scored on test.
+        """
+        key, *values = re.split("[:=]", tag, maxsplit=1)  # Hydra wants a = in a value quoted twice
+        if not (key and values):
+            raise InputError(f"task.tag must be KEY:VALUE, but is {tag}; write task.tag=KEY:VALUE")
+        with self._opened():  # compared here: MLflow's filter has no way to write quotes
+            found = [run for run in self._runs() if run.data.tags.get(key) == values[0]]
+            return self._scored(found, f"task.tag={tag}")
+
+    def fetch(self, run_id: str, names: Iterable[str], folder: Path) -> None:
+        """Download those of these files that a run has.
+
+        Args:
+            run_id: Its id.
+            names: Of files at the top of its artifacts.
+            folder: An existing one.
+        """
+        with self._opened():
+            present = {entry.path for entry in self.store.client.list_artifacts(run_id)}
+            for name in names:
+                if name in present:
+                    self.store.client.download_artifacts(run_id, name, str(folder))
+
+    # --- in the store ---------------------------------------------------------------------------
+
+    def _opened(self) -> Any:
+        self.store.refuse_absent(", or give results folders: task.of=[FOLDER,FOLDER]")
+        self.store.refuse_unusable()
+        return self.store.one_line(USABLE)
+
+    def _named(self, name: str) -> list[Any]:
+        run = existing(self.store.client, name)
+        if run is not None and run.info.lifecycle_stage != "deleted":
+            return [run]
+        runs = list(self._runs())
+        of_study = [run for run in runs if run.data.tags.get(STUDY) == name and _is_sweep(run)]
+        return of_study or [run for run in runs if run.info.run_name == name]
+
+    def _runs(self, condition: str = "") -> Iterator[Any]:
+        """Runs of the experiment that were not deleted, the oldest first."""
+        found = self.store.client.get_experiment_by_name(self.experiment)
+        token = None if found else ""
+        while token != "":
+            page = self.store.client.search_runs(
+                [found.experiment_id], condition, max_results=PAGE, page_token=token,
+                order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+            )  # fmt: skip
+            yield from page
+            token = page.token or ""
+
+    def _scored(self, runs: Sequence[Any], asked: str) -> list[FoundRun]:
+        """The runs, for a sweep its winner's replicates; what is no result is left out."""
+        if not runs:
+            raise InputError(
+                f"{asked} must find runs in experiment {self.experiment}, but finds none; change "
+                "it, or set tracking.experiment or tracking.uri"
+            )
+        wanted: dict[str, Any] = {}
+        for run in runs:
+            for one in self._winners(run) if _is_sweep(run) else [run]:
+                if one.info.status == "FINISHED" and not is_trial(one):
+                    wanted[one.info.run_id] = one
+        if not wanted:
+            states = ", ".join(sorted({_described(run) for run in runs}))
+            raise InputError(
+                f"{asked} must find a finished run that was scored on test, but finds only "
+                f"{states}; wait for it, or give another one"
+            )
+        return [self._found(run) for run in wanted.values()]
+
+    def _winners(self, parent: Any) -> list[Any]:
+        """The replicates of the winner that was scored last."""
+        condition = f"tags.`{PARENT}` = '{parent.info.run_id}' AND tags.`{KIND}` = 'winner'"
+        found = [run for run in self._children(parent, condition) if run.info.status == "FINISHED"]
+        return [run for run in found if run.data.tags.get(TRIAL) == found[-1].data.tags.get(TRIAL)]
+
+    def _children(self, parent: Any, condition: str) -> Iterator[Any]:
+        """Few enough for one page."""
+        yield from self.store.client.search_runs(
+            [parent.info.experiment_id], condition, max_results=PAGE,
+            order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
+        )  # fmt: skip
+
+    def _found(self, run: Any) -> FoundRun:
+        tags = run.data.tags
+        parent = existing(self.store.client, tags[PARENT]) if PARENT in tags else None
+        n = parent.data.tags.get(CONFIGURATIONS, "1") if parent else "1"
+        return FoundRun(run.info.run_id, tags.get(STUDY), int(n))
+
+    def _names(self) -> set[str]:
+        """Of studies and runs, without trials."""
+        runs = [run for run in self._runs() if not is_trial(run)]
+        names = {run.info.run_name for run in runs} | {run.data.tags.get(STUDY) for run in runs}
+        return {name for name in names if name}
+
+
+def refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
+    """Say that nobody knows a name, and which one was probably meant.
+
+    Args:
+        name: What the user typed.
+        known: Names of studies and runs.
+
+    Raises:
+        InputError: Always.
+    """
+    close = [each for each in sorted(known) if name in each] or difflib.get_close_matches(
+        name, known
+    )
+    hint = f"did you mean {' or '.join(close[:3])}?" if close else "see task=studies and mlflow ui"
+    raise InputError(
+        f"task.of must name studies, tracked runs or results folders, but {name} is none; {hint}"
+    )
+
+
+def _is_sweep(run: Any) -> bool:
+    return run.data.tags.get(KIND) == "sweep"
+
+
+def _described(run: Any) -> str:
+    """Such as `a sweep that is RUNNING`."""
+    kind = {"sweep": "a sweep without a scored winner", "trial": "a trial of a sweep"}
+    return f"{kind.get(run.data.tags.get(KIND), 'a run')} ({run.info.status})"

@@ -1,0 +1,137 @@
+"""Which runs of a store are meant when several are to be compared."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from mlflow_runs import tracker
+
+from recsweep.errors import InputError
+from recsweep.interfaces import Part
+from recsweep.tracking.found import CONFIGURATIONS, FoundRun, RunFinder
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+
+
+def finder(uri: str, experiment: str, *elsewhere: str) -> RunFinder:
+    return RunFinder(tracker(uri).store, experiment, elsewhere)
+
+
+def run(uri: str, experiment: str, name: str = "a run", **tags: str) -> str:
+    """Id of a finished run."""
+    with tracker(uri, experiment=experiment, run_name=name) as one:
+        one.log_settings({"model.l2": 1.0, "seed": 3}, tags)
+    return str(one.run_id)
+
+
+def sweep(uri: str, experiment: str, study: str, trial: int, **tags: str) -> tuple[str, list[str]]:
+    """Ids of a sweep's run and of its winner's two replicates; one trial comes before."""
+    parent = tracker(uri, experiment=experiment, run_name=f"sweep {study}")
+    parent.open_sweep(study, f"sweep {study}", {}, {})
+    winners = []
+    for part in (Part(trial), Part(trial, 0), Part(trial, 1)):
+        with parent.nested(parent.run_id, study, part, "a child") as child:
+            pass
+        winners += [str(child.run_id)] * (part.replicate is not None)
+    for key, value in tags.items():
+        parent.store.client.set_tag(parent.run_id, key.replace("__", "."), value)
+    parent.close_sweep("FINISHED")
+    return str(parent.run_id), winners
+
+
+def ids(found: list[FoundRun]) -> list[str]:
+    return [one.run_id for one in found]
+
+
+def test_a_run_is_found_by_its_id_and_runs_by_their_name(store: str) -> None:
+    first, second = (run(store, "names", "twins") for _ in range(2))
+    here = finder(store, "names")
+    assert here.named(first) == [FoundRun(first, None, 1)]
+    assert ids(here.named("twins")) == [first, second]
+    assert ids(finder(store, "another experiment").named(first)) == [first]
+
+
+def test_a_study_is_its_winners_replicates_however_it_is_named(store: str) -> None:
+    parent, winners = sweep(store, "studies", "o'hara", 4)
+    here = finder(store, "studies")
+    for name in ("o'hara", parent, "sweep o'hara"):
+        assert here.named(name) == [FoundRun(run_id, "o'hara", 1) for run_id in winners]
+    assert here.named(winners[1]) == [FoundRun(winners[1], "o'hara", 1)]
+
+
+def test_a_study_that_scored_another_trial_is_known_by_the_last_one(store: str) -> None:
+    sweep(store, "twice", "s", 4)
+    _, later = sweep(store, "twice", "s", 7, **{CONFIGURATIONS.replace(".", "__"): "2"})
+    assert finder(store, "twice").named("s") == [FoundRun(one, "s", 2) for one in later]
+
+
+def test_a_filter_and_a_tag_leave_trials_out_and_take_winners_once(store: str) -> None:
+    _, winners = sweep(store, "filters", "s", 0)
+    single = run(store, "filters", paper='it\'s "yes"')
+    here = finder(store, "filters")
+    assert ids(here.filtered("attributes.status = 'FINISHED'")) == [*winners, single]
+    assert ids(here.filtered("params.`model.l2` = '1.0'")) == [single]
+    assert ids(here.tagged('paper=it\'s "yes"')) == [single]
+    assert ids(here.tagged("recsweep.study:s")) == winners
+
+
+def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
+    def refusal(ask: str, text: str, experiment: str = "refused") -> str:
+        with pytest.raises(InputError) as caught:
+            getattr(finder(store, experiment, "multivae-liang-1"), ask)(text)
+        assert "\n" not in str(caught.value)
+        return str(caught.value)
+
+    run(store, "refused", "ease-liang")
+    assert "but eas-liang is none; did you mean ease-liang?" in refusal("named", "eas-liang")
+    assert "did you mean multivae-liang-1?" in refusal("named", "multivae-liang")
+    assert "see task=studies and mlflow ui" in refusal("named", "x", "never made")
+    assert "task.filter must be a filter of MLflow, but is l2 ==" in refusal("filtered", "l2 ==")
+    assert "experiment refused, but finds none" in refusal("filtered", "params.seed = '9'")
+    assert "task.tag must be KEY:VALUE, but is paper" in refusal("tagged", "paper")
+    assert "task.tag=paper=no must find runs" in refusal("tagged", "paper=no")
+    parent = tracker(store, experiment="refused")
+    parent.open_sweep("begun", "sweep begun", {}, {})
+    with parent.nested(parent.run_id, "begun", Part(0), "a trial") as trial:
+        pass
+    assert "a sweep without a scored winner (RUNNING)" in refusal("named", "begun")
+    assert "a trial of a sweep (FINISHED); wait" in refusal("named", str(trial.run_id))
+    with tracker(store, experiment="refused") as one:
+        assert "finds only a run (RUNNING)" in refusal("named", str(one.run_id))
+    one.store.client.delete_run(one.run_id)
+    assert f"but {one.run_id} is none" in refusal("named", str(one.run_id))
+
+
+def test_only_the_files_that_are_asked_for_and_there_are_fetched(
+    store: str, tmp_path: Path
+) -> None:
+    for place in ("files/model", "fetched"):
+        (tmp_path / place).mkdir(parents=True)
+    for name in ("metrics.json", "curves.csv", "model/weights.npz"):
+        (tmp_path / "files" / name).write_text(name, encoding="utf-8")
+    with tracker(store, experiment="files") as one:
+        one.log_artifacts(tmp_path / "files")
+    wanted = ["metrics.json", "environment.yaml"]
+    finder(store, "files").fetch(str(one.run_id), wanted, tmp_path / "fetched")
+    (only,) = (tmp_path / "fetched").iterdir()
+    assert only.read_text("utf-8") == "metrics.json"
+
+
+def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
+    here = finder(f"sqlite:///{tmp_path}/x.db", "any")
+    assert here.is_absent
+    with pytest.raises(InputError, match="give results folders"):
+        here.named("ease")
+    (tmp_path / "x.db").write_text("no database", encoding="utf-8")
+    with pytest.raises(InputError, match="it is no SQLite database"):
+        here.named("ease")
+    assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
+
+
+@pytest.mark.slow
+def test_runs_are_found_at_a_server(server: str) -> None:
+    found: Any = finder(server, "at a server")
+    one = run(server, "at a server", "twins", paper="yes")
+    assert ids(found.named("twins")) == ids(found.tagged("paper=yes")) == [one]
+    with pytest.raises(InputError, match="is none; did you mean twins"):
+        found.named("twin")
