@@ -1,7 +1,6 @@
 """Recommends items to users with the model of a finished run, in batches, into a file."""
 
 import logging
-import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +12,13 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
-from recsweep.app import Config, Job, Settings, made, prepared
+from recsweep.app import Job, Settings, made, prepared
 from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath, Recommender
 
 if TYPE_CHECKING:
+    from recsweep.comparison.past_run import PastRun
     from recsweep.data.recommendations import Ranking
     from recsweep.data.requested import Requested
 
@@ -78,6 +78,7 @@ class Recommend:
 
     def run(self, job: Job) -> None:
         """Print for how many users what was written."""
+        from recsweep.comparison.past_run import find
         from recsweep.data.disk import disk_errors_in_one_line, whole_file
         from recsweep.data.recommendations import encoded, format_of, refuse_spaces
         from recsweep.persistence import refuse_file
@@ -87,7 +88,10 @@ class Recommend:
         file_format = self.format or format_of(output)
         _warn_of_unused(job.overrides)
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            fitted = _fitted(self._results(job.settings, Path(folder)), job.settings)
+            run = find(self.from_run, "task.run", job.settings, Path(folder))
+            if run.tracker is not None:
+                print(f"run       {run.name}")  # noqa: T201
+            fitted = _fitted(run, job.settings)
         evaluator = _evaluator(job.settings)
         evaluator.refuse_large_k(len(fitted.item_ids))
         requested = self._requested(fitted)
@@ -99,24 +103,6 @@ class Recommend:
             file.writelines(encoded(rankings, file_format))
         n_users = len(requested.user_ids)
         print(f"{n_users:,} users, up to {evaluator.k[-1]:,} items each\nfile      {output}")  # noqa: T201
-
-    def _results(self, settings: Settings, folder: Path) -> Path:
-        """The results folder of the run, fetched into `folder` when it is tracked."""
-        from recsweep.tracking import LATEST, MODEL
-
-        path = Path(os.path.expanduser(self.from_run))  # noqa: PTH111 - unknown ~user: not found
-        is_name = path.name == self.from_run and not path.is_dir()
-        if is_name or self.from_run == LATEST:
-            run_id = made(settings, "tracking", "download").download(self.from_run, folder)
-            print(f"run       {run_id}")  # noqa: T201
-            return folder
-        if not (path / MODEL).is_dir():
-            raise InputError(
-                f"task.run must be the results folder of a run, but {self.from_run} has no "
-                f"folder {MODEL}; "
-                "give OUTPUT_FOLDER/results, the id of a run, or latest"
-            )
-        return path
 
     def _requested(self, fitted: Fitted) -> "Requested":
         """Who is to be recommended something, and what they have."""
@@ -168,39 +154,20 @@ def ranked(fitted: Fitted, requested: "Requested", k: int, batch_size: int) -> I
             bar.update(rows.shape[0])
 
 
-def _fitted(results: Path, settings: Settings) -> Fitted:
+def _fitted(run: "PastRun", settings: Settings) -> Fitted:
     """Read a run's results; where the cache is, and how many threads there are, is said now."""
+    from recsweep.comparison.past_run import read_yaml
     from recsweep.persistence import load_model
     from recsweep.tracking import MODEL
 
-    config = {**_yaml(results / "config.yaml"), "threads": settings.threads}
+    config = {**read_yaml(run.results / "config.yaml"), "threads": settings.threads}
     if settings.cache_dir:
         config["cache_dir"] = settings.cache_dir
-    try:
-        of_run = validated(Settings, config, "")
-    except InputError as error:
-        raise InputError(
-            f"{results / 'config.yaml'} cannot be used by this version: {error}"
-        ) from None
+    of_run = run.settings(config)
     environment.choose_backend(of_run.backend, of_run.threads)
     environment.load_backend()
-    fingerprint = str(_yaml(results / "split.yaml").get("fingerprint"))
-    return Fitted(of_run, fingerprint, *load_model(results / MODEL))
-
-
-def _yaml(file: Path) -> Config:
-    import yaml
-
-    try:
-        content = yaml.safe_load(file.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        content = error
-    if not isinstance(content, dict):
-        raise InputError(
-            f"a run must come with a readable {file.name}, but {file} is not "
-            f"({' '.join(str(content).split())}); copy the run's whole folder again, or train again"
-        )
-    return content
+    fingerprint = str(read_yaml(run.results / "split.yaml").get("fingerprint"))
+    return Fitted(of_run, fingerprint, *load_model(run.results / MODEL))
 
 
 def _evaluator(settings: Settings) -> Any:

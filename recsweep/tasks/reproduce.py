@@ -1,0 +1,249 @@
+"""Trains a finished run again in a fresh process and holds its metrics against the run's."""
+
+import logging
+import multiprocessing
+import re
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, redirect_stdout
+from io import StringIO
+from multiprocessing.connection import Connection
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep import app
+from recsweep.app import OF_SWEEPS, Config, Job, Settings
+from recsweep.build import validated
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+
+if TYPE_CHECKING:
+    from recsweep.comparison.past_run import PastRun
+    from recsweep.comparison.replay import Comparison, Difference
+
+# The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
+
+log = logging.getLogger(__name__)
+
+PLACES = ("data.path", "split.path")
+"""Files may have moved since the run."""
+OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
+"""What the command line says about these is about the repeat."""
+
+
+class Repeat(NamedTuple):
+    """What a fresh process is to do.
+
+    Args:
+        name: Of the run.
+        config: The run's, resolved.
+        folder: For what the repeat writes.
+        overrides: What the run's command line had changed.
+    """
+
+    name: str
+    config: Config
+    folder: Path
+    overrides: list[str]
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Reproduce:
+    """Repeat a run and say whether its metrics are the same.
+
+    Args:
+        tolerance: Largest difference of a mean where something differs that may change it.
+        other_data: What happens when data or split are not those of the run.
+    """
+
+    tolerance: Annotated[float, Field(ge=0, lt=1)]
+    other_data: Literal["refuse", "compare"]
+
+    def run(self, job: Job) -> None:
+        """Print what differs, train, print how the metrics compare.
+
+        Raises:
+            InputError: The run cannot be repeated, or its metrics are not reproduced.
+        """
+        from recsweep.comparison.past_run import find
+        from recsweep.comparison.replay import (
+            Comparison,
+            Measured,
+            differences,
+            may_change_metrics,
+        )
+        from recsweep.persistence import refuse_folder
+
+        refuse_folder(job.results, "hydra.run.dir")
+        with TemporaryDirectory(prefix="recsweep-") as folder:
+            past = find(_given(job.settings.run_id), "run_id", job.settings, Path(folder))
+            repeat, before = _repeat(past, job), past.environment()
+            was = Measured.of(past.results)
+        print(f"run       {past.name}", flush=True)  # noqa: T201
+        with _fresh_process(_train_again, repeat) as answer:
+            now = answer()
+            changed = differences(before, now)
+            for each in changed:
+                print(f"differs   {each}", flush=True)  # noqa: T201
+            self._refuse_other_data(changed)
+            reason = may_change_metrics(changed, now["device"])
+            expected = f"equal within {self.tolerance:g}, since {reason}" if reason else "identical"
+            found = "" if changed else "nothing differs: "
+            print(f"{found}metrics must be {expected}", flush=True)  # noqa: T201
+            print(answer())  # noqa: T201
+        comparison = Comparison(was, Measured.of(job.results), self.tolerance if reason else None)
+        _write(job.results / "reproduction.yaml", past.name, changed, comparison)
+        _tell(comparison)
+
+    def _refuse_other_data(self, changed: "list[Difference]") -> None:
+        of_data = [each.field for each in changed if each.field.endswith(".fingerprint")]
+        if of_data and self.other_data == "refuse":
+            raise InputError(
+                f"a run must be repeated on its own data, but {' and '.join(of_data)} differ; "
+                "bring the data of then back, give data.path=…, or set task.other_data=compare"
+            )
+
+
+# --- what is repeated -----------------------------------------------------------------------------
+
+
+def _given(run_id: str | None) -> str:
+    if run_id is None:
+        raise InputError(
+            "run_id must say which run is to be repeated, but is null; give the id of an MLflow "
+            "run, run_id=latest, or run_id=OUTPUT_FOLDER/results"
+        )
+    return run_id
+
+
+def _repeat(past: "PastRun", job: Job) -> Repeat:
+    """The run's configuration; where files lie is said now."""
+    from recsweep.comparison.past_run import parse_yaml, read, read_yaml
+
+    config = {
+        **{name: job.config[name] for name in OF_SWEEPS},
+        **read_yaml(past.results / "config.yaml"),
+        **{name: job.config[name] for name in ("cache_dir", "debug")},
+    }
+    past.settings(config)
+    unused = []
+    for text in job.overrides:
+        key = re.split(r"[@=]", text.lstrip("+~"))[0]
+        group, _, leaf = key.partition(".")
+        if key in PLACES:
+            config[group] = {**config[group], leaf: job.config[group][leaf]}
+        elif group not in OF_NOW:
+            unused.append(text)
+    if unused:
+        log.warning("task=reproduce takes %s from the run: not used", ", ".join(unused))
+    overrides = read(past.results / "overrides.yaml", parse_yaml, list)
+    return Repeat(past.name, config, job.results.parent, overrides)
+
+
+# --- the fresh process ----------------------------------------------------------------------------
+
+
+@contextmanager
+def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callable[[], Any]]:
+    """A new interpreter that does `work(connection, repeat)`.
+
+    Yields:
+        Gives the next answer, which is waited for; the process goes on when it is asked for one.
+    """
+    spawn = multiprocessing.get_context("spawn")
+    here, there = spawn.Pipe()
+    process = spawn.Process(target=work, args=(there, repeat))
+    process.start()
+    there.close()
+
+    def answer() -> Any:
+        try:
+            here.send("go on")
+            found = here.recv()
+        except (EOFError, BrokenPipeError):
+            process.join()
+            raise InputError(
+                "the repeat must go through, but its process has ended with exit code "
+                f"{process.exitcode}; see above, or look whether there is memory enough"
+            ) from None
+        if isinstance(found, InputError):
+            raise found
+        return found
+
+    try:
+        yield answer
+    except BaseException:
+        process.kill()
+        raise
+    finally:
+        process.join()
+
+
+def _train_again(parent: Connection, repeat: Repeat) -> None:
+    """Answer with the environment, then train and answer with what that has printed."""
+    from recsweep.tracking import SilentTracker
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
+    said = StringIO()
+    try:
+        parent.recv()
+        parent.send(_environment(repeat))
+        parent.recv()
+        with redirect_stdout(said):
+            app.run(repeat.config, repeat.folder, repeat.overrides, SilentTracker())
+        parent.send(said.getvalue())
+    except InputError as error:
+        parent.send(error)
+    except (EOFError, BrokenPipeError):  # the parent has gone
+        return
+
+
+def _environment(repeat: Repeat) -> dict[str, str]:
+    """What the repeat is about to run with; its data are prepared, the backend is loaded."""
+    from recsweep.comparison.past_run import of_another_version
+    from recsweep.tracking import SilentTracker
+
+    settings = validated(Settings, repeat.config, "")
+    try:
+        app.checked(settings, SilentTracker())
+    except InputError as error:
+        raise of_another_version(repeat.name, error) from None
+    return app.tags(settings, app.prepared(settings))
+
+
+# --- after ----------------------------------------------------------------------------------------
+
+
+def _write(file: Path, name: str, changed: "list[Difference]", comparison: "Comparison") -> None:
+    """What was repeated and how it went, beside the repeat's own results."""
+    import yaml
+
+    from recsweep.data.disk import disk_errors_in_one_line, whole_file
+
+    content = {
+        "run": name,
+        **comparison.plain(),
+        "differences": {each.field: {"was": each.was, "is": each.now} for each in changed},
+    }
+    with disk_errors_in_one_line(file, "hydra.run.dir"), whole_file(file) as out:
+        out.write(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+
+
+def _tell(comparison: "Comparison") -> None:
+    """Print the verdict, or raise it."""
+    from recsweep.comparison.replay import table_of_differences
+
+    if not comparison.table.empty:
+        print(table_of_differences(comparison.table))  # noqa: T201
+    if comparison.verdict == "not reproduced":
+        is_exact = comparison.tolerance is None
+        raise InputError(
+            f"a repeat must have the metrics of its run, but they are {comparison.summary()}; "
+            + ("look for what no run writes down, such as a system library" if is_exact else
+               "look at what differs above, or set task.tolerance")
+        )  # fmt: skip
+    print(comparison.summary())  # noqa: T201
