@@ -83,6 +83,8 @@ class Tracker(Protocol):
     """Where a run's settings, curves and files go. As a context it begins and ends the run."""
 
     run_id: str | None
+    lost: str | None
+    """Once a store went away in mid-run: the line that says so; the run goes on untracked."""
 
     @property
     def ui_command(self) -> str:
@@ -96,6 +98,9 @@ class Tracker(Protocol):
 
     def refuse_unusable(self) -> None:
         """Raise InputError, before long work, when nothing could be kept."""
+
+    def kept_in(self, folder: Path) -> None:
+        """Note what `task=upload` can upload if the store goes away; the first word counts."""
 
     def __enter__(self) -> Self:
         """Begin the run."""
@@ -129,9 +134,7 @@ class Tracker(Protocol):
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """End the parent run."""
 
-    def nested(
-        self, parent_run_id: str | None, study: str, part: Part, name: str
-    ) -> "Tracker":
+    def nested(self, parent_run_id: str | None, study: str, part: Part, name: str) -> "Tracker":
         """One trial of a sweep, or a replicate of its winner; the run begins with the context."""
 
     def tidy(self, study: str, verdict: Verdict) -> int:

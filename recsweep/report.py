@@ -1,5 +1,6 @@
 """What a person sees of a run: progress, the table of metrics, plots and files."""
 
+import csv
 import json
 import logging
 import math
@@ -160,6 +161,35 @@ def write_curves(folder: Path, trial: Trial) -> pd.DataFrame:
     curves.index = pd.RangeIndex(1, len(curves) + 1, name="epoch")
     curves.to_csv(folder / "curves.csv")
     return curves
+
+
+def read_curves(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """What `write_curves` wrote: epoch (from 1) and values by name."""
+    with (folder / "curves.csv").open(encoding="utf-8", newline="") as file:
+        return [
+            (int(row.pop("epoch")), {name: float(text or "nan") for name, text in row.items()})
+            for row in csv.DictReader(file)
+        ]
+
+
+def final_metrics(results: Path) -> tuple[dict[str, float], int]:
+    """What a run logs at its end, and the epoch that it belongs to.
+
+    Args:
+        results: The folder that `write_results` wrote.
+    """
+    told = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
+    valid, test = told["valid"], told["test"]
+    metrics = {
+        **{f"valid_best/{name}": value for name, value in valid["mean"].items()},
+        **{f"test/{name}": value for name, value in test["mean"].items()},
+        **{f"test_se/{name}": value for name, value in test["standard_error"].items()},
+        "best_epoch": told["best_epoch"],
+        "time/train_s": told["train_s"],
+        **({"time/refit_s": told["refit_s"]} if told["refit_s"] is not None else {}),
+    }
+    numbers = {name: math.nan if value is None else value for name, value in metrics.items()}
+    return numbers, told["best_epoch"]
 
 
 def _summary(evaluation: Evaluation) -> dict[str, Any]:

@@ -1,12 +1,13 @@
 """The process that launches workers: from the first trial to the winner's score on test."""
 
+import shlex
 import sys
 import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app, environment
 from recsweep.errors import InputError
@@ -14,6 +15,7 @@ from recsweep.interfaces import Part
 from recsweep.sweep.identity import refuse_difference
 from recsweep.sweep.outcome import Outcome
 from recsweep.sweep.progress import SweepProgress
+from recsweep.sweep.records import outcome_metrics
 from recsweep.sweep.results import (
     best_table,
     counts_line,
@@ -21,7 +23,7 @@ from recsweep.sweep.results import (
     write_trials,
 )
 from recsweep.sweep.search import CheckedSearch
-from recsweep.sweep.standing import FINISHED, Standing
+from recsweep.sweep.standing import Standing
 from recsweep.sweep.stopping import StopRequest
 from recsweep.sweep.study import Plan, SharedStudy
 from recsweep.sweep.trial import STATUS
@@ -103,6 +105,7 @@ class Parent:
     def _run(self, folder: Path) -> Outcome:
         """Everything that is still to be done, tracked as one run."""
         checked, tracker = self.checked, self.checked.tracker
+        tracker.kept_in(folder)
         name = f"sweep {self.checked.search.name}"
         params = {**app.parameters(checked.identity), "n_trials": checked.sweep.n_trials}
         with self.study.locks.mutex():  # two terminals adopt or make the same run
@@ -203,6 +206,8 @@ class Parent:
         is_alive = self.study.is_alive(number)  # first: the trial may end meanwhile
         trial = next((t for t in self.study.trials() if t.number == number), None)
         if trial is not None and trial.state.is_finished():
+            if _is_untracked(trial):
+                return "KILLED", "the tracking store went away; task=upload completes this run"
             if trial.user_attrs.get("run_id") == run_id:
                 return STATUS[trial.state], trial.user_attrs.get("reason", "")
         elif is_alive:
@@ -212,13 +217,14 @@ class Parent:
     def _track(self, outcome: Outcome) -> None:
         """The outcome on the page of the whole sweep."""
         standing, tracker = outcome.standing, self.checked.tracker
-        values = {f"n_{state}": float(standing.count(state)) for state in FINISHED}
-        if standing.best:
-            values |= {f"valid_best/{name}": v for name, v in standing.best.metrics.items()}
-        if outcome.test:
-            values |= {f"test/{name}": value for name, value in outcome.test.test.means.items()}
-            values |= {f"test_sd/{name}": v for name, v in outcome.test.deviations.items()}
-        tracker.log_metrics(values)
+        tracker.log_metrics(
+            outcome_metrics(standing, outcome.test.plain() if outcome.test else None)
+        )
+        looks = outcome.looks.plain()
+        tracker.log_settings({}, {
+            "recsweep.test_scored": str(looks["n_times"]),
+            "recsweep.test_configurations": str(looks["n_configurations"]),
+        })  # fmt: skip
         tracker.log_artifacts(self._results())
         tracker.set_note(f"```\n{best_table(standing)}\n```\n\n`{self.checked.search.command}`\n")
 
@@ -293,16 +299,23 @@ class Parent:
 
     def _tell(self, outcome: Outcome) -> None:
         """Print the best trials, the winner's table and how to go on."""
-        folder, lines = self._results(), outcome.lines()
+        folder, lines, name = self._results(), outcome.lines(), self.checked.search.name
         lines += ["", f"results   {folder / 'optimization_results.yaml'}"]
         if not self.study.is_finished():
             lines.append(f"go on     {self.checked.search.command}")
-        if self.checked.tracker.run_id is not None:
+        if self.checked.tracker.lost or any(map(_is_untracked, self.study.trials())):
+            upload = shlex.join(["python", "-m", "recsweep", "task=upload", f"task.of={name}"])
+            lines.append(f"tracking  the store went away meanwhile; {upload} brings it the rest")
+        elif self.checked.tracker.run_id is not None:
             lines.append(f"open UI   {self.checked.tracker.ui_command}")
         print("\n".join(lines), flush=True)  # noqa: T201
 
     def _say_how_to_go_on(self) -> None:
         _say(f"{counts_line(self._standing())}\ngo on     {self.checked.search.command}")
+
+
+def _is_untracked(trial: FrozenTrial) -> bool:
+    return bool(trial.user_attrs.get("is_untracked"))
 
 
 def _ending(error: BaseException) -> tuple[str, str]:

@@ -118,38 +118,51 @@ class TrialRunner:
     def _run(self, claim: Claim, config: dict[str, Any], log: Any) -> None:
         started, cpu_began = time.perf_counter(), time.process_time()
         settings = validated(app.Settings, config, "")
-        plan, number = self.study.plan, claim.frozen.number
-        evaluator, parent, model = app.checked(settings)
+        evaluator, tracker, model = app.checked(settings, self._tracker(claim, settings))
         if self.data is None:
             self.data = app.prepared(settings)
-        split, objective = self.data, evaluator.objective
-        name = trial_name(app.model_name(settings), claim.frozen.user_attrs["settings"])
-        reports = Reports(claim, plan, objective)
-        part = Part(number)
-        with parent.nested(plan.parent_run, plan.study, part, name) as tracker:
+        reports = Reports(claim, self.study.plan, evaluator.objective)
+        with tracker:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
-            shown = app.parameters_of_run(without_passwords(config))
-            tracker.log_settings(shown, app.tags(settings, split))
-            tracker.log_data(app.data_name(settings), split.data_fingerprint, split.profile())
+            self._log_settings(claim, settings, config, tracker)
             with (
                 _killed_when_interrupted(tracker),
-                Progress(getattr(model, "n_epochs", 1), objective, log) as progress,
+                Progress(getattr(model, "n_epochs", 1), evaluator.objective, log) as progress,
             ):
+                patience = Patience(settings.patience, evaluator.objective)
                 fit = run_trial(
-                    model, split.train, split.valid, evaluator, Seeds(settings.seed),
-                    [partial(_track, tracker), Patience(settings.patience, objective), progress,
-                     reports],
+                    model, self.data.train, self.data.valid, evaluator, Seeds(settings.seed),
+                    [partial(_track, tracker), patience, progress, reports],
                 )  # fmt: skip
-            write_curves(trial_folder(plan.folder, number), fit)
+            write_curves(trial_folder(self.study.plan.folder, claim.frozen.number), fit)
             attrs = {
                 **_attributes(fit, reports.pruned, time.perf_counter() - started),
                 "cpu_s": time.process_time() - cpu_began,
                 "peak_bytes": peak_bytes(),
             }
             state = TrialState.PRUNED if reports.pruned else TrialState.COMPLETE
-            tracker.log_metrics(_final(attrs), step=fit.best_epoch + 1)
-            self._tell(claim, state, attrs)
+            tracker.log_metrics(trial_metrics(attrs), step=fit.best_epoch + 1)
+            self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
             tracker.end(STATUS[state], reports.pruned or "")
+
+    def _tracker(self, claim: Claim, settings: app.Settings) -> Any:
+        """Of the trial's own run, unopened."""
+        plan, frozen = self.study.plan, claim.frozen
+        name = trial_name(app.model_name(settings), frozen.user_attrs["settings"])
+        tracking = app.made(settings, "tracking", "log_metrics")
+        tracking.kept_in(Path(plan.folder))
+        return tracking.nested(plan.parent_run, plan.study, Part(frozen.number), name)
+
+    def _log_settings(
+        self, claim: Claim, settings: app.Settings, config: dict[str, Any], tracker: Any
+    ) -> None:
+        """What the trial is, for the tracker and, should that go away, in the trial's folder."""
+        folder = trial_folder(self.study.plan.folder, claim.frozen.number)
+        tags, profile = app.tags(settings, self.data), self.data.profile()
+        write_yaml(folder / "environment.yaml", {"run_id": tracker.run_id, **tags})
+        write_yaml(folder / "split.yaml", {"fingerprint": self.data.fingerprint, **profile})
+        tracker.log_settings(app.parameters_of_run(without_passwords(config)), tags)
+        tracker.log_data(app.data_name(settings), self.data.data_fingerprint, profile)
 
     def _tell(self, claim: Claim, state: TrialState, attrs: dict[str, Any]) -> None:
         values = [
@@ -180,13 +193,16 @@ def _attributes(fit: Fit, pruned: str | None, wall_s: float) -> dict[str, Any]:
     }
 
 
-def _final(attrs: Mapping[str, Any]) -> dict[str, float]:
+def trial_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
+    """What the run of a trial logs at its end.
+
+    Args:
+        attrs: The trial's attributes in the study.
+    """
     return {
         **{f"valid_best/{name}": value for name, value in attrs["metrics"].items()},
         "best_epoch": attrs["best_epoch"],
-        "time/train_s": attrs["train_s"],
-        "time/wall_s": attrs["wall_s"],
-        "time/cpu_s": attrs["cpu_s"],
+        **{f"time/{name}": attrs[name] for name in ("train_s", "wall_s", "cpu_s")},
         "memory/peak_bytes": attrs["peak_bytes"],
     }
 

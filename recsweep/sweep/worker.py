@@ -129,6 +129,7 @@ class Finalist:
         settings = validated(app.Settings, config, "")
         part = Part(training["trial"], training["index"])
         tracking = app.made(settings, "tracking", "log_metrics")
+        tracking.kept_in(Path(plan.folder))
         tracker = tracking.nested(plan.parent_run, plan.study, part, training["name"])
         _note_look(study, training)
         log = (folder / "log.txt").open("w", encoding="utf-8")

@@ -22,12 +22,13 @@ class Train:
         """Print the table of metrics and where everything is."""
         from recsweep.experiment import Patience, refit, run_trial
         from recsweep.persistence import refuse_folder
-        from recsweep.report import Progress
+        from recsweep.report import Progress, final_metrics
         from recsweep.seeds import Seeds
 
         settings = job.settings
         refuse_folder(job.results, "hydra.run.dir")
         evaluator, tracker, model = checked(settings, job.tracker)
+        tracker.kept_in(job.results)
         split = prepared(settings)
         evaluator.refuse_large_k(split.train.shape[1])
         print(sizes(settings, split), file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
@@ -40,7 +41,7 @@ class Train:
             with Progress(getattr(model, "n_epochs", 1), evaluator.objective) as progress:
                 trial = run_trial(
                     model, split.train, split.valid, evaluator, Seeds(settings.seed),
-                    [partial(_track, tracker), patience, progress],
+                    [partial(_track, tracker), patience, progress, *job.listeners],
                 )  # fmt: skip
             if settings.refit:
                 _, rows = split.without_test()
@@ -48,8 +49,8 @@ class Train:
                 trial = refit(model, rows, trial, Seeds(settings.seed))
             test = evaluator.evaluate(model.score, split.test)
             _write(job, model, split, {"run_id": tracker.run_id, **environment}, trial, test)
-            at_the_end.callback(_tell, job, trial, test, tracker)  # even if the store is gone
-            tracker.log_metrics(_final_metrics(trial, test), step=trial.best_epoch + 1)
+            at_the_end.callback(_tell, job, trial, test, tracker)  # also when tracking is stopped
+            tracker.log_metrics(*final_metrics(job.results))
             tracker.log_artifacts(job.results)
 
 
@@ -72,18 +73,6 @@ def _write(
         save_model(model, job.settings.model, split.item_ids, unfinished / "model")
 
 
-def _final_metrics(trial: Any, test: Any) -> dict[str, float]:
-    refit_s = {} if trial.refit_s is None else {"time/refit_s": trial.refit_s}
-    return {
-        **{f"valid_best/{name}": value for name, value in trial.valid.means.items()},
-        **{f"test/{name}": value for name, value in test.means.items()},
-        **{f"test_se/{name}": value for name, value in test.standard_errors.items()},
-        "best_epoch": trial.best_epoch + 1,
-        "time/train_s": trial.train_s,
-        **refit_s,
-    }
-
-
 def _tell(job: Job, trial: Any, test: Any, tracker: Any) -> None:
     """Print the table, the best epoch, where the files are and how to look at the run."""
     from recsweep.report import metric_table
@@ -95,6 +84,8 @@ def _tell(job: Job, trial: Any, test: Any, tracker: Any) -> None:
         f"training{refit_s} ({job.settings.backend})",
         f"files     {job.results}",
     ]
-    if tracker.run_id is not None:
+    if tracker.lost:
+        lines.append(f"tracking  {tracker.lost.removeprefix('warning: ')}")
+    elif tracker.run_id is not None:
         lines += [f"run       {tracker.run_id}", f"open UI   {tracker.ui_command}"]
     print("\n".join(lines))  # noqa: T201

@@ -21,7 +21,7 @@ def finished(client: Any, run_id: str) -> str:
     Raises:
         InputError: There is no such run, it was deleted, did not finish, or has no model.
     """
-    run = _existing(client, run_id)
+    run = existing(client, run_id)
     if run is None or run.info.lifecycle_stage == "deleted":
         raise InputError(
             f"task.run must be the id of a run in the tracking store, {LATEST}, or a results "
@@ -33,7 +33,13 @@ def finished(client: Any, run_id: str) -> str:
             "give another one"
         )
     if not client.list_artifacts(run_id, MODEL):
-        raise InputError(f"task.run must have a model, but run {run_id} has none; give another one")
+        found = f"trial {run_id} of a sweep" if is_trial(run) else f"run {run_id}"
+        do = (
+            "give its winner's, or train what task=best prints"
+            if is_trial(run)
+            else "give another one"
+        )
+        raise InputError(f"task.run must have a model, but {found} has none; {do}")
     return run_id
 
 
@@ -64,7 +70,7 @@ def latest(client: Any, experiment: str) -> str:
     )
 
 
-def _existing(client: Any, run_id: str) -> Any:
+def existing(client: Any, run_id: str) -> Any:
     """The run; None when the store knows none of this id."""
     from mlflow.exceptions import MlflowException
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from recsweep.errors import InputError
-from recsweep.tracking.finished import _existing as existing
+from recsweep.tracking.finished import existing
 from recsweep.tracking.store import USABLE, Store, cut
 from recsweep.tracking.sweeps import KIND, PAGE, PARENT, STUDY, TRIAL, is_trial
 

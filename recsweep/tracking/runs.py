@@ -5,7 +5,7 @@ import json
 import shlex
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -14,16 +14,15 @@ from typing import Annotated, Any, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.tracking.finished import LATEST, finished, latest
+from recsweep.tracking.mirror import Mirror, mirrored
 from recsweep.tracking.store import (
     ANSWERS,
-    USABLE,
     Store,
     cut,
     mlflow_name,
-    quickly,
+    patience,
     without_passwords,
 )
 from recsweep.tracking.sweeps import (
@@ -39,10 +38,11 @@ COMMAND = "mlflow.source.name"
 PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 5000
+METRICS_PER_CALL = 1000
 
 
 @dataclass(kw_only=True, config=STRICT)
-class MLflowTracker:
+class MLflowTracker(Mirror):
     """One MLflow run, written through a client; no global state.
 
     Args:
@@ -56,7 +56,7 @@ class MLflowTracker:
     run_name: Annotated[str, Field(min_length=1)] | None
 
     def __post_init__(self) -> None:
-        self.store = Store(self.uri)
+        Mirror.__init__(self, Store(self.uri))
         self.run_id: str | None = None
         self._experiment_id = ""
         self._child_tags: dict[str, str] = {}
@@ -80,10 +80,13 @@ class MLflowTracker:
     def refuse_unusable(self) -> None:
         """Find out whether the store can be used before long work; a database is not made yet.
 
+        A sweep that has begun goes on whatever becomes of its store.
+
         Raises:
             InputError: It cannot be opened, or the server does not answer within seconds.
         """
-        self.store.refuse_unusable()
+        if not self._child_tags:
+            self.store.refuse_unusable()
 
     # --- from its beginning to its end ----------------------------------------------------------
 
@@ -93,6 +96,7 @@ class MLflowTracker:
         else:
             with self.store.opened(self.experiment) as self._experiment_id:
                 self._create({})
+        self.found_again()
         return self
 
     def __exit__(
@@ -106,9 +110,11 @@ class MLflowTracker:
         if error is None:
             self.end("FINISHED")
             return
-        with suppress(InputError), quickly():  # a store that is gone must not hide the error
-            self.end(*_ending(error))
+        if self.lost is None:
+            with suppress(Exception), patience(0, 5):  # it must not hide the error
+                self.end_at(*_ending(error))
 
+    @mirrored
     def end(self, status: RunStatus, reason: str = "") -> None:
         """End the run now; leaving the context changes nothing more, whatever happens until then.
 
@@ -116,14 +122,18 @@ class MLflowTracker:
             status: What MLflow shall call it.
             reason: Why it did not go through, such as `pruned at epoch 7: …`; empty = it did.
         """
+        self.end_at(status, reason)
+
+    def end_at(self, status: RunStatus, reason: str, at_ms: int | None = None) -> None:
+        """The same at another time than now; an error is not held back."""
         self._is_ended = True
         if reason:
             self._call("set_tag", REASON, cut(reason, TAG_CHARACTERS))
-        self._call("set_terminated", status)
+        self._call("set_terminated", status, at_ms)
 
     def _create(self, tags: Mapping[str, str]) -> None:
         run = self.store.client.create_run(
-            self._experiment_id, run_name=self.run_name, tags={**_origin(), **tags}
+            self._experiment_id, run_name=self.run_name, tags={**origin(), **tags}
         )
         self.run_id = run.info.run_id
 
@@ -143,11 +153,15 @@ class MLflowTracker:
             tags: Of a new run.
         """
         with self.store.opened(self.experiment) as self._experiment_id:
-            client, tags = self.store.client, {**_origin(), **_cut_tags(tags)}
+            client, tags = self.store.client, {**origin(), **cut_tags(tags)}
             run = adopt_or_create(client, self._experiment_id, study, name, tags)
         self.run_id, self._is_ended = run.info.run_id, False
-        self._log_missing(params)
+        with self.store.one_line(ANSWERS), patience(3, 10):
+            self.log_missing(params)
+        self.kept_in(Path(study))
+        self.found_again()
 
+    @mirrored
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """End the parent run, or end it anew: another terminal may have ended it before.
 
@@ -156,9 +170,8 @@ class MLflowTracker:
             reason: Why it is not finished.
         """
         if not reason:
-            with self.store.one_line(ANSWERS):
-                forget_reason(self.store.client, self.store.client.get_run(self.run_id))
-        self.end(status, reason)
+            forget_reason(self.store.client, self.store.client.get_run(self.run_id))
+        self.end_at(status, reason)
 
     def nested(
         self, parent_run_id: str | None, study: str, part: Part, name: str
@@ -173,17 +186,18 @@ class MLflowTracker:
         """
         child = MLflowTracker(uri=self.uri, experiment=self.experiment, run_name=name)
         child.store = self.store
+        child.kept_in(Path(self._kept_in or study))
         child._child_tags = child_tags(str(parent_run_id), study, part)
         return child
 
+    @mirrored
     def _join_sweep(self) -> None:
         """Create the run beside its parent's; by then the database is there."""
-        self.store.refuse_absent()
-        with self.store.one_line(USABLE):
-            parent = self.store.client.get_run(self._child_tags[PARENT])
-            self._experiment_id = parent.info.experiment_id
-            command = parent.data.tags.get(COMMAND, "")  # a worker's own says nothing to a user
-            self._create({**self._child_tags, COMMAND: command})
+        self._refuse_absent()
+        parent = self.store.client.get_run(self._child_tags[PARENT])
+        self._experiment_id = parent.info.experiment_id
+        command = parent.data.tags.get(COMMAND, "")  # a worker's own says nothing to a user
+        self._create({**self._child_tags, COMMAND: command})
 
     def tidy(self, study: str, verdict: Verdict) -> int:
         """End the runs of trials that MLflow wrongly believes to be going on.
@@ -195,37 +209,66 @@ class MLflowTracker:
         Returns:
             How many were ended.
         """
-        self.store.refuse_absent()
-        with self.store.one_line(ANSWERS):
-            client, n_ended = self.store.client, 0
-            experiment = client.get_experiment_by_name(self.experiment)
-            found = running_children(client, experiment.experiment_id, study) if experiment else []
-            for part, run_id in found:
-                if ending := verdict(part, run_id):
-                    status, reason = ending
-                    if reason:
-                        client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))
-                    client.set_terminated(run_id, status)
-                    n_ended += 1
+        n_ended = 0
+        for part, run_id in self._running(study) or ():
+            if ending := verdict(part, run_id):
+                n_ended += self._end_another(run_id, *ending) or 0
         return n_ended
+
+    @mirrored
+    def _running(self, study: str) -> list[tuple[Part, str]]:
+        self._refuse_absent()
+        experiment = self.store.client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            return []
+        return running_children(self.store.client, experiment.experiment_id, study)
+
+    @mirrored
+    def _end_another(self, run_id: str, status: RunStatus, reason: str) -> int:
+        if reason:
+            self.store.client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))
+        self.store.client.set_terminated(run_id, status)
+        return 1
+
+    def _refuse_absent(self) -> None:
+        """MLflow would make the database anew."""
+        if self.store.database is not None and not self.store.database.exists():
+            raise FileNotFoundError(f"there is no {self.store.database}")
 
     # --- what it holds --------------------------------------------------------------------------
 
+    @mirrored
     def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Parameters and tags, once; what is too long for MLflow is cut and ends with …."""
         from mlflow.entities import RunTag
 
         self._log_params(params)
-        self._call("log_batch", tags=[RunTag(*tag) for tag in _cut_tags(tags).items()])
+        self._call("log_batch", tags=[RunTag(*tag) for tag in cut_tags(tags).items()])
 
+    @mirrored
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """All metrics of an epoch in one call."""
+        self.log_epochs([(step, int(time.time() * 1000), metrics)])
+
+    def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
+        """Metrics of several epochs, whole epochs in each call.
+
+        Args:
+            epochs: Step, time in milliseconds of Unix time, and metrics of each.
+        """
         from mlflow.entities import Metric
 
-        now = int(time.time() * 1000)
-        entries = [Metric(mlflow_name(name), value, now, step) for name, value in metrics.items()]
-        self._call("log_batch", metrics=entries)
+        n_metrics = max([1, *(len(metrics) for _, _, metrics in epochs)])
+        n_epochs = max(1, METRICS_PER_CALL // n_metrics)
+        for start in range(0, len(epochs), n_epochs):
+            entries = [
+                Metric(mlflow_name(name), value, at_ms, step)
+                for step, at_ms, metrics in epochs[start : start + n_epochs]
+                for name, value in metrics.items()
+            ]
+            self._call("log_batch", metrics=entries)
 
+    @mirrored
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """The data set as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -240,10 +283,12 @@ class MLflowTracker:
         tags = [InputTag("mlflow.data.context", "training")]
         self._call("log_inputs", [DatasetInput(data, tags)])
 
+    @mirrored
     def log_artifacts(self, folder: Path) -> None:
         """Every file below `folder`."""
         self._call("log_artifacts", str(folder))
 
+    @mirrored
     def set_note(self, markdown: str) -> None:
         """The text on the run's page; replaces the one before."""
         self._call("set_tag", "mlflow.note.content", cut(markdown, TAG_CHARACTERS))
@@ -269,7 +314,7 @@ class MLflowTracker:
             client.download_artifacts(run_id, "", str(folder))
         return run_id
 
-    def _log_missing(self, params: Mapping[str, Any]) -> None:
+    def log_missing(self, params: Mapping[str, Any]) -> None:
         """Parameters that the run lacks: it is new, or the process that made it was killed.
 
         MLflow refuses a call when another terminal logs the same parameter at the same moment.
@@ -277,15 +322,14 @@ class MLflowTracker:
         while missing := self._missing(params):
             try:
                 self._log_params(missing)
-            except InputError:
+            except Exception:
                 if len(self._missing(params)) == len(missing):
                     raise
             else:
                 return
 
     def _missing(self, params: Mapping[str, Any]) -> dict[str, Any]:
-        with self.store.one_line(ANSWERS):
-            kept = self.store.client.get_run(self.run_id).data.params
+        kept = self.store.client.get_run(self.run_id).data.params
         return {name: value for name, value in params.items() if mlflow_name(name) not in kept}
 
     def _log_params(self, params: Mapping[str, Any]) -> None:
@@ -299,25 +343,26 @@ class MLflowTracker:
             self._call("log_batch", params=entries[start : start + PARAMS_PER_CALL])
 
     def _call(self, method: str, *values: Any, **named: Any) -> None:
-        """Tell the store something about this run; MLflow itself waits minutes for a server."""
-        with self.store.one_line(ANSWERS):
-            getattr(self.store.client, method)(self.run_id, *values, **named)
+        """Tell the store something about this run."""
+        getattr(self.store.client, method)(self.run_id, *values, **named)
 
 
-def _cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
+def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """As MLflow takes them."""
     return {name: cut(value, TAG_CHARACTERS) for name, value in tags.items()}
 
 
-def _origin() -> dict[str, str]:
-    """Who started the run and how, under the names that MLflow's UI shows."""
-    command = shlex.join(["recsweep", *without_passwords(sys.argv[1:])])
-    origin = {
-        "mlflow.source.type": "LOCAL",
-        COMMAND: cut(command, TAG_CHARACTERS),
-    }
+def origin(command: str | None = None) -> dict[str, str]:
+    """Who started the run and how, under the names that MLflow's UI shows.
+
+    Args:
+        command: Such as `recsweep model=ease`; None = this process's.
+    """
+    command = command or shlex.join(["recsweep", *without_passwords(sys.argv[1:])])
+    tags = {"mlflow.source.type": "LOCAL", COMMAND: cut(command, TAG_CHARACTERS)}
     with suppress(KeyError, OSError, ImportError):  # a container without a user database
-        origin["mlflow.user"] = getpass.getuser()
-    return origin
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
 
 
 def _ending(error: BaseException) -> tuple[RunStatus, str]:

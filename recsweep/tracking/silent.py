@@ -18,6 +18,7 @@ class SilentTracker:
 
     def __post_init__(self) -> None:
         self.run_id: str | None = None
+        self.lost: str | None = None
 
     @property
     def ui_command(self) -> str:
@@ -40,6 +41,9 @@ class SilentTracker:
 
     def refuse_unusable(self) -> None:
         """Nothing can be wrong."""
+
+    def kept_in(self, folder: Path) -> None:
+        """Nothing."""
 
     def end(self, status: RunStatus, reason: str = "") -> None:
         """Nothing."""

@@ -8,12 +8,13 @@ import logging
 import os
 import re
 import shlex
+import sqlite3
 import sys
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 from filelock import FileLock
 
@@ -51,14 +52,26 @@ class Store:
         uri: Its address; None = MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
     """
 
+    lost: ClassVar[set[str]] = set()
+    """Addresses that went away while this process used them: nobody waits for them again."""
+
     def __init__(self, uri: str | None) -> None:
         elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
         self.uri = uri or elsewhere or f"{SQLITE}mlflow.db"
         self.setting = "MLFLOW_TRACKING_URI" if elsewhere and not uri else "tracking.uri"
+        self.advice = (
+            f"check it, set tracking.uri={SQLITE}PATH/mlflow.db, or tracking=off, which keeps the "
+            "results in files that task=upload uploads later"
+        )
         self.database: Path | None = None
         if self.uri.startswith(SQLITE):
             self.database = Path(self.uri.removeprefix(SQLITE)).absolute()
             self.uri = f"{SQLITE}{self.database}"
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether it went away while this process used it, and has not answered since."""
+        return self.uri in Store.lost
 
     @cached_property
     def client(self) -> Any:
@@ -88,7 +101,7 @@ class Store:
             if self.database is not None:
                 _refuse_database(self.database)
             else:
-                with quickly():
+                with patience(0, 5):
                     self.client.search_experiments(max_results=1)
 
     def refuse_absent(self, otherwise: str = "") -> None:
@@ -116,7 +129,7 @@ class Store:
         Raises:
             InputError: The store cannot be used.
         """
-        with self.one_line(USABLE), ExitStack() as stack:
+        with self.one_line(USABLE), patience(3, 10), ExitStack() as stack:
             location = None
             if self.database is not None:
                 folder = self.database.parent / "mlartifacts"
@@ -134,26 +147,34 @@ class Store:
         except InputError:
             raise
         except Exception as error:
-            found = without_passwords(f"{self.uri} ({_reason(error)})")
             raise InputError(
-                f"{self.setting} must {must}, but is {found}; check it, set "
-                f"tracking.uri={SQLITE}PATH/mlflow.db, or tracking=off"
+                f"{self.setting} must {must}, but is {self.found(error)}; {self.advice}"
             ) from error
+
+    def found(self, error: Exception) -> str:
+        """Its address, and what went wrong there."""
+        return str(without_passwords(f"{self.uri} ({_reason(error)})"))
 
 
 @contextmanager
-def quickly() -> Iterator[None]:
-    """One request, a few seconds: MLflow's own patience with a server is minutes."""
-    quick = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": "5"}
-    before = {name: os.environ.get(name) for name in quick}
-    os.environ.update(quick)
+def patience(n_retries: int, timeout_s: int) -> Iterator[None]:
+    """How long a server is waited for, unless the environment says so; MLflow itself waits minutes.
+
+    Args:
+        n_retries: With 4, 8, 16 … seconds before each but the first.
+        timeout_s: For an answer, each time.
+    """
+    wanted = {
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": n_retries,
+        "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout_s,
+    }
+    added = {name: str(value) for name, value in wanted.items() if name not in os.environ}
+    os.environ.update(added)
     try:
         yield
     finally:
-        for name, value in before.items():
+        for name in added:
             os.environ.pop(name, None)
-            if value is not None:
-                os.environ[name] = value
 
 
 def _make_client(uri: str) -> Any:
@@ -198,11 +219,12 @@ def _experiment(client: Any, name: str, location: str | None) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What the network or the disk said, if it is one of them, else the error itself."""
+    """What the network, the disk or SQLite said, if it is one of them, else the error itself."""
     chain = [error]
     while inner := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(inner)
-    deepest = next((each for each in reversed(chain) if isinstance(each, OSError)), error)
+    kinds = (OSError, sqlite3.Error)
+    deepest = next((each for each in reversed(chain) if isinstance(each, kinds)), error)
     return cut(" ".join(str(deepest).split()), ERROR_CHARACTERS)
 
 

@@ -74,10 +74,10 @@ def adopt_or_create(
         name: Of a new run.
         tags: Of a new run.
     """
-    found = _oldest(client, experiment_id, study)
+    found = oldest(client, experiment_id, study)
     if found is None:
         made = client.create_run(experiment_id, run_name=name, tags={**tags, **sweep_tags(study)})
-        found = _oldest(client, experiment_id, study) or made
+        found = oldest(client, experiment_id, study) or made
         if found.info.run_id != made.info.run_id:
             client.delete_run(made.info.run_id)
     if found.info.status != "RUNNING":
@@ -105,7 +105,7 @@ def _part(tags: Mapping[str, str]) -> Part:
     return Part(int(tags[TRIAL]), None if replicate is None else int(replicate))
 
 
-def _oldest(client: Any, experiment_id: str, study: str) -> Any:
+def oldest(client: Any, experiment_id: str, study: str) -> Any:
     """The parent run of a study; None if there is none."""
     return next(_runs(client, experiment_id, study, f"tags.`{KIND}` = 'sweep'"), None)
 

@@ -16,6 +16,7 @@ from recsweep.interfaces import Part
 from recsweep.tracking import SilentTracker
 with SilentTracker() as one:
     one.refuse_unusable()
+    one.kept_in("anywhere")
     one.log_settings({"a": 1}, {})
     one.log_data("d", "f", {})
     one.log_metrics({"m": 1.0})
@@ -28,10 +29,10 @@ with one.nested(one.run_id, "s", Part(3), "a trial") as trial:
 assert one.tidy("s", lambda part, run_id: ("KILLED", "")) == 0
 one.close_sweep("FINISHED")
 assert (one.ui_command, one.link("a")) == ("", "")
-print(one.run_id, "mlflow" in sys.modules)
+print(one.run_id, one.lost, "mlflow" in sys.modules)
 """
     process = start(tmp_path, code)
-    assert process.communicate(timeout=60) == ("None False\n", "")
+    assert process.communicate(timeout=60) == ("None None False\n", "")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -39,7 +39,7 @@ def refused(uri: str) -> str:
     text = str(caught.value)
     assert text.startswith("tracking.uri must name an MLflow store that can be used, but is ")
     assert "\n" not in text
-    assert "tracking=off" in text
+    assert "tracking=off, which keeps the results in files that task=upload uploads later" in text
     return text
 
 

@@ -6,7 +6,6 @@ from typing import Any
 import pytest
 from mlflow_runs import run_of, start, tracker
 
-from recsweep.errors import InputError
 from recsweep.interfaces import Part
 from recsweep.tracking import MLflowTracker, sweeps, trial_name
 from recsweep.tracking.sweeps import running_children, sweep_tags
@@ -163,7 +162,7 @@ def test_of_two_parents_made_at_once_the_older_stays(
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Between one terminal's look and its creating, another one creates."""
-    late, look, faster = tracker(store), sweeps._oldest, []
+    late, look, faster = tracker(store), sweeps.oldest, []
 
     def too_early(*arguments: Any) -> Any:
         found = look(*arguments)
@@ -172,7 +171,7 @@ def test_of_two_parents_made_at_once_the_older_stays(
             faster.append(late.store.client.create_run(arguments[1], start_time=1, tags=tags))
         return found
 
-    monkeypatch.setattr(sweeps, "_oldest", too_early)
+    monkeypatch.setattr(sweeps, "oldest", too_early)
     late.open_sweep("race", "a sweep", {"a": 1}, {})
     assert late.run_id == faster[0].info.run_id
     runs = late.store.client.search_runs([late._experiment_id], f"tags.`{sweeps.STUDY}` = 'race'")
@@ -215,18 +214,6 @@ def test_a_child_names_the_command_of_its_sweep_not_that_of_its_worker(
         pass
     told = run_of(child).data.tags["mlflow.source.name"]
     assert told == "recsweep -m model=ease 'a=x://ann:***@host'"
-
-
-def test_a_child_never_makes_a_database(tmp_path: Path) -> None:
-    worker = tracker(f"sqlite:///{tmp_path}/mlflow.db")
-    with pytest.raises(InputError, match="there is no "), worker.nested("0" * 32, "s", Part(1), "a"):
-        pass
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_child_without_its_parent_is_one_line(store: str) -> None:
-    with pytest.raises(InputError, match="not found"):
-        tracker(store).nested("0" * 32, "s", Part(1), "a").__enter__()
 
 
 def test_a_pruned_trial_is_killed_and_stays_so(store: str) -> None:

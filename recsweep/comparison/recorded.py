@@ -1,0 +1,62 @@
+"""What a run's folder says of it, as a tracker would have heard it while the run went on."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from recsweep.app import Config, parameters_of_run
+from recsweep.comparison.past_run import read, read_yaml
+from recsweep.report import final_metrics, read_curves
+from recsweep.tracking.upload import Record
+
+
+def logged(folder: Path, config: Config) -> dict[str, Any]:
+    """What every run logs, as fields of a `Record`.
+
+    Args:
+        folder: Of a run's results, or of a trial.
+        config: Its configuration.
+    """
+    noted, profile = read_yaml(folder / "environment.yaml"), read_yaml(folder / "split.yaml")
+    tags = {name: str(value) for name, value in noted.items() if name != "run_id"}
+    profile.pop("fingerprint", None)
+    return {
+        "params": parameters_of_run(config),
+        "tags": tags,
+        "data": (tags.get("data", "data"), tags.get("data.fingerprint", ""), profile),
+    }
+
+
+def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -> Record:
+    """A finished run.
+
+    It ended when its metrics were written, and began as long before as its epochs took.
+
+    Args:
+        results: Its results folder.
+        marks: Whose it is.
+        name: Of the run.
+        command: That started it.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    curves = read(results / "curves.csv", lambda _: read_curves(results), list)
+    final, best_epoch = read(results / "metrics.json", lambda _: final_metrics(results), tuple)
+    ended = (results / "metrics.json").stat().st_mtime
+    took = [each[part] for _, each in curves for part in ("time/epoch_s", "time/evaluate_s")]
+    return Record(
+        name=name,
+        run_id=read_yaml(results / "environment.yaml").get("run_id"),
+        status="FINISHED",
+        reason="",
+        began=ended - sum(took),
+        ended=ended,
+        marks=marks,
+        curves=curves,
+        final=(best_epoch, final),
+        files=results,
+        note=None,
+        command=command,
+        **logged(results, read_yaml(results / "config.yaml")),
+    )

@@ -1,0 +1,115 @@
+"""Brings runs to MLflow that were made without it, or while its server was away."""
+
+import dataclasses
+import os
+import shlex
+import sys
+from collections import Counter
+from collections.abc import Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.app import Job, made
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+
+if TYPE_CHECKING:
+    from recsweep.sweep.records import StudyRecords
+    from recsweep.tracking.upload import Record, Uploader
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Upload:
+    """Let MLflow have all of a run or a sweep.
+
+    Args:
+        of: A run's results folder, or a study's name or folder.
+    """
+
+    of: Annotated[str, Field(min_length=1)] | None
+
+    def run(self, job: Job) -> None:
+        """Print what was missing, and how to look at it.
+
+        Raises:
+            InputError: There is no such run, its files are damaged, or the store does not answer.
+        """
+        place = Path(os.path.expanduser(self.of or ""))  # noqa: PTH111 - unknown ~user: not found
+        folders = [each for each in (place, place / "results") if (each / "metrics.json").is_file()]
+        if self.of and folders:
+            self._upload_run(job, folders[0])
+        else:
+            self._upload_study(job, place)
+
+    def _upload_run(self, job: Job, results: Path) -> None:
+        from recsweep.comparison.past_run import parse_yaml, read, read_yaml
+        from recsweep.comparison.recorded import recorded
+
+        config = read_yaml(results / "config.yaml")
+        model, data = str(config["model"]["_target_"]).split(".")[-2], config["data"].get("name")
+        name = config["tracking"].get("run_name") or f"{model}-{data or 'data'}"
+        typed = read(results / "overrides.yaml", parse_yaml, list)
+        record = recorded(results, {}, name, shlex.join(["recsweep", *typed]))
+        uploader = _uploader(job, config)
+        _tell(uploader, record, [uploader.upload(record)])
+
+    def _upload_study(self, job: Job, place: Path) -> None:
+        records = self._study(job, place)
+        uploader = _uploader(job, records.config)
+        parent = records.parent()
+        parent_run_id = uploader.begin(parent)
+        children = list(records.children(parent_run_id))
+        said = []
+        for i, record in enumerate(children, 1):
+            said.append(uploader.upload(record))
+            if said[-1] != "there":
+                _say(f"{i} of {len(children)}  {said[-1]:<9}  {record.name}")
+        _tell(uploader, parent, [*said, uploader.upload(parent)])
+
+    def _study(self, job: Job, place: Path) -> "StudyRecords":
+        from recsweep.sweep.records import StudyRecords
+        from recsweep.sweep.standing import Studies
+
+        studies = Studies.of(job.settings.sweep)
+        if len(place.parts) > 1:
+            studies = dataclasses.replace(studies, folder=place.parent)
+        if place.name not in studies.names:
+            raise InputError(
+                f"task.of must be a run's results folder or a study, but is {self.of}; "
+                f"task=studies lists those in {studies}, and a results folder has a metrics.json"
+            )
+        study, standing = studies.load(place.name)
+        if n_running := standing.count("running"):
+            raise InputError(
+                f"task.of must be a study at rest, but {n_running} trials of {place.name} are "
+                "running; wait for them"
+            )
+        return StudyRecords(study, standing, studies.folder / place.name)
+
+
+def _uploader(job: Job, config: dict[str, Any]) -> "Uploader":
+    """To the store that is set now; in the experiment that is set now, or else the run's own."""
+    from recsweep.tracking.upload import Uploader
+
+    tracker = made(job.settings, "tracking", "log_metrics")
+    if not hasattr(tracker, "store"):
+        raise InputError("task=upload needs a store, but tracking=off names none; leave that out")
+    if not any(typed.startswith("tracking.experiment=") for typed in job.overrides):
+        tracker.experiment = config.get("tracking", {}).get("experiment", tracker.experiment)
+    return Uploader(tracker)
+
+
+def _tell(uploader: "Uploader", record: "Record", said: Iterable[str]) -> None:
+    """What was missing, and where all of it is now."""
+    counts = Counter(said)
+    n_runs, n_there = counts.total(), counts["there"]
+    found = [f"{counts[kind]} {kind}" for kind in ("new", "completed") if counts[kind]]
+    done = f"{', '.join(found)}, {n_there} there already" if found else "all there, nothing to do"
+    print(f"{n_runs} run{'s' * (n_runs > 1)}: {done}\nopen UI   {uploader.page(record)}")  # noqa: T201
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes

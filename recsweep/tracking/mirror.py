@@ -1,0 +1,97 @@
+"""MLflow as a mirror: once a run has begun, a store that goes away costs it a warning and no more.
+
+The journal of a study and the folders of results hold everything; `task=upload` brings MLflow what
+it has missed.
+"""
+
+import json
+import re
+import shlex
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from functools import wraps
+from pathlib import Path
+from typing import Concatenate, ParamSpec, TypeVar
+
+from recsweep.tracking.store import ANSWERS, Store, patience, without_passwords
+
+P = ParamSpec("P")
+S = TypeVar("S", bound="Mirror")
+T = TypeVar("T")
+
+
+def mirrored(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T | None]:
+    """Let a method of a mirror fail once, with a warning; later calls do nothing and wait for none.
+
+    Returns:
+        The method, which gives None once the store is lost.
+    """
+
+    @wraps(method)
+    def told(self: S, /, *values: P.args, **named: P.kwargs) -> T | None:
+        if self.lost is None:
+            with self.mirror():
+                return method(self, *values, **named)
+        return None
+
+    return told
+
+
+class Mirror:
+    """A run that goes on without its store.
+
+    Args:
+        store: Where the run is kept.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self.store = store
+        self.lost: str | None = None
+        self.must_answer = False  # True: a store that goes away is an error
+        self._kept_in = ""
+
+    def kept_in(self, folder: Path) -> None:
+        """Note what `task=upload` can upload if the store goes away; the first word counts."""
+        self._kept_in = self._kept_in or str(folder)
+
+    def found_again(self) -> None:
+        """The store has answered: should it go away once more, that is said once more."""
+        if self.lost is None:
+            Store.lost.discard(self.store.uri)
+
+    @contextmanager
+    def mirror(self) -> Iterator[None]:
+        """What goes wrong in the block is said in one line; the run goes on without its store.
+
+        A server may be started again meanwhile: that costs 12 s where nobody listens and 52 s
+        where nobody answers. A process that has lost a store does not wait for it again.
+
+        Raises:
+            InputError: The store must answer.
+        """
+        if self.must_answer:
+            with self.store.one_line(ANSWERS):
+                yield
+            return
+        try:
+            with patience(0, 5) if self.store.is_lost else patience(3, 10):
+                yield
+        except Exception as error:  # noqa: BLE001 - whatever MLflow, SQLAlchemy or the disk says
+            self.lost = self._goodbye(self.store.found(error))
+            if not self.store.is_lost:  # of many trials the first one says it
+                print(self.lost, file=sys.stderr, flush=True)  # noqa: T201
+            Store.lost.add(self.store.uri)
+
+    def _goodbye(self, found: str) -> str:
+        settings = {"task.of": self._kept_in, "tracking.uri": without_passwords(self.store.uri)}
+        command = shlex.join(f"{key}={_quoted(value)}" for key, value in settings.items())
+        return (
+            f"warning: the tracking store went away, {found}; the run goes on and keeps everything "
+            f"in {self._kept_in}; upload it later: python -m recsweep task=upload {command}"
+        )
+
+
+def _quoted(value: str) -> str:
+    """As Hydra reads it."""
+    return value if re.fullmatch(r"[\w/.:+-]+", value) else json.dumps(value, ensure_ascii=False)

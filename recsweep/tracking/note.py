@@ -1,0 +1,62 @@
+"""Markdown for the page of a run in MLflow: its first lines are open, the rest after a click.
+
+A line of a code block that is wider than the page pushes the page's other half away; code within
+text is wrapped.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+GAP = "&ensp;"
+"""Between columns: the page draws tables without lines or padding, all columns flush left."""
+
+
+def run_note(metrics: Mapping[str, Any], objective: str, commands: Mapping[str, str]) -> str:
+    """What a run scored, and how to have it again.
+
+    Args:
+        metrics: As in its `metrics.json`.
+        objective: Such as `ndcg@100`: other metrics are shown at the same cut-off.
+        commands: What for -> command line.
+    """
+    k = objective.partition("@")[2]
+    names = [name for name in metrics["test"]["mean"] if name.endswith(f"@{k}")]
+    folds = {"validation": metrics["valid"], "test": metrics["test"]}
+    rows = [[name, *(_score(fold, name) for fold in folds.values())] for name in names]
+    n_users = ", ".join(f"{fold['n_users']} {name} users" for name, fold in folds.items())
+    parts = [
+        f"**Test {objective} {_score(metrics['test'], objective)}**, validation "
+        f"{_score(metrics['valid'], objective)} at the best epoch, {metrics['best_epoch']}.",
+        markdown_commands(commands),
+        markdown_table([f"at {k}", *folds], rows),
+        f"mean ± standard error over users: {n_users}",
+    ]
+    return "\n\n".join(parts)
+
+
+def _score(fold: Mapping[str, Any], name: str) -> str:
+    error = fold["standard_error"].get(name)
+    return f"{fold['mean'][name]:.4f}" + ("" if error is None else f" ± {error:.4f}")
+
+
+def markdown_commands(commands: Mapping[str, str]) -> str:
+    """A list of command lines, each after what it is for."""
+    return "\n".join(f"- {why}: {_code(command)}" for why, command in commands.items())
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """A table; a column without any entry is left out.
+
+    Args:
+        head: A title per column.
+        rows: A cell per column.
+    """
+    columns = [c for c in zip(head, *rows, strict=True) if any(c[1:])]
+    lines = [[cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True)]
+    lines.insert(1, ["---"] * len(columns))
+    return "\n".join(f"| {f'{GAP} | '.join(line)} |" for line in lines).replace(f"---{GAP}", "---")
+
+
+def _code(text: str) -> str:
+    """Within text; a backtick of its own needs a longer fence."""
+    return f"`` {text} ``" if "`" in text else f"`{text}`"
