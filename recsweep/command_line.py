@@ -9,6 +9,7 @@ import codecs
 import difflib
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -206,18 +207,26 @@ def refuse_unknown_options(arguments: list[str]) -> None:
 
 
 def explain(error: Exception) -> str:
-    """What went wrong, in one line.
+    """What went wrong, in one line; first the error's notes, which say where.
 
     Args:
         error: Ours, or one from Hydra, OmegaConf or the file system before a run began.
     """
+    text = str(error) if isinstance(error, InputError) else _explained(error)
+    return " ".join(": ".join([*getattr(error, "__notes__", []), text]).split())
+
+
+def _explained(error: Exception) -> str:
     text = " ".join(str(error).partition("Config search path:")[0].split())
-    if isinstance(error, InputError):
-        return text
     if isinstance(error, MissingConfigException) and error.options:
         return _unknown_choice(str(error.missing_cfg_file), list(error.options))
     if isinstance(error, OverrideParseException):
         return _not_a_setting(error)
+    if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
+        return (
+            f"a single run needs one value of each setting, but {sweep[1]} has more; add -m to "
+            "search them, as in python -m recsweep -m …"
+        )
     if isinstance(error, OSError) and not isinstance(error, ConfigCompositionException):
         return (
             f"the output folder must be one that can be written, but {error.filename} cannot "
@@ -259,6 +268,6 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
 
 def _unknown_choice(wrong: str, options: list[str]) -> str:
     group, _, name = wrong.rpartition("/")
-    close = difflib.get_close_matches(name, options, n=1)
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.65)
     hint = f"did you mean {group}={close[0]}?" if close else f"set {group}=CHOICE"
     return f"{group} must be one of {', '.join(options)}, but is {name}; {hint}"

@@ -1,7 +1,7 @@
 """What the layers promise each other: protocols, callbacks and the names of arrays."""
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -85,6 +85,8 @@ class Tracker(Protocol):
     run_id: str | None
     lost: str | None
     """Once a store went away in mid-run: the line that says so; the run goes on untracked."""
+    views: Mapping[str, str]
+    """What the UI can open of a sweep -> the link, once `share_view` was called."""
 
     @property
     def ui_command(self) -> str:
@@ -130,6 +132,11 @@ class Tracker(Protocol):
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:
         """Go on with the parent run of a study, or create it with these parameters and tags."""
+
+    def share_view(
+        self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
+    ) -> None:
+        """Let the UI show trials best first: searched key -> values tried, and metrics."""
 
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """End the parent run."""

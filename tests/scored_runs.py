@@ -56,6 +56,7 @@ def write_study(
     (folder / "results").mkdir(parents=True, exist_ok=True)
     summary = {"study": folder.name, "best_trial": 3, "resume": "recsweep -m",
                "trials": {"asked": 30, "finished": 30},
-               "test": {"replicates": [{"results": place} for place in places]}, **noted}  # fmt: skip
+               "test": {"replicates": [{"results": place} for place in places]},
+               **noted}  # fmt: skip
     write_yaml(folder / "results" / "optimization_results.yaml", summary)
     return folder

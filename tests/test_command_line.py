@@ -133,6 +133,7 @@ def test_an_unknown_key_is_refused(command: Command, line: str, expected: str) -
         ("optimizer=adm", "did you mean optimizer=adam?"),
         ("task=trian", "did you mean task=train?"),
         ("model=null", "the configuration must compose"),
+        ("sampler=bayes", "random, tpe, but is bayes; set sampler=CHOICE"),
         ("~model", "model must be given, but is missing"),
         ("backend=torch", "backend must be 'jax' or 'tensorflow', but is 'torch'"),
         ("model._target_=recsweep.models.nope.Nope", "No module named 'recsweep.models.nope'"),
@@ -157,6 +158,12 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         ("optimizer.learning_rate=nan", "learning_rate must be a finite number, but is nan"),
         ("optimizer.schedule=cosine", "optimizer: schedule=cosine needs a learning_rate_decay"),
         ("split.target_fraction=1", "split.target_fraction must be above 0 and below 1"),
+        (
+            "'model.beta=interval(0,1)'",
+            "a single run needs one value of each setting, but model.beta=interval(0,1) has more; "
+            "add -m to search",
+        ),
+        ("model=multivae,ease", "but model=multivae,ease has more; add -m to search"),
         ("k=0", "k[0] must be at least 1, but is 0; change k"),
         ("k=[]", "k must have at least 1 item, but is []"),
         ("k=[10,x]", "k[1] must be a valid integer, but is 'x'"),

@@ -1,5 +1,6 @@
 """What a storage URL stands for: a checked address, an engine, Optuna's tables, one-line errors."""
 
+import re
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,7 +34,7 @@ def parsed(url: str) -> URL:
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):  # without the cause, which may show a password
-        raise StorageError(f"sweep.storage must be {FORMS}, but cannot be read as that") from None
+        raise StorageError(f"sweep.storage must be {FORMS}, but {_unreadable(url)}") from None
     if "@" in (address.host or "") or "password" in address.query:
         raise StorageError(
             "the password in sweep.storage must stand between USER: and @HOST, with @ written as "
@@ -45,7 +46,17 @@ def parsed(url: str) -> URL:
         return address.set(database=str(Path(path).absolute()))
     if address.drivername == POSTGRES:
         return address
-    raise StorageError(f"sweep.storage must be {FORMS}, but is {without_passwords(url)}")
+    raise StorageError(
+        f"sweep.storage must be {FORMS}, but is {without_passwords(url)}; name one of these, or "
+        "set sweep.storage=null for a journal"
+    )
+
+
+def _unreadable(url: str) -> str:
+    """What is wrong; shown only where it looks like a file, for it could be a password."""
+    if re.fullmatch(r"[\w./~-]+", url):
+        return f"is {url}; for a file write sweep.storage=sqlite:///{url}"
+    return "cannot be read as that; correct it, or set sweep.storage=null for a journal"
 
 
 def options(address: URL) -> dict[str, Any]:

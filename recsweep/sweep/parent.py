@@ -10,18 +10,16 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app, environment
+from recsweep.data.disk import disk_errors_in_one_line
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
 from recsweep.sweep.identity import refuse_difference
+from recsweep.sweep.note import Told, summary_note, view_of
 from recsweep.sweep.outcome import Outcome
+from recsweep.sweep.plots import write_plots
 from recsweep.sweep.progress import SweepProgress
 from recsweep.sweep.records import outcome_metrics
-from recsweep.sweep.results import (
-    best_table,
-    counts_line,
-    write_optimization_results,
-    write_trials,
-)
+from recsweep.sweep.results import counts_line, write_optimization_results, write_trials
 from recsweep.sweep.search import CheckedSearch
 from recsweep.sweep.standing import Standing
 from recsweep.sweep.stopping import StopRequest
@@ -58,8 +56,9 @@ class Parent:
             InputError: It is another one.
         """
         plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None)
+        with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
+            Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
         self.study = SharedStudy(plan)
-        Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
         self._identify()
 
     def run(self) -> Outcome:
@@ -110,6 +109,7 @@ class Parent:
         params = {**app.parameters(checked.identity), "n_trials": checked.sweep.n_trials}
         with self.study.locks.mutex():  # two terminals adopt or make the same run
             tracker.open_sweep(checked.search.name, name, params, self._tags())
+            tracker.share_view(checked.search.name, *view_of(self.study, self._standing()))
         timeout = checked.sweep.timeout
         with StopRequest(folder) as stop:
             plan = checked.plan(
@@ -217,16 +217,20 @@ class Parent:
     def _track(self, outcome: Outcome) -> None:
         """The outcome on the page of the whole sweep."""
         standing, tracker = outcome.standing, self.checked.tracker
-        tracker.log_metrics(
-            outcome_metrics(standing, outcome.test.plain() if outcome.test else None)
-        )
+        test = outcome.test.plain() if outcome.test else None
+        tracker.log_metrics(outcome_metrics(standing, test))
         looks = outcome.looks.plain()
         tracker.log_settings({}, {
             "recsweep.test_scored": str(looks["n_times"]),
             "recsweep.test_configurations": str(looks["n_configurations"]),
         })  # fmt: skip
+        write_plots(self.study.study, standing, self._results() / "plots")
         tracker.log_artifacts(self._results())
-        tracker.set_note(f"```\n{best_table(standing)}\n```\n\n`{self.checked.search.command}`\n")
+        tracker.share_view(standing.study, *view_of(self.study, standing))
+        told = Told.of(
+            self.study, outcome, self.checked.search.command, self._tags(), tracker.views
+        )
+        tracker.set_note(summary_note(outcome, told))
 
     # --- outcome ---------------------------------------------------------------------------------
 

@@ -44,6 +44,9 @@ class SweepProgress:
         if self._stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
             self._live = _live(self._stream)
             self._live.start()
+        elif self.standing and self.standing.n_finished < self.standing.n_trials:
+            done = status(self.standing)[0]
+            self._print(f"{done}; workers begin: the first trial of each imports and compiles")
         self._show(None)
         self._thread.start()
         return self

@@ -40,22 +40,35 @@ def best_table(standing: Standing, n: int = 10) -> str:
         standing: What the study has reached.
         n: Rows at most, not counting the default configuration's.
     """
+    head, rows = best_rows(standing, n)
+    if not rows:
+        return counts_line(standing)
+    lines = aligned(head, rows)
+    if len(standing.objectives) > 1:
+        front = f"{len(standing.front)} of {standing.count('complete')} complete trials"
+        lines[:0] = [
+            f"Pareto front of {' and '.join(standing.objectives)}: {front}",
+            "several objectives have no single winner, so test is not scored",
+        ]
+    return "\n".join([*lines, counts_line(standing)])
+
+
+def best_rows(standing: Standing, n: int = 10) -> tuple[list[str], list[list[str]]]:
+    """Titles and rows of `best_table`; a column may be without any entry.
+
+    Args:
+        standing: What the study has reached.
+        n: Rows at most, not counting the default configuration's.
+    """
     is_single = len(standing.objectives) == 1
     rows = list((standing.ranked if is_single else standing.front)[:n])
     default = standing.default
     if default and default not in rows and default.state in FINISHED:
         rows.append(default)
-    if not rows:
-        return counts_line(standing)
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     head = ["rank", "trial", "", *standing.objectives, "epoch", "time", *_short_names(keys)]
     ranks = {row.number: str(n) for n, row in enumerate(standing.ranked, 1) if is_single}
-    body = [[ranks.get(row.number, ""), *_cells(standing, row, keys)] for row in rows]
-    lines = aligned(head, body)
-    if not is_single:
-        front = f"{len(standing.front)} of {standing.count('complete')} complete trials"
-        lines.insert(0, f"Pareto front of {' and '.join(standing.objectives)}: {front}")
-    return "\n".join([*lines, counts_line(standing)])
+    return head, [[ranks.get(row.number, ""), *_cells(standing, row, keys)] for row in rows]
 
 
 def counts_line(standing: Standing) -> str:
@@ -66,11 +79,15 @@ def counts_line(standing: Standing) -> str:
 
 
 def _cells(standing: Standing, row: TrialRow, keys: Sequence[str]) -> list[str]:
-    marks = ["default"] * row.is_default + [row.state] * (row.state != "complete")
+    is_outside = len(standing.objectives) > 1 and row not in standing.front
+    marks = [
+        "default" if row.is_default else "",
+        row.state if row.state != "complete" else "not on the front" if is_outside else "",
+    ]
     pairs = zip_longest(standing.objectives, row.values)
     return [
         str(row.number),
-        " ".join(marks),
+        ", ".join(filter(None, marks)),
         *("" if value is None else shown_value(name, value) for name, value in pairs),
         "" if row.best_epoch is None else str(row.best_epoch),
         "" if row.wall_s is None else shown_duration(row.wall_s),

@@ -8,9 +8,8 @@ nor what that process did before: a sweep that was killed goes on as if nothing 
 import math
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import Decimal
 from importlib.util import find_spec
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -18,7 +17,6 @@ import numpy as np
 import optuna
 from optuna.distributions import (
     BaseDistribution,
-    CategoricalDistribution,
     FloatDistribution,
     IntDistribution,
 )
@@ -31,7 +29,7 @@ from pydantic.dataclasses import dataclass as settings
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 from recsweep.seeds import Seeds
-from recsweep.sweep.branch import Branch
+from recsweep.sweep.grid import grid_point, n_grid_points
 from recsweep.sweep.space import Space
 
 MAX_GRID_POINTS = 1_000_000
@@ -146,13 +144,13 @@ class Grid(Sampler):
 
     def n_points(self, space: Space) -> int:
         """The branches' products of values, summed."""
-        return sum(math.prod(map(len, _grid(branch).values())) for branch in space.branches)
+        return n_grid_points(space.branches)
 
     def make(self, turn: Turn) -> BaseSampler:
         """Trial n is point n of the shuffled grid."""
         random = np.random.RandomState(turn.seeds.named("grid"))
         index = int(random.permutation(self.n_points(turn.space))[turn.number])
-        return _fixed(_point(map(_grid, turn.space.branches), index))
+        return _fixed(grid_point(turn.space.branches, index))
 
 
 @settings(kw_only=True, config=STRICT)
@@ -373,35 +371,3 @@ def _is_interval(found: BaseDistribution) -> bool:
 
 def _is_varied_number(found: BaseDistribution) -> bool:
     return isinstance(found, FloatDistribution | IntDistribution) and not found.single()
-
-
-def _grid(branch: Branch) -> dict[str, Sequence[Any]]:
-    """The values of each parameter of a branch."""
-    groups = {group: [option] for group, option in branch.choices.items()}
-    return groups | {d.name: _values(d.distribution) for d in branch.dimensions.values()}
-
-
-def _values(found: BaseDistribution) -> Sequence[Any]:
-    """All values of a finite distribution, those of a range as they are written."""
-    if isinstance(found, CategoricalDistribution):
-        return found.choices
-    if isinstance(found, IntDistribution):
-        return range(found.low, found.high + 1, found.step)
-    if not isinstance(found, FloatDistribution):
-        raise TypeError(f"a distribution without a grid: {found}")
-    low, high, step = (Decimal(repr(n)) for n in (found.low, found.high, found.step or 1.0))
-    return [float(low + i * step) for i in range(int((high - low) / step) + 1)]
-
-
-def _point(grids: Iterable[dict[str, Sequence[Any]]], index: int) -> dict[str, Any]:
-    """Point `index` of grids in a row; within one, its digits in the grid's mixed radix."""
-    for grid in grids:
-        size = math.prod(map(len, grid.values()))
-        if index < size:
-            break
-        index -= size
-    point = {}
-    for name, values in grid.items():
-        index, digit = divmod(index, len(values))
-        point[name] = values[digit]
-    return point

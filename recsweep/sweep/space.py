@@ -102,6 +102,14 @@ class Space:
         near = {d.name: d.nearest(own[key]) for key, d in branch.dimensions.items()}
         return None if None in near.values() else branch.choices | near
 
+    def default_outside(self) -> list[str]:
+        """Where they are not in the space, such as `model.l2 is 500.0, outside of 1,10`."""
+        if self.default is None:
+            return [f"{group} is none of {choice}" for group, choice in self.groups.items()]
+        branch = self.branches[self.default]
+        own, searched = branch.own_settings(), branch.dimensions
+        return [f"{k} is {encode(own[k])}, outside of {searched[k]}" for k in branch.outside()]
+
     def described(self) -> dict[str, str]:
         """Optuna's names -> sweeps in Hydra's grammar: short, and equal for equal spaces."""
         searched = [d for branch in self.branches for d in branch.dimensions.values()]

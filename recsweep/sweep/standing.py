@@ -1,6 +1,7 @@
 """What a study has reached: a row per trial, counts, the best, the time left."""
 
 import dataclasses
+import shlex
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import Annotated, Any, Self
 
 import optuna
+import yaml
 from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -109,7 +111,7 @@ class Standing:
         rows: Every trial, by number.
         front: Complete trials that no other beats in every objective, best in the first objective
             first; with a single objective the best trial alone, of equal ones the first.
-        seconds_left: Until all trials are finished; None until one is.
+        seconds_left: Until all trials are finished; None until every worker has ended two.
     """
 
     study: str
@@ -233,15 +235,15 @@ def _ranked(rows: Sequence[TrialRow], direction: str) -> list[TrialRow]:
 def _seconds_left(rows: Sequence[TrialRow], n_trials: int) -> float | None:
     """Mean time of the finished trials × trials left, less what is done of the running ones."""
     times = [row.wall_s for row in rows if row.wall_s is not None]
-    if not times:
+    running = [row for row in rows if row.state == "running"]
+    n_workers = max(len({row.worker or row.number for row in running}), 1)
+    if len(times) < 2 * n_workers:  # a worker's first trial imports and compiles
         return None
     mean = statistics.fmean(times)
-    running = [row for row in rows if row.state == "running"]
     n_left = n_trials - sum(row.state in FINISHED for row in rows)
     ages = [time.time() - row.began for row in running if row.began is not None]
     done = sum(min(max(age, 0.0), mean) for age in ages)
-    n_workers = len({row.worker or row.number for row in running})
-    return max(mean * n_left - done, 0.0) / max(n_workers, 1)
+    return max(mean * n_left - done, 0.0) / n_workers
 
 
 # --- where studies are ---------------------------------------------------------------------------
@@ -284,6 +286,16 @@ class Studies:
             return sorted(optuna.get_all_study_names(storage=self._database))
         return sorted(journal.parent.name for journal in self.folder.glob(f"*/{JOURNAL}"))
 
+    @property
+    def in_databases(self) -> dict[str, str]:
+        """Studies that have a folder here, but their trials elsewhere -> the setting to add."""
+        if self.storage:
+            return {}
+        folders = {
+            f.parent for part in ("results", "trials") for f in self.folder.glob(f"*/{part}")
+        }
+        return {f.name: _storage_of(f) for f in sorted(folders) if not (f / JOURNAL).exists()}
+
     def _is_missing(self) -> bool:
         address = database.parsed(str(self.storage))
         is_file = address.drivername == database.SQLITE
@@ -299,6 +311,7 @@ class Studies:
         try:
             storage = self._database or open_storage(None, place)
             study = optuna.load_study(study_name=name, storage=storage)
+            _refuse_unidentified(study)
             locks = make_locks(self.storage, place, name)
             return study, Standing.of(study, study.user_attrs["n_trials"], locks.is_leased)
         except InputError:
@@ -309,3 +322,20 @@ class Studies:
                 f"study {name} must be one that recsweep made and nothing has damaged, but cannot "
                 f"be read ({reason[:120]}); bring {self} back from a copy, or move the study away"
             ) from error
+
+
+def _refuse_unidentified(study: optuna.Study) -> None:
+    if "n_trials" not in study.user_attrs and not study.get_trials(deepcopy=False):
+        raise InputError(
+            f"study {study.study_name} must have trials, but was only begun; continue it with the "
+            "command that began it"
+        )
+
+
+def _storage_of(folder: Path) -> str:
+    """`sweep.storage=…` of the command that writes to a study's folder; without password."""
+    file = folder / "results" / "optimization_results.yaml"
+    found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+    command = shlex.split(found.get("resume", ""))
+    words = (shlex.quote(word) for word in command if word.startswith("sweep.storage="))
+    return next(words, "sweep.storage=URL")

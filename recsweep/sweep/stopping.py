@@ -1,7 +1,9 @@
 """Ctrl-C in a sweep: once, workers finish their epoch; twice, everything ends at once."""
 
 import os
+import re
 import signal
+import socket
 import sys
 import time
 from contextlib import suppress
@@ -22,11 +24,13 @@ class StopRequest:
     """
 
     def __init__(self, folder: Path) -> None:
-        self.file = folder / f"stop-{os.getpid()}-{time.time_ns()}"
+        self._mine = f"stop-{socket.gethostname()}-"
+        self.file = folder / f"{self._mine}{os.getpid()}-{time.time_ns()}"
         self.reason: str | None = None
         self._before: dict[int, Any] = {}
 
     def __enter__(self) -> Self:
+        self._tidy()
         for number in SIGNALS:
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._hear)
@@ -42,6 +46,13 @@ class StopRequest:
             signal.signal(number, handler)
         self.file.unlink(missing_ok=True)
 
+    def _tidy(self) -> None:
+        """Remove what processes of this host left that were killed."""
+        for file in self.file.parent.iterdir():
+            found = re.fullmatch(rf"{re.escape(self._mine)}(\d+)-\d+", file.name)
+            if found and not _is_alive(int(found[1])):
+                file.unlink(missing_ok=True)
+
     def _hear(self, number: int, _frame: FrameType | None) -> None:
         name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
         if self.reason is not None:
@@ -49,6 +60,15 @@ class StopRequest:
         self.reason = name
         self.file.touch()
         with suppress(OSError):  # a terminal that was closed
-            print(  # noqa: T201
-                "stopping after this epoch; Ctrl-C again stops at once", file=sys.stderr, flush=True
-            )
+            line = f"stopping after this epoch; {name} again stops at once"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

@@ -133,7 +133,8 @@ class Journal(BaseJournalBackend):
         except OSError as error:
             raise StorageError(
                 f"the study's journal {self._path} must be a file that can be written, but is not "
-                f"({error.strerror}); see to the disk, then give the same command again to go on"
+                f"({error.strerror}); see to the disk or to sweep.folder, then give the same "
+                "command again to go on"
             ) from error
 
 

@@ -1,12 +1,14 @@
 """`python -m recsweep -m …`: one study per combination of model, data and backend, in turn."""
 
+import atexit
 import hashlib
 import itertools
+import multiprocessing.util
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
@@ -24,8 +26,10 @@ from recsweep.sweep.grammar import encode
 from recsweep.sweep.outcome import Outcome
 from recsweep.sweep.parent import Parent
 from recsweep.sweep.results import aligned
+from recsweep.sweep.samplers import Grid
 from recsweep.sweep.search import Search, SweepSettings
 from recsweep.sweep.space import make_space
+from recsweep.sweep.study import SharedStudy
 from recsweep.tracking import without_passwords
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
@@ -35,6 +39,8 @@ NOT_IN_THE_NAME = ("study", "run_id", "tracking", "cache_dir", "debug", "sweep")
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
 """Settings that do not change a single run."""
 IN_THE_NAME = ("sweep.seed", "sweep.objectives", "sweep.try_defaults")
+
+T = TypeVar("T")
 
 
 def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> None:
@@ -52,16 +58,32 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> No
     overrides = OverridesParser.create().parse_overrides(arguments)
     _refuse_duplicates(overrides)
     parts = [_Combination.of(choices, overrides) for choices in _combinations(overrides)]
-    searches = [_search(context, config, part, is_alone=len(parts) == 1) for part in parts]
+    is_alone = len(parts) == 1
+    names = ["" if is_alone else " ".join(part.fixed[: len(part.choices)]) for part in parts]
+    searches = _each(names, lambda part: _search(context, config, part, is_alone), parts)
     _refuse_backends_in_one_process(config, searches)
-    checked = [search.checked() for search in searches]  # all of them, before any is run
-    parents = [Parent(each) for each in checked]  # a study that has changed is refused now
-    outcomes = [_run(parent) for parent in parents]
+    checked = _each(names, Search.checked, searches)  # all of them, before any is run
+    parents = _each(names, Parent, checked)  # a study that has changed is refused now
+    begins = [name and f"{f'{n} of {len(names)}':<10}{name}" for n, name in enumerate(names, 1)]
+    outcomes = _each(names, _run, parents, begins)
     if len(outcomes) > 1:
         print(_summary(outcomes))  # noqa: T201
         statistics = _statistics(context, config)
         for written in compare_studies(parents, outcomes, statistics):
             print(f"\n{written.text}\n\npage      {written.folder / 'comparison.html'}")  # noqa: T201
+
+
+def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -> list[T]:
+    """What `act` makes of each study's things; an error says which of several it concerns."""
+    made = []
+    for name, *own in zip(names, *things, strict=True):
+        try:
+            made.append(act(*own))
+        except Exception as error:
+            if name:
+                error.add_note(name)
+            raise
+    return made
 
 
 def _statistics(context: HydraContext, config: DictConfig) -> Statistics:
@@ -117,7 +139,8 @@ def _refuse_duplicates(overrides: Sequence[Override]) -> None:
     for key in keys:
         if keys.count(key) > 1:
             raise InputError(
-                f"a setting must be given once, but {key} is given {keys.count(key)} times"
+                f"a setting must be given once, but {key} is given {keys.count(key)} times; give "
+                "it once"
             )
 
 
@@ -173,7 +196,15 @@ def _launches_with(config: DictConfig, name: str) -> bool:
     return str(config.hydra.launcher.get("_target_")).endswith(f".{name}")
 
 
-def _run(parent: Parent) -> Outcome:
+def _run(parent: Parent, begin: str) -> Outcome:
+    """Search one study, after what there is to say about it.
+
+    Args:
+        parent: The study.
+        begin: Which of several it is.
+    """
+    for line in filter(None, (begin, _remark(parent.study))):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
     settings = parent.checked.settings
     environment.choose_for_children(settings.backend, settings.threads)
     try:
@@ -182,11 +213,37 @@ def _run(parent: Parent) -> Outcome:
         _end_processes()
 
 
+def _remark(study: SharedStudy) -> str | None:
+    """What may surprise about trials that a new study is going to have."""
+    space, outside = study.space, " and ".join(study.space.default_outside())
+    if study.trials():
+        return None
+    if not space.described():
+        return "nothing is searched: one trial"
+    if not (study.plan.try_defaults and outside) or isinstance(study.sampler, Grid):
+        return None
+    if space.default_params() is None:
+        return f"the configuration as it stands is not tried: {outside}"
+    return (
+        f"trial 0 is the configuration as it stands, where {outside}; sweep.try_defaults=false "
+        "leaves it out"
+    )
+
+
 def _end_processes() -> None:
-    """Joblib keeps its processes for later; the next study may want another backend."""
+    """End joblib's processes, which it keeps for later: the next study may want another backend.
+
+    What they shared is given back here and not at exit: after Ctrl-C this process is gone at once,
+    and then loky would complain of what it finds.
+    """
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
-    if loky is not None and (executor := loky._executor) is not None:
-        executor.terminate(kill_workers=True)  # waits: after Ctrl-C this process is gone at once
+    if loky is None or (executor := loky._executor) is None:
+        return
+    executor.terminate(kill_workers=True)
+    cast("Any", multiprocessing.util)._run_finalizers(0)  # semaphores
+    for remove_folder in executor._temp_folder_manager._finalizers.values():
+        remove_folder()
+        atexit.unregister(remove_folder)
 
 
 def _launch(

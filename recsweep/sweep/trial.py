@@ -1,6 +1,7 @@
 """One trial of a study: fit, report every epoch, stop early, tell how it ended."""
 
 import math
+import shlex
 import time
 import traceback
 from collections.abc import Iterator, Mapping
@@ -23,7 +24,9 @@ from recsweep.memory import peak_bytes
 from recsweep.report import Progress, write_curves, write_yaml
 from recsweep.seeds import Seeds
 from recsweep.sweep.locks import StorageError
+from recsweep.sweep.space import overrides
 from recsweep.sweep.study import Claim, Plan, SharedStudy
+from recsweep.tracking.note import markdown_commands
 from recsweep.tracking.store import without_passwords
 from recsweep.tracking.sweeps import trial_name
 
@@ -163,6 +166,11 @@ class TrialRunner:
         write_yaml(folder / "split.yaml", {"fingerprint": self.data.fingerprint, **profile})
         tracker.log_settings(app.parameters_of_run(without_passwords(config)), tags)
         tracker.log_data(app.data_name(settings), self.data.data_fingerprint, profile)
+        fixed = self.study.study.user_attrs.get("identity", {}).get("fixed", [])
+        line = [*fixed, *overrides(claim.frozen.user_attrs["settings"])]
+        command = shlex.join(["python", "-m", "recsweep", *line])
+        which = f"trial {claim.frozen.number} of {self.study.plan.study}"
+        tracker.set_note(markdown_commands({f"{which} as a single run": command}))
 
     def _tell(self, claim: Claim, state: TrialState, attrs: dict[str, Any]) -> None:
         values = [

@@ -127,7 +127,8 @@ class FinalScores:
     Args:
         valid: Validation metrics: per user the mean over the replicates.
         test: Test metrics, likewise.
-        replicates: `results` (its folder), `seed`, `split_seed`, `best_epoch`, `valid` and `test` (means) of each.
+        replicates: `results` (its folder), `seed`, `split_seed`, `best_epoch`, and the means
+            `valid` and `test` of each.
         looks: How often test was scored for the study.
     """
 

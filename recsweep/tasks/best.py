@@ -32,6 +32,8 @@ class Best:
                 f"({found.n_finished} of {found.n_trials} done); continue it with the command that "
                 "began it"
             )
+        if job.settings.study is None:
+            print(f"# study {found.study}", file=sys.stderr, flush=True)  # noqa: T201
         for row in found.front:
             if not found.best:
                 print(f"# trial {row.number}: {found.shown(row)}", file=sys.stderr, flush=True)  # noqa: T201
@@ -40,7 +42,13 @@ class Best:
 
 def _chosen(name: str | None, studies: "Studies") -> str:
     """The study's name, which may be left out when there is only one."""
-    names = studies.names
+    names, elsewhere = studies.names, studies.in_databases
+    if name in elsewhere or (elsewhere and not names):
+        which = name or next(iter(elsewhere))
+        raise InputError(
+            f"study must be one whose trials are in {studies}, but those of {which} are in a "
+            f"database; add {elsewhere[which]}"
+        )
     if not names:
         raise InputError(
             f"there must be a study in {studies}, but there is none; begin one with "

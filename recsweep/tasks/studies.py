@@ -32,7 +32,12 @@ class ListStudies:
                 damaged.append(f"{name.ljust(width)}  {error}")
         head = ["study".ljust(width), "done", "running", "pruned", "failed", "best", "last change"]
         lines = aligned(head, rows) if rows else []
-        print("\n".join([*lines, *damaged]) or f"no studies in {studies}")  # noqa: T201
+        lines += damaged or ([] if rows else [f"no studies in {studies}"])
+        lines += [
+            f"{name}: its trials are in a database; add {setting}"
+            for name, setting in studies.in_databases.items()
+        ]
+        print("\n".join(lines))  # noqa: T201
 
 
 def _reached(standing: "Standing") -> list[str]:

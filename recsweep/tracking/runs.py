@@ -33,8 +33,9 @@ from recsweep.tracking.sweeps import (
     forget_reason,
     running_children,
 )
+from recsweep.tracking.view import share_view, view_link
 
-COMMAND = "mlflow.source.name"
+COMMAND = "recsweep.command"
 PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 5000
@@ -61,6 +62,7 @@ class MLflowTracker(Mirror):
         self._experiment_id = ""
         self._child_tags: dict[str, str] = {}
         self._is_ended = False
+        self.views: dict[str, str] = {}
 
     def named(self, name: str) -> Self:
         """Itself, under this name unless the configuration has given one."""
@@ -75,7 +77,7 @@ class MLflowTracker(Mirror):
     @property
     def ui_command(self) -> str:
         """What to type to look at the run, and where it is then."""
-        return self.store.ui_command(self.link(self.run_id))
+        return self.store.ui_command(*self.views.values(), self.link(self.run_id))
 
     def refuse_unusable(self) -> None:
         """Find out whether the store can be used before long work; a database is not made yet.
@@ -160,6 +162,23 @@ class MLflowTracker(Mirror):
             self.log_missing(params)
         self.kept_in(Path(study))
         self.found_again()
+
+    @mirrored
+    def share_view(
+        self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
+    ) -> None:
+        """Let the UI show the trials of a sweep best first; `views` says where.
+
+        Args:
+            study: The sweep's study.
+            params: Searched key -> the values tried so far.
+            metrics: Columns, such as `valid_best/ndcg@100`; the first is the objective.
+        """
+        query = share_view(self.store.client, self._experiment_id, study, params, metrics)
+        self.views = {
+            "trials, best first": view_link(self._experiment_id, query),
+            "their curves": view_link(self._experiment_id, query, is_charts=True),
+        }
 
     @mirrored
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
@@ -359,7 +378,8 @@ def origin(command: str | None = None) -> dict[str, str]:
         command: Such as `recsweep model=ease`; None = this process's.
     """
     command = command or shlex.join(["recsweep", *without_passwords(sys.argv[1:])])
-    tags = {"mlflow.source.type": "LOCAL", COMMAND: cut(command, TAG_CHARACTERS)}
+    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
+    tags[COMMAND] = cut(command, TAG_CHARACTERS)
     with suppress(KeyError, OSError, ImportError):  # a container without a user database
         tags["mlflow.user"] = getpass.getuser()
     return tags

@@ -2,7 +2,7 @@
 
 # ruff: noqa: ARG002 - every argument is taken and none is used
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -19,6 +19,7 @@ class SilentTracker:
     def __post_init__(self) -> None:
         self.run_id: str | None = None
         self.lost: str | None = None
+        self.views: dict[str, str] = {}
 
     @property
     def ui_command(self) -> str:
@@ -65,6 +66,11 @@ class SilentTracker:
 
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Nothing."""
+
+    def share_view(
+        self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
     ) -> None:
         """Nothing."""
 

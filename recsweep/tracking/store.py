@@ -78,17 +78,17 @@ class Store:
         """MLflow's client; takes 2 s, and makes the tables of a database that has none."""
         return _make_client(self.uri)
 
-    def ui_command(self, link: str) -> str:
-        """What to type to look at a page of the UI, and where it is then."""
+    def ui_command(self, *links: str) -> str:
+        """What to type to look at pages of the UI, and where they are then."""
         uri = without_passwords(self.uri)
         if uri.startswith(("http://", "https://")):
-            return f"{uri.rstrip('/')}/{link}"
+            return "\n          ".join(f"{uri.rstrip('/')}/{link}" for link in links)
         # without its job runner the UI starts 2 processes instead of 15
         command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
         return (
             "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false "
-            f"{shlex.join([*command, '--backend-store-uri', uri])}\n"
-            f"          then http://127.0.0.1:5000/{link}"
+            f"{shlex.join([*command, '--backend-store-uri', uri])}\n          then "
+            + "\n            or ".join(f"http://127.0.0.1:5000/{link}" for link in links)
         )
 
     def refuse_unusable(self) -> None:

@@ -32,7 +32,7 @@ def refusal(url: str, folder: Path) -> str:
         "postgresql+psycopg://host/studies?user=me&password=secret",
         "postgresql+psycopg://me:secret@host:port/studies",
         "redis:secret",
-        "secret",
+        "secret@host",
         "",
     ],
 )
@@ -40,6 +40,12 @@ def test_what_is_no_storage_is_refused_without_its_password(url: str, tmp_path: 
     line = refusal(url, tmp_path)
     assert "sweep.storage" in line
     assert "secret" not in line
+
+
+def test_a_path_without_its_kind_is_quoted_and_completed(tmp_path: Path) -> None:
+    assert refusal("my/studies.db", tmp_path).endswith(
+        "but is my/studies.db; for a file write sweep.storage=sqlite:///my/studies.db"
+    )
 
 
 @pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "sqlite:///file:x?uri=true"])

@@ -48,7 +48,7 @@ def test_a_locked_test_says_what_would_score_it(standing: Standing) -> None:
     assert outcome.cells()[-1] == ""
 
 
-def test_before_the_end_nothing_is_said_of_test(standing: Standing, tmp_path: Path) -> None:
+def test_before_the_end_nothing_is_said_of_test(tmp_path: Path) -> None:
     study = make_study(tmp_path / "two")
     add(study, COMPLETE, [0.5])
     assert len(Outcome(Standing.of(study, 2), None, Looks(0, ())).lines()) == 2

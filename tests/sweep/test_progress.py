@@ -20,6 +20,7 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 from recsweep.sweep.progress import SweepProgress, best_line, status
 from recsweep.sweep.standing import Standing
 
+BEGUN = "{} done; workers begin: the first trial of each imports and compiles"
 PARAMETERS = "β=.31 d=.5 hidden_dims=[600]"
 
 
@@ -87,12 +88,13 @@ def test_without_a_terminal_every_finished_trial_is_one_line(study: optuna.Study
         (COMPLETE, [0.5], {"best_epoch": 7, "wall_s": 77.0}),
     )
     with SweepProgress(looks_at(study), stream, every_s=0.01):
-        for n_lines, (state, values, noted) in enumerate(trials, 1):
+        for n_lines, (state, values, noted) in enumerate(trials, 2):
             add(study, state, values, beta=0.31, **noted)
             until(lambda n=n_lines: len(lines_of(stream)) == n)
     best = "ndcg@100 0.4123  (best 0.4123, trial 0)"
     assert lines_of(stream) == [
-        f"trial  0 complete, best epoch 31  {best}  2 min; 1 of 30 done, about 45 min left",
+        BEGUN.format("0 of 30"),
+        f"trial  0 complete, best epoch 31  {best}  2 min; 1 of 30 done",
         "trial  1 pruned at epoch 12  ndcg@100 0.3811  (best 0.4123, trial 0)  26 s; "
         "2 of 30 done, about 28 min left",
         "trial  2 failed (the loss is no longer finite)  (best 0.4123, trial 0)  3 s; "
@@ -109,7 +111,16 @@ def test_what_was_finished_before_is_no_news(study: optuna.Study) -> None:
     add(study, COMPLETE, [0.4], wall_s=1.0)
     with SweepProgress(looks_at(study), stream, every_s=0.01):
         add(study, COMPLETE, [0.3], best_epoch=2, wall_s=1.0)
-    assert [line[:8] for line in lines_of(stream)] == ["trial  1", "2 of 30 "]
+    begun, *lines = lines_of(stream)
+    assert begun == BEGUN.format("1 of 30")
+    assert [line[:8] for line in lines] == ["trial  1", "2 of 30 "]
+
+
+def test_where_all_is_done_no_worker_is_announced(study: optuna.Study) -> None:
+    add(study, COMPLETE, [0.4], wall_s=1.0)
+    with SweepProgress(looks_at(study, 1), stream := io.StringIO(), every_s=60):
+        pass
+    assert [line[:11] for line in lines_of(stream)] == ["1 of 1 done"]
 
 
 def test_trials_that_end_before_the_last_look_are_told(study: optuna.Study) -> None:
@@ -117,7 +128,7 @@ def test_trials_that_end_before_the_last_look_are_told(study: optuna.Study) -> N
     with SweepProgress(looks_at(study, 2), stream, every_s=60):
         for _ in range(2):
             add(study, PRUNED, [0.3], n_epochs=1, wall_s=1.0)
-    assert [line.rpartition("; ")[2] for line in lines_of(stream)[:2]] == [
+    assert [line.rpartition("; ")[2] for line in lines_of(stream)[1:3]] == [
         "1 of 2 done", "2 of 2 done"
     ]  # fmt: skip
 
@@ -127,7 +138,7 @@ def test_on_the_front_of_several_objectives_is_said(tmp_path: Path) -> None:
     with SweepProgress(looks_at(study, 2), stream, every_s=60):
         add(study, COMPLETE, [0.3, 1.0], best_epoch=3, wall_s=2.0)
         add(study, COMPLETE, [0.2, 2.0], best_epoch=3, wall_s=2.0)
-    first, second = lines_of(stream)[:2]
+    first, second = lines_of(stream)[1:3]
     values = "ndcg@100 0.3000, train_s 1.0  (on the Pareto front)"
     assert first == f"trial 0 complete, best epoch 3  {values}  2 s; 1 of 2 done"
     assert "front" not in second

@@ -12,6 +12,7 @@ from studies import COMPLETE, FAIL, FIXED, PRUNED, RUNNING, add, make_study
 from recsweep.errors import InputError
 from recsweep.sweep.results import (
     aligned,
+    best_rows,
     best_table,
     trial_overrides,
     write_optimization_results,
@@ -70,7 +71,7 @@ def test_a_default_that_was_pruned_has_no_rank(tmp_path: Path) -> None:
     add(study, COMPLETE, [0.4])
     add(study, PRUNED, [0.3], is_default=True)
     assert best_table(reached(study)).splitlines()[3].split()[:4] == [
-        "1", "default", "pruned", "0.3000"
+        "1", "default,", "pruned", "0.3000"
     ]  # fmt: skip
 
 
@@ -78,13 +79,32 @@ def test_of_several_objectives_the_table_is_the_front(tmp_path: Path) -> None:
     study = make_study(tmp_path / "vae", "ndcg@100", "train_s")
     for values in ([0.3, 1.0], [0.5, 50.0], [0.1, 60.0]):
         add(study, COMPLETE, values)
-    head, _, *rows = best_table(reached(study)).splitlines()[1:]
-    assert best_table(reached(study)).startswith("Pareto front of ndcg@100 and train_s: 2 of 3 ")
+    title, note, head, _, *rows = best_table(reached(study)).splitlines()
+    assert title == "Pareto front of ndcg@100 and train_s: 2 of 3 complete trials"
+    assert note == "several objectives have no single winner, so test is not scored"
     assert head.split()[:3] == ["trial", "ndcg@100", "train_s"]
     assert [row.split()[:3] for row in rows[:2]] == [
         ["1", "0.5000", "50.0"],
         ["0", "0.3000", "1.0"],
     ]
+
+
+@pytest.mark.parametrize(
+    ("state", "values", "mark"),
+    [
+        (COMPLETE, [0.2, 2.0], "default, not on the front"),
+        (COMPLETE, [0.2, 0.5], "default"),
+        (FAIL, None, "default, failed"),
+    ],
+)
+def test_a_default_beside_the_front_is_marked(
+    tmp_path: Path, state: Any, values: list[float] | None, mark: str
+) -> None:
+    study = make_study(tmp_path / "vae", "ndcg@100", "train_s")
+    add(study, state, values, is_default=True)
+    add(study, COMPLETE, [0.3, 1.0])
+    head, rows = best_rows(reached(study))
+    assert {row[head.index("trial")]: row[head.index("")] for row in rows} == {"0": mark, "1": ""}
 
 
 def test_before_anything_is_complete_there_are_only_counts(tmp_path: Path) -> None:

@@ -213,6 +213,7 @@ def test_the_configurations_own_values_are_a_trial_of_the_space() -> None:
     )  # fmt: skip
     params = searched.default_params()
     assert params is not None
+    assert searched.default_outside() == []
     assert (params["optimizer"], params["model.latent_dim"]) == ("sgd", "null")
     config = OmegaConf.create(composed(["model=shallow_ae"]))
     assert searched.config(searched.settings(params)) == OmegaConf.to_container(
@@ -226,6 +227,7 @@ def test_the_configurations_own_values_are_a_trial_of_the_space() -> None:
 def test_own_values_beyond_an_interval_are_a_trial_that_the_sampler_sees_at_its_end() -> None:
     searched = space(["model=ease", "model.dropout_rate=0"], "model.l2=interval(1,100)")
     assert searched.default_params() == {"model.l2": 100.0}
+    assert searched.default_outside() == ["model.l2 is 500.0, outside of interval(1.0,100.0)"]
     settings = searched.default_settings()
     assert settings == {"model.l2": 500.0}
     assert searched.config(settings)["model"]["l2"] == 500.0
@@ -236,8 +238,10 @@ def test_there_is_no_trial_of_own_values_that_are_no_choice() -> None:
     searched = space(["model=ease"], "model.l2=1,2")
     assert searched.default_params() is None
     assert searched.default_settings() is None
+    assert searched.default_outside() == ["model.l2 is 500.0, outside of 1,2"]
     other = space(["model=shallow_ae"], "optimizer=adam,adamw")
     assert other.default_params() is None
+    assert other.default_outside() == ["optimizer is none of adam,adamw"]
 
 
 def test_a_space_survives_json_and_pickle() -> None:

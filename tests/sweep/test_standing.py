@@ -1,5 +1,6 @@
 """What a study has reached, read from a real one."""
 
+import shlex
 import time
 from pathlib import Path
 
@@ -9,7 +10,9 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
 from recsweep.errors import InputError
 from recsweep.sweep.locks import make_locks
+from recsweep.sweep.results import write_optimization_results
 from recsweep.sweep.standing import Standing, Studies, shown_duration, shown_value
+from recsweep.sweep.storage import open_storage
 
 
 @pytest.fixture
@@ -134,17 +137,25 @@ def test_the_time_left_is_the_mean_time_of_all_that_are_left(study: optuna.Study
 
 
 def test_workers_share_the_time_left_and_what_they_have_done_is_done(study: optuna.Study) -> None:
-    add(study, COMPLETE, [0.3], wall_s=100.0)
+    for _ in range(4):
+        add(study, COMPLETE, [0.3], wall_s=100.0)
     now = time.time()
     add(study, RUNNING, worker="host:1", began=now - 60)
     add(study, RUNNING, worker="host:2", began=now - 1000)  # longer than the mean: all but done
-    left = Standing.of(study, 5).seconds_left
+    left = Standing.of(study, 8).seconds_left
     assert left == pytest.approx((4 * 100 - 60 - 100) / 2, abs=2)
 
 
-def test_before_the_first_is_finished_nobody_knows_the_time_left(study: optuna.Study) -> None:
-    add(study, RUNNING, worker="host:1", began=time.time())
-    assert Standing.of(study, 5).seconds_left is None
+def test_before_every_worker_has_ended_two_trials_nobody_knows_the_time_left(
+    study: optuna.Study,
+) -> None:
+    for worker in ("host:1", "host:2"):
+        add(study, RUNNING, worker=worker, began=time.time())
+    for _ in range(3):
+        add(study, COMPLETE, [0.3], wall_s=10.0)
+        assert Standing.of(study, 9).seconds_left is None
+    add(study, COMPLETE, [0.3], wall_s=10.0)
+    assert Standing.of(study, 9).seconds_left is not None
 
 
 @pytest.mark.parametrize(
@@ -213,6 +224,31 @@ def test_another_programs_study_is_refused_in_one_line(tmp_path: Path) -> None:
     study._storage.delete_study(study._study_id)
     with pytest.raises(InputError, match=r"study vae must be one that recsweep made .*KeyError"):
         Studies.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+
+
+def test_a_study_that_was_only_begun_is_no_damaged_one(tmp_path: Path) -> None:
+    storage = open_storage(None, tmp_path / "vae")
+    optuna.create_study(storage=storage, study_name="vae", direction="maximize")
+    with pytest.raises(InputError, match=r"^study vae must have trials, but was only begun; con"):
+        Studies.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+
+
+def test_studies_whose_trials_are_in_a_database_are_known_by_their_folders(tmp_path: Path) -> None:
+    make_study(tmp_path / "journal")
+    (tmp_path / "journal" / "trials").mkdir()
+    (tmp_path / "begun" / "trials").mkdir(parents=True)
+    (tmp_path / "notes").mkdir()
+    url = "sqlite:///my studies.db"
+    study = make_study(tmp_path / "ended", url=f"sqlite:///{tmp_path}/studies.db")
+    results = tmp_path / "ended" / "results"
+    results.mkdir(parents=True)
+    resume = shlex.join(["python", "-m", "recsweep", "-m", f"sweep.storage={url}", "model=ease"])
+    file = results / "optimization_results.yaml"
+    write_optimization_results(file, study, reached(study), resume)
+    assert Studies.of({"storage": None, "folder": str(tmp_path)}).in_databases == {
+        "begun": "sweep.storage=URL", "ended": shlex.quote(f"sweep.storage={url}")
+    }  # fmt: skip
+    assert Studies.of({"storage": url, "folder": str(tmp_path)}).in_databases == {}
 
 
 def test_a_folder_must_be_a_path() -> None:

@@ -1,6 +1,10 @@
 """The first signal asks, the second one ends, and afterwards everything is as before."""
 
+import os
 import signal
+import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -35,7 +39,7 @@ def test_the_first_signal_makes_the_file_and_raises_nothing(
         assert stop.file.parent == tmp_path
         assert stop.file.exists()
     assert list(tmp_path.iterdir()) == []
-    assert capsys.readouterr().err == "stopping after this epoch; Ctrl-C again stops at once\n"
+    assert capsys.readouterr().err == f"stopping after this epoch; {name} again stops at once\n"
 
 
 def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
@@ -61,6 +65,22 @@ def test_an_ignored_signal_stays_ignored(tmp_path: Path) -> None:
         assert stop.reason is None
         assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
     assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+
+
+def test_what_killed_processes_of_this_host_left_is_removed(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", ""]) as gone:
+        gone.wait()
+    host = socket.gethostname()
+    left = tmp_path / f"stop-{host}-{gone.pid}-7"
+    others = [
+        tmp_path / f"stop-{host}-{os.getppid()}-7",  # alive
+        tmp_path / f"stop-{host}-b-{gone.pid}-7",  # of another host
+        tmp_path / "stop-words.txt",
+    ]
+    for file in (left, *others):
+        file.touch()
+    with StopRequest(tmp_path):
+        assert sorted(tmp_path.iterdir()) == sorted(others)
 
 
 def test_two_sweeps_in_a_folder_do_not_stop_each_other(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import re
 import shlex
 import signal
 import subprocess
@@ -20,7 +21,7 @@ from runs import SMALL, SMALL_DATA
 from recsweep.app import Settings
 from recsweep.build import validated
 from recsweep.command_line import composed
-from recsweep.sweep.storage import open_storage
+from recsweep.sweep.storage import JOURNAL, open_storage
 from recsweep.sweep.sweeper import _Combination, _combinations, _is_of, _name
 
 BASIC = "-m hydra/launcher=basic"
@@ -35,7 +36,7 @@ SWEEP = f"{BASIC} model=multivae {DATA} {NETWORK} {BRIEF}"
 
 def studies(folder: Path) -> dict[str, optuna.Study]:
     """Those that a command wrote, by name."""
-    places = sorted((folder / "sweeps").iterdir())
+    places = sorted(file.parent for file in (folder / "sweeps").glob(f"*/{JOURNAL}"))
     return {
         place.name: optuna.load_study(study_name=place.name, storage=open_storage(None, place))
         for place in places
@@ -200,11 +201,10 @@ def test_more_trials_go_on_where_the_study_was(story: Story) -> None:
 
 
 def test_the_command_to_go_on_is_the_one_that_was_typed(story: Story) -> None:
-    line = next(s for s in story.first.ended.out.splitlines() if s.startswith("go on "))
-    command = shlex.split(line.removeprefix("go on"))
+    assert "go on " not in story.first.ended.out, "nothing is left"
+    command = shlex.split(story.first.results["resume"])
     assert command[:4] == ["python", "-m", "recsweep", "-m"]
     assert set(shlex.split(SWEEP)) < set(command)
-    assert story.first.results["resume"] == line.removeprefix("go on").strip()
 
 
 # --- several studies, several objectives ---------------------------------------------------------
@@ -219,14 +219,20 @@ def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
 def test_several_models_are_a_study_each(both: tuple[Path, Ended]) -> None:
     folder, ended = both
     assert ended.code == 0, ended.err
+    begun = [line for line in ended.err.splitlines() if re.match(r"\d of \d  |nothing", line)]
+    assert begun == [
+        "1 of 2    model=popularity", "nothing is searched: one trial", "2 of 2    model=ease",
+    ]  # fmt: skip
     ease, popularity = studies(folder).items()
     assert ease[0].startswith("ease-synthetic-")
     assert popularity[0].startswith("popularity-synthetic-")
     assert len(ease[1].trials) == 3
     assert len(popularity[1].trials) == 1  # it has nothing to search
     assert popularity[1].trials[0].params == {}
-    *_, head, rule, first, second = ended.out.splitlines()
+    lines = ended.out.splitlines()
+    head = next(line for line in lines if line.lstrip().startswith("study "))
     assert head.split() == ["study", "trials", "objective", "validation", "default", "test"]
+    rule, first, second = lines[lines.index(head) + 1 :][:3]
     assert set(rule) == {"─"}
     assert first.split()[:3] == [popularity[0], "1", "ndcg@10"]
     assert second.split()[:3] == [ease[0], "3", "ndcg@10"]
@@ -244,7 +250,8 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     ended = run_command(tmp_path / "here", f"{line} pruner=none")
     assert ended.code == 0, ended.err
     assert "Pareto front of ndcg@10 and train_s: " in ended.out
-    assert "winner" not in ended.out
+    assert "several objectives have no single winner, so test is not scored" in ended.out
+    assert "winner: " not in ended.out
     study = only_study(tmp_path / "here")
     assert [d.name for d in study.directions] == ["MAXIMIZE", "MINIMIZE"]
     assert all(len(trial.values) == 2 for trial in study.trials)
@@ -253,7 +260,15 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
 def test_a_default_beyond_the_space_is_tried_and_reproduced(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     line = f"{UNTRACKED} model=ease model.l2=tag(log,interval(1,100)) model.dropout_rate=0"
-    assert run_command(folder, f"{line} sweep.n_trials=3 study=mine").code == 0
+    said = [
+        run_command(folder, f"{line} sweep.n_trials={n} study=mine").err.splitlines()[0]
+        for n in (2, 3)
+    ]
+    assert said[0] == (
+        "trial 0 is the configuration as it stands, where model.l2 is 500.0, outside of "
+        "tag(log,interval(1.0,100.0)); sweep.try_defaults=false leaves it out"
+    )
+    assert said[1].startswith("study "), "it has been tried"
     trials = only_study(folder).trials
     assert [t.user_attrs["is_default"] for t in trials] == [True, False, False]
     assert trials[0].user_attrs["settings"] == {"model.l2": 500.0}
@@ -285,7 +300,9 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
         ("model.dropout_rate=interval(0,2)", "model.dropout_rate must be at least 0 and below 1"),
         ("model.l2=interval(2,2)", "an interval must begin below its end"),
         ("model.l2=tag(log,interval(0,1))", "needs an interval above 0"),
-        ("model.l2=interval(1,2) model.l2=interval(2,3)", "model.l2 is given 2 times"),
+        ("model.l2=interval(1,2) model.l2=interval(2,3)", "is given 2 times; give it once"),
+        ("model=popularity,ease model.l2=interval(1,2)", "error: model=popularity: a key must ex"),
+        ("model=ease,popularity model.l2=1.5", "error: model=popularity: a key must exist in the"),
         ("sampler=grid", "sampler=grid needs choices or ranges, but model.dropout_rate is an"),
         ("seed=1,2", "seeds are replicates, not settings"),
         ("k=[5],[10]", "k must be the same in all trials"),
@@ -539,12 +556,13 @@ def test_ctrl_c_once_ends_politely_and_says_how_to_go_on(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert out == ""
-    asked, *_, counts, go_on, error = (line for line in err.splitlines() if "epoch " not in line)
+    *begun, counts, go_on, error = (line for line in err.splitlines() if "epoch " not in line)
     assert counts == "0 of 2 trials done: 0 complete, 0 pruned, 0 failed, 1 interrupted"
     assert go_on.startswith(f"go on     python -m recsweep -m hydra/launcher={launcher} ")
     assert error == "error: stopped by Ctrl-C; what was tracked until now is kept"
     assert "stopping after this epoch; Ctrl-C again stops at once" in err
-    assert asked.startswith("study ")
+    assert "resource_tracker" not in err, "nothing is left for joblib to complain of"
+    assert [line.split()[0] for line in begun[:2]] == ["trial", "study"]
     assert not list((tmp_path / "here").rglob("stop-*"))
     (trial,) = only_study(tmp_path / "here").trials
     assert trial.user_attrs["is_interrupted"] is True

@@ -47,7 +47,9 @@ def test_the_only_study_needs_no_name(
 ) -> None:
     make(tmp_path, "vae")
     best()
-    assert capsys.readouterr().out.startswith("model=multivae ")
+    printed = capsys.readouterr()
+    assert printed.out.startswith("model=multivae ")
+    assert printed.err == "# study vae\n"
 
 
 def test_of_several_objectives_every_point_of_the_front_is_a_line(
@@ -60,6 +62,7 @@ def test_of_several_objectives_every_point_of_the_front_is_a_line(
     printed = capsys.readouterr()
     assert printed.out.splitlines() == [LINE.format(0.5), LINE.format(0.25)]
     assert printed.err.splitlines() == [
+        "# study vae",
         "# trial 1: ndcg@100 0.5000, train_s 50.0",
         "# trial 0: ndcg@100 0.3000, train_s 1.0",
     ]
@@ -93,6 +96,17 @@ def test_where_nothing_is_a_sweep_is_suggested(best: Any, tmp_path: Path) -> Non
     assert refused(best) == (
         f"there must be a study in {tmp_path}/sweeps/, but there is none; begin one with "
         "python -m recsweep -m model=CHOICE, or set sweep.folder or sweep.storage"
+    )
+
+
+@pytest.mark.parametrize("named", [["study=vae"], []])
+def test_a_study_in_a_database_says_where_it_is(
+    best: Any, tmp_path: Path, named: list[str]
+) -> None:
+    (tmp_path / "sweeps" / "vae" / "trials").mkdir(parents=True)
+    assert refused(best, *named) == (
+        f"study must be one whose trials are in {tmp_path}/sweeps/, but those of vae are in a "
+        "database; add sweep.storage=URL"
     )
 
 

@@ -56,6 +56,15 @@ def test_a_database_is_listed_too(listed: Any, tmp_path: Path) -> None:
     assert listed(f"sweep.storage={url}")[2].startswith("vae    0 of 4 ")
 
 
+def test_studies_in_databases_are_named_last(listed: Any, tmp_path: Path) -> None:
+    (tmp_path / "sweeps" / "other" / "trials").mkdir(parents=True)
+    last = "other: its trials are in a database; add sweep.storage=URL"
+    assert listed() == [f"no studies in {tmp_path}/sweeps/", last]
+    make_study(tmp_path / "sweeps" / "vae")
+    assert [line.split()[0] for line in listed()][2:] == ["vae", "other:"]
+    assert listed()[-1] == last
+
+
 def test_a_damaged_study_hides_no_other(listed: Any, tmp_path: Path) -> None:
     for name in ("a", "b", "c"):
         make_study(tmp_path / "sweeps" / name)

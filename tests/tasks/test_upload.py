@@ -35,7 +35,7 @@ def told(folder: Path, run: Any) -> dict[str, Any]:
         name: sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name))
         for name in names
     }
-    there = {"mlflow.parentRunId", "mlflow.source.name", "mlflow.note.content"}
+    there = {"mlflow.parentRunId", "recsweep.command", "mlflow.note.content"}
     own = {"recsweep.uploaded", "recsweep.record", "code"}
     tags = {name: "" if name in there else text for name, text in run.data.tags.items()}
     return {
