@@ -115,3 +115,10 @@ def test_the_notebook_on_shallow_autoencoders_runs_on_jukebox(
     notebook = ROOT / "notebooks" / "2-shallow-autoencoder.ipynb"
     book = executed(notebook, [], tmp_path, RECSWEEP_JUKEBOX=listens)
     assert_nothing_was_complained_about(book)
+
+
+@pytest.mark.slow
+def test_the_notebook_on_reading_a_sweep_makes_a_small_one(tmp_path: Path) -> None:
+    parameters = ["SWEEP, DATA, N_TRIALS, N_SEEDS, PATIENCE = None, 'synthetic', 3, 2, 2"]
+    notebook = ROOT / "notebooks" / "3-reading-a-sweep.ipynb"
+    assert_nothing_was_complained_about(executed(notebook, parameters, tmp_path))

@@ -12,7 +12,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from recsweep.sweep.grammar import encode
 from recsweep.sweep.importance import importances, shared_params
-from recsweep.sweep.results import _short_names as short_names
+from recsweep.sweep.results import short_names
 from recsweep.sweep.standing import FINISHED, Standing, TrialRow
 
 COLORS = {

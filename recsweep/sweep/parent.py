@@ -16,7 +16,6 @@ from recsweep.interfaces import Part
 from recsweep.sweep.identity import refuse_difference
 from recsweep.sweep.note import Told, summary_note, view_of
 from recsweep.sweep.outcome import Outcome
-from recsweep.sweep.plots import write_plots
 from recsweep.sweep.progress import SweepProgress
 from recsweep.sweep.records import outcome_metrics
 from recsweep.sweep.results import counts_line, write_optimization_results, write_trials
@@ -224,6 +223,8 @@ class Parent:
             "recsweep.test_scored": str(looks["n_times"]),
             "recsweep.test_configurations": str(looks["n_configurations"]),
         })  # fmt: skip
+        from recsweep.sweep.plots import write_plots  # takes 2 s: plotly, pyplot, scikit-learn
+
         write_plots(self.study.study, standing, self._results() / "plots")
         tracker.log_artifacts(self._results())
         tracker.share_view(standing.study, *view_of(self.study, standing))

@@ -130,7 +130,7 @@ def _plots(study: optuna.Study, standing: Standing) -> Iterator[Plot]:
 def _of_one_objective(shown: LegibleStudy) -> Iterator[Plot]:
     yield Plot(
         "history", f"History of {shown.label}",
-        "Each point is a complete trial, the line the best one so far. A line that still climbs at "
+        "Each point is a complete trial, the line the best one so far. A line that gets better at "
         "its end says that the budget was small. The best of many trials looks better than it is: "
         "what counts is its score on test.",
         shown, _no_trial(shown),

@@ -66,7 +66,7 @@ def best_rows(standing: Standing, n: int = 10) -> tuple[list[str], list[list[str
     if default and default not in rows and default.state in FINISHED:
         rows.append(default)
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
-    head = ["rank", "trial", "", *standing.objectives, "epoch", "time", *_short_names(keys)]
+    head = ["rank", "trial", "", *standing.objectives, "epoch", "time", *short_names(keys)]
     ranks = {row.number: str(n) for n, row in enumerate(standing.ranked, 1) if is_single}
     return head, [[ranks.get(row.number, ""), *_cells(standing, row, keys)] for row in rows]
 
@@ -102,7 +102,7 @@ def _cell(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
 
 
-def _short_names(keys: Sequence[str]) -> list[str]:
+def short_names(keys: Sequence[str]) -> list[str]:
     """`beta` for `model.beta`, unless two keys would share a name."""
     short = [key.rpartition(".")[2] for key in keys]
     return [last if short.count(last) == 1 else key for key, last in zip(keys, short, strict=True)]
