@@ -3,6 +3,7 @@
 The layers, from the outside in; a module imports only from the ones below its own:
 
     command_line   python -m recsweep: composes the configuration (Hydra)
+    serving        what MLflow runs to load a registered model
     tasks          what `task=` can do, one file each
     sweep          Optuna's studies: search space, workers, resume (with Hydra's -m)
     app            configuration -> objects

@@ -75,7 +75,25 @@ def read_histories(
     Raises:
         InputError: See `read_pairs`.
     """
-    table = read_pairs(path)
+    return histories(read_pairs(path), str(path), item_ids, min_rating, transform)
+
+
+def histories(
+    table: pd.DataFrame,
+    source: str,
+    item_ids: np.ndarray,
+    min_rating: float | None,
+    transform: Transform,
+) -> Requested:
+    """The same from a table of `user`, `item` and, if there are any, `value`.
+
+    Args:
+        table: Sound, each pair once.
+        source: What messages call it.
+        item_ids: See `read_histories`, also for the others.
+        min_rating: Smallest value that counts as a click.
+        transform: Of the clicks' values.
+    """
     rows, users = pd.factorize(table["user"].astype(str).to_numpy(object))
     columns = places(table["item"].astype(str), item_ids)
     values, is_click = np.ones(len(table)), np.ones(len(table), bool)
@@ -84,10 +102,10 @@ def read_histories(
         is_click = values > 0 if min_rating is None else values >= min_rating
     is_known = columns >= 0
     if n_unknown := table["item"][~is_known].nunique():
-        log.warning("%s items of %s are not in the model's catalogue: ignored", n_unknown, path)
+        log.warning("%s items of %s are not in the model's catalogue: ignored", n_unknown, source)
     kept = is_click & is_known
     if n_empty := len(users) - len(np.unique(rows[kept])):
-        log.warning("%s users of %s have no item that counts: scored as new", n_empty, path)
+        log.warning("%s users of %s have no item that counts: scored as new", n_empty, source)
     weights = transform.apply(values[kept].astype(np.float32))
     history = from_pairs(rows[kept], columns[kept], weights, (len(users), len(item_ids)))
     return Requested(users, history)

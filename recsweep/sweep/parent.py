@@ -10,6 +10,7 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app, environment
+from recsweep.comparison.past_run import read_yaml
 from recsweep.data.disk import disk_errors_in_one_line
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
@@ -228,10 +229,25 @@ class Parent:
         write_plots(self.study.study, standing, self._results() / "plots")
         tracker.log_artifacts(self._results())
         tracker.share_view(standing.study, *view_of(self.study, standing))
+        self._register(outcome)
         told = Told.of(
             self.study, outcome, self.checked.search.command, self._tags(), tracker.views
         )
         tracker.set_note(summary_note(outcome, told))
+
+    def _register(self, outcome: Outcome) -> None:
+        """Make the winner's first training a version of a registered model, if that is wanted."""
+        name, tracker = self.checked.sweep.register, self.checked.tracker
+        if name is None or outcome.test is None or tracker.lost:
+            return
+        from recsweep.tracking.served import register  # imports MLflow's models: takes seconds
+
+        results = Path(self.study.plan.folder) / outcome.test.replicates[0]["results"]
+        run_id = read_yaml(results / "environment.yaml")["run_id"]
+        if run_id is not None:
+            objective = self.checked.objectives[0]
+            found = register(tracker.store, run_id, name, results, objective)
+            _say(f"registered {found.uri}")
 
     # --- outcome ---------------------------------------------------------------------------------
 

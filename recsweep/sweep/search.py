@@ -41,6 +41,7 @@ class SweepSettings:
         final_seeds: How often the winner is trained again and scored on test; 0 = not at all.
         final_splits: Whether these trainings share the sweep's split or draw one each.
         score_another: Score test also when it was scored for another trial of the study.
+        register: Name of a model in the tracker's registry that the winner becomes a version of.
         storage: URL; None = a journal in the sweep's folder.
         folder: Each study gets a folder in here.
     """
@@ -56,6 +57,7 @@ class SweepSettings:
     final_seeds: Annotated[int, Field(ge=0)]
     final_splits: Literal["same", "fresh"]
     score_another: bool
+    register: Annotated[str, Field(min_length=1)] | None
     storage: str | None
     folder: HomePath
 
@@ -108,6 +110,7 @@ class Search:
                 f"{objectives}; set pruner=none"
             )
         tracker = app.made(settings, "tracking", "log_metrics")
+        _refuse_registering(sweep, tracker)
         space = self.make_space()
         sampler.refuse(space, len(objectives))
         tracker.refuse_unusable()
@@ -174,6 +177,20 @@ class CheckedSearch:
             **{name: getattr(sweep, name) for name in shared},
             **more,
         )
+
+
+def _refuse_registering(sweep: SweepSettings, tracker: Any) -> None:
+    """Find out before long work whether the winner could be registered."""
+    if sweep.register is None:
+        return
+    if not hasattr(tracker, "store") or not sweep.final_seeds:
+        raise InputError(
+            f"sweep.register={sweep.register} needs a winner that is trained again as a tracked "
+            "run; set tracking=mlflow and sweep.final_seeds=1 or more"
+        )
+    from recsweep.tracking.served import refuse_name
+
+    refuse_name(sweep.register, "sweep.register")
 
 
 def _refuse_other_tasks(settings: app.Settings) -> None:

@@ -224,6 +224,29 @@ def test_each_seed_may_have_a_split_of_its_own(parent: Made) -> None:
     assert same.test.replicates[0]["test"] == first["test"]
 
 
+def test_the_winner_becomes_a_version_of_a_registered_model(parent: Made, tmp_path: Path) -> None:
+    import mlflow
+
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    parent("sweep.register=shop", *tracked).run()
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (version,) = client.search_model_versions("name = 'shop'")
+    run = client.get_run(version.run_id)
+    assert (run.data.tags["recsweep.kind"], run.data.tags["recsweep.replicate"]) == ("winner", "0")
+
+
+@pytest.mark.parametrize(
+    "line", [["sweep.register=a/b"], ["sweep.register=shop", "sweep.final_seeds=0"]]
+)
+def test_a_model_that_could_not_be_registered_is_refused_before_any_trial(
+    parent: Made, tmp_path: Path, line: list[str]
+) -> None:
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(InputError, match=r"^sweep\.register"):
+        parent(*line, *tracked)
+    assert not (tmp_path / "sweeps").exists()
+
+
 def test_a_stop_between_two_seeds_keeps_what_is_done(parent: Made) -> None:
     def stops(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
         if isinstance(task, Finalist):

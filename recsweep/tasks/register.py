@@ -1,0 +1,74 @@
+"""Registers the model of a finished run in MLflow, from where other programs load it."""
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Annotated
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.app import Job, evaluated, made
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+
+if TYPE_CHECKING:
+    from recsweep.comparison.past_run import PastRun
+    from recsweep.tracking.store import Store
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Register:
+    """Make a run's model a version of a registered one.
+
+    Args:
+        run: Id of an MLflow run, `latest`, or the results folder of a run that was tracked.
+        name: Of the registered model; None = it must still be given.
+    """
+
+    from_run: Annotated[str, Field(alias="run", min_length=1)]
+    name: str | None
+
+    def run(self, job: Job) -> None:
+        """Print the version, and how to load and use it.
+
+        Raises:
+            InputError: There is no such run or no registry, or the name cannot be used.
+        """
+        from recsweep.comparison.past_run import find, read_yaml
+        from recsweep.tracking.served import refuse_name, register
+
+        name = refuse_name(self.name, "task.name")
+        tracker = made(job.settings, "tracking", "log_metrics")
+        if not hasattr(tracker, "store"):
+            raise InputError(
+                "task=register needs a store, but tracking=off names none; leave it out"
+            )
+        with TemporaryDirectory(prefix="recsweep-") as folder:
+            run = find(self.from_run, "task.run", job.settings, Path(folder))
+            settings = run.settings(read_yaml(run.results / "config.yaml"))
+            run_id = _run_id(run, tracker.store)
+            found = register(
+                tracker.store, run_id, name, run.results, evaluated(settings).objective
+            )
+        before = "" if found.is_new else ", registered before"
+        usage = found.usage(tracker.store).replace("\n", "\n          ")
+        lines = f"run       {run_id}\nmodel     {found.uri} (version {found.version}{before})"
+        print(f"{lines}\npython    {usage}")  # noqa: T201
+
+
+def _run_id(run: "PastRun", store: "Store") -> str:
+    """Of a folder, what it says itself."""
+    from recsweep.tracking.finished import finished
+
+    if run.tracker is not None:
+        return run.name
+    run_id = run.environment().get("run_id", "None")
+    if run_id == "None":
+        raise InputError(
+            f"task.run must be a run in the tracking store, but {run.name} was not tracked; bring "
+            f"it there with task=upload task.of={run.name} and give the id of its page"
+        )
+    store.refuse_absent()
+    store.refuse_unusable()
+    with store.one_line("name the store that has the run"):
+        return finished(store.client, run_id)
