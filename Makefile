@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: help setup demo test faults test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo test faults browser test-all lint format types imports check bench bench-peers wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -27,6 +27,10 @@ test: setup lint types imports  ## checks and the default test suite, about 10 m
 
 faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 10 minutes
 	$(BIN)/python -m pytest -m slow tests/faults
+
+browser: setup  ## look at the MLflow UI and a comparison's page in a real Chromium
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
+	$(BIN)/python -m pytest -m browser
 
 test-all: setup  ## every test that can run here
 	$(BIN)/python -m pytest -m ""

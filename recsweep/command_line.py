@@ -167,7 +167,7 @@ def end_politely_on_signals() -> None:
 
 def write_with_any_encoding() -> None:
     """Where a terminal has no ─, ± or β, write -, ~ or ? instead of ending with an error."""
-    plain = {"─": "-", "±": "~", "…": "~", "×": "x"}
+    plain = {"─": "-", "–": "-", "±": "~", "…": "~", "×": "x", "†": "+", "‡": "#"}
 
     def replace(error: UnicodeError) -> tuple[str, int]:
         if not isinstance(error, UnicodeEncodeError):
