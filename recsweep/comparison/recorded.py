@@ -1,12 +1,15 @@
 """What a run's folder says of it, as a tracker would have heard it while the run went on."""
 
+import json
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from recsweep.app import Config, parameters_of_run
-from recsweep.comparison.past_run import read, read_yaml
+from recsweep.comparison.past_run import parse_yaml, read, read_yaml
 from recsweep.report import final_metrics, read_curves
+from recsweep.tracking.note import run_note
 from recsweep.tracking.upload import Record
 
 
@@ -25,6 +28,27 @@ def logged(folder: Path, config: Config) -> dict[str, Any]:
         "tags": tags,
         "data": (tags.get("data", "data"), tags.get("data.fingerprint", ""), profile),
     }
+
+
+def page(results: Path) -> str:
+    """What the page of a run says: its scores, and how to have it again.
+
+    Args:
+        results: Its results folder.
+    """
+    config, metrics = read_yaml(results / "config.yaml"), _metrics(results)
+    names = list(metrics["test"]["mean"])
+    of_first = f"{names[0].partition('@')[0]}@"
+    objective = config.get("objective") or [n for n in names if n.startswith(of_first)][-1]
+    overrides = read(results / "overrides.yaml", parse_yaml, list)
+    run_id = read_yaml(results / "environment.yaml").get("run_id") or str(results)
+    again = shlex.join(["python", "-m", "recsweep", *overrides])
+    check = shlex.join(["python", "-m", "recsweep", "task=reproduce", f"run_id={run_id}"])
+    return run_note(metrics, objective, {"the same run again": again, "and compared": check})
+
+
+def _metrics(results: Path) -> dict[str, Any]:
+    return read(results / "metrics.json", lambda file: json.loads(file.read_text("utf-8")), dict)
 
 
 def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -> Record:
@@ -56,7 +80,7 @@ def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -
         curves=curves,
         final=(best_epoch, final),
         files=results,
-        note=None,
+        note=page(results),
         command=command,
         **logged(results, read_yaml(results / "config.yaml")),
     )

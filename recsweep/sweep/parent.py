@@ -56,9 +56,9 @@ class Parent:
             InputError: It is another one.
         """
         plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None)
+        self.study = SharedStudy(plan)
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
             Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
-        self.study = SharedStudy(plan)
         self._identify()
 
     def run(self) -> Outcome:

@@ -14,7 +14,7 @@ from recsweep.interfaces import Part, RunStatus
 from recsweep.report import read_curves
 from recsweep.sweep.results import best_table, counts_line
 from recsweep.sweep.standing import FINISHED, Standing
-from recsweep.sweep.trial import STATUS, trial_folder, trial_metrics
+from recsweep.sweep.trial import STATUS, trial_folder, trial_metrics, trial_note
 from recsweep.sweep.winner import Looks
 from recsweep.sweep.worker import SAID
 from recsweep.tracking.sweeps import child_tags, sweep_tags, trial_name
@@ -119,7 +119,7 @@ class StudyRecords:
             curves=self._curves(trial),
             final=(noted.get("best_epoch", 0), trial_metrics(noted) if "metrics" in noted else {}),
             files=None,
-            note=None,
+            note=trial_note(self.study, trial),
             command=self.command,
             **self._logged(trial, config),
         )
@@ -143,10 +143,10 @@ class StudyRecords:
 
     def _replicate(self, folder: Path, parent_run_id: str) -> Record:
         results, number = folder / "results", int(folder.parent.name)
-        kind, _, index = folder.name.partition("-")
+        index = folder.name.split("-")[1]
         config = read_yaml(results / "config.yaml")
         seeds = f"seed={config['seed']}"
-        if kind == "split":
+        if folder.name.endswith("-fresh"):
             seeds += f" split.seed={config['split']['seed']}"
         trial = next(trial for trial in self.trials if trial.number == number)
         name = f"best: {trial_name(_model(config), trial.user_attrs['settings'])} {seeds}"

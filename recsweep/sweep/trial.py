@@ -11,8 +11,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import optuna
 from optuna.exceptions import StorageInternalError
-from optuna.trial import TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app
 from recsweep.build import validated
@@ -166,11 +167,7 @@ class TrialRunner:
         write_yaml(folder / "split.yaml", {"fingerprint": self.data.fingerprint, **profile})
         tracker.log_settings(app.parameters_of_run(without_passwords(config)), tags)
         tracker.log_data(app.data_name(settings), self.data.data_fingerprint, profile)
-        fixed = self.study.study.user_attrs.get("identity", {}).get("fixed", [])
-        line = [*fixed, *overrides(claim.frozen.user_attrs["settings"])]
-        command = shlex.join(["python", "-m", "recsweep", *line])
-        which = f"trial {claim.frozen.number} of {self.study.plan.study}"
-        tracker.set_note(markdown_commands({f"{which} as a single run": command}))
+        tracker.set_note(trial_note(self.study.study, claim.frozen))
 
     def _tell(self, claim: Claim, state: TrialState, attrs: dict[str, Any]) -> None:
         values = [
@@ -199,6 +196,20 @@ def _attributes(fit: Fit, pruned: str | None, wall_s: float) -> dict[str, Any]:
         "metrics": dict(fit.valid.means),
         **reason,
     }
+
+
+def trial_note(study: optuna.Study, trial: FrozenTrial) -> str:
+    """What the page of a trial's run says: how to have it as a single run.
+
+    Args:
+        study: The trial's.
+        trial: As it was begun.
+    """
+    fixed = study.user_attrs.get("identity", {}).get("fixed", [])
+    line = [*fixed, *overrides(trial.user_attrs["settings"])]
+    command = shlex.join(["python", "-m", "recsweep", *line])
+    which = f"trial {trial.number} of {study.study_name} as a single run"
+    return markdown_commands({which: command})
 
 
 def trial_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:

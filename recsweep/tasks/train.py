@@ -1,7 +1,5 @@
 """One run from configuration to results: train, choose the best epoch, score test once."""
 
-import json
-import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import ExitStack
@@ -22,6 +20,7 @@ class Train:
 
     def run(self, job: Job) -> None:
         """Print the table of metrics and where everything is."""
+        from recsweep.comparison.recorded import page
         from recsweep.experiment import Patience, refit, run_trial
         from recsweep.persistence import refuse_folder
         from recsweep.report import Progress, final_metrics
@@ -54,22 +53,12 @@ class Train:
             at_the_end.callback(_tell, job, trial, test, tracker)  # also when tracking is stopped
             tracker.log_metrics(*final_metrics(job.results))
             tracker.log_artifacts(job.results)
-            tracker.set_note(_note(job, evaluator.objective, tracker.run_id))
+            tracker.set_note(page(job.results))
 
 
 def _track(tracker: Any, epoch: int, metrics: Mapping[str, float]) -> bool:
     tracker.log_metrics(metrics, step=epoch + 1)
     return True
-
-
-def _note(job: Job, objective: str, run_id: str | None) -> str:
-    """What the run's page says."""
-    from recsweep.tracking.note import run_note
-
-    metrics = json.loads((job.results / "metrics.json").read_text(encoding="utf-8"))
-    again = shlex.join(["python", "-m", "recsweep", *job.overrides])
-    check = f"python -m recsweep task=reproduce run_id={run_id}"
-    return run_note(metrics, objective, {"the same run again": again, "and compared": check})
 
 
 def _write(

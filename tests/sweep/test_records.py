@@ -80,7 +80,7 @@ def test_the_winners_trainings_are_runs_of_their_own(
         "recsweep.sweep.records.recorded", lambda *told: found.append(told) or told[2]
     )
     config = toy_config(tmp_path)
-    for name, seed in (("replicate-0", 42), ("split-1", 43), ("replicate-2", 44)):
+    for name, seed in (("replicate-0", 42), ("replicate-1-fresh", 43), ("replicate-2", 44)):
         results = tmp_path / "toy" / "winner" / "0000" / name / "results"
         results.mkdir(parents=True)
         text = yaml.safe_dump({**config, "seed": seed, "split": {"seed": 7}})

@@ -212,7 +212,7 @@ def test_a_child_names_the_command_of_its_sweep_not_that_of_its_worker(
     monkeypatch.setattr("sys.argv", ["-m", "--process-name", "LokyProcess-1"])
     with parent.nested(parent.run_id, "command", Part(0), "a") as child:
         pass
-    told = run_of(child).data.tags["mlflow.source.name"]
+    told = run_of(child).data.tags["recsweep.command"]
     assert told == "recsweep -m model=ease 'a=x://ann:***@host'"
 
 

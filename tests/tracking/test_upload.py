@@ -77,7 +77,7 @@ def test_a_run_that_was_not_tracked_is_new_and_then_it_is_there(store: str, reco
     assert_all_is_there(store, record)
     run = run_named(store, record.name)
     assert run.info.start_time == 1_000_000
-    assert run.data.tags["mlflow.source.name"] == "recsweep model=ease"
+    assert run.data.tags["recsweep.command"] == "recsweep model=ease"
     points = tracker(store).store.client.get_metric_history(run.info.run_id, "valid/ndcg_at_100")
     assert [point.timestamp for point in points] == [1_012_000, 1_024_000, 1_036_000]
     uploader = Uploader(tracker(store))
