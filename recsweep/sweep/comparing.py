@@ -73,7 +73,7 @@ def _written(group: Sequence[tuple[Parent, Outcome]], statistics: Statistics) ->
     shutil.rmtree(folder, ignore_errors=True)  # of the same studies, with fewer trials
     with whole_folder(folder, "sweep.folder") as unfinished:
         text = write_comparison(grouped(runs), unfinished, statistics, fairness)
-    return Written(folder, "\n".join([text, "", *unevenness(tunings)]), names)
+    return Written(folder, "\n".join([text, "", *unevenness(tunings)]).rstrip(), names)
 
 
 def tuning(parent: Parent, outcome: Outcome) -> Tuning:
