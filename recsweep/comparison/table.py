@@ -162,7 +162,9 @@ def _units(contenders: Sequence[Contender], metric: str, unit: str) -> pd.DataFr
     """A column per contender, a row per unit."""
     if unit == "replicates":
         _refuse_unpaired(contenders)
-        return pd.DataFrame({each.name: each.of_replicates(metric) for each in contenders})
+        units = pd.DataFrame({each.name: each.of_replicates(metric) for each in contenders})
+        _refuse_constant(units)
+        return units
     return pd.DataFrame({each.name: each.of_users(metric) for each in contenders})
 
 
@@ -177,6 +179,16 @@ def _refuse_unpaired(contenders: Sequence[Contender]) -> None:
                 f"but {name} has seed {_shown(first)} and {other} has {_shown(found)}; train with "
                 "the seeds that are missing, or set task.unit=users"
             )
+
+
+def _refuse_constant(units: pd.DataFrame) -> None:
+    """Copies of one value are no sample: two models without chance would differ with p = 0."""
+    constant = [str(name) for name, values in units.items() if values.nunique() == 1]
+    if len(constant) > 1:
+        raise InputError(
+            "task.unit=replicates needs models that change with the seed, all but one, but "
+            f"{' and '.join(constant)} give the same for every seed; set task.unit=users"
+        )
 
 
 def _shown(keys: Sequence[tuple[str, int]]) -> str:

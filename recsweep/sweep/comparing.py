@@ -1,6 +1,7 @@
 """After several studies: their winners side by side, and how evenly they were tuned."""
 
 import hashlib
+import os
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
@@ -61,7 +62,7 @@ def _written(group: Sequence[tuple[Parent, Outcome]], statistics: Statistics) ->
     runs = [
         read_run(
             Path(parent.study.plan.folder) / replicate["results"],
-            replicate["results"],
+            os.path.relpath(Path(parent.study.plan.folder) / replicate["results"]),
             parent.study.plan.study,
             len(outcome.looks.trials),
         )

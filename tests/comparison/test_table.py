@@ -124,3 +124,13 @@ def test_a_single_contender_or_none_is_refused(tmp_path: Path) -> None:
         compare([], statistics())
     with pytest.raises(InputError, match="at least two"):
         compare(contenders(tmp_path, ease=[0.5, 0.25]), statistics())
+
+
+def test_copies_of_one_value_are_no_sample(tmp_path: Path) -> None:
+    runs = [
+        scored_run(tmp_path, model, [value, 0.5], seed=seed)
+        for model, value in (("ease", 0.1), ("item_knn", 0.2))
+        for seed in (1, 2)
+    ]
+    with pytest.raises(InputError, match="but item_knn and ease give the same for every seed"):
+        compare(grouped(runs), statistics(unit="replicates"))
