@@ -150,7 +150,7 @@ def checked(settings: Settings, tracker: Any = None) -> tuple[Any, Any, Any]:
     for group, method in (*DATA_STEPS, ("optimizer", "build")):
         made(settings, group, method)
     tracker = tracker or made(settings, "tracking", "log_metrics")
-    tracker = tracker.named(f"{model_name(settings)}-{data_name(settings)}")
+    tracker = tracker.named(f"{model_name(settings.model)}-{data_name(settings)}")
     tracker.refuse_unusable()
     environment.load_backend()  # last, since it takes seconds
     return evaluator, tracker, made(settings, "model", "fit")
@@ -177,9 +177,13 @@ def data_name(settings: Settings) -> str:
     return str(settings.data.get("name", "data"))
 
 
-def model_name(settings: Settings) -> str:
-    """What the user types to choose the model: its file's stem."""
-    return str(settings.model.get("_target_", "model")).split(".")[-2:][0]
+def model_name(model: Config) -> str:
+    """What the user types to choose a model: its file's stem.
+
+    Args:
+        model: The group `model` of a configuration.
+    """
+    return str(model.get("_target_", "model")).split(".")[-2:][0]
 
 
 def tags(settings: Settings, split: Any) -> dict[str, str]:

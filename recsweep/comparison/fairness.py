@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from recsweep.comparison.writing import markdown_table
 from recsweep.errors import InputError
 
 if TYPE_CHECKING:
@@ -193,10 +194,12 @@ def fairness_markdown(tunings: Sequence[Tuning]) -> str:
     spaces = [[_code(t.study), _code(key), _code(t.space[key])] for t in tunings for key in t.space]
     parts = [
         f"Validation {tunings[0].objective} of all trials.",
-        _table(head, rows),
+        markdown_table(head, rows),
         "\n".join(f"- {sentence}" for sentence in found),
         _ABOUT,
-        _table(["study", "searched", "range"], spaces) if spaces else "Nothing was searched.",
+        markdown_table(["study", "searched", "range"], spaces)
+        if spaces
+        else "Nothing was searched.",
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -220,11 +223,6 @@ _FORMATS: dict[str, Callable[[Any], str]] = {
     **dict.fromkeys(("default", "tuned", "expected_best"), "{:.4f}".format),
     "gain": "{:+.4f}".format,
 }
-
-
-def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [head, ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def _code(text: str) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pandas as pd
 
+from recsweep.app import model_name
 from recsweep.comparison.past_run import read, read_yaml
 from recsweep.errors import InputError
 
@@ -46,7 +47,7 @@ class ScoredRun:
     @property
     def model(self) -> str:
         """What the user types to choose the model."""
-        return str(self.config["model"]["_target_"]).split(".")[-2]
+        return model_name(self.config["model"])
 
     @property
     def seed(self) -> int:

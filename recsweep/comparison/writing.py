@@ -195,7 +195,7 @@ def _main_table(found: Comparison) -> str:
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
         rows.append([_escaped(_shown_name(each)), *map(_marked, scores)])
-    return _table(["model", *found.metrics], rows)
+    return markdown_table(["model", *found.metrics], rows)
 
 
 def _marked(score: Score) -> str:
@@ -218,7 +218,9 @@ def _table_of_scores(found: Comparison) -> str:
         for score in [scores[each.name]]
     ]
     confidence = f"{found.statistics.confidence:.0%} interval"
-    return _table(["metric", "model", "mean", confidence, "sd over seeds", "each seed"], rows)
+    return markdown_table(
+        ["metric", "model", "mean", confidence, "sd over seeds", "each seed"], rows
+    )
 
 
 def _table_of_pairs(found: Comparison) -> str:
@@ -234,7 +236,7 @@ def _table_of_pairs(found: Comparison) -> str:
         for pair in found.pairs
     ]
     confidence = f"{found.statistics.confidence:.0%} interval"
-    return _table(["metric", "pair", "difference", confidence, "p", "p (Holm)"], rows)
+    return markdown_table(["metric", "pair", "difference", confidence, "p", "p (Holm)"], rows)
 
 
 def _origins(found: Comparison) -> str:
@@ -247,7 +249,7 @@ def _origins(found: Comparison) -> str:
             rows.append([field, *(_escaped(value or "not noted") for value in values)])
     parts = ["\n".join(_bullets(map(_origin, found.contenders)))]
     if rows:
-        parts.append(_table(["", *(each.name for each in found.contenders)], rows))
+        parts.append(markdown_table(["", *(each.name for each in found.contenders)], rows))
     if same:
         parts.append(f"The same for all that noted it: {_escaped('; '.join(same))}.")
     return "\n\n".join(parts)
@@ -265,7 +267,13 @@ def _origin(contender: Contender) -> str:
     return f"**{_escaped(contender.name)}**: {'; '.join(filter(None, parts))}"
 
 
-def _table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
+    """A table of a comparison's page.
+
+    Args:
+        head: A title per column, of plain text.
+        rows: A cell per column, of Markdown.
+    """
     lines: list[Iterable[str]] = [map(_escaped, head), ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 

@@ -15,7 +15,7 @@ from recsweep.report import read_curves
 from recsweep.sweep.results import best_table, counts_line
 from recsweep.sweep.standing import FINISHED, Standing
 from recsweep.sweep.trial import STATUS, trial_folder, trial_metrics, trial_note
-from recsweep.sweep.winner import Looks
+from recsweep.sweep.winner import Looks, training_name
 from recsweep.sweep.worker import SAID
 from recsweep.tracking.sweeps import child_tags, sweep_tags, trial_name
 from recsweep.tracking.upload import Record
@@ -109,7 +109,7 @@ class StudyRecords:
         folder, noted = self._folder(trial), trial.user_attrs
         config = read_yaml(folder / "config.yaml")
         return Record(
-            name=trial_name(_model(config), noted["settings"]),
+            name=trial_name(app.model_name(config["model"]), noted["settings"]),
             run_id=noted.get("run_id"),
             status=cast("RunStatus", STATUS[trial.state]),
             reason=noted.get("reason", ""),
@@ -145,15 +145,8 @@ class StudyRecords:
         results, number = folder / "results", int(folder.parent.name)
         index = folder.name.split("-")[1]
         config = read_yaml(results / "config.yaml")
-        seeds = f"seed={config['seed']}"
-        if folder.name.endswith("-fresh"):
-            seeds += f" split.seed={config['split']['seed']}"
         trial = next(trial for trial in self.trials if trial.number == number)
-        name = f"best: {trial_name(_model(config), trial.user_attrs['settings'])} {seeds}"
+        is_split_anew = folder.name.endswith("-fresh")
+        name = training_name(config, trial.user_attrs["settings"], is_split_anew)
         marks = child_tags(parent_run_id, self.standing.study, Part(number, int(index)))
         return recorded(results, marks, name, self.command)
-
-
-def _model(config: Mapping[str, Any]) -> str:
-    """What the user types to choose it."""
-    return str(config["model"]["_target_"]).split(".")[-2]

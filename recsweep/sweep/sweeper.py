@@ -265,7 +265,7 @@ def _launch(
 
 def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> str:
     """The study's name: the same for the same command, whatever its budget is."""
-    own = {"model": app.model_name(settings), "data": app.data_name(settings)}
+    own = {"model": app.model_name(settings.model), "data": app.data_name(settings)}
     parts = own | combination.choices
     readable = "-".join(parts[key] for key in COMBINED if key in parts)
     if settings.study is not None:

@@ -9,13 +9,12 @@ one; scoring another trial of the same study is refused unless it is asked for.
 import copy
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from recsweep import app
-from recsweep.build import validated
 from recsweep.sweep.results import trial_overrides
 from recsweep.sweep.standing import TrialRow
 from recsweep.sweep.study import SharedStudy
@@ -104,20 +103,32 @@ class Winner:
             for line in trial_overrides(self.study.study, self.best)
             if line.partition("=")[0] not in seeds
         ]
-        settings = validated(app.Settings, config, "")
         return {
             "trial": self.best.number,
             "index": index,
             "config": config,
             "overrides": [*kept, *(f"{key}={value}" for key, value in seeds.items())],
             "folder": str(self.folders[index]),
-            "name": f"best: {trial_name(app.model_name(settings), self.best.settings)} "
-            f"{' '.join(f'{key}={value}' for key, value in seeds.items())}",
+            "name": training_name(config, self.best.settings, self.is_split_anew),
         }
 
     def scores(self) -> "FinalScores | None":
         """What the trainings came to; None unless all are done."""
         return None if self.missing or not self.n_seeds else FinalScores.of(self)
+
+
+def training_name(config: app.Config, settings: Mapping[str, Any], is_split_anew: bool) -> str:
+    """What the run of one of the winner's trainings is called.
+
+    Args:
+        config: The training's.
+        settings: What the trial's search chose.
+        is_split_anew: Whether the training has a split of its own.
+    """
+    seeds = f"seed={config['seed']}"
+    if is_split_anew:
+        seeds += f" split.seed={config['split']['seed']}"
+    return f"best: {trial_name(app.model_name(config['model']), settings)} {seeds}"
 
 
 @dataclass(frozen=True)
