@@ -164,12 +164,11 @@ def _scores(name: str, test: FinalScores) -> str:
     rows = [
         [
             str(each["seed"]),
-            "" if each["split_seed"] is None else str(each["split_seed"]),
             *(f"{each[fold][name]:.4f}" for fold in ("valid", "test")),
         ]
         for each in test.replicates
     ]
-    head = ["seed", "split seed", f"validation {name}", f"test {name}"]
+    head = ["seed", f"validation {name}", f"test {name}"]
     return f"### The winner, trained again\n\n{markdown_table(head, rows)}"
 
 

@@ -292,7 +292,7 @@ class Parent:
         sweep, best = self.checked.sweep, standing.best
         if best is None:
             return None
-        return Winner(self.study, best, sweep.final_seeds, sweep.final_splits == "fresh")
+        return Winner(self.study, best, sweep.final_seeds)
 
     def _is_locked(self, winner: Winner) -> bool:
         """Whether test was scored for another trial and may not be for this one."""

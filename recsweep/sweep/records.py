@@ -143,10 +143,9 @@ class StudyRecords:
 
     def _replicate(self, folder: Path, parent_run_id: str) -> Record:
         results, number = folder / "results", int(folder.parent.name)
-        index = folder.name.split("-")[1]
+        index = folder.name.removeprefix("replicate-")
         config = read_yaml(results / "config.yaml")
         trial = next(trial for trial in self.trials if trial.number == number)
-        is_split_anew = folder.name.endswith("-fresh")
-        name = training_name(config, trial.user_attrs["settings"], is_split_anew)
+        name = training_name(config, trial.user_attrs["settings"])
         marks = child_tags(parent_run_id, self.standing.study, Part(number, int(index)))
         return recorded(results, marks, name, self.command)

@@ -5,7 +5,7 @@ import os
 import re
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -39,7 +39,6 @@ class SweepSettings:
         max_retries: How often a trial begins again after its process died.
         max_failures: More failed trials than this end the sweep.
         final_seeds: How often the winner is trained again and scored on test; 0 = not at all.
-        final_splits: Whether these trainings share the sweep's split or draw one each.
         score_another: Score test also when it was scored for another trial of the study.
         register: Name of a model in the tracker's registry that the winner becomes a version of.
         storage: URL; None = a journal in the sweep's folder.
@@ -55,7 +54,6 @@ class SweepSettings:
     max_retries: Annotated[int, Field(ge=0)]
     max_failures: Annotated[int, Field(ge=0)]
     final_seeds: Annotated[int, Field(ge=0)]
-    final_splits: Literal["same", "fresh"]
     score_another: bool
     register: Annotated[str, Field(min_length=1)] | None
     storage: str | None
@@ -98,11 +96,6 @@ class Search:
             refuse_folder(folder, "sweep.folder")
         evaluator = app.evaluated(settings)
         objectives = _objectives(sweep, evaluator)
-        if sweep.final_splits == "fresh" and settings.split.get("seed") is None:
-            raise InputError(
-                "sweep.final_splits=fresh needs a split that is drawn with a seed, but this one is "
-                "given as files; set sweep.final_splits=same"
-            )
         pruner, sampler = (app.made(settings, group, "make") for group in ("pruner", "sampler"))
         if len(objectives) > 1 and not isinstance(pruner, NoPruner):
             raise InputError(

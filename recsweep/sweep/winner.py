@@ -59,20 +59,17 @@ class Winner:
         study: Whose best trial it is.
         best: The trial.
         n_seeds: Trainings, with the trial's seed and those that follow it.
-        is_split_anew: Each training also gets a split of its own, drawn with a seed of its own.
     """
 
     study: SharedStudy
     best: TrialRow
     n_seeds: int
-    is_split_anew: bool
 
     @property
     def folders(self) -> list[Path]:
         """One per training."""
         place = Path(self.study.plan.folder) / "winner" / f"{self.best.number:04d}"
-        kind = "-fresh" if self.is_split_anew else ""
-        return [place / f"replicate-{index}{kind}" for index in range(self.n_seeds)]
+        return [place / f"replicate-{index}" for index in range(self.n_seeds)]
 
     @property
     def missing(self) -> list[int]:
@@ -93,23 +90,19 @@ class Winner:
 
     def _training(self, index: int) -> dict[str, Any]:
         config = copy.deepcopy(self.study.space.config(self.best.settings))
-        seeds = {"seed": config["seed"] + index}
         config["seed"] += index
-        if self.is_split_anew:
-            config["split"]["seed"] += index
-            seeds["split.seed"] = config["split"]["seed"]
         kept = [
             line
             for line in trial_overrides(self.study.study, self.best)
-            if line.partition("=")[0] not in seeds
+            if line.partition("=")[0] != "seed"
         ]
         return {
             "trial": self.best.number,
             "index": index,
             "config": config,
-            "overrides": [*kept, *(f"{key}={value}" for key, value in seeds.items())],
+            "overrides": [*kept, f"seed={config['seed']}"],
             "folder": str(self.folders[index]),
-            "name": training_name(config, self.best.settings, self.is_split_anew),
+            "name": training_name(config, self.best.settings),
         }
 
     def scores(self) -> "FinalScores | None":
@@ -117,18 +110,15 @@ class Winner:
         return None if self.missing or not self.n_seeds else FinalScores.of(self)
 
 
-def training_name(config: app.Config, settings: Mapping[str, Any], is_split_anew: bool) -> str:
+def training_name(config: app.Config, settings: Mapping[str, Any]) -> str:
     """What the run of one of the winner's trainings is called.
 
     Args:
         config: The training's.
         settings: What the trial's search chose.
-        is_split_anew: Whether the training has a split of its own.
     """
-    seeds = f"seed={config['seed']}"
-    if is_split_anew:
-        seeds += f" split.seed={config['split']['seed']}"
-    return f"best: {trial_name(app.model_name(config['model']), settings)} {seeds}"
+    name = trial_name(app.model_name(config["model"]), settings)
+    return f"best: {name} seed={config['seed']}"
 
 
 @dataclass(frozen=True)
@@ -138,8 +128,8 @@ class FinalScores:
     Args:
         valid: Validation metrics: per user the mean over the replicates.
         test: Test metrics, likewise.
-        replicates: `results` (its folder), `seed`, `split_seed`, `best_epoch`, and the means
-            `valid` and `test` of each.
+        replicates: `results` (its folder), `seed`, `best_epoch`, and the means of each, `valid`
+            and `test`.
         looks: How often test was scored for the study.
     """
 
@@ -153,8 +143,8 @@ class FinalScores:
         """Read the files of a winner whose trainings are all done."""
         results = [folder / "results" for folder in winner.folders]
         return cls(
-            averaged(results, "valid", winner.is_split_anew),
-            averaged(results, "test", winner.is_split_anew),
+            averaged(results, "valid"),
+            averaged(results, "test"),
             [_replicate(folder, Path(winner.study.plan.folder)) for folder in results],
             Looks.of(winner.study.study),
         )
@@ -191,21 +181,17 @@ def _replicate(results: Path, study: Path) -> dict[str, Any]:
     return {
         "results": str(results.relative_to(study)),
         "seed": config["seed"],
-        "split_seed": config["split"].get("seed"),
         "best_epoch": metrics["best_epoch"],
         **{fold: metrics[fold]["mean"] for fold in ("valid", "test")},
     }
 
 
-def averaged(results: Sequence[Path], fold: str, is_split_anew: bool = False) -> Any:
+def averaged(results: Sequence[Path], fold: str) -> Any:
     """One evaluation of several runs: the mean over runs of each user's metrics.
 
-    With splits of their own the runs have other users each, and every user of a run counts.
-
     Args:
-        results: Folders of runs of the same model.
+        results: Folders of runs of the same model on the same split.
         fold: `valid` or `test`.
-        is_split_anew: Whether each run has a split of its own.
 
     Returns:
         An `Evaluation`; the catalogue's metrics are means over the runs.
@@ -216,9 +202,7 @@ def averaged(results: Sequence[Path], fold: str, is_split_anew: bool = False) ->
 
     frames = [pd.read_parquet(folder / f"{fold}_metrics_per_user.parquet") for folder in results]
     told = [json.loads((folder / "metrics.json").read_text("utf-8"))[fold] for folder in results]
-    per_user = pd.concat(frames)
-    if not is_split_anew:
-        per_user = per_user.groupby(level=0, sort=False).mean()
+    per_user = pd.concat(frames).groupby(level=0, sort=False).mean()
     of_catalog = {
         name: sum(each["mean"][name] for each in told) / len(told)
         for name in told[0]["mean"]

@@ -25,7 +25,7 @@ FINAL = 1 << 30
 """The number from which on the winner's last trainings are leased."""
 
 TEST_SCORED = "test_scored"
-"""Attribute of a study: trial, seed and split seed of every training whose test was scored."""
+"""Attribute of a study: trial and seed of every training whose test was scored."""
 
 
 @dataclass(frozen=True)
@@ -148,11 +148,7 @@ def _stops(plan: Any, _epoch: int, _metrics: object) -> bool:
 
 def _note_look(study: Any, training: dict[str, Any]) -> None:
     """Count a look at test, once per training, before it happens."""
-    seeds = {
-        "seed": training["config"]["seed"],
-        "split_seed": training["config"]["split"].get("seed"),
-    }
-    look = {"trial": training["trial"], **seeds}
+    look = {"trial": training["trial"], "seed": training["config"]["seed"]}
     with study.locks.mutex():
         looks = study.study.user_attrs.get(TEST_SCORED, [])
         if look not in looks:

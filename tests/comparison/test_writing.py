@@ -79,7 +79,7 @@ def test_a_study_that_looked_at_test_more_than_once_is_marked_everywhere(tmp_pat
     assert "‡" not in "".join(notes(compare(pair(tmp_path / "others"), statistics())))
 
 
-def test_fresh_splits_say_that_users_may_be_in_several(tmp_path: Path) -> None:
+def test_several_splits_say_that_users_may_be_in_several(tmp_path: Path) -> None:
     runs = [
         scored_run(tmp_path, model, [0.5, value], seed=n, split=split * 64)
         for model, value in (("ease", 0.5), ("ials", 0.25))

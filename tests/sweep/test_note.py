@@ -37,7 +37,7 @@ def scores(*results: str) -> FinalScores:
     """A winner that was trained twice, on two users."""
     frame = pd.DataFrame({"ndcg@100": [0.25, 0.75]}, index=["u", "v"])
     replicates: list[dict[str, Any]] = [
-        {"results": folder, "seed": 42 + n, "split_seed": None, "valid": {"ndcg@100": 0.5},
+        {"results": folder, "seed": 42 + n, "valid": {"ndcg@100": 0.5},
          "test": {"ndcg@100": 0.25 + 0.5 * n}}
         for n, folder in enumerate(results)
     ]  # fmt: skip

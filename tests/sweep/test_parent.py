@@ -210,20 +210,6 @@ def test_without_seeds_test_is_not_looked_at(
     assert "test is not scored, since sweep.final_seeds=0" in capsys.readouterr().out
 
 
-def test_each_seed_may_have_a_split_of_its_own(parent: Made) -> None:
-    outcome = parent("sweep.final_splits=fresh").run()
-    assert outcome.test is not None
-    first, second = outcome.test.replicates
-    assert (second["seed"], second["split_seed"]) == (first["seed"] + 1, first["split_seed"] + 1)
-    assert first["test"] != second["test"]
-    means = [each["test"]["ndcg@10"] for each in outcome.test.replicates]
-    assert outcome.test.test.means["ndcg@10"] == pytest.approx(sum(means) / 2)  # 30 users each
-    assert outcome.test.deviations["ndcg@10"] == pytest.approx(abs(means[0] - means[1]) / 2**0.5)
-    same = parent().run()
-    assert same.test is not None
-    assert same.test.replicates[0]["test"] == first["test"]
-
-
 def test_the_winner_becomes_a_version_of_a_registered_model(parent: Made, tmp_path: Path) -> None:
     import mlflow
 

@@ -16,7 +16,7 @@ from recsweep.sweep.worker import SAID, TEST_SCORED, Worker
 
 @pytest.fixture
 def winner(tmp_path: Path) -> Winner:
-    """A study of one trial, trained with three seeds on splits of their own."""
+    """A study of one trial, trained with three seeds."""
     plan = toy_plan(tmp_path / "toy", toy_config(tmp_path))
     study = SharedStudy(plan)
     claim = study.claim()
@@ -27,7 +27,7 @@ def winner(tmp_path: Path) -> Winner:
     study.study.set_user_attr("identity", {"fixed": ["model=toy", "seed=42"]})
     best = Standing.of(study.study, 1).best
     assert best is not None
-    return Winner(study, best, 3, is_split_anew=True)
+    return Winner(study, best, 3)
 
 
 def test_each_training_says_its_seeds(winner: Winner) -> None:
@@ -35,11 +35,9 @@ def test_each_training_says_its_seeds(winner: Winner) -> None:
     assert [(each["index"], each["config"]["seed"]) for each in trainings] == [
         (0, 42), (1, 43), (2, 44),
     ]  # fmt: skip
-    assert [each["config"]["split"]["seed"] for each in trainings] == [98765, 98766, 98767]
-    assert trainings[1]["overrides"] == [
-        "model=toy", "model.quality=0.9", "seed=43", "split.seed=98766",
-    ]  # fmt: skip
-    assert trainings[1]["name"] == "best: plans quality=.9 seed=43 split.seed=98766"
+    assert {each["config"]["split"]["seed"] for each in trainings} == {98765}, "the trial's split"
+    assert trainings[1]["overrides"] == ["model=toy", "model.quality=0.9", "seed=43"]
+    assert trainings[1]["name"] == "best: plans quality=.9 seed=43"
     assert winner.study.space.config(winner.best.settings)["seed"] == 42
 
 
@@ -55,7 +53,7 @@ def test_only_what_is_missing_is_trained(winner: Winner) -> None:
 def test_looks_at_test_are_counted_by_training_and_by_trial(winner: Winner) -> None:
     study = winner.study.study
     assert Looks.of(study) == Looks(0, ())
-    looks = [{"trial": t, "seed": s, "split_seed": None} for t, s in ((4, 1), (4, 2), (2, 1))]
+    looks = [{"trial": t, "seed": s} for t, s in ((4, 1), (4, 2), (2, 1))]
     study.set_user_attr(TEST_SCORED, looks)
     assert Looks.of(study).plain() == {"n_times": 3, "n_configurations": 2, "trials": [2, 4]}
     assert str(Looks.of(study)) == "test was scored 3 times for this study (trials 2, 4)"
@@ -84,12 +82,3 @@ def test_a_users_metrics_are_averaged_over_seeds(tmp_path: Path) -> None:
     assert found.means == {"ndcg@10": 0.375, "coverage@10": pytest.approx(0.3)}
     assert found.standard_errors["ndcg@10"] == pytest.approx(0.125)  # |.5 - .25| / 2
     assert found.n_without_target == 1
-
-
-def test_users_of_several_splits_all_count(tmp_path: Path) -> None:
-    runs = [
-        run(tmp_path / "a", {"u": 0.25, "v": 0.5}, 0.2),
-        run(tmp_path / "b", {"u": 0.75, "w": 0.0}, 0.4),
-    ]
-    found = averaged(runs, "test", is_split_anew=True)
-    assert list(found.per_user["ndcg@10"]) == [0.25, 0.5, 0.75, 0.0]

@@ -126,7 +126,7 @@ def test_the_winner_is_trained_as_a_run_that_scores_test(
     overrides = (tmp_path / "winner" / "results" / "overrides.yaml").read_text()
     assert overrides == "- model.quality=0.9\n"
     looks = SharedStudy(toy_plan(tmp_path / "toy", toy)).study.user_attrs[TEST_SCORED]
-    assert looks == [{"trial": 3, "seed": 42, "split_seed": 98765}]
+    assert looks == [{"trial": 3, "seed": 42}]
     assert finalist(tmp_path, toy)(None) == {"error": None}  # nothing is left
     assert capsys.readouterr().err == ""
 
