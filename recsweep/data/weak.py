@@ -6,7 +6,8 @@
     user 3  x . x x x ──▶ . . x x .    x . . . .      . . . . x
     user 4  x x . x .     x x . . .    . . . x .      . . . . .
 
-The history of a validation user is their training row; of a test user, training and validation.
+The items are those of train; with `valid_items`, those that only validation has follow them. The
+history of a validation user is their training row; of a test user, training and validation.
 """
 
 from typing import Annotated, Literal
@@ -33,6 +34,8 @@ class Weak(Splitter):
         test_fraction: Share held out for test.
         unknown_items: What held-out items are that training does not know: `drop` forgets them;
             `count` keeps them as relevant items that nobody can recommend, as Jukebox does.
+        valid_items: Whether items that only validation has are known, too: a refit learns them.
+            Until then a model has no interaction of theirs, so in validation they are missed.
         seed: Of the draw.
     """
 
@@ -40,6 +43,7 @@ class Weak(Splitter):
     valid_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
     unknown_items: Literal["drop", "count"]
+    valid_items: bool
     seed: Annotated[int, Field(ge=0)]
 
     @model_validator(mode="after")
@@ -80,6 +84,8 @@ class Weak(Splitter):
             keep_entries(data.matrix, kept)[users] for kept in (~valid & ~test, valid, ~test, test)
         )
         items = np.unique(train.indices)
+        if self.valid_items:  # behind the others, whose columns stay where they are
+            items = np.concatenate([items, np.setdiff1d(valid_target.indices, items)])
         return Split(
             train=keep_columns(train, items),
             train_user_ids=user_ids,

@@ -222,7 +222,14 @@ def test_another_truth_file_gives_a_new_split_and_a_moved_one_does_not(
 
 
 def test_unknown_items_come_back_from_the_cache(source: Counted, cache: Path):
-    weak = Weak(per="all", valid_fraction=0.4, test_fraction=0.5, unknown_items="count", seed=2)
+    weak = Weak(
+        per="all",
+        valid_fraction=0.4,
+        test_fraction=0.5,
+        unknown_items="count",
+        valid_items=False,
+        seed=2,
+    )
     write_clicks(source.path, n_items=900)  # most items are clicked once
     first, second = (prepare(source, BINARY, weak, cache) for _ in range(2))
     assert source.n_reads == 1

@@ -50,7 +50,14 @@ def test_who_played_what_stays_the_same():
 
 
 def test_before_or_after_the_cut_is_the_same():
-    weak = Weak(per="all", valid_fraction=0.3, test_fraction=0.3, unknown_items="count", seed=1)
+    weak = Weak(
+        per="all",
+        valid_fraction=0.3,
+        test_fraction=0.3,
+        unknown_items="count",
+        valid_items=False,
+        seed=1,
+    )
     before = weak.split(transformed(played(), Log1p()))
     after = transformed(weak.split(played()), Log1p())
     assert before.fingerprint == after.fingerprint

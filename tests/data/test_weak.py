@@ -20,6 +20,7 @@ def weak(**changes: object) -> Weak:
         "valid_fraction": 0.1,
         "test_fraction": 0.2,
         "unknown_items": "drop",
+        "valid_items": False,
         "seed": 0,
     }
     return Weak(**settings | changes)
@@ -178,6 +179,44 @@ def test_a_user_of_whom_test_took_everything_is_nowhere(choice: str):
         assert np.diff(fold.history.indptr).min() > 0
 
 
+@pytest.mark.parametrize("choice", ["drop", "count"])
+def test_a_refit_knows_the_items_that_only_validation_has(choice: str):
+    settings = {"valid_fraction": 0.3, "test_fraction": 0.3, "unknown_items": choice}
+    split = weak(**settings).split(loners())
+    wider = weak(**settings, valid_items=True).split(loners())
+    n_items = len(split.item_ids)
+    late = wider.item_ids[n_items:].tolist()
+    assert late, "three in ten are held out for validation"
+    assert wider.item_ids[:n_items].tolist() == split.item_ids.tolist(), "and these stay in place"
+    assert (wider.train[:, :n_items] != split.train).nnz == 0
+    assert wider.train[:, n_items:].nnz == 0
+
+    # each of these items is the only one's own: a target in validation, known for good in a refit
+    assert (wider.valid.target[:, n_items:].sum(axis=0) == 1).all()
+    _, rows = wider.without_test()
+    assert np.unique(rows.indices).tolist() == list(range(n_items + len(late)))
+    assert wider.test.history[:, n_items:].nnz == len(late)
+    n_known = sum(item in wider.item_ids for item in range(100, 110))
+    if choice == "count":
+        assert wider.valid.n_unknown.sum() == 0
+        assert split.valid.n_unknown.sum() == len(late)
+        assert wider.test.n_unknown.sum() == split.test.n_unknown.sum() == 10 - n_known
+        assert wider.test.n_relevant.tolist() == split.test.n_relevant.tolist()
+
+
+def test_a_test_target_that_only_validation_knows_can_be_recommended():
+    # 60 users with item 0 and one of 30 others each, which two of them share
+    rows = [(user, item, 1.0) for user in range(60) for item in (0, 100 + user // 2)]
+    data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
+    settings = {"per": "all", "valid_fraction": 0.4, "test_fraction": 0.3}
+    split, wider = (weak(**settings, valid_items=known).split(data) for known in (False, True))
+    late = [n for n, item in enumerate(wider.item_ids) if item not in split.item_ids]
+    gained = wider.test.target[:, late]
+    assert gained.nnz == wider.test.target.nnz - split.test.target.nnz > 0
+    _, rows = wider.without_test()
+    assert np.diff(rows[:, late].tocsc().indptr)[np.unique(gained.indices)].min() == 1
+
+
 def test_training_and_validation_together_are_all_but_test(cut):
     _, split = cut()
     user_ids, rows = split.without_test()
@@ -235,6 +274,7 @@ def test_data_that_comes_split_is_refused(refused):
         ({"valid_fraction": 0.5, "test_fraction": 0.5}, "below 1 to leave something to train on"),
         ({"per": "item"}, "'user' or 'all'"),
         ({"unknown_items": "keep"}, "'drop' or 'count'"),
+        ({"valid_items": "yes"}, "valid_items"),
         ({"seed": -1}, "seed"),
     ],
 )

@@ -77,6 +77,25 @@ def test_a_refit_is_the_model_of_training_and_validation_together(
     assert rows.nnz > train.nnz
 
 
+def test_a_refit_learns_what_only_validation_has(config: Any, tmp_path: Path) -> None:
+    lines = [f"{user},{item}" for user in range(10) for item in [*range(10), 100 + user]]
+    (tmp_path / "clicks.csv").write_text("\n".join(["user,item", *lines]), encoding="utf-8")
+    settings = (
+        "data=csv", f"data.path={tmp_path}/clicks.csv", "data.value_column=null",
+        "data.min_user_interactions=1", "split=weak", "split.valid_fraction=0.3", "k=5",
+        "metrics=ndcg", "model=popularity", "refit=true",
+    )  # fmt: skip
+    run(config(*settings), tmp_path / "out", [])
+    split = prepared(validated(Settings, config(*settings), ""))
+    is_late = np.diff(split.train.tocsc().indptr) == 0
+    assert is_late.any(), "three in ten are held out, and each user has an item of their own"
+    model, item_ids = load_model(tmp_path / "out" / "results" / "model")
+    assert item_ids.tolist() == split.item_ids.tolist()
+    assert np.asarray(model.score(split.test.history[:1]))[0, is_late].tolist() == is_late.sum() * [
+        1
+    ]
+
+
 def test_a_refit_of_a_network_gives_the_same_numbers_again(config: Any, tmp_path: Path) -> None:
     for name in "ab":
         run(config(*SMALL, "refit=true"), tmp_path / name, [])
