@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from recsweep.data.archive import ZIP_DAMAGE
 from recsweep.data.disk import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
+from recsweep.data.leaks import refuse_leaks
 from recsweep.data.matrix import packed_ids, unpacked_ids
 from recsweep.data.source import Source
 from recsweep.data.split import Fold, Split, Splitter
@@ -49,7 +50,10 @@ def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Pat
     with disk_errors_in_one_line(cache, "cache_dir"), sole_writer(target):
         split = _loaded(target) if target.is_file() else None
         if split is None:
-            split = splitter.split(transformed(source.load(files), transform))
+            data = source.load(files)
+            if isinstance(data, Split):
+                refuse_leaks(data, has_shared_users=source.has_shared_users)
+            split = splitter.split(transformed(data, transform))
             with whole_file(target) as out:
                 np.savez(out, allow_pickle=False, **_arrays(split))
     return split

@@ -6,7 +6,8 @@
     test_tr.csv       ──▶ test.history      . x . . x
     test_te.csv       ──▶ test.target       . . . x .
 
-The names are those of `data=liang`; each part has its own users.
+The names are those of `data=liang`; each part has its own users, unless the source says that they
+may be in several. `recsweep.data.leaks` looks for targets that are known.
 """
 
 from pydantic.dataclasses import dataclass

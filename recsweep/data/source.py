@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import pandas as pd
 from pydantic import Field
@@ -22,6 +22,9 @@ class Source(ABC):
         path: A local file or folder; None = download, or nothing to read.
     """
 
+    has_shared_users: ClassVar[bool] = False
+    """Whether a user may be in several parts of a split that is loaded (weak generalisation)."""
+
     name: str
     path: HomePath | None
 
@@ -31,7 +34,7 @@ class Source(ABC):
 
     @abstractmethod
     def load(self, files: list[Path]) -> Interactions | Split:
-        """Read what `files` gave."""
+        """Read what `files` gave; a split is checked afterwards, see `recsweep.data.leaks`."""
 
 
 @dataclass(kw_only=True, config=STRICT)

@@ -207,13 +207,6 @@ def test_a_stranger_among_the_targets_is_refused(refused, folder: Path, part: st
         load(folder)
 
 
-@pytest.mark.parametrize(("part", "pair"), [("validation", "2,3"), ("test", "4,1")])
-def test_an_item_in_history_and_target_is_refused(refused, folder: Path, part: str, pair: str):
-    (folder / f"{part}_te.csv").write_text(FILES[f"{part}_te.csv"] + pair + "\n")
-    with refused("in a user's history or target, not in both", f"1 pairs of {part}_te.csv"):
-        load(folder)
-
-
 def test_sids_that_do_not_count_the_items_are_refused(refused, folder: Path):
     (folder / "train.csv").write_text(FILES["train.csv"] + "0,999999999\n")
     with refused("the highest sid", "is 999,999,999 in only 13 lines", "without gaps"):
