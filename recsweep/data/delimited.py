@@ -1,17 +1,20 @@
-"""A delimited or parquet file of your own, with named user, item and value columns."""
+"""A delimited or parquet file of your own, its user, item and value columns by name or position."""
 
 from pathlib import Path
 from typing import Annotated, Literal
 
 import pandas as pd
-from pydantic import AfterValidator
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.formats import Layout
+from recsweep.data.formats import Layout, Quoting
+from recsweep.data.interactions import quoted
 from recsweep.data.source import TableSource
-from recsweep.data.table import read_table
+from recsweep.data.table import LARGEST, read_table
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+
+Column = str | Annotated[int, Field(ge=0)]
 
 
 def _delimiter(text: str) -> str:
@@ -30,19 +33,24 @@ class Delimited(TableSource):
 
     Args:
         delimiter: Between fields, such as `,` or a tab.
-        user_column: Name of the user column.
-        item_column: Name of the item column.
-        value_column: Name of the rating or count column; None = every row counts 1.
-        timestamp_column: Name of the time column; None = there is none.
+        quoting: Whether a `"` at the start of a field encloses it (`minimal`) or is text (`none`);
+            None = `none` where the delimiter is a tab, else `minimal`.
+        header: Whether the first line names the columns; if not, columns are given by position.
+        user_column: Name of the user column, or its position from 0.
+        item_column: The same of the item column.
+        value_column: The same of the rating or count column; None = every row counts 1.
+        timestamp_column: The same of the time column; None = there is none.
         duplicates: What several rows of one pair become: `error`, or the `last` (by time, else
             by place in the file), the `sum` or the `max` of their values.
     """
 
     delimiter: Annotated[str, AfterValidator(_delimiter)]
-    user_column: str
-    item_column: str
-    value_column: str | None
-    timestamp_column: str | None
+    quoting: Quoting | None
+    header: bool
+    user_column: Column
+    item_column: Column
+    value_column: Column | None
+    timestamp_column: Column | None
     duplicates: Literal["error", "last", "sum", "max"]
 
     def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
@@ -52,17 +60,25 @@ class Delimited(TableSource):
                 "data=csv needs the file to read; give data.path=FILE (and data.user_column=…, "
                 "data.item_column=…, data.value_column=… if they are not user, item and value)"
             )
+        if self.path.is_dir():
+            n_parts = len([*self.path.rglob("*.parquet")])
+            found = f"a folder with {n_parts:,} Parquet files" if n_parts else "a folder"
+            raise InputError(
+                f"data.path must name a file, but {self.path} is {found}; give the file"
+                + ', or make one: pandas.read_parquet("FOLDER").to_parquet("FILE")' * bool(n_parts)
+            )
         return [self.path]
 
     def table(self, files: list[Path]) -> pd.DataFrame:
         """Its rows, one per pair."""
         layout = Layout(
             delimiter=self.delimiter,
-            columns=None,
+            columns=None if self.header else (),
             user=self.user_column,
             item=self.item_column,
             value=self.value_column,
             timestamp=self.timestamp_column,
+            quoting=self.quoting,
         )
         table = read_table(files[0], layout)
         return table if self.duplicates == "error" else self._merged(table)
@@ -73,4 +89,12 @@ class Delimited(TableSource):
                 table = table.sort_values("timestamp", kind="stable")
             return table.drop_duplicates(["user", "item"], keep="last").sort_index()
         pairs = table.groupby(["user", "item"], sort=False, observed=True)["value"]
-        return pairs.agg(self.duplicates).reset_index()
+        merged = pairs.agg(self.duplicates).reset_index()
+        largest = merged.iloc[merged["value"].argmax()]
+        if largest["value"] > LARGEST:
+            raise InputError(
+                f"the values of a pair must add up to at most {LARGEST:.8g}, but those of user "
+                f"{quoted(largest['user'])}, item {quoted(largest['item'])} make "
+                f"{largest['value']:.8g}; scale the values down"
+            )
+        return merged

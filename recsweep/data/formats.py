@@ -1,26 +1,33 @@
 """How a table of interactions lies in a file: read as a whole by Arrow, or walked row by row."""
 
 import csv
-import gzip
+import io
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from io import BufferedIOBase
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
-import pyarrow.parquet as pq
+import pyarrow.dataset as pa_dataset
 
+from recsweep.data.header import looks_like_data
 from recsweep.data.interactions import quoted
+from recsweep.data.text_stream import COLONS, ONE_CHARACTER, CountedLines, open_text
+from recsweep.errors import InputError
 
 # Arrow's own pool keeps what a file needed, 50 MiB for MovieLens-1M; the system's gives it back
 pa.set_memory_pool(pa.system_memory_pool())
 
 CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
-LONGEST_LINE_BYTES = 1 << 20
+LONGEST_LINE = 1 << 20
+csv.field_size_limit(LONGEST_LINE)  # by default an eighth of what Arrow takes
+
+Quoting = Literal["minimal", "none"]
+QUOTES = "; if quotes enclose its fields, set data.quoting=minimal with data=csv"
 
 
 @dataclass(frozen=True)
@@ -29,27 +36,36 @@ class Layout:
 
     Args:
         delimiter: Between the fields of a text file: one character, or `::`.
-        columns: Names of all fields in order, or None when the first line names them.
-        user: Name of the user column.
-        item: Name of the item column.
-        value: Name of the value column; None = every row counts 1.
-        timestamp: Name of the time column; None = there is none.
+        columns: Names of all fields in order; () = no header, and fields have only a position;
+            None = the first line names them.
+        user: Name of the user column, or its position from 0.
+        item: The same of the item column.
+        value: The same of the value column; None = every row counts 1.
+        timestamp: The same of the time column; None = there is none.
+        quoting: Whether a `"` at the start of a field encloses it (`minimal`) or is text (`none`);
+            None = `none` where the delimiter is a tab, else `minimal`.
     """
 
     delimiter: str
     columns: tuple[str, ...] | None
-    user: str
-    item: str
-    value: str | None
-    timestamp: str | None = None
+    user: str | int
+    item: str | int
+    value: str | int | None
+    timestamp: str | int | None = None
+    quoting: Quoting | None = None
 
     @property
-    def wanted(self) -> dict[str, str]:
-        """Our names -> the file's names."""
+    def wanted(self) -> dict[str, str | int]:
+        """Our names -> the file's names or positions."""
         names = {
             "user": self.user, "item": self.item, "value": self.value, "timestamp": self.timestamp,
         }  # fmt: skip
         return {ours: theirs for ours, theirs in names.items() if theirs is not None}
+
+    @property
+    def has_quotes(self) -> bool:
+        """Whether a `"` encloses a field."""
+        return self.quoting == "minimal" or (self.quoting is None and self.delimiter != "\t")
 
 
 class TableFile(ABC):
@@ -76,116 +92,261 @@ class TableFile(ABC):
     def names(self) -> list[str]:
         """All columns."""
 
+    @cached_property
+    def positions(self) -> dict[str, int]:
+        """Our names -> where the wanted columns are, counted from 0.
+
+        Raises:
+            InputError: One is not there, there twice, or wanted twice.
+        """
+        positions = {ours: self._position(ours) for ours in self.layout.wanted}
+        for ours, position in positions.items():
+            other = next(name for name, taken in positions.items() if taken == position)
+            if other != ours:
+                raise InputError(
+                    f"{other} and {ours} must be two columns of {self.path}, but both are "
+                    f"{self.layout.wanted[ours]!r}; with data=csv set data.{other}_column and "
+                    f"data.{ours}_column"
+                )
+        return positions
+
+    def _position(self, ours: str) -> int:
+        theirs = self.layout.wanted[ours]
+        if isinstance(theirs, str):
+            if self.names.count(theirs) != 1:
+                raise InputError(
+                    f"{self.path} must have one column {theirs!r}, but its columns are "
+                    f"{quoted(', '.join(self.names))}; {self._advice(ours)}"
+                )
+            return self.names.index(theirs)
+        if not 0 <= theirs < len(self.names):
+            raise InputError(
+                f"{self.path} must have a column {theirs} (the first is 0) for data.{ours}_column, "
+                f"but has {len(self.names)}: {quoted(', '.join(self.names))}; give another position"
+            )
+        if str(theirs) in self.names and self.names.index(str(theirs)) != theirs:
+            raise InputError(
+                f"data.{ours}_column={theirs} must be clear, but {self.path} has one column at "
+                f"position {theirs} and another with the name '{theirs}'; write the name as "
+                f"data.{ours}_column='\"{theirs}\"', or rename it"
+            )
+        return theirs
+
+    def _advice(self, ours: str) -> str:
+        """What to do when a column is not found by name."""
+        return f"give the right file, or with data=csv set data.{ours}_column"
+
     @abstractmethod
     def read(self) -> pa.Table:
-        """The wanted columns; fast, and vague about what is wrong."""
+        """The wanted columns under our names; fast, and vague about what is wrong."""
 
     @abstractmethod
     def rows(self) -> Iterator[Mapping[str, Any]]:
-        """One row after the other, at least the wanted columns; slow and exact."""
+        """One row after the other, the wanted columns under our names; slow and exact."""
 
 
-class Parquet(TableFile):
-    """Apache Parquet."""
+class Columnar(TableFile):
+    """Apache Parquet, Arrow (Feather) or ORC.
 
-    kind = "a parquet file"
+    Args:
+        path: See `TableFile`.
+        layout: See `TableFile`; what it says about text is not used.
+        file_format: As `pyarrow.dataset` calls it.
+    """
+
     unit = "row"
+
+    def __init__(self, path: Path, layout: Layout, file_format: str = "parquet") -> None:
+        super().__init__(path, layout)
+        self.kind = f"{'an' if file_format != 'parquet' else 'a'} {file_format} file"
+        self._format = file_format
+
+    @cached_property
+    def _dataset(self) -> pa_dataset.Dataset:
+        return pa_dataset.dataset(self.path, format=self._format)
 
     @cached_property
     def names(self) -> list[str]:
         """All columns."""
-        return list(pq.read_schema(self.path).names)
+        return list(self._dataset.schema.names)
+
+    @property
+    def _fields(self) -> dict[str, pa_dataset.Expression]:
+        return {ours: pa_dataset.field(self.names[at]) for ours, at in self.positions.items()}
 
     def read(self) -> pa.Table:
         """The wanted columns."""
-        return pq.read_table(self.path, columns=list(self.layout.wanted.values()))
+        return self._dataset.to_table(columns=self._fields)
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """One row after the other."""
         self.place = 1
-        with pq.ParquetFile(self.path) as file:
-            for batch in file.iter_batches(columns=list(self.layout.wanted.values())):
-                for row in batch.to_pylist():
-                    yield row
-                    self.place += 1
+        for batch in self._dataset.to_batches(columns=self._fields):
+            for row in batch.to_pylist():
+                yield row
+                self.place += 1
 
 
 class Text(TableFile):
-    """Delimited text, plain or packed by gzip; fields with delimiters or newlines in quotes."""
+    """Delimited text, plain or packed; a field in quotes may hold delimiters, but no line break."""
 
     unit = "line"
 
     def __init__(self, path: Path, layout: Layout) -> None:
         super().__init__(path, layout)
         self.kind = f"UTF-8 text with fields separated by {layout.delimiter!r}"
+        self._has_colons = layout.delimiter == COLONS
+        self._delimiter = ONE_CHARACTER if self._has_colons else layout.delimiter
         self._n_lines = 0
+
+    # --- columns --------------------------------------------------------------------------------
 
     @cached_property
     def names(self) -> list[str]:
-        """All columns."""
-        return self._header[0]
+        """All columns; without a header their positions."""
+        if self.layout.columns:
+            return list(self.layout.columns)
+        first, _ = self.first_records
+        return [str(n) for n in range(len(first))] if self.is_bare else [n.strip() for n in first]
+
+    @property
+    def is_bare(self) -> bool:
+        """Whether the first line is data."""
+        return self.layout.columns is not None
 
     @cached_property
-    def _header(self) -> tuple[list[str], int]:
-        """The columns and the number of lines that name them."""
-        if self.layout.columns is not None:
-            return list(self.layout.columns), 0
-        names = [name.strip() for name in next(self._records(), [])]
-        return names, self._n_lines
+    def first_records(self) -> tuple[list[str], list[str]]:
+        """The fields of the first two lines that are not blank."""
+        records = self._records()
+        return next(records, []), next(records, [])
+
+    @property
+    def first_wanted(self) -> tuple[list[str], list[str]]:
+        """The wanted fields of the first two lines, as far as the lines have them."""
+        first, second = self.first_records
+        at = self.positions.values()
+        return [first[n] for n in at if n < len(first)], [second[n] for n in at if n < len(second)]
+
+    @cached_property
+    def _n_header_lines(self) -> int:
+        """Lines before the data."""
+        if self.is_bare:
+            return 0
+        next(self._records(), None)
+        return self._n_lines
+
+    def _position(self, ours: str) -> int:
+        theirs = self.layout.wanted[ours]
+        if self.layout.columns == () and isinstance(theirs, str):
+            raise InputError(
+                f"without a header data.{ours}_column must be a position (the first is 0), but is "
+                f"{theirs!r}; the first line of {self.path} is "
+                f"{self._shown(self.first_records[0])}: give {self._by_position}"
+            )
+        return super()._position(ours)
+
+    @property
+    def _by_position(self) -> str:
+        last = "2" if len(self.first_records[0]) > 2 else "null"
+        return f"data.user_column=0 data.item_column=1 data.value_column={last} or as they stand"
+
+    def _advice(self, ours: str) -> str:
+        first, second = self.first_records
+        if looks_like_data(first, second):
+            return (
+                "line 1 looks like data, not like a header: with data=csv read it by position, "
+                f"data.header=false {self._by_position}"
+            )
+        if not self.layout.has_quotes and any(name.startswith('"') for name in self.names):
+            return f"its names are in quotes{QUOTES}"
+        return (
+            f"give the right file, or with data=csv set data.{ours}_column or data.delimiter; if "
+            f"line 1 is no header but data, set data.header=false {self._by_position}"
+        )
+
+    def _shown(self, fields: list[str]) -> str:
+        return quoted(self.layout.delimiter.join(fields))
+
+    # --- rows -----------------------------------------------------------------------------------
 
     def read(self) -> pa.Table:
-        """The wanted columns; ids as coded text, values as float64."""
-        names, n_header_lines = self._header
-        gaps, delimiter = [], self.layout.delimiter
-        if delimiter == "::":  # read as ":" with an empty field between every two
-            gaps = [f"::{name}" for name in names[1:]]
-            names = [*(each for pair in zip(names, gaps, strict=False) for each in pair), names[-1]]
-            delimiter = ":"
-        types = dict.fromkeys(gaps, pa.null())
-        types |= dict.fromkeys((self.layout.user, self.layout.item), CODED_TEXT)
-        if self.layout.value is not None:
-            types[self.layout.value] = pa.float64()
-        compression = "gzip" if self._is_packed() else None
-        with pa.input_stream(self.path, compression=compression) as stream:
-            return pa_csv.read_csv(
-                stream,
-                pa_csv.ReadOptions(column_names=names, skip_rows=n_header_lines),
-                pa_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True),
+        """The wanted columns; ids as coded text, values as float64, times as text."""
+        names = [str(position) for position in range(len(self.names))]
+        column = {ours: names[at] for ours, at in self.positions.items()}
+        types = dict.fromkeys(column.values(), CODED_TEXT)
+        types |= {column[ours]: pa.float64() for ours in ("value",) if ours in column}
+        types |= {column[ours]: pa.string() for ours in ("timestamp",) if ours in column}
+        with open_text(self.path) as stream:
+            lines = CountedLines(stream, self._has_colons)
+            table = pa_csv.read_csv(
+                lines if self.layout.has_quotes or self._has_colons else stream,
+                pa_csv.ReadOptions(column_names=names, skip_rows=self._n_header_lines),
+                pa_csv.ParseOptions(
+                    delimiter=self._delimiter, quote_char='"' if self.layout.has_quotes else False
+                ),
                 pa_csv.ConvertOptions(
                     column_types=types,
-                    include_columns=[*self.layout.wanted.values(), *gaps],
+                    include_columns=list(column.values()),
                     null_values=[""],
                     strings_can_be_null=True,
                 ),
             )
+        n_records = table.num_rows + (not self.is_bare)
+        if self.layout.has_quotes and n_records != lines.n_lines:
+            raise csv.Error(f"{lines.n_lines:,} lines hold {n_records:,} records")
+        table = table.rename_columns(list(column))
+        if self._has_colons and self.layout.has_quotes:  # an id that holds the delimiter
+            for place, ours in enumerate(("user", "item")):
+                texts = pc.replace_substring(table[ours].cast(pa.string()), ONE_CHARACTER, COLONS)
+                table = table.set_column(place, ours, texts)
+        return table
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """One row after the other; a line with too many or too few fields is a `csv.Error`."""
-        names, records = self.names, self._records()
-        if self.layout.columns is None:
+        n_fields, positions = len(self.names), self.positions
+        records = self._records()
+        if not self.is_bare:
             next(records, None)
         for fields in records:
-            if len(fields) != len(names):
-                line = quoted(self.layout.delimiter.join(fields))
-                raise csv.Error(f"{len(fields)} fields instead of {len(names)} in {line}")
-            yield dict(zip(names, fields, strict=True))
+            if len(fields) != n_fields:
+                hint = "" if self.layout.has_quotes or '"' not in "".join(fields) else QUOTES
+                raise csv.Error(
+                    f"{len(fields)} fields instead of {n_fields} in {self._shown(fields)}{hint}"
+                )
+            row = {ours: fields[at] for ours, at in positions.items()}
+            for field in row.values():
+                field.encode(errors="surrogateescape").decode()  # says which byte is no UTF-8
+            yield row
 
     def _records(self) -> Iterator[list[str]]:
-        """The fields of each line that is not blank; `place` is the line on which they begin."""
+        """The fields of each line that is not blank; `place` is its number."""
         self._n_lines, self.place = 0, 1
-        delimiter = "\x1f" if self.layout.delimiter == "::" else self.layout.delimiter
-        with gzip.open(self.path) if self._is_packed() else self.path.open("rb") as file:
-            for fields in csv.reader(self._lines(file), delimiter=delimiter):
+        with open_text(self.path) as stream:
+            lines = self._lines(
+                io.TextIOWrapper(stream, "utf-8-sig", errors="surrogateescape", newline="")
+            )
+            for each in csv.reader(
+                lines,
+                delimiter=self._delimiter,
+                quoting=csv.QUOTE_MINIMAL if self.layout.has_quotes else csv.QUOTE_NONE,
+            ):
+                fields = each
+                if self._has_colons:
+                    fields = [field.replace(ONE_CHARACTER, COLONS) for field in each]
+                if self._n_lines > self.place:
+                    field = next((text for text in fields if {*text} & {*"\r\n"}), "")
+                    raise csv.Error(
+                        f"the quote that opens {quoted(field)} is not closed on the same line: "
+                        "remove the quote or the line break, or where quotes are text set "
+                        "data.quoting=none"
+                    )
                 if fields:
                     yield fields
                 self.place = self._n_lines + 1
 
-    def _lines(self, file: BufferedIOBase) -> Iterator[str]:
-        while line := file.readline(LONGEST_LINE_BYTES):
+    def _lines(self, text: io.TextIOWrapper) -> Iterator[str]:
+        while line := text.readline(LONGEST_LINE):
             self._n_lines += 1
-            text = line.decode("utf-8-sig" if self._n_lines == 1 else "utf-8")
-            yield text.replace("::", "\x1f") if self.layout.delimiter == "::" else text
-
-    def _is_packed(self) -> bool:
-        with self.path.open("rb") as file:
-            return file.read(2) == b"\x1f\x8b"
+            if len(line) == LONGEST_LINE and line[-1] not in "\r\n":
+                raise csv.Error(f"longer than {LONGEST_LINE:,} characters")
+            yield line.replace(COLONS, ONE_CHARACTER) if self._has_colons else line

@@ -12,7 +12,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 FILE = "listen_count.txt"
-LAYOUT = Layout(" ", ("user", "song", "count"), "user", "song", "count")
+LAYOUT = Layout(" ", ("user", "song", "count"), "user", "song", "count", quoting="none")
 
 
 @dataclass(kw_only=True, config=STRICT)

@@ -98,4 +98,5 @@ def _layout(path: Path) -> Layout:
         user=names[0],
         item=names[1],
         value=names[2] if len(names) == 3 else None,
+        quoting="minimal" if delimiter == "," else "none",
     )

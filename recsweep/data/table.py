@@ -1,133 +1,194 @@
 """A file of interactions, read and checked; a bad one is explained by its first bad row.
 
 Arrow reads the whole file and says little more than that something is wrong. Only then Python
-walks through it row by row to name what must be mended.
+walks through it row by row to name what must be fixed.
 """
 
 import csv
+import logging
+import lzma
 import math
 import re
 import zlib
 from collections.abc import Mapping
-from contextlib import suppress
-from datetime import date, datetime
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfoNotFoundError
 
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from recsweep.data.formats import Layout, Parquet, TableFile, Text
+from recsweep.data.formats import QUOTES, Columnar, Layout, TableFile, Text
+from recsweep.data.header import looks_like_data, looks_like_header
 from recsweep.data.interactions import quoted
+from recsweep.data.magic_bytes import columnar
+from recsweep.data.text_stream import first_bytes, refuse_other_formats
+from recsweep.data.timestamps import NUMBER, in_order, instant
 from recsweep.errors import InputError
 
+log = logging.getLogger(__name__)
+
 LARGEST = float(np.finfo(np.float32).max)
-UNREADABLE = (pa.ArrowException, OSError, EOFError, ValueError, zlib.error, csv.Error)
+UNREADABLE = (
+    pa.ArrowException, OSError, EOFError, ValueError, OverflowError, ZoneInfoNotFoundError,
+    zlib.error, lzma.LZMAError, csv.Error,
+)  # fmt: skip
 
 
 def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     """Read and check a file.
 
     Args:
-        path: Delimited text, plain or packed by gzip, or parquet when it ends in `.parquet`.
+        path: Delimited text, plain or packed (gzip, bz2, xz, zstd, lz4), or Parquet, Arrow or ORC.
         layout: Its delimiter and columns.
 
     Returns:
         `user` and `item` (as written in the file, as categories), `value` (float64, at least 0
-        and within float32) and, when the layout has one, `timestamp` (float64), in file order.
+        and within float32) and, when the layout has one, `timestamp` (a number that grows with
+        time, exact), in file order.
 
     Raises:
         InputError: The file is missing, cannot be read, lacks a column, or holds a bad row.
     """
     if not path.is_file():
-        raise InputError(f"{path} must be a file with interactions, but there is none")
+        found = "it is a folder" if path.is_dir() else "there is none"
+        raise InputError(f"{path} must be a file with interactions, but {found}")
     if not path.stat().st_size:
         raise InputError(f"{path} must hold at least one interaction, but it is empty")
-    file = Parquet(path, layout) if path.suffix == ".parquet" else Text(path, layout)
+    file = _table_file(path, layout)
     try:
-        _refuse_columns(file)
-        table = _frame(file.read(), layout)
+        if isinstance(file, Text):
+            refuse_other_formats(path)
+            _refuse_data_as_header(file)
+        table = _frame(file.read())
     except InputError:
         raise
     except UNREADABLE as error:
         raise _explained(file, str(error)) from error
     if table.empty or not _is_sound(table):
         raise _explained(file, "an id or a number is missing")
+    if isinstance(file, Text):
+        _report_header_as_data(file)
     return table
 
 
-def _refuse_columns(file: TableFile) -> None:
-    for ours, theirs in file.layout.wanted.items():
-        if file.names.count(theirs) != 1:
-            raise InputError(
-                f"{file.path} must have one column {theirs!r}, but its columns are "
-                f"{quoted(', '.join(file.names))}; give the right file, or with data=csv set "
-                f"data.{ours}_column or data.delimiter"
-            )
+def _table_file(path: Path, layout: Layout) -> TableFile:
+    """The file, in the format of its first bytes; its suffix counts where they are damaged."""
+    try:
+        found = columnar(first_bytes(path))
+    except OSError as error:
+        raise InputError(
+            f"{path} must be a file that can be read, but cannot ({error.strerror}); give another"
+        ) from error
+    if found or path.suffix.lower() == ".parquet":
+        return Columnar(path, layout, found or "parquet")
+    return Text(path, layout)
 
 
-def _frame(raw: pa.Table, layout: Layout) -> pd.DataFrame:
-    """The wanted columns under our names; what is missing becomes NaN."""
+def _refuse_data_as_header(file: Text) -> None:
+    if file.layout.columns is not None or not looks_like_data(*file.first_wanted):
+        return
+    found = f"line 1 of {file.path} looks like data, not like a header: "
+    found += quoted(file.layout.delimiter.join(file.first_wanted[0]))
+    if any(isinstance(theirs, int) for theirs in file.layout.wanted.values()):
+        raise InputError(
+            f"{found}; set data.header=false to read it, or, if it is a header, name the columns"
+        )
+    log.warning("%s; unless it is one, set data.header=false and give positions", found)
+
+
+def _report_header_as_data(file: Text) -> None:
+    if file.layout.columns == () and looks_like_header(*file.first_wanted):
+        log.warning(
+            "line 1 of %s looks like a header, but was read as data: %s; if it is one, set "
+            "data.header=true", file.path, quoted(file.layout.delimiter.join(file.first_wanted[0])),
+        )  # fmt: skip
+
+
+def _frame(raw: pa.Table) -> pd.DataFrame:
+    """The wanted columns; what is missing becomes NaN."""
     table = pd.DataFrame(
-        {
-            "user": raw[layout.user].dictionary_encode().to_pandas(),
-            "item": raw[layout.item].dictionary_encode().to_pandas(),
-        }
+        {ours: raw[ours].dictionary_encode().to_pandas() for ours in ("user", "item")}
     )
-    table["value"] = 1.0 if layout.value is None else _numbers(raw[layout.value])
-    if layout.timestamp is not None:
-        times = raw[layout.timestamp]
-        if pa.types.is_temporal(times.type):
-            times = times.cast(pa.timestamp("us"), safe=False).cast(pa.int64())
-        table["timestamp"] = _numbers(times)
+    table["value"] = _numbers(raw["value"]) if "value" in raw.column_names else 1.0
+    if "timestamp" in raw.column_names:
+        table["timestamp"] = in_order(raw["timestamp"])
     return table
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
+    if pa.types.is_dictionary(column.type):
+        column = column.cast(column.type.value_type)
+    if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
+        column = pc.utf8_trim(column, " \t")
     return column.cast(pa.float64(), safe=False).to_numpy()
 
 
 def _is_sound(table: pd.DataFrame) -> bool:
-    """Whether `_flaw` finds nothing, for the whole table at once."""
+    """Whether `_flaw` finds nothing but times, for the whole table at once."""
     for column in ("user", "item"):
         ids = table[column].cat.categories.astype(str)
         if table[column].hasnans or not ids.str.fullmatch(r"[^\r\n]+").all():
             return False
-    if "timestamp" in table and not np.isfinite(table["timestamp"]).all():
-        return False
     return bool(((table["value"] >= 0) & (table["value"] <= LARGEST)).all())
 
 
 def _explained(file: TableFile, reason: str) -> InputError:
     """The error that names the first bad row, or else the reason for which Arrow gave up."""
-    row = None
+    row = first_time = None
     try:
         for row in file.rows():
             if flaw := _flaw(row, file.layout):
-                needed, found = flaw
-                return InputError(
-                    f"every {file.unit} of {file.path} must have {needed}, but {file.unit} "
-                    f"{file.place:,} has {quoted(found)}; mend or remove it"
-                )
+                return _bad_row(file, row, *flaw)
+            time = instant(row["timestamp"]) if "timestamp" in row else None
+            if time is None:
+                continue
+            first_time = first_time or (time[0], f"{file.unit} {file.place:,} has")
+            if time[0] != first_time[0]:
+                must = f"{first_time[0]} in column {file.layout.timestamp!r}, as {first_time[1]}"
+                return _bad_row(file, row, must, row["timestamp"])
+    except InputError as error:
+        return error
     except UNREADABLE as error:
         reason = f"{file.unit} {file.place:,} is not ({error})"
     else:
         if row is None:
             return InputError(f"{file.path} must hold at least one interaction, but it has none")
-    short = " ".join(reason.split())[:250]
-    return InputError(f"{file.path} must be {file.kind}, but {short}; mend it or give another file")
+    short = " ".join(reason.split())[:300]
+    return InputError(f"{file.path} must be {file.kind}, but {short}; fix it or give another file")
+
+
+def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: Any) -> InputError:
+    advice = "fix or remove it"
+    if not file.layout.has_quotes and str(found).startswith('"'):
+        advice += QUOTES
+    if isinstance(file, Text) and file.layout.columns == ():
+        first, second = file.first_wanted
+        if list(row.values()) == first and looks_like_header(first, second):
+            advice = "it looks like a header: set data.header=true, which is the default"
+    return InputError(
+        f"every {file.unit} of {file.path} must have {needed}, but {file.unit} {file.place:,} has "
+        f"{quoted(found)}; {advice}"
+    )
 
 
 def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, Any] | None:
     """What a row must have and what it has instead, or None when it is good."""
-    for column in (layout.user, layout.item):
-        if not _is_id(row[column]):
-            return f"an id on one line in column {column!r}", row[column]
-    if layout.value is not None and not 0 <= _number(row[layout.value]) <= LARGEST:
-        return f"a finite number of at least 0 in column {layout.value!r}", row[layout.value]
-    if layout.timestamp is not None and not _is_time(row[layout.timestamp]):
-        return f"a number or an ISO 8601 date in column {layout.timestamp!r}", row[layout.timestamp]
+    for ours in ("user", "item"):
+        if not _is_id(row[ours]):
+            return f"an id on one line in column {layout.wanted[ours]!r}", row[ours]
+    if "value" in row:
+        value = _number(row["value"])
+        if LARGEST < value < math.inf:
+            return f"a number of at most {LARGEST:.8g} in column {layout.value!r}", row["value"]
+        if not 0 <= value < math.inf:
+            point = ", its decimals after a point," if "," in str(row["value"]) else ""
+            return f"a finite number of at least 0{point} in column {layout.value!r}", row["value"]
+    if "timestamp" in row and instant(row["timestamp"]) is None:
+        return f"a number or an ISO 8601 date in column {layout.timestamp!r}", row["timestamp"]
     return None
 
 
@@ -137,13 +198,6 @@ def _is_id(entry: Any) -> bool:
 
 
 def _number(entry: Any) -> float:
-    try:
-        return float(entry)
-    except (TypeError, ValueError):
-        return math.nan
-
-
-def _is_time(entry: Any) -> bool:
-    with suppress(ValueError):
-        return isinstance(entry, date) or bool(datetime.fromisoformat(str(entry)))
-    return math.isfinite(_number(entry))
+    if isinstance(entry, str):
+        return float(entry) if NUMBER.fullmatch(entry) else math.nan
+    return float(entry) if isinstance(entry, int | float | Decimal) else math.nan

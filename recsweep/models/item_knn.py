@@ -39,7 +39,10 @@ class ItemKNN:
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Find each item's nearest neighbours."""
-        norms = np.sqrt(np.asarray(train.multiply(train).sum(axis=0), np.float32).ravel())
+        squares = np.bincount(  # in float64
+            train.indices, weights=np.square(train.data, dtype=np.float64), minlength=train.shape[1]
+        )
+        norms = np.sqrt(squares.astype(np.float32))
 
         def neighbors(start: int, products: CSR) -> CSR:
             return _nearest(_similarities(start, products, norms, self.shrinkage), self.n_neighbors)

@@ -3,6 +3,7 @@
 from typing import Any
 
 import numpy as np
+from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import CSR, STRICT, OnEpoch, State
@@ -11,14 +12,20 @@ from recsweep.seeds import Seeds
 
 @dataclass(kw_only=True, config=STRICT)
 class Popularity:
-    """The same scores for every user: the sum of each item's training values."""
+    """The same scores for every user: the sum of each item's training values.
+
+    Sums are made in float64, which can count above 2²⁴ = 16,777,216. Scores are float32, like those
+    of every model: totals that would become one are told apart by its last bits, so that items
+    rank by their exact totals.
+    """
 
     def __post_init__(self) -> None:
         self._totals: np.ndarray | None = None
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Add up each item's column."""
-        self._totals = np.asarray(train.sum(axis=0), np.float32).ravel()
+        totals = np.bincount(train.indices, weights=train.data, minlength=train.shape[1])
+        self._totals = _as_float32(totals)
         on_epoch(0, {})
 
     def score(self, history: CSR) -> Any:
@@ -34,3 +41,22 @@ class Popularity:
     def restore(self, state: State) -> None:
         """Take over the totals."""
         self._totals = state["totals"]
+
+
+def _as_float32(totals: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
+    """The nearest finite numbers that are different, and in order, wherever the totals are."""
+    largest = np.finfo(np.float32).max
+    levels, level = np.unique(totals, return_inverse=True)
+    places = np.arange(len(levels))
+    near = _mirrored(np.clip(levels, -largest, largest).astype(np.float32).view(np.int32))
+    near = np.maximum.accumulate(near - places) + places  # at least one above the level below
+    near = np.minimum(near, largest.view(np.int32) - places[::-1])  # room for the levels above
+    return _mirrored(near).astype(np.int32).view(np.float32)[level]
+
+
+def _mirrored(bits: Int[np.ndarray, " levels"]) -> Int[np.ndarray, " levels"]:
+    """Bits of float32 as integers that count them in ascending order, or the way back.
+
+    Those of floats of at least 0 do so already; those below 0 go down from −2³¹ the wrong way.
+    """
+    return np.where(bits < 0, -(2**31) - bits.astype(np.int64), bits.astype(np.int64))

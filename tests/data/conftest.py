@@ -40,6 +40,8 @@ def csv_source() -> Callable[..., Delimited]:
             "name": "csv",
             "path": path,
             "delimiter": ",",
+            "quoting": None,
+            "header": True,
             "user_column": "user",
             "item_column": "item",
             "value_column": "value",

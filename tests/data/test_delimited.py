@@ -70,6 +70,34 @@ def test_rows_that_are_left_keep_the_order_of_the_file(load):
     assert rows_of(data) == [(1, 9, 1), (1, 8, 2), (1, 7, 4)]
 
 
+@pytest.mark.parametrize(
+    ("earlier", "later"),
+    [
+        ("1700000000123456788", "1700000000123456789"),  # float64 has one number for both
+        ("1700000000.123456788", "1700000000.123456789"),
+        ("1.7e9", "1700000000.000000001"),
+        ("9", "10"),
+        ("2020-01-01T00:00:00.123456788", "2020-01-01T00:00:00.123456789"),
+        ("2020-01-01", "2020-01-01 00:00:00.000000001"),
+        ("2020-01-01T00:00:00.9+02:00", "2020-01-01T00:00:00Z"),
+        ("1066-10-14", "1066-10-14 12:00"),  # before what nanoseconds in 64 bits reach
+    ],
+)
+@pytest.mark.parametrize("is_later_first", [False, True])
+def test_times_are_compared_to_the_last_digit(load, earlier: str, later: str, is_later_first: bool):
+    rows = [f"1,7,2,{earlier}\n", f"1,7,4,{later}\n"]
+    content = "user,item,value,at\n" + "".join(rows[::-1] if is_later_first else rows)
+    assert rows_of(load(content, duplicates="last", timestamp_column="at")) == [(1, 7, 4)]
+
+
+@pytest.mark.parametrize("value", [3e38, 3.4028234e38])
+def test_a_sum_that_float32_cannot_hold_names_the_pair(load, refused, value: float):
+    content = f"user,item,value\n1,7,1\n2,8,{value}\n2,8,{value}\n"
+    with refused("at most 3.4028235e+38", "user '2', item '8'", f"make {2 * value:.8g}"):
+        load(content, duplicates="sum")
+    assert [row[2] for row in rows_of(load(content, duplicates="max"))][1] == np.float32(value)
+
+
 def test_several_rows_of_a_pair_are_refused_unless_something_else_is_said(load, refused):
     with refused("1 occur more than once", "user 1, item 7", "data.duplicates=last, sum or max"):
         load(REPEATED)
@@ -94,6 +122,33 @@ def test_without_a_value_column_repeats_can_be_counted(load):
 def test_fields_are_cut_at_the_delimiter(load, delimiter: str):
     content = "user,item,value\n1,7,2\n".replace(",", delimiter.replace("\\t", "\t"))
     assert rows_of(load(content, delimiter=delimiter)) == [(1, 7, 2)]
+
+
+def test_columns_without_a_header_are_positions(load):
+    content = "u1\tm1\tname\t5\nu2\tm1\tother\t7\n"
+    columns = {"user_column": 0, "item_column": 1, "value_column": 3}
+    data = load(content, delimiter="\t", header=False, **columns)
+    assert rows_of(data) == [("u1", "m1", 5), ("u2", "m1", 7)]
+
+
+@pytest.mark.parametrize(
+    ("changes", "item"), [({}, '"i'), ({"quoting": "none"}, '"i'), ({"quoting": "minimal"}, "i")]
+)
+def test_quotes_are_text_between_tabs_unless_something_else_is_said(
+    load, changes: dict[str, Any], item: str
+):
+    content = f"user\titem\tvalue\nu\t{item if item != 'i' else item.join(chr(34) * 2)}\t1\n"
+    assert rows_of(load(content, delimiter="\t", **changes)) == [("u", item, 1)]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [{"quoting": "all"}, {"header": 0}, {"user_column": -1}, {"user_column": True},
+     {"item_column": 1.0}, {"user_column": None}],
+)  # fmt: skip
+def test_settings_of_columns_are_typed(csv_source: CsvSource, changes: dict[str, Any]):
+    with pytest.raises(ValidationError):
+        csv_source("clicks.csv", **changes)
 
 
 @pytest.mark.parametrize("delimiter", ["", ",,", "\n", '"', "é", "\\x"])
@@ -128,6 +183,17 @@ def test_ids_are_numbers_only_where_all_of_them_are(load):
 def test_without_a_path_there_is_nothing_to_read(refused, csv_source: CsvSource, tmp_path: Path):
     with refused("data=csv needs the file", "data.path=FILE", "data.user_column="):
         csv_source(None).files(tmp_path)
+
+
+def test_a_folder_is_refused_and_one_of_parquet_files_with_what_to_do(
+    refused, csv_source: CsvSource, tmp_path: Path
+):
+    with refused("must name a file", "is a folder; give the file"):
+        csv_source(tmp_path).files(tmp_path)
+    (tmp_path / "month=1").mkdir()
+    (tmp_path / "month=1" / "part-0.parquet").touch()
+    with refused("a folder with 1 Parquet files", "pandas.read_parquet"):
+        csv_source(tmp_path).files(tmp_path)
 
 
 @pytest.mark.realdata

@@ -1,13 +1,15 @@
-"""The same table in text and parquet, as a whole and row by row."""
+"""The same table in text and by column, as a whole and row by row."""
 
 import csv
 import gzip
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 
-from recsweep.data.formats import Layout, Parquet, TableFile, Text
+from recsweep.data.formats import Columnar, Layout, Quoting, TableFile, Text
 
 NAMED = Layout(",", None, "who", "what", "much")
 BARE = Layout("::", ("who", "what", "much"), "who", "what", "much")
@@ -28,12 +30,13 @@ def places(file: TableFile) -> list[int]:
 
 
 def test_text_is_the_same_as_a_whole_and_row_by_row(tmp_path: Path):
-    file = text_file(tmp_path, 'what,who,more,much\na,1,,2\n"b,c",007,"x\ny",3.5\n')
+    file = text_file(tmp_path, 'what,who,more,much\na,1,,2\n"b,c",007,"x,y",3.5\n')
     assert file.names == ["what", "who", "more", "much"]
-    assert whole(file) == {"who": ["1", "007"], "what": ["a", "b,c"], "much": [2.0, 3.5]}
+    assert file.positions == {"user": 1, "item": 0, "value": 3}
+    assert whole(file) == {"user": ["1", "007"], "item": ["a", "b,c"], "value": [2.0, 3.5]}
     assert list(file.rows()) == [
-        {"what": "a", "who": "1", "more": "", "much": "2"},
-        {"what": "b,c", "who": "007", "more": "x\ny", "much": "3.5"},
+        {"user": "1", "item": "a", "value": "2"},
+        {"user": "007", "item": "b,c", "value": "3.5"},
     ]
 
 
@@ -41,53 +44,52 @@ def test_parquet_is_the_same_as_a_whole_and_row_by_row(tmp_path: Path):
     path = tmp_path / "table.parquet"
     table = pd.DataFrame({"what": ["a", "b"], "more": [0, 0], "who": [1, 7], "much": [2.0, 3.5]})
     table.to_parquet(path)
-    file = Parquet(path, NAMED)
+    file = Columnar(path, NAMED)
     assert file.names == ["what", "more", "who", "much"]
-    assert whole(file) == {"who": [1, 7], "what": ["a", "b"], "much": [2.0, 3.5]}
+    assert whole(file) == {"user": [1, 7], "item": ["a", "b"], "value": [2.0, 3.5]}
     assert list(file.rows()) == [
-        {"who": 1, "what": "a", "much": 2.0},
-        {"who": 7, "what": "b", "much": 3.5},
+        {"user": 1, "item": "a", "value": 2.0},
+        {"user": 7, "item": "b", "value": 3.5},
     ]
     assert places(file) == [1, 2]
+    assert whole(Columnar(path, Layout(",", None, 2, 0, 3))) == whole(file)
 
 
 def test_two_colons_are_one_delimiter(tmp_path: Path):
     file = text_file(tmp_path, "1::a::5\n2::b::4", BARE)
-    assert {name: whole(file)[name] for name in file.names} == {
-        "who": ["1", "2"], "what": ["a", "b"], "much": [5.0, 4.0],
-    }  # fmt: skip
-    assert list(file.rows())[1] == {"who": "2", "what": "b", "much": "4"}
+    assert whole(file) == {"user": ["1", "2"], "item": ["a", "b"], "value": [5.0, 4.0]}
+    assert list(file.rows())[1] == {"user": "2", "item": "b", "value": "4"}
     assert places(file) == [1, 2]
 
 
 def test_rows_are_placed_on_the_line_where_they_begin(tmp_path: Path):
-    # line 1 is blank, 2 and 3 are the header, 5 is blank, 6 and 7 are one row
-    file = text_file(tmp_path, '\nwho,"wh\nat",much,what\n1,2,3,4\n\n5,"6\n7",8,9\n1,1,1,1\n')
-    assert places(file) == [4, 6, 8]
-    assert whole(file)["what"] == ["4", "9", "1"]
+    # line 1 is blank, 2 is the header, 4 and 5 are blank
+    file = text_file(tmp_path, "\nwho,more,much,what\n1,2,3,4\n\n\r\n5,6,8,9\n1,1,1,1\n")
+    assert places(file) == [3, 6, 7]
+    assert whole(file)["item"] == ["4", "9", "1"]
 
 
-@pytest.mark.parametrize("newline", ["\n", "\r\n"])
+@pytest.mark.parametrize("newline", ["\n", "\r\n", "\r"])
 @pytest.mark.parametrize("last", ["", "\n", "\n\n"])
 def test_newlines_of_any_system_and_blank_lines_are_no_content(
     tmp_path: Path, newline: str, last: str
 ):
     file = text_file(tmp_path, f"who,what,much\n1,2,3{last}".replace("\n", newline))
-    assert whole(file) == {"who": ["1"], "what": ["2"], "much": [3.0]}
-    assert [row["much"] for row in file.rows()] == ["3"]
+    assert whole(file) == {"user": ["1"], "item": ["2"], "value": [3.0]}
+    assert [row["value"] for row in file.rows()] == ["3"]
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(tmp_path: Path):
     file = text_file(tmp_path, '\ufeff"who", what ,much\n1,2,3\n')
     assert file.names == ["who", "what", "much"]
-    assert whole(file)["who"] == ["1"]
+    assert whole(file)["user"] == ["1"]
 
 
 def test_gzip_is_unpacked_whatever_the_file_is_called(tmp_path: Path):
     path = tmp_path / "table.txt"
     path.write_bytes(gzip.compress(b"who,what,much\n1,2,3\n4,5,6\n"))
     file = Text(path, NAMED)
-    assert whole(file) == {"who": ["1", "4"], "what": ["2", "5"], "much": [3.0, 6.0]}
+    assert whole(file) == {"user": ["1", "4"], "item": ["2", "5"], "value": [3.0, 6.0]}
     assert places(file) == [2, 3]
 
 
@@ -108,3 +110,124 @@ def test_a_walk_stops_at_the_first_line_with_another_number_of_fields(
     with pytest.raises(csv.Error, match=f"^{n_fields} fields instead of 3 in '{line}'$"):
         next(rows)
     assert file.place == 3
+
+
+# --- quotes ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("delimiter", "quoting", "item"),
+    [
+        ("\t", None, '"i'), (",", None, "i"), ("::", None, "i"),
+        ("\t", "minimal", "i"), (",", "none", '"i'), ("::", "none", '"i'), (";", "none", '"i'),
+    ],
+)  # fmt: skip
+def test_a_quote_is_text_in_files_with_tabs_and_wherever_the_layout_says_so(
+    tmp_path: Path, delimiter: str, quoting: Quoting | None, item: str
+):
+    content = 'u,"i",1\n' if item == "i" else 'u,"i,1\n'
+    layout = Layout(delimiter, (), 0, 1, 2, quoting=quoting)
+    file = text_file(tmp_path, content.replace(",", delimiter), layout)
+    assert whole(file)["item"] == [item]
+    assert [row["item"] for row in file.rows()] == [item]
+
+
+def test_two_colons_within_quotes_are_part_of_a_field(tmp_path: Path):
+    file = text_file(tmp_path, '"a::b"::x:y::1\nq::r::2\n', Layout("::", (), 0, 1, 2))
+    assert whole(file) == {"user": ["a::b", "q"], "item": ["x:y", "r"], "value": [1.0, 2.0]}
+    assert next(iter(file.rows())) == {"user": "a::b", "item": "x:y", "value": "1"}
+
+
+@pytest.mark.parametrize(
+    ("lines", "n_before"),
+    [
+        (['a,b,1,"x', 'c,d,2,y"'], 0),  # the fourth column is not wanted
+        (['a,b,1,"x', "c,d,2,y"], 0),  # never closed
+        (['a,b,1,"', "", '"'], 0),
+        (['"a', 'b",b,1,x'], 0),
+        (['a,b,1,"x', 'c,d,2,y"'], 150_000),  # 1.2 MB: in the second block that Arrow reads
+    ],
+)
+def test_a_quote_that_swallows_a_line_is_an_error_on_its_line(
+    tmp_path: Path, lines: list[str], n_before: int
+):
+    content = "who,what,much,more\n" + "u,i,1,z\n" * n_before + "\n".join(lines) + "\nu,i,1,z\n"
+    file = text_file(tmp_path, content)
+    with pytest.raises((csv.Error, pa.ArrowInvalid)):
+        file.read()
+    with pytest.raises(csv.Error, match=r"not closed on the same line.*data\.quoting=none"):
+        list(file.rows())
+    assert file.place == n_before + 2
+
+
+# --- both readers agree on anything ---------------------------------------------------------------
+
+
+def outcome(file: TableFile) -> tuple[list[object], list[object]]:
+    """Users and items read as a whole and row by row; what is refused is one word."""
+    found: list[list[object]] = []
+    for read in (
+        lambda: list(zip(*(whole(file)[name] for name in ("user", "item")), strict=True)),
+        lambda: [(row["user"] or None, row["item"] or None) for row in file.rows()],
+    ):
+        try:
+            found.append(read())
+        except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError):
+            found.append(["refused"])
+    return found[0], found[1]
+
+
+@pytest.mark.parametrize("delimiter", [",", "\t", "::"])
+@pytest.mark.parametrize("quoting", ["minimal", "none"])
+def test_a_file_is_the_same_for_both_readers_whatever_is_in_it(
+    tmp_path: Path, delimiter: str, quoting: Quoting
+):
+    rng = np.random.default_rng(5)
+    pieces = ["a", "b", '"', '"', ",", "\n", "\n", "\r\n", "\r", ":", "\u2028", "\x85", "é", " "]
+    layout = Layout(delimiter, (), 0, 1, None, quoting=quoting)
+    seen = set()
+    for _ in range(150):
+        text = "".join(rng.choice(pieces, rng.integers(1, 12)))
+        text = "u,i\n" + text.replace("\n", ",i\n") + "\nu,i\n"
+        fast, slow = outcome(text_file(tmp_path, text.replace(",", delimiter), layout))
+        assert fast == slow, repr(text)
+        seen.add(fast == ["refused"])
+    assert seen == {True, False}
+
+
+# --- columns --------------------------------------------------------------------------------------
+
+
+def test_without_a_header_columns_are_positions(tmp_path: Path):
+    file = text_file(tmp_path, "x,7,5\ny,8,4\n", Layout(",", (), 1, 0, 2))
+    assert file.names == ["0", "1", "2"]
+    assert whole(file) == {"user": ["7", "8"], "item": ["x", "y"], "value": [5.0, 4.0]}
+    assert places(file) == [1, 2]
+
+
+def test_with_a_header_columns_may_be_positions_even_where_names_repeat(tmp_path: Path):
+    file = text_file(tmp_path, "id,id,n\nu,i,3\n", Layout(",", None, 0, 1, "n"))
+    assert whole(file) == {"user": ["u"], "item": ["i"], "value": [3.0]}
+
+
+@pytest.mark.parametrize(
+    ("columns", "parts"),
+    [
+        ((0, 1, 4), ["a column 4 (the first is 0) for data.value_column", "has 3"]),
+        ((0, 0, 2), ["user and item must be two columns", "both are 0"]),
+        (("user", 1, 2), ["data.user_column must be a position", "is 'user'", "first line of"]),
+    ],
+)
+def test_positions_that_are_none_are_refused(
+    refused, tmp_path: Path, columns: tuple[str | int, ...], parts: list[str]
+):
+    user, item, value = columns
+    file = text_file(tmp_path, "u,i,5\n", Layout(",", (), user, item, value))
+    with refused(*parts):
+        file.read()
+
+
+def test_a_position_that_is_also_the_name_of_another_column_is_refused(refused, tmp_path: Path):
+    file = text_file(tmp_path, "1,0,n\nu,i,3\n", Layout(",", None, 0, "1", "n"))
+    with refused("data.user_column=0 must be clear", "another with the name '0'"):
+        file.read()

@@ -1,0 +1,107 @@
+"""Text files as streams of UTF-8, however they are packed and encoded, and their lines counted."""
+
+import io
+import lzma
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from recsweep.data.magic_bytes import N_BYTES, columnar, encoding, foreign, packer
+from recsweep.errors import InputError
+
+COLONS, ONE_CHARACTER = "::", "\x1f"
+"""A delimiter that no reader of CSV takes, and what it becomes on the way to one."""
+_MARK = "\ufeff".encode()
+
+
+def first_bytes(path: Path) -> bytes:
+    """The beginning of the file, as it lies on the disk."""
+    with path.open("rb") as file:
+        return file.read(N_BYTES)
+
+
+def open_text(path: Path) -> pa.NativeFile:
+    """The text of the file, unpacked, as UTF-8 (unless it has no byte order mark and is not)."""
+    found = encoding(_unpacked_head(path))
+    stream = _unpacked(path)
+    return pa.transcoding_input_stream(stream, found, "utf-8") if found else stream
+
+
+def refuse_other_formats(path: Path) -> None:
+    """Raise InputError when the first bytes say that this is no delimited text."""
+    packed_by, head = packer(first_bytes(path)), _unpacked_head(path)
+    packed = f", packed by {packed_by}" if packed_by else ""
+    if found := foreign(head):
+        what, advice = found
+        raise InputError(
+            f"{path} must be delimited text or Parquet, but is {what}{packed}; {advice}"
+        )
+    if packed_by and columnar(head):
+        raise InputError(
+            f"{path} must be delimited text or Parquet, but is {columnar(head)}{packed}; unpack it"
+        )
+
+
+def _unpacked(path: Path) -> pa.NativeFile:
+    packed_by = packer(first_bytes(path))
+    if packed_by == "xz":
+        return pa.PythonFile(lzma.open(path))
+    return pa.input_stream(path, compression=packed_by)
+
+
+def _unpacked_head(path: Path) -> bytes:
+    with _unpacked(path) as stream:
+        return bytes(stream.read(N_BYTES))
+
+
+class CountedLines(io.RawIOBase):
+    """A stream of UTF-8 that counts its lines that are not blank.
+
+    Args:
+        stream: What is read.
+        has_colons: Whether `::` becomes one character.
+    """
+
+    def __init__(self, stream: pa.NativeFile, has_colons: bool) -> None:
+        self._stream = stream
+        self._has_colons = has_colons
+        self._held = b""
+        self._n_ended = 0
+        self._was_end: bool | None = None
+
+    @property
+    def n_lines(self) -> int:
+        """Lines so far."""
+        return self._n_ended + (self._was_end is False)
+
+    def readable(self) -> bool:
+        """Yes."""
+        return True
+
+    def read(self, size: int = -1) -> bytes:
+        """The next bytes; none at the end.
+
+        Args:
+            size: At most so many, from 2 on; -1 = all.
+        """
+        block = bytes(self._stream.read(size if size < 0 else size - len(self._held)))
+        if self._was_end is None:
+            block = block.removeprefix(_MARK)
+        if self._has_colons:
+            is_last = not block
+            block = (self._held + block).replace(COLONS.encode(), ONE_CHARACTER.encode())
+            self._held = b":" if block.endswith(b":") and not is_last else b""
+            block = block.removesuffix(self._held)
+            if not block and not is_last:
+                return self.read(size)
+        self._count(block)
+        return block
+
+    def _count(self, block: bytes) -> None:
+        if block:
+            characters = np.frombuffer(block, np.uint8)
+            is_end = (characters == ord("\n")) | (characters == ord("\r"))
+            self._n_ended += int(np.count_nonzero(is_end[1:] > is_end[:-1]))
+            self._n_ended += bool(is_end[0]) and self._was_end is False
+            self._was_end = bool(is_end[-1])

@@ -1,0 +1,109 @@
+"""Times of interactions, compared exactly: whole numbers, decimals, ISO 8601 and Arrow's types.
+
+A float64 has 53 bits, too few for nanoseconds since 1970; nothing here becomes one.
+"""
+
+import math
+import re
+from collections.abc import Sequence
+from contextlib import suppress
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*")
+"""A decimal number as text; no NaN, infinity, or digits of other scripts."""
+
+_ISO = re.compile(
+    r"[ \t]*(?P<day>[0-9]{4}-[0-9]{2}-[0-9]{2})"
+    r"([T ](?P<hour>[0-9]{2})(:?(?P<minute>[0-9]{2})(:?(?P<second>[0-9]{2})"
+    r"([.,](?P<fraction>[0-9]+))?)?)?)?"
+    r" ?(?P<zone>[Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?[ \t]*"
+)
+_AS_TEXT = (pa.int64(), pa.decimal128(38, 12), pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
+
+Instant = tuple[str, Any]
+"""What kind of time it is, and what times of one kind are compared by."""
+
+
+def in_order(times: pa.ChunkedArray) -> np.ndarray:
+    """A number for each time: greater for a later time, equal for the same.
+
+    Args:
+        times: Numbers, text, dates or timestamps of any unit.
+
+    Raises:
+        ValueError: One is missing, is no time, or cannot be compared with the others.
+    """
+    kind = times.type
+    if pa.types.is_dictionary(kind):
+        return in_order(times.cast(kind.value_type))
+    if times.null_count:
+        raise ValueError("a time is missing")
+    if pa.types.is_timestamp(kind) or pa.types.is_date64(kind) or pa.types.is_integer(kind):
+        return (times if kind == pa.uint64() else times.cast(pa.int64())).to_numpy()
+    if pa.types.is_date32(kind):
+        return times.cast(pa.int32()).to_numpy()
+    if pa.types.is_decimal(kind):
+        return pc.rank(times, tiebreaker="dense").to_numpy().astype(np.int64)
+    if pa.types.is_floating(kind):
+        numbers = times.cast(pa.float64()).to_numpy()
+        if np.isfinite(numbers).all():
+            return numbers
+    if pa.types.is_string(kind) or pa.types.is_large_string(kind) or kind == pa.string_view():
+        return _of_text(pc.utf8_trim(times.cast(pa.string()), " \t"))
+    raise ValueError("a time is neither a number nor a date")
+
+
+def _of_text(texts: pa.ChunkedArray) -> np.ndarray:
+    for kind in _AS_TEXT:
+        with suppress(pa.ArrowInvalid):
+            return in_order(texts.cast(kind))
+    # what Arrow has no type for: years before 1677, a 13th decimal
+    instants = [instant(text) for text in texts.to_pylist()]
+    if None in instants or len({each[0] for each in instants if each}) > 1:
+        raise ValueError("times cannot be compared")
+    return _ranks([each[1] for each in instants if each])
+
+
+def _ranks(keys: Sequence[Any]) -> np.ndarray:
+    rank = {key: n for n, key in enumerate(sorted(set(keys)))}
+    return np.array([rank[key] for key in keys], np.int64)
+
+
+def instant(entry: Any) -> Instant | None:
+    """What one time is, or None when it is no time: the same rule for one row, slow and exact."""
+    if isinstance(entry, str):
+        number = NUMBER.fullmatch(entry)
+        return ("a number", Decimal(entry.strip())) if number else _date(entry)
+    if isinstance(entry, date):
+        zoned = isinstance(entry, datetime) and entry.tzinfo is not None
+        return _zone(zoned), str(entry)
+    is_number = isinstance(entry, int | float | Decimal) and not isinstance(entry, bool)
+    return ("a number", entry) if is_number and math.isfinite(entry) else None
+
+
+def _zone(has_zone: bool) -> str:
+    return f"a date {'with' if has_zone else 'without'} a time zone"
+
+
+def _date(text: str) -> Instant | None:
+    match = _ISO.fullmatch(text)
+    if match is None:
+        return None
+    hour, minute, second = (int(match[part] or 0) for part in ("hour", "minute", "second"))
+    try:
+        day = date.fromisoformat(match["day"]).toordinal()
+    except ValueError:
+        return None
+    sign, *offset = re.findall(r"[+-]|[0-9]{2}", match["zone"] or "") or ["+"]
+    hours, minutes = map(int, [*offset, "0", "0"][:2])
+    if max(hour, hours) > 23 or max(minute, second, minutes) > 59:
+        return None
+    seconds = day * 86_400 + hour * 3_600 + minute * 60 + second
+    seconds -= int(f"{sign}1") * (hours * 3_600 + minutes * 60)
+    return _zone(match["zone"] is not None), (seconds, Decimal(f"0.{match['fraction'] or 0}"))

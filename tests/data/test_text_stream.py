@@ -1,0 +1,89 @@
+"""Text that is packed or encoded in every way, and how many lines it has."""
+
+import bz2
+import gzip
+import io
+import lzma
+import tarfile
+from pathlib import Path
+
+import pandas as pd
+import pyarrow as pa
+import pytest
+
+from recsweep.data.text_stream import CountedLines, open_text, refuse_other_formats
+
+TEXT = "who,what\nü,\u2028\n" * 9
+
+
+def by_arrow(content: bytes, codec: str) -> bytes:
+    out = pa.BufferOutputStream()
+    with pa.CompressedOutputStream(out, codec) as stream:
+        stream.write(content)
+    return out.getvalue().to_pybytes()
+
+
+def tar_gz() -> bytes:
+    out = io.BytesIO()
+    with tarfile.open(fileobj=out, mode="w:gz") as archive:
+        archive.addfile(tarfile.TarInfo("clicks.csv"), io.BytesIO(b""))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "utf-32"])
+@pytest.mark.parametrize("packer", ["none", "gzip", "bz2", "xz", "zstd", "lz4"])
+def test_text_is_the_same_however_it_is_packed_and_encoded(
+    tmp_path: Path, packer: str, encoding: str
+):
+    content = TEXT.encode(encoding)
+    pack = {"none": bytes, "gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}.get(
+        packer, lambda content: by_arrow(content, packer)
+    )
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(pack(content))
+    refuse_other_formats(path)
+    with open_text(path) as stream:
+        assert stream.read().decode() == TEXT
+
+
+def test_what_is_packed_and_no_text_is_named(refused, tmp_path: Path):
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(tar_gz())
+    with refused("is a tar archive, packed by gzip", "unpack it"):
+        refuse_other_formats(path)
+    pd.DataFrame({"user": [1]}).to_parquet(tmp_path / "table")
+    path.write_bytes(bz2.compress((tmp_path / "table").read_bytes()))
+    with refused("is parquet, packed by bz2", "unpack it"):
+        refuse_other_formats(path)
+
+
+def read_in_pieces(text: bytes, size: int, has_colons: bool = False) -> tuple[bytes, int]:
+    lines = CountedLines(pa.BufferReader(text), has_colons)
+    pieces = []
+    while piece := lines.read(size):
+        assert len(piece) <= size
+        pieces.append(piece)
+    return b"".join(pieces), lines.n_lines
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 100])
+@pytest.mark.parametrize(
+    ("text", "n_lines"),
+    [
+        ("", 0), ("\n\r\n", 0), ("a", 1), ("a\n", 1), ("a\r\nb", 2), ("a\rb\r", 2),
+        ("\n\na\n\n\nb\r\n\r\n", 2), ("a\u2028\x85b\n", 1), ('"a\nb"\n', 2), (" \n", 1),
+    ],
+)  # fmt: skip
+def test_lines_that_are_not_blank_are_counted(text: str, n_lines: int, size: int):
+    assert read_in_pieces(text.encode(), size) == (text.encode(), n_lines)
+
+
+def test_a_byte_order_mark_is_no_line():
+    assert read_in_pieces(b"\xef\xbb\xbf\na", 100) == (b"\na", 1)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4, 100])
+@pytest.mark.parametrize("text", ["a::b:::c::::d:", ":", "::", "::::", ":::", "a:b\n::c:\n:d"])
+def test_two_colons_become_one_character_wherever_a_block_ends(text: str, size: int):
+    found, _ = read_in_pieces(text.encode(), size, has_colons=True)
+    assert found.decode() == text.replace("::", "\x1f")

@@ -1,0 +1,101 @@
+"""Times in every form, compared exactly."""
+
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+
+from recsweep.data.timestamps import in_order, instant
+
+BIG = 2**60  # float64 holds only every 256th whole number here
+
+
+def order(entries: list[Any], kind: pa.DataType | None = None) -> list[int]:
+    """Places of the entries, earliest first; equal ones stay as they are."""
+    return np.argsort(in_order(pa.chunked_array([entries], type=kind)), kind="stable").tolist()
+
+
+@pytest.mark.parametrize(
+    ("entries", "kind"),
+    [
+        ([BIG + 1, BIG, BIG + 2], None),
+        ([2**63 + 1, 2**63, 2**64 - 1], pa.uint64()),
+        ([1.5, -2.0, 2.0], None),
+        ([Decimal("1.000000000000000000001"), Decimal(1), Decimal(2)], None),
+        ([BIG + 1, BIG, BIG + 2], pa.timestamp("ns")),
+        ([BIG // 1000 + 1, BIG // 1000, BIG // 1000 + 2], pa.timestamp("us", "Asia/Tokyo")),
+        ([1, -1, 2], pa.timestamp("s", "no/such place")),
+        ([date(2020, 1, 2), date(2020, 1, 1), date(2020, 1, 3)], pa.date32()),
+        ([date(2020, 1, 2), date(2020, 1, 1), date(2020, 1, 3)], pa.date64()),
+        (["1.1234567890123456789", "1.1234567890123456788", "2e0"], None),
+        (["2020-01-02", "2020-01-01", "2020-01-03"], pa.large_string()),
+        (["10", "9", " 11 "], pa.dictionary(pa.int8(), pa.string())),
+    ],
+)
+def test_times_of_every_type_are_put_in_order(entries: list[Any], kind: pa.DataType | None):
+    if kind is not None and pa.types.is_dictionary(kind):
+        kind, entries = None, pa.array(entries).dictionary_encode()
+    assert order(entries, kind) == [1, 0, 2]
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ["2020-01-01", "2020-01-01T00:00", "2020-01-01 00:00:00.000"],
+        ["2020-01-01T00:00Z", "2020-01-01T02:00+02:00", "2019-12-31T19:00:00-0500"],
+        ["1", "1.0", "10e-1"],
+        ["1", "1.00000000000000000", "10e-1"],
+        ["0900-01-01T01:00+01", "0900-01-01Z"],
+    ],
+)
+def test_times_that_are_the_same_stay_in_their_order(entries: list[str]):
+    assert len(set(in_order(pa.chunked_array([entries])).tolist())) == 1
+
+
+@pytest.mark.parametrize(
+    "entries",
+    [
+        ["5", None], ["5", "2020-01-01"], ["2020-01-01", "2020-01-01T00:00Z"], ["yesterday"],
+        [[5]], [True], [1.0, float("nan")], [float("inf")], ["nan"], ["1_0"], ["2020-13-01"],
+    ],
+)  # fmt: skip
+def test_what_is_missing_or_no_time_or_of_two_kinds_is_refused(entries: list[Any]):
+    with pytest.raises(ValueError, match=r"time|Failed"):
+        in_order(pa.chunked_array([entries]))
+
+
+@pytest.mark.parametrize(
+    ("entry", "kind"),
+    [
+        ("5", "a number"), ("-1.5e3", "a number"), (5, "a number"), (Decimal("1.5"), "a number"),
+        ("2020-02-29", "a date without a time zone"),
+        (date(2020, 1, 1), "a date without a time zone"),
+        ("2020-02-29T10:00:00.123456789012", "a date without a time zone"),
+        ("2020-02-29 10:00:00Z", "a date with a time zone"),
+        (datetime(2020, 1, 1, tzinfo=UTC), "a date with a time zone"),
+    ],
+)  # fmt: skip
+def test_one_time_is_a_number_or_a_date_with_or_without_a_zone(entry: Any, kind: str):
+    found = instant(entry)
+    assert found is not None
+    assert found[0] == kind
+
+
+@pytest.mark.parametrize(
+    "entry",
+    ["", "nan", "inf", "1_0", "0x10", "٣", "2021-02-29", "2020-01-01T24:00", "2020-01-01T10:60",
+     "10:00", "2020/01/01", "1,5", None, True, float("nan"), [5], b"5"],
+)  # fmt: skip
+def test_what_is_no_time_is_none(entry: Any):
+    assert instant(entry) is None
+
+
+def test_dates_as_text_are_compared_as_they_are_read_at_a_glance():
+    # 01:00 in a zone two hours ahead is 23:00 of the day before
+    texts = ["2020-01-01T01:00:00+02:00", "2019-12-31T22:59:59.9Z", "2020-01-01T00:00:00Z"]
+    keys = [key for _, key in filter(None, map(instant, texts))]
+    assert sorted(range(3), key=keys.__getitem__) == [1, 0, 2]
+    assert order(texts) == [1, 0, 2]
