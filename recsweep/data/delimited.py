@@ -1,10 +1,10 @@
 """A delimited or parquet file of your own, its user, item and value columns by name or position."""
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import pandas as pd
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.formats import Layout, Quoting
@@ -13,8 +13,6 @@ from recsweep.data.source import TableSource
 from recsweep.data.table import LARGEST, read_table
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
-
-Column = str | Annotated[int, Field(ge=0)]
 
 
 def _delimiter(text: str) -> str:
@@ -25,6 +23,16 @@ def _delimiter(text: str) -> str:
             "give the character between the fields"
         )
     return text
+
+
+def _column(entry: Any) -> Any:
+    is_position = isinstance(entry, int) and not isinstance(entry, bool) and entry >= 0
+    if not is_position and not isinstance(entry, str):
+        raise ValueError(f"a column must be a name, or a position from 0 on, but is {entry!r}")
+    return entry
+
+
+Column = Annotated[str | int, BeforeValidator(_column)]
 
 
 @dataclass(kw_only=True, config=STRICT)

@@ -151,6 +151,12 @@ def test_settings_of_columns_are_typed(csv_source: CsvSource, changes: dict[str,
         csv_source("clicks.csv", **changes)
 
 
+@pytest.mark.parametrize("column", [-1, 1.5, True])
+def test_a_column_is_a_name_or_a_position(csv_source: CsvSource, column: Any):
+    with pytest.raises(ValidationError, match=f"a position from 0 on, but is {column}"):
+        csv_source("clicks.csv", timestamp_column=column)
+
+
 @pytest.mark.parametrize("delimiter", ["", ",,", "\n", '"', "é", "\\x"])
 def test_what_cannot_be_a_delimiter_is_refused_before_data_is_read(
     csv_source: CsvSource, delimiter: str
