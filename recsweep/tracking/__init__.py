@@ -5,6 +5,7 @@
     sweeps      which runs belong to a sweep
     finished    which run is meant when one is to be used again
     store       the place itself: its client, its database, what can be wrong with it
+    relocation  files of a database that was moved or copied with its folder
 
 The names below are part of every configuration that a run has written down.
 """

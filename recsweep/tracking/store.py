@@ -15,12 +15,16 @@ from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
+from urllib.parse import unquote
 
 from filelock import FileLock
 
 from recsweep.errors import InputError
+from recsweep.tracking.relocation import ARTIFACTS, follow_database
 
 SQLITE = "sqlite:///"
+ENCODED = "sqlite+pysqlite:///"
+"""The same store; MLflow would read a path that is percent-encoded after `SQLITE` as it stands."""
 ERROR_CHARACTERS = 200
 USABLE = "name an MLflow store that can be used"
 ANSWERS = "name a store that answers during the whole run"
@@ -64,9 +68,9 @@ class Store:
             "results in files that task=upload uploads later"
         )
         self.database: Path | None = None
-        if self.uri.startswith(SQLITE):
-            self.database = Path(self.uri.removeprefix(SQLITE)).absolute()
-            self.uri = f"{SQLITE}{self.database}"
+        if self.uri.startswith((SQLITE, ENCODED)):
+            self.database = _file_of(self.uri)
+            self.uri = _address(self.database)
 
     @property
     def is_lost(self) -> bool:
@@ -75,7 +79,12 @@ class Store:
 
     @cached_property
     def client(self) -> Any:
-        """MLflow's client; takes 2 s, and makes the tables of a database that has none."""
+        """MLflow's client; takes 2 s, and makes the tables of a database that has none.
+
+        A database that came here from another place finds the files of its runs again.
+        """
+        if self.database is not None and self.database.is_file():
+            follow_database(self.database)
         return _make_client(self.uri)
 
     def ui_command(self, *links: str) -> str:
@@ -132,12 +141,12 @@ class Store:
         with self.one_line(USABLE), patience(3, 10), ExitStack() as stack:
             location = None
             if self.database is not None:
-                folder = self.database.parent / "mlartifacts"
+                folder = self.database.parent / ARTIFACTS
                 folder.mkdir(parents=True, exist_ok=True)
                 location = folder.as_uri()
                 stack.enter_context(FileLock(folder / f"{self.database.name}.lock"))
                 _make_tables(self.database, folder)
-            yield _experiment(self.client, experiment, location)
+            yield _experiment(self, experiment, location)
 
     @contextmanager
     def one_line(self, must: str) -> Iterator[None]:
@@ -154,6 +163,25 @@ class Store:
     def found(self, error: Exception) -> str:
         """Its address, and what went wrong there."""
         return str(without_passwords(f"{self.uri} ({_reason(error)})"))
+
+
+def _file_of(uri: str) -> Path:
+    """The database's file; after `SQLITE` as it is typed, or decoded where only that folder is."""
+    if uri.startswith(ENCODED):
+        return Path(unquote(uri.removeprefix(ENCODED))).absolute()
+    path = uri.removeprefix(SQLITE)
+    typed, decoded = Path(path).absolute(), Path(unquote(path)).absolute()
+    return decoded if decoded.parent.is_dir() and not typed.parent.is_dir() else typed
+
+
+def _address(file: Path) -> str:
+    """A database's URI, as SQLAlchemy reads it."""
+    path = str(file)
+    if re.search(r"[%?#\n]", path) is None:
+        return f"{SQLITE}{path}"
+    from sqlalchemy.engine import URL
+
+    return URL.create(ENCODED.removesuffix(":///"), database=path).render_as_string()
 
 
 @contextmanager
@@ -197,16 +225,21 @@ def _make_tables(database: Path, folder: Path) -> None:
     unfinished = folder / f"{database.name}.unfinished"
     unfinished.unlink(missing_ok=True)
     try:
-        _make_client(f"{SQLITE}{unfinished}").search_experiments(max_results=1)
+        _make_client(_address(unfinished)).search_experiments(max_results=1)
         unfinished.replace(database)
     finally:
         unfinished.unlink(missing_ok=True)
 
 
-def _experiment(client: Any, name: str, location: str | None) -> str:
-    """Id of the experiment called `name`; made when it is new."""
+def _experiment(store: Store, name: str, location: str | None) -> str:
+    """Id of the experiment called `name`; made when it is new.
+
+    Raises:
+        InputError: It was deleted.
+    """
     from mlflow.exceptions import MlflowException
 
+    client = store.client
     found = client.get_experiment_by_name(name)
     if found is None:
         try:
@@ -215,6 +248,13 @@ def _experiment(client: Any, name: str, location: str | None) -> str:
             found = client.get_experiment_by_name(name)
             if found is None:
                 raise
+    if found.lifecycle_stage == "deleted":
+        uri = shlex.quote(without_passwords(store.uri))
+        command = f"{sys.executable} -m mlflow experiments restore -x {found.experiment_id}"
+        raise InputError(
+            f"tracking.experiment must be one that was not deleted, but {name} was; restore it "
+            f"with MLFLOW_TRACKING_URI={uri} {command}, or set tracking.experiment=NAME"
+        )
     return str(found.experiment_id)
 
 
