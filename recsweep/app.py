@@ -1,5 +1,6 @@
 """The composition root: configuration -> objects -> one run."""
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -17,6 +18,8 @@ from recsweep.interfaces import STRICT
 Config = dict[str, Any]
 DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
 """Groups on the way from files to a split, and what each must be able to do."""
+FILES = ("data.path", "split.path")
+"""Where the files of a run lie, which may change: fingerprints say whether they are the same."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study", "run_id")
 """Parts of the configuration that do not change a single run."""
 
@@ -65,10 +68,21 @@ class Settings:
 
     @property
     def cache(self) -> Path:
-        """Folder for downloads and prepared splits."""
+        """Folder for downloads and prepared splits.
+
+        Raises:
+            InputError: It is in a home folder, and there is none.
+        """
         import platformdirs
 
-        return (self.cache_dir or Path(platformdirs.user_cache_dir("recsweep"))).expanduser()
+        place = str(self.cache_dir or platformdirs.user_cache_dir("recsweep"))
+        found = os.path.expanduser(place)  # noqa: PTH111 - Path's raises what nobody catches
+        if found.startswith("~"):
+            raise InputError(
+                f"cache_dir must be a folder, but {found} is in a home folder that the system does "
+                "not know; set cache_dir=FOLDER, or HOME=FOLDER"
+            )
+        return Path(found)
 
 
 class Job(NamedTuple):

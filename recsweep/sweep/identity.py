@@ -4,13 +4,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from recsweep import environment
-from recsweep.app import parameters
+from recsweep.app import FILES, parameters
 from recsweep.errors import InputError
 
 NOT_PART_OF_IT = (
     "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
 )  # fmt: skip
 """Parts of a configuration that no trial's result depends on, or that are kept beside it."""
+_FILES = tuple(f".{key}" for key in FILES)
 ABSENT = "absent"
 SHOWN = 3
 SHOWN_CHARACTERS = 60
@@ -31,13 +32,15 @@ def versions() -> dict[str, str]:
 def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise InputError when a study is not what it was, naming the first differences.
 
+    Files may lie elsewhere as long as their content is the same.
+
     Args:
         study: Its name.
         before: What it was made with.
         now: What it would go on with.
     """
     was, is_now = _leaves(before), _leaves(now)
-    changed = [key for key in {**was, **is_now} if was.get(key, ABSENT) != is_now.get(key, ABSENT)]
+    changed = _changed(before, now)
     causes = [key for key in changed if not key.startswith("fingerprint.")] or changed
     if not changed:
         return
@@ -50,6 +53,25 @@ def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, A
         f"a study must go on with what it began with, but of {study} {', '.join(differences)}"
         f"{more}; put that back, or begin another one with study=NAME"
     )
+
+
+def is_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a study is what it was; its files may lie elsewhere.
+
+    Args:
+        before: What it was made with.
+        now: What it would go on with.
+    """
+    return not _changed(before, now)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of what differs."""
+    was, is_now = _leaves(before), _leaves(now)
+    changed = [key for key in {**was, **is_now} if was.get(key, ABSENT) != is_now.get(key, ABSENT)]
+    if before.get("fingerprint") == now.get("fingerprint"):
+        return [key for key in changed if not f".{key}".endswith(_FILES)]
+    return changed
 
 
 def _leaves(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -4,7 +4,7 @@ import json
 import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -19,6 +19,7 @@ from recsweep.persistence import refuse_folder
 from recsweep.sweep import database
 from recsweep.sweep.identity import of_config, versions
 from recsweep.sweep.pruners import NoPruner
+from recsweep.sweep.standing import Studies
 from recsweep.sweep.study import Plan
 
 Launch = Callable[[Any, int, str], list[dict[str, Any]]]
@@ -121,9 +122,18 @@ class Search:
             "versions": versions(),
         }
         identity = json.loads(json.dumps(identity))  # as it will be read again
+        search = self._resumed(settings, identity)
         return CheckedSearch(
-            self, settings, sweep, objectives, space.plain(), identity, tracker
+            search, settings, sweep, objectives, space.plain(), identity, tracker
         )  # fmt: skip
+
+    def _resumed(self, settings: app.Settings, identity: dict[str, Any]) -> "Search":
+        """Itself, or under the name that it had when its files lay elsewhere."""
+        keys = {line.lstrip("+").partition("=")[0] for line in self.fixed}
+        if settings.study is not None or keys.isdisjoint(app.FILES):
+            return self
+        name = Studies.of(settings.sweep).renamed(self.name, identity)
+        return replace(self, name=name)
 
 
 @dataclass(frozen=True)
@@ -206,7 +216,7 @@ def _refuse_path(study: str) -> None:
 def _refuse_shared_database(storage: str | None, tracker: Any) -> None:
     """One that has no tables yet would get Optuna's, and then MLflow could not make its own."""
     uri = tracker.store.uri if hasattr(tracker, "store") else ""
-    if storage is None or not uri.startswith(("sqlite:", "postgresql")):
+    if storage is None or not uri.startswith(("sqlite", "postgresql")):
         return
     ours, theirs = (
         (url.get_backend_name(), url.host, url.port, url.database)

@@ -5,6 +5,7 @@ import shlex
 import statistics
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +21,7 @@ from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.sweep import database
+from recsweep.sweep.identity import is_same
 from recsweep.sweep.locks import make_locks
 from recsweep.sweep.storage import JOURNAL, open_storage
 from recsweep.tracking import without_passwords
@@ -295,6 +297,28 @@ class Studies:
             f.parent for part in ("results", "trials") for f in self.folder.glob(f"*/{part}")
         }
         return {f.name: _storage_of(f) for f in sorted(folders) if not (f / JOURNAL).exists()}
+
+    def renamed(self, name: str, identity: Mapping[str, Any]) -> str:
+        """The study that a command means whose files lie elsewhere now: its name has their path.
+
+        Args:
+            name: That the command gives it, which ends with a hash of the command.
+            identity: What it is.
+
+        Returns:
+            The name of the only study with this identity, when there is none of this name.
+        """
+        names, stem = self.names, name.rpartition("-")[0]
+        alike = [each for each in names if each.rpartition("-")[0] == stem]
+        if name in names:
+            return name
+        found = []
+        for each in alike:
+            with suppress(InputError):  # it is damaged, or was only begun
+                study, _ = self.load(each)
+                if is_same(study.user_attrs.get("identity", {}), identity):
+                    found.append(each)
+        return found[0] if len(found) == 1 else name
 
     def _is_missing(self) -> bool:
         address = database.parsed(str(self.storage))

@@ -9,7 +9,7 @@ from recsweep import environment
 from recsweep.environment import code_fingerprint
 from recsweep.errors import InputError
 from recsweep.sweep import identity
-from recsweep.sweep.identity import of_config, refuse_difference, versions
+from recsweep.sweep.identity import is_same, of_config, refuse_difference, versions
 
 IDENTITY: dict[str, Any] = {
     "fixed": ["model=ease"],
@@ -66,6 +66,22 @@ def test_how_it_was_typed_does_not_matter() -> None:
 def test_another_one_is_refused_by_what_differs(part: dict[str, Any], expected: str) -> None:
     said = complaint(changed(**part))
     assert sorted(said.split(", ")) == sorted(expected.split(", "))
+
+
+def test_files_may_lie_elsewhere_while_their_content_is_the_same() -> None:
+    def placed(path: str, branch: str = "", **fingerprint: str) -> dict[str, Any]:
+        files = {"data": {"path": path, "seed": 1}, "split": {"path": f"{path}.test"}}
+        prints = {**IDENTITY["fingerprint"], **fingerprint}
+        return changed(config={branch: files} if branch else files, fingerprint=prints)
+
+    for branch in ("", "optimizer=adam"):
+        before, now = placed("/old/a.csv", branch), placed("b.csv", branch)
+        refuse_difference("mine", before, now)
+        assert is_same(before, now)
+    other = placed("b.csv", data="xx")
+    assert not is_same(placed("/old/a.csv"), other)
+    said = complaint(other, placed("/old/a.csv"))
+    assert said.startswith("data.path was /old/a.csv and is b.csv")
 
 
 def test_settings_are_named_before_what_follows_from_them() -> None:

@@ -254,3 +254,20 @@ def test_studies_whose_trials_are_in_a_database_are_known_by_their_folders(tmp_p
 def test_a_folder_must_be_a_path() -> None:
     with pytest.raises(InputError, match=r"sweep\.folder .*but is 7"):
         Studies.of({"storage": None, "folder": 7})
+
+
+def test_a_study_whose_files_have_moved_keeps_its_name(tmp_path: Path) -> None:
+    def identity(path: str, data: str = "aa") -> dict[str, object]:
+        return {"config": {"data": {"path": path}}, "fingerprint": {"data": data, "split": "bb"}}
+
+    for name, content in (("ease-csv-11111111", "aa"), ("ease-csv-22222222", "cc")):
+        made = make_study(tmp_path / name)
+        made.set_user_attr("identity", identity("/old/a.csv", content))
+    studies = Studies.of({"storage": None, "folder": str(tmp_path)})
+    now, mine = identity("/new/a.csv"), "ease-csv-33333333"
+    assert studies.renamed(mine, now) == "ease-csv-11111111"
+    assert studies.renamed("ease-csv-22222222", now) == "ease-csv-22222222", "it exists"
+    assert studies.renamed("ials-csv-33333333", now) == "ials-csv-33333333", "another model"
+    assert studies.renamed(mine, identity("/new/a.csv", "dd")) == mine, "other data"
+    make_study(tmp_path / "ease-csv-44444444").set_user_attr("identity", now)
+    assert studies.renamed(mine, now) == mine, "two are meant"
