@@ -3,6 +3,7 @@
 The layers, from the outside in; a module imports only from the ones below its own:
 
     command_line   python -m recsweep: composes the configuration (Hydra)
+    mistakes       what is wrong with a command line, in one line each
     serving        what MLflow runs to load a registered model
     tasks          what `task=` can do, one file each
     sweep          Optuna's studies: search space, workers, resume (with Hydra's -m)
@@ -16,7 +17,7 @@ The layers, from the outside in; a module imports only from the ones below its o
     training       batches, schedules, the epoch loop, one engine per backend
     data           sources, filters, splits, download, cache
     metrics        arrays in, one value per user out
-    build, environment, interfaces, seeds, errors
+    build, known_keys, shell, environment, interfaces, seeds, errors
 """
 
 __version__ = "0.1.0"

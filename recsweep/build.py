@@ -6,14 +6,16 @@ exceptions, takes any function for a class, and layers below the application may
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from importlib import import_module
 from inspect import isabstract
 from typing import Any
 
+import yaml
 from pydantic import ValidationError
 
 from recsweep.errors import InputError
+from recsweep.known_keys import unknown_key
 
 _BOUNDS = {
     "ge": ("at least", "greater than or equal to"),
@@ -124,26 +126,23 @@ def _hint(detail: Any, setting: str) -> str:
     """The choice that was probably meant, else which setting to change."""
     choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
     close = difflib.get_close_matches(str(detail["input"]), choices, n=1)
-    return f"did you mean {close[0]}?" if close else f"change {setting}"
-
-
-def unknown_key(key: str, known: Sequence[str]) -> str:
-    """A sentence about a key that nobody knows.
-
-    Args:
-        key: As written, with its path.
-        known: The keys that exist, with their paths.
-    """
-    parent, _, leaf = key.rpartition(".")
-    parts = [(name, *name.rpartition(".")) for name in known]
-    siblings = {last: name for name, before, _, last in parts if before == parent}
-    close = [siblings[near] for near in difflib.get_close_matches(leaf, siblings, n=1)]
-    close = close or [name for name, _, _, last in parts if last == leaf]
     if close:
-        hint = f"did you mean {close[0]}?"
-    elif parent:
-        settings = [name for name in siblings if name != "_target_"]
-        hint = f"{parent} has {', '.join(settings) or 'no settings'}"
-    else:
-        hint = "python -m recsweep --help lists all keys"
-    return f"a key must exist in the configuration, but {key} does not; {hint}"
+        return f"did you mean {close[0]}?"
+    given = detail["input"]
+    if isinstance(given, str) and given.strip() and not isinstance(_read(given), str | None):
+        return (
+            f"change {setting}; it is text, not a number or a list: leave quotes out, and read a "
+            f"variable with '{setting}=${{oc.decode:${{oc.env:NAME}}}}'"
+        )
+    if isinstance(given, list) and not detail["type"].startswith("too_"):
+        searched = setting.startswith(("model.", "optimizer."))
+        return f"give one value{f'; a search over several is -m {setting}=A,B' * searched}"
+    return f"change {setting}"
+
+
+def _read(text: str) -> Any:
+    """What a text would be in YAML."""
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:
+        return text

@@ -6,10 +6,8 @@ Exit codes:
 """
 
 import codecs
-import difflib
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -19,17 +17,21 @@ from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
-from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
-from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsweep import app
-from recsweep.build import unknown_key
 from recsweep.errors import InputError
+from recsweep.mistakes import (
+    explain,
+    options_first,
+    refuse_added,
+    refuse_mistyped,
+    refuse_unread,
+)
 
 
 def conf_folder() -> Path:
@@ -37,6 +39,16 @@ def conf_folder() -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def groups() -> dict[str, list[str]]:
+    """Names of the groups of the configuration, such as `model`, and their choices."""
+    folders = [folder for folder in conf_folder().iterdir() if folder.is_dir()]
+    return {
+        folder.name: sorted(file.stem for file in folder.glob("*.yaml"))
+        for folder in sorted(folders)
+        if folder.name != "hydra"
+    }
 
 
 def composed(*overrides: str) -> dict[str, Any]:
@@ -53,7 +65,8 @@ def main() -> None:
     end_politely_on_signals()
     run = _Run()
     try:
-        refuse_unknown_options(sys.argv[1:])
+        sys.argv[1:] = options_first(sys.argv[1:])
+        refuse_mistyped(sys.argv[1:], groups())
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # errors are handed on, not printed
             hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
         run.raise_error()
@@ -68,7 +81,7 @@ def main() -> None:
         is_bug = error is run.error and not isinstance(error, InputError)
         if wants_traceback or run.is_debugged or is_bug:
             raise
-        _say(explain(error))
+        _say(explain(error, sys.argv[1:], groups()))
         sys.exit(1)
     finally:
         OutputFolder.remove_if_empty()
@@ -85,8 +98,10 @@ class _Run:
     def __call__(self, config: DictConfig) -> None:
         self.is_debugged = config.get("debug") is True
         try:
-            job = HydraConfig.get()
-            app.run(_resolved(config), Path(job.runtime.output_dir), list(job.overrides.task))
+            job, typed = HydraConfig.get(), list(HydraConfig.get().overrides.task)
+            refuse_unread(typed, str(job.runtime.choices["task"]))
+            refuse_added(typed, OmegaConf.to_container(config), app.Settings.__dataclass_fields__)
+            app.run(_resolved(config), Path(job.runtime.output_dir), typed)
         except Exception as error:  # noqa: BLE001 - raised below
             self.error = self.error or error
 
@@ -179,7 +194,8 @@ def write_with_any_encoding() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by `>&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
-        getattr(sys, name).reconfigure(errors="recsweep")
+        if hasattr(getattr(sys, name), "reconfigure"):  # IPython's has its own, and knows all
+            getattr(sys, name).reconfigure(errors="recsweep")
 
 
 def flush_output() -> None:
@@ -187,87 +203,5 @@ def flush_output() -> None:
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except BrokenPipeError:  # only a stream with a descriptor has a pipe
             os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-
-
-# --- what is wrong with the command line ---------------------------------------------------------
-
-
-def refuse_unknown_options(arguments: list[str]) -> None:
-    """Raise InputError for an option that Hydra does not know, such as `--model=multivae`."""
-    known = set(get_args_parser()._option_string_actions)
-    for argument in arguments:
-        option = argument.partition("=")[0]
-        if option.startswith("--") and option not in known:
-            raise InputError(
-                f"settings are written without dashes, but {argument} has them; write "
-                f"{argument.lstrip('-')}, or see python -m recsweep --help"
-            )
-
-
-def explain(error: Exception) -> str:
-    """What went wrong, in one line; first the error's notes, which say where.
-
-    Args:
-        error: Ours, or one from Hydra, OmegaConf or the file system before a run began.
-    """
-    text = str(error) if isinstance(error, InputError) else _explained(error)
-    return " ".join(": ".join([*getattr(error, "__notes__", []), text]).split())
-
-
-def _explained(error: Exception) -> str:
-    text = " ".join(str(error).partition("Config search path:")[0].split())
-    if isinstance(error, MissingConfigException) and error.options:
-        return _unknown_choice(str(error.missing_cfg_file), list(error.options))
-    if isinstance(error, OverrideParseException):
-        return _not_a_setting(error)
-    if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
-        return (
-            f"a single run needs one value of each setting, but {sweep[1]} has more; add -m to "
-            "search them, as in python -m recsweep -m …"
-        )
-    if isinstance(error, OSError) and not isinstance(error, ConfigCompositionException):
-        return (
-            f"the output folder must be one that can be written, but {error.filename} cannot "
-            f"({error.strerror}); go to another folder or set hydra.run.dir=FOLDER"
-        )
-    key, node = (getattr(error.__cause__, name, None) for name in ("full_key", "parent_node"))
-    if text.startswith("Could not override") and key and node is not None:
-        known = _keys(OmegaConf.to_container(node._get_root()))
-        return unknown_key(
-            key, [k for k in known if k.startswith("hydra") == key.startswith("hydra")]
-        )
-    return f"the configuration must compose, but does not: {text}; see python -m recsweep --help"
-
-
-def _not_a_setting(error: OverrideParseException) -> str:
-    name, equals, value = error.override.partition("=")
-    if not equals:
-        return (
-            f"an argument must be KEY=VALUE, but {error.override} is not; see "
-            "python -m recsweep --help"
-        )
-    reason = " ".join(error.message.partition("See https:")[0].replace("^", "").split())
-    return (
-        f"an argument must be KEY=VALUE in Hydra's grammar, but {error.override} is not "
-        f"({reason}); mend it, or if it is a text quote it twice: '{name}=\"{value}\"'"
-    )
-
-
-def _keys(node: Any, prefix: str = "") -> list[str]:
-    """Every key below `node`, with its path."""
-    if not isinstance(node, dict):
-        return []
-    keys = []
-    for name, child in node.items():
-        key = f"{prefix}.{name}".strip(".")
-        keys += [key, *_keys(child, key)]
-    return keys
-
-
-def _unknown_choice(wrong: str, options: list[str]) -> str:
-    group, _, name = wrong.rpartition("/")
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.65)
-    hint = f"did you mean {group}={close[0]}?" if close else f"set {group}=CHOICE"
-    return f"{group} must be one of {', '.join(options)}, but is {name}; {hint}"

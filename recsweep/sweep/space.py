@@ -16,8 +16,8 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
-from recsweep.build import unknown_key
 from recsweep.errors import InputError
+from recsweep.known_keys import unknown_key
 from recsweep.sweep.branch import Branch, Config, resolved, unused
 from recsweep.sweep.grammar import Dimension, Distribution, dimension, encode, parse
 

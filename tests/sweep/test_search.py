@@ -88,7 +88,7 @@ def test_a_plan_is_all_that_a_worker_needs(
         ("sweep.seed=-1", "sweep.seed must be at least 0, but is -1"),
         ("sweep.max_retries=-1", "sweep.max_retries must be at least 0"),
         ("sweep.objectives=[]", "sweep.objectives must have at least 1 item"),
-        ("+sweep.trials=3", "sweep.trials does not; "),
+        ("+sweep.trials=3", "unknown key sweep.trials; did you mean sweep.n_trials?"),
         ("task=evaluate", "-m searches with task=train, but the task is "),
         ("k=[5,1000]", "k must not exceed the 50 items"),
         ("metrics=[nope]", "metrics"),

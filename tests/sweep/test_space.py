@@ -268,9 +268,12 @@ def test_groups_and_dimensions_carry_optunas_distributions() -> None:
 @pytest.mark.parametrize(
     ("sweep", "line"),
     [
-        ("model.btea=interval(0,1)", r"model\.btea does not; did you mean model\.beta\?"),
-        ("sead=1,2", r"sead does not; did you mean seed\?"),
-        ("optimizer.momentum=0,0.9", r"optimizer\.momentum does not; optimizer has learning_rate"),
+        ("model.btea=interval(0,1)", r"unknown key model\.btea; did you mean model\.beta\?"),
+        ("sead=1,2", r"unknown key sead; did you mean seed\?"),
+        (
+            "optimizer.momentum=0,0.9",
+            r"unknown key optimizer\.momentum; optimizer has learning_rate",
+        ),
         ("model.optimizer.learning_rate=1,2", r"did you mean optimizer\.learning_rate\?"),
         ("seed=1,2", r"seed must be the same .* seed=1,2 .*\(seeds are replicates, not settings\)"),
         ("k=[5],[10]", r"k must be the same in all trials, .* one objective"),

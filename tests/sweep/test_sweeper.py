@@ -296,13 +296,16 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("model.l3=interval(0,1)", "model.l3 does not; model has dropout_rate, l2"),
+        ("model.l3=interval(0,1)", "unknown key model.l3; model has dropout_rate, l2"),
         ("model.dropout_rate=interval(0,2)", "model.dropout_rate must be at least 0 and below 1"),
         ("model.l2=interval(2,2)", "an interval must begin below its end"),
         ("model.l2=tag(log,interval(0,1))", "needs an interval above 0"),
         ("model.l2=interval(1,2) model.l2=interval(2,3)", "is given 2 times; give it once"),
-        ("model=popularity,ease model.l2=interval(1,2)", "error: model=popularity: a key must ex"),
-        ("model=ease,popularity model.l2=1.5", "error: model=popularity: a key must exist in the"),
+        (
+            "model=popularity,ease model.l2=interval(1,2)",
+            "error: model=popularity: unknown key model.l2",
+        ),
+        ("model=ease,popularity model.l2=1.5", "error: model=popularity: unknown key model.l2"),
         ("sampler=grid", "sampler=grid needs choices or ranges, but model.dropout_rate is an"),
         ("seed=1,2", "seeds are replicates, not settings"),
         ("k=[5],[10]", "k must be the same in all trials"),

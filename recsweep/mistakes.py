@@ -1,0 +1,281 @@
+"""What can be wrong with a command line, each in one line that says what to type instead."""
+
+import argparse
+import difflib
+import re
+import shlex
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any
+
+from hydra._internal.utils import get_args_parser
+from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
+from omegaconf import OmegaConf
+
+from recsweep.errors import InputError
+from recsweep.known_keys import unknown_key
+
+Groups = Mapping[str, Sequence[str]]
+"""Name of a group of the configuration -> its choices."""
+COMMAND = "python -m recsweep"
+DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
+"""Those of a word processor or a web page, which no terminal understands."""
+STUDIES = ("sweep.folder", "sweep.storage")
+OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study", "run_id")
+"""Settings of searches and of past runs, which no task reads but for these:"""
+READ_BY: Mapping[str, Sequence[str]] = {
+    "train": (), "download": (), "export": (), "evaluate": (),
+    "studies": STUDIES, "best": (*STUDIES, "study"), "compare": STUDIES, "upload": STUDIES,
+    "recommend": STUDIES, "register": STUDIES, "reproduce": (*STUDIES, "run_id"),
+}  # fmt: skip
+NAMED_BY = {
+    "best": "study", "compare": "task.of", "upload": "task.of", "recommend": "task.run",
+    "register": "task.run", "reproduce": "run_id",
+}  # fmt: skip
+"""What names the study or the run that a task is about."""
+
+
+# --- as typed, before anything is composed --------------------------------------------------------
+
+
+def options_first(arguments: Sequence[str]) -> list[str]:
+    """Put options before settings, as Hydra wants them; what they are followed by goes along.
+
+    Args:
+        arguments: As typed.
+    """
+    options, settings = [], []
+    for argument, value in _options_and_values(arguments):
+        if argument.startswith("-"):
+            options += [argument, *value]
+        else:
+            settings.append(argument)
+    return [*options, *settings]
+
+
+def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
+    """Raise InputError for what Hydra would answer without help, or take for something else.
+
+    Args:
+        arguments: As typed.
+        groups: All there are.
+    """
+    for argument, _ in _options_and_values(arguments):
+        if argument.startswith(tuple(DASHES + QUOTES)):
+            plain = argument.strip(QUOTES)
+            if plain[0] in DASHES:
+                name = plain.lstrip(f"{DASHES}-")
+                plain = f"-{name}" if len(name) == 1 else f"--{name}"
+            raise InputError(
+                f"dashes and quotes must be those of a keyboard, but {argument} has others; write "
+                f"{shlex.quote(plain)}"
+            )
+        if argument.startswith("-"):
+            _refuse_unknown_option(argument)
+        key, _, value = argument.lstrip("+").partition("=")
+        if key in groups and re.fullmatch(r"\[.*\]", value.strip()):
+            names = ",".join(name.strip() for name in value.strip(" []").split(","))
+            raise InputError(
+                f"{key} must be one choice, but is {value}; to search with several write "
+                f"{COMMAND} -m {key}={names}"
+            )
+
+
+def _options_and_values(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
+    """Each argument; an option together with the value that follows it."""
+    actions, rest = get_args_parser()._option_string_actions, list(arguments)
+    while rest:
+        argument = rest.pop(0)
+        action = actions.get(argument)
+        is_valued = isinstance(action, argparse._StoreAction) and (
+            action.nargs is None or (rest and rest[0] in (action.choices or ()))
+        )
+        yield argument, [rest.pop(0)] if is_valued and rest else []
+
+
+def _refuse_unknown_option(argument: str) -> None:
+    """Raise InputError for `--hepl`, and for a setting that is written like an option."""
+    known = list(get_args_parser()._option_string_actions)
+    option = argument.partition("=")[0]
+    if option in known or re.fullmatch(r"-[rmh]+", option):
+        return
+    if "=" in argument and not difflib.get_close_matches(option, known, n=1, cutoff=0.8):
+        raise InputError(
+            f"settings are written without dashes, but {argument} has them; write "
+            f"{argument.lstrip('-')}, or see {COMMAND} --help"
+        )
+    bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
+    close = difflib.get_close_matches(option.lstrip("-").lower(), bare, n=1)
+    close = close or [name for name in ("help", "multirun") if option.lower() == f"-{name[0]}"]
+    hint = f"did you mean {bare[close[0]]}?" if close else f"see {COMMAND} --hydra-help"
+    raise InputError(
+        f"an option must be one of Hydra's, but {option} is not; {hint} Settings are written "
+        "without dashes, as KEY=VALUE"
+    )
+
+
+# --- composed -------------------------------------------------------------------------------------
+
+
+def refuse_unread(overrides: Sequence[str], task: str) -> None:
+    """Raise InputError for settings that the task of a single run would ignore without a word.
+
+    Args:
+        overrides: Settings as typed.
+        task: Choice of the group `task`; one of the user's own may read all of them.
+    """
+    read = READ_BY.get(task, OF_SEARCHES)
+    for override in overrides if task in READ_BY else ():
+        key, _, value = override.lstrip("+~").partition("=")
+        group = key.partition(".")[0].partition("@")[0]
+        if group not in OF_SEARCHES or key in read:
+            continue
+        named_by = NAMED_BY.get(task)
+        if key == "run_id" and task == "train":
+            what = f"only task=reproduce reads run_id; write {COMMAND} task=reproduce {override}"
+        elif task == "train":
+            typed = shlex.join(overrides)
+            what = (
+                f"only a search reads {key}, and without -m there is none; write {COMMAND} -m "
+                f"{typed}, or leave {override} out"
+            )
+        elif key in ("run_id", "study") and named_by:
+            what = f"task={task} does not read {key}; write {named_by}={value}"
+        else:
+            what = f"task={task} does not read {key}; leave {override} out"
+        raise InputError(what)
+
+
+def refuse_added(overrides: Sequence[str], config: Any, known: Collection[str]) -> None:
+    """Raise InputError for a key that was added at the top, where nothing would read it.
+
+    Args:
+        overrides: Settings as typed.
+        config: What they were composed to.
+        known: Keys that there may be at the top.
+    """
+    for override in (each for each in overrides if each.startswith("+")):
+        key = override.lstrip("+").partition("=")[0].partition("@")[0]
+        top = key.partition(".")[0]
+        if top not in known:
+            others = [each for each in _keys(config) if each.partition(".")[0] != top]
+            raise InputError(unknown_key(key, others))
+
+
+def explain(error: Exception, arguments: Sequence[str] = (), groups: Groups | None = None) -> str:
+    """What went wrong, in one line; first the error's notes, which say where.
+
+    Args:
+        error: Ours, or one from Hydra, OmegaConf or the file system before a run began.
+        arguments: As typed.
+        groups: All there are.
+    """
+    text = str(error) if isinstance(error, InputError) else _explained(error, arguments, groups)
+    return " ".join(": ".join([*getattr(error, "__notes__", []), text]).split())
+
+
+def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None) -> str:
+    text = " ".join(str(error).partition("Config search path:")[0].split())
+    if isinstance(error, MissingConfigException) and error.options:
+        return _unknown_choice(str(error.missing_cfg_file), list(error.options))
+    if isinstance(error, OverrideParseException):
+        return _not_a_setting(error, arguments, groups or {})
+    if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
+        return (
+            f"a single run needs one value of each setting, but {sweep[1]} has more; add -m to "
+            "search them, as in python -m recsweep -m …"
+        )
+    if isinstance(error, OSError) and not isinstance(error, ConfigCompositionException):
+        return (
+            f"the output folder must be one that can be written, but {error.filename} cannot "
+            f"({error.strerror}); go to another folder or set hydra.run.dir=FOLDER"
+        )
+    return (
+        _needless_plus(text, arguments)
+        or _not_there(error, text)
+        or f"the configuration must compose, but does not: {text}; see {COMMAND} --help"
+    )
+
+
+def _needless_plus(text: str, arguments: Sequence[str]) -> str | None:
+    """What to do about a `+key=value` whose key is there already."""
+    for added in (argument for argument in arguments if argument.startswith("+")):
+        key, plain = added.lstrip("+").partition("=")[0], shlex.quote(added.lstrip("+"))
+        if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", text):
+            return f"+ adds a key that is not there yet, but {key} is there; write {plain}"
+    return None
+
+
+def _not_there(error: Exception, text: str) -> str | None:
+    """Which key was probably meant by one that nobody knows."""
+    key, node = (getattr(error.__cause__, name, None) for name in ("full_key", "parent_node"))
+    if not text.startswith("Could not override") or not key or node is None:
+        return None
+    known = _keys(OmegaConf.to_container(node._get_root()))
+    is_hydras = key.startswith("hydra")
+    return unknown_key(key, [k for k in known if is_hydras or not k.startswith("hydra")])
+
+
+def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], groups: Groups) -> str:
+    override = error.override
+    name, equals, value = override.partition("=")
+    if not equals:
+        hint = _meant_setting(override, arguments, groups)
+        return f"an argument must be KEY=VALUE, but {override} is not; {hint}"
+    typed = list(arguments)
+    if value.count("[") > value.count("]") and override in typed:
+        pieces = typed[typed.index(override) :]
+        ends = [n for n, piece in enumerate(pieces) if piece.endswith("]")]
+        if ends and ends[0] > 0:
+            whole = " ".join(pieces[: ends[0] + 1])
+            return (
+                f"a list with spaces must be quoted, but {whole} is not; write {shlex.quote(whole)}"
+            )
+    bare = override.strip("'\"")
+    if override[0] in "'\"" and bare:
+        return (
+            f"quotes must be read by the terminal, but {override} came with them; write "
+            f"{shlex.quote(bare)}"
+        )
+    reason = " ".join(error.message.partition("See https:")[0].replace("^", "").split())
+    return (
+        f"an argument must be KEY=VALUE in Hydra's grammar, but {override} is not "
+        f"({reason}); fix it, or if it is a text quote it twice: '{name}=\"{value}\"'"
+    )
+
+
+def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
+    """What an argument without = may stand for."""
+    key, colon, value = (part.strip() for part in text.partition(":"))
+    if colon and re.fullmatch(r"[\w.@/]+", key):
+        setting = f"{key}={value or 'VALUE'}"
+        return f"did you mean {shlex.quote(setting)}?"
+    of_groups = [group for group, choices in groups.items() if text in choices]
+    if of_groups:
+        return f"did you mean {of_groups[0]}={text}?"
+    if text in groups or text.startswith("="):
+        return f"write {text if text in groups else 'KEY'}=VALUE without spaces"
+    typed = list(arguments)
+    before = typed[typed.index(text) - 1] if text in typed[1:] else ""
+    if "=" in before:
+        name, _, start = before.partition("=")
+        whole = f'{name}="{start} {text}"'
+        return f"see {COMMAND} --help, or quote a value with spaces twice: {shlex.quote(whole)}"
+    return f"see {COMMAND} --help"
+
+
+def _keys(node: Any, prefix: str = "") -> list[str]:
+    """Every key below `node`, with its path."""
+    if not isinstance(node, dict):
+        return []
+    keys = []
+    for name, child in node.items():
+        key = f"{prefix}.{name}".strip(".")
+        keys += [key, *_keys(child, key)]
+    return keys
+
+
+def _unknown_choice(wrong: str, options: list[str]) -> str:
+    group, _, name = wrong.rpartition("/")
+    close = difflib.get_close_matches(name, options, n=1, cutoff=0.65)
+    hint = f"did you mean {group}={close[0]}?" if close else f"set {group}=CHOICE"
+    return f"{group} must be one of {', '.join(options)}, but is {name}; {hint}"

@@ -1,0 +1,57 @@
+"""What is said about a key that nobody knows."""
+
+import pytest
+
+from recsweep.known_keys import unknown_key
+
+KNOWN = [
+    "seed", "k", "threads", "data", "data.path", "data.name", "split", "split.seed", "optimizer",
+    "optimizer.learning_rate", "model", "model._target_", "model.n_epochs", "model.batch_size",
+    "model.dropout_rate", "model.l2", "sweep", "sweep.n_trials", "sweep.n_workers", "task",
+    "task.output", "hydra.run.dir",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [
+        ("epochs", "model.n_epochs"),
+        ("model.epochs", "model.n_epochs"),
+        ("training.epochs", "model.n_epochs"),
+        ("num-epochs", "model.n_epochs"),
+        ("lr", "optimizer.learning_rate"),
+        ("model.lr", "optimizer.learning_rate"),
+        ("learningRate", "optimizer.learning_rate"),
+        ("batch_size", "model.batch_size"),
+        ("bs", "model.batch_size"),
+        ("dropout", "model.dropout_rate"),
+        ("model.dropout", "model.dropout_rate"),
+        ("model.droput_rate", "model.dropout_rate"),
+        ("reg", "model.l2"),
+        ("dataset", "data"),
+        ("trials", "sweep.n_trials"),
+        ("n_trials", "sweep.n_trials"),
+        ("sweep.trials", "sweep.n_trials"),
+        ("workers", "sweep.n_workers"),
+        ("n_jobs", "sweep.n_workers"),
+        ("topk", "k"),
+        ("K", "k"),
+        ("sed", "seed"),
+        ("random_state", "seed"),
+        ("output", "task.output"),
+        ("outptu", "task.output"),
+        ("output_dir", "hydra.run.dir"),
+        ("n_threads", "threads"),
+        ("modl", "model"),
+    ],
+)
+def test_the_key_that_was_meant_is_named(typed: str, meant: str) -> None:
+    assert unknown_key(typed, KNOWN) == f"unknown key {typed}; did you mean {meant}?"
+
+
+def test_without_an_idea_what_there_is_is_named() -> None:
+    all_keys = "python -m recsweep --help lists all keys"
+    assert unknown_key("xyzzy", KNOWN) == f"unknown key xyzzy; {all_keys}"
+    model = "model has n_epochs, batch_size, dropout_rate, l2"
+    assert unknown_key("model.xyzzy", KNOWN) == f"unknown key model.xyzzy; {model}"
+    assert unknown_key("seed.xyzzy", KNOWN) == "unknown key seed.xyzzy; seed has no settings"

@@ -1,0 +1,93 @@
+"""Mistakes on a command line: each is one line that says what to type."""
+
+import pytest
+
+from recsweep.errors import InputError
+from recsweep.mistakes import READ_BY, options_first, refuse_mistyped, refuse_unread
+
+GROUPS = {"model": ["ease", "ials"], "task": ["best", "train"], "pruner": ["none"]}
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("model=ease -m seed=1,2", "-m model=ease seed=1,2"),
+        ("model=ease --cfg job seed=1", "--cfg job model=ease seed=1"),
+        ("model=ease --info defaults", "--info defaults model=ease"),
+        ("model=ease --info seed=1", "--info model=ease seed=1"),
+        ("a=1 --config-dir x b=2 -m", "--config-dir x -m a=1 b=2"),
+        ("-m a=1 b=2", "-m a=1 b=2"),
+        ("a=1 --multirun", "--multirun a=1"),
+    ],
+)
+def test_options_may_come_anywhere(typed: str, expected: str) -> None:
+    assert " ".join(options_first(typed.split())) == expected
+
+
+@pytest.mark.parametrize(
+    ("argument", "expected"),
+    [
+        ("--hepl", "but --hepl is not; did you mean --help?"),
+        ("--multrun", "did you mean --multirun?"),
+        ("-M", "did you mean --multirun?"),
+        ("-H", "did you mean --help?"),
+        ("--cgf=job", "did you mean --cfg?"),
+        ("-x", "but -x is not; see python -m recsweep --hydra-help"),
+        ("--model=ease", "write model=ease"),
+        ("-model=ease", "write model=ease"),
+        ("–m", "but –m has others; write -m"),
+        ("—help", "write --help"),
+        ("“model=ease”", "write model=ease"),
+        ("model=[ease,ials]", "write python -m recsweep -m model=ease,ials"),
+        ("model=[ ease, ials ]", "write python -m recsweep -m model=ease,ials"),
+        ("+model=[ease,ials]", "write python -m recsweep -m model=ease,ials"),
+    ],
+)
+def test_a_mistyped_argument_is_named_with_what_was_meant(argument: str, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        refuse_mistyped(["seed=1", argument], GROUPS)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_is_right_is_not_refused() -> None:
+    typed = ["-m", "--config-dir", "–x", "k=[1,2]", "+model.x=[1]", "-rm", "data.path=“x”.csv"]
+    refuse_mistyped(typed, GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("task", "override", "expected"),
+    [
+        ("train", "sweep.n_trials=3", "write python -m recsweep -m seed=1 sweep.n_trials=3, or"),
+        ("train", "sweep=quick", "write python -m recsweep -m seed=1 sweep=quick, or leave"),
+        ("train", "sampler=random", "only a search reads sampler"),
+        ("train", "pruner.n_warmup=1", "only a search reads pruner.n_warmup"),
+        ("train", "study=mine", "only a search reads study"),
+        ("train", "+search.model.l2=1", "only a search reads search.model.l2"),
+        ("train", "run_id=latest", "write python -m recsweep task=reproduce run_id=latest"),
+        ("best", "sweep.n_trials=3", "task=best does not read sweep.n_trials; leave"),
+        ("best", "run_id=x", "write study=x"),
+        ("compare", "study=mine", "write task.of=mine"),
+        ("recommend", "run_id=0a1b", "write task.run=0a1b"),
+        ("register", "study=mine", "write task.run=mine"),
+        ("reproduce", "study=mine", "write run_id=mine"),
+        ("upload", "run_id=x", "write task.of=x"),
+        ("evaluate", "run_id=x", "task=evaluate does not read run_id; leave run_id=x out"),
+        ("download", "sweep.folder=x", "task=download does not read sweep.folder"),
+    ],
+)
+def test_what_a_task_would_ignore_is_refused(task: str, override: str, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        refuse_unread(["seed=1", override], task)
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_what_a_task_reads_is_not_refused() -> None:
+    for task in READ_BY:
+        refuse_unread(["model=ease", "k=5", "tracking.uri=x", "cache_dir=x"], task)
+    for task in ("best", "studies", "compare", "upload", "recommend", "register", "reproduce"):
+        refuse_unread(["sweep.folder=x", "sweep.storage=y"], task)
+    refuse_unread(["study=mine"], "best")
+    refuse_unread(["run_id=latest"], "reproduce")
+    refuse_unread(["sweep.n_trials=3", "study=x", "run_id=y"], "a task of the user's own")
