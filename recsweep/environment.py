@@ -97,12 +97,55 @@ def cache_folder() -> Path | None:
 
 
 def load_backend() -> None:
-    """Import Keras with the backend that was chosen; JAX keeps what it compiles in the cache."""
+    """Import Keras with the backend that was chosen; JAX keeps what it compiles in the cache.
+
+    Raises:
+        InputError: JAX finds no device that it may use, or Keras computes in other numbers.
+    """
     if (folder := cache_folder()) is not None:
         os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla" / _machine()))
     is_chatty = os.environ.get("KERAS_BACKEND") == "tensorflow"
-    with _without_remarks() if is_chatty else nullcontext(), _hidden(*NOT_NEEDED_BY_KERAS):
-        import keras  # noqa: F401 - loads the backend
+    with (
+        _without_remarks() if is_chatty else nullcontext(),
+        _hidden(*NOT_NEEDED_BY_KERAS),
+        _without_settings_of_keras(),
+    ):
+        import keras  # loads the backend
+    if (found := keras.config.floatx()) != "float32":
+        raise InputError(
+            f"Keras must compute in float32, but this process has set it to {found}; call "
+            "keras.config.set_floatx('float32') first"
+        )
+    if keras.config.backend() == "jax":
+        _refuse_absent_platform()
+
+
+@contextmanager
+def _without_settings_of_keras() -> Iterator[None]:
+    """Let no `keras.json` of the user's change numbers; Keras finds and writes none here."""
+    before = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if before is not None:
+            os.environ["KERAS_HOME"] = before
+
+
+def _refuse_absent_platform() -> None:
+    """Raise InputError when JAX_PLATFORMS names what is not here; JAX itself says it at length."""
+    import jax
+
+    try:
+        jax.devices()
+    except RuntimeError as error:
+        named = os.environ.get("JAX_PLATFORMS", "not set")
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"JAX_PLATFORMS must name what JAX can compute on here, but is {named} "
+            f"({reason[:160]}); unset it, or set JAX_PLATFORMS=cpu"
+        ) from error
 
 
 def _machine() -> str:

@@ -144,3 +144,49 @@ print(jax.jit(lambda x: jax.numpy.tanh(x) @ x.T)(jax.numpy.eye(3))[0, 0])
     assert first
     assert programs(1) == first
     assert len({path.parent for path in programs(2)}) == 2  # other threads, other programs
+
+
+def run_in_a_process(code: str, **changes: str) -> subprocess.CompletedProcess[str]:
+    """Python with another environment; `load_backend` needs a process without Keras."""
+    return subprocess.run(
+        [sys.executable, "-c", f"from recsweep import environment\n{code}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax", **changes},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize("settings", ['{"floatx": "float16", "epsilon": 0.1}', '{"floatx": "bf"}'])
+def test_settings_of_keras_change_nothing(tmp_path: Path, settings: str) -> None:
+    (tmp_path / "keras.json").write_text(settings, encoding="utf-8")
+    code = """
+environment.load_backend()
+import keras, os
+print(keras.config.floatx(), keras.config.epsilon(), os.environ["KERAS_HOME"])
+"""
+    done = run_in_a_process(code, KERAS_HOME=str(tmp_path))
+    assert (done.stdout, done.stderr) == (f"float32 1e-07 {tmp_path}\n", "")
+
+
+def test_a_process_that_computes_in_other_numbers_is_refused() -> None:
+    import keras
+
+    keras.config.set_floatx("float16")
+    try:
+        with pytest.raises(InputError, match=r"float32, but this process has set it to float16"):
+            environment.load_backend()
+    finally:
+        keras.config.set_floatx("float32")
+
+
+@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+def test_a_platform_that_is_not_here_is_one_line(platform: str) -> None:
+    code = """
+try:
+    environment.load_backend()
+except environment.InputError as error:
+    print(error)
+"""
+    done = run_in_a_process(code, JAX_PLATFORMS=platform, CUDA_VISIBLE_DEVICES="")
+    assert done.stdout.count("\n") == 1, done
+    assert f"can compute on here, but is {platform} (" in done.stdout
+    assert done.stdout.endswith("; unset it, or set JAX_PLATFORMS=cpu\n")

@@ -3,6 +3,7 @@
 import atexit
 import hashlib
 import itertools
+import multiprocessing
 import multiprocessing.util
 import shlex
 import sys
@@ -38,6 +39,8 @@ NOT_IN_THE_NAME = ("study", "run_id", "tracking", "cache_dir", "debug", "sweep")
 """Settings that may change while a study goes on."""
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
 """Settings that do not change a single run."""
+N_SEMAPHORES = 16
+"""More than joblib needs for its processes."""
 IN_THE_NAME = ("sweep.seed", "sweep.objectives", "sweep.try_defaults")
 
 T = TypeVar("T")
@@ -246,6 +249,20 @@ def _end_processes() -> None:
         atexit.unregister(remove_folder)
 
 
+def _refuse_few_semaphores() -> None:
+    """Raise InputError where workers could not be started, as in a container with 4 kB for them."""
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        for _ in [spawn.Semaphore() for _ in range(N_SEMAPHORES)]:
+            pass
+    except OSError as error:
+        raise InputError(
+            f"workers need {N_SEMAPHORES} semaphores, but the system gives fewer "
+            f"({error.strerror}); let /dev/shm have 1 MB or more (docker run --shm-size=64m), or "
+            "set hydra/launcher=basic, which needs none"
+        ) from error
+
+
 def _launch(
     context: HydraContext, config: DictConfig, overrides: list[str], task: Any, n: int, folder: str
 ) -> list[dict[str, Any]]:
@@ -254,6 +271,7 @@ def _launch(
     with open_dict(own.hydra):
         own.hydra.sweep.dir = folder
         if _launches_with(config, "JoblibLauncher"):
+            _refuse_few_semaphores()
             own.hydra.launcher.n_jobs = max(2, n)  # with 1 joblib would not make a process
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=own

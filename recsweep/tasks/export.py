@@ -1,13 +1,9 @@
 """Writes a prepared split for other tools to read."""
 
-from pathlib import Path
-from typing import Annotated
-
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, prepared
-from recsweep.interfaces import STRICT
+from recsweep.interfaces import STRICT, HomePath
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -18,14 +14,14 @@ class Export:
         folder: A new or empty one.
     """
 
-    folder: Annotated[Path, Field(strict=False)]
+    folder: HomePath
 
     def run(self, job: Job) -> None:
         """Print what was written."""
         from recsweep.data.liang import write_liang
         from recsweep.persistence import refuse_folder, whole_folder
 
-        folder = self.folder.expanduser()
+        folder = self.folder
         refuse_folder(folder, "task.folder")
         split = prepared(job.settings)
         with whole_folder(folder, "task.folder") as unfinished:
