@@ -1,16 +1,16 @@
 """A run that is used again: where its files are, and what they say."""
 
-import os
-from collections.abc import Callable
+import json
+import re
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, NamedTuple, TypeVar
 
 import yaml
 
-from recsweep.app import Config, Settings, made
+from recsweep.app import FILES, Config, Job, Settings
 from recsweep.build import validated
 from recsweep.errors import InputError
-from recsweep.tracking import LATEST, MODEL
 
 Content = TypeVar("Content")
 
@@ -60,37 +60,38 @@ class PastRun(NamedTuple):
             return dict(self.tracker.store.client.get_run(self.name).data.tags)
 
 
-def find(run: str, setting: str, settings: Settings, folder: Path) -> PastRun:
-    """A finished run, fetched when it is tracked.
+def with_files(config: Config, job: Job) -> Config:
+    """A run's configuration with the places of its files that the command line gives now.
 
     Args:
-        run: Its id in MLflow, `latest`, or its results folder.
-        setting: Where the user has named it, such as `task.run`.
-        settings: Say where runs are tracked.
-        folder: An existing, empty one for files that are fetched.
-
-    Raises:
-        InputError: There is no such run, it did not finish, or it has no model.
+        config: What `config.yaml` says.
+        job: The task's.
     """
-    path = Path(os.path.expanduser(run))  # noqa: PTH111 - unknown ~user: not found
-    is_name = path.name == run and not path.is_dir()
-    if is_name or run == LATEST:
-        tracker = made(settings, "tracking", "download")
-        try:
-            return PastRun(tracker.download(run, folder), folder, tracker)
-        except InputError as error:
-            raise InputError(str(error).replace("task.run", setting)) from error
-    if path.absolute().parent.name == "trials" and path.is_dir():
-        raise InputError(
-            f"{setting} must be a run with a model and a test, but {run} is a trial of a sweep, "
-            "which has neither; give the winner's results folder, or train what task=best prints"
-        )
-    if not (path / MODEL).is_dir():
-        raise InputError(
-            f"{setting} must be the results folder of a run, but {run} has no folder {MODEL}; give "
-            "OUTPUT_FOLDER/results, the id of a run, or latest"
-        )
-    return PastRun(run, path)
+    typed = {re.split("[@=]", text.lstrip("+~"))[0] for text in job.overrides}
+    moved = [key.split(".") for key in FILES if key in typed]
+    groups = {
+        group: {**config.get(group, {}), leaf: job.config[group][leaf]} for group, leaf in moved
+    }
+    return {**config, **groups}
+
+
+def read_metrics(results: Path) -> Config:
+    """What a run's `metrics.json` says."""
+    return read(
+        results / "metrics.json", lambda file: json.loads(file.read_text(encoding="utf-8")), dict
+    )
+
+
+def objective_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
+    """The metric that a run's epoch was chosen by: the first one at the largest k, if not said.
+
+    Args:
+        config: The run's.
+        metrics: See `read_metrics`.
+    """
+    names = list(metrics["test"]["mean"])
+    of_first = f"{names[0].partition('@')[0]}@"
+    return str(config.get("objective") or [n for n in names if n.startswith(of_first)][-1])
 
 
 def of_another_version(name: str, error: InputError) -> InputError:

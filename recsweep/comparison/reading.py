@@ -97,6 +97,25 @@ def read_run(
     )
 
 
+def replicates_of(folder: Path) -> list[Path]:
+    """Results folders of the trainings of a study's winner.
+
+    Args:
+        folder: The study's, such as `sweeps/NAME`.
+
+    Raises:
+        InputError: It has no winner that was scored on test, or a file is damaged.
+    """
+    summary = _summary(folder)
+    replicates = (summary.get("test") or {}).get("replicates", [])
+    if not replicates:
+        raise InputError(
+            f"study {folder.name} must have a winner that was scored on test, but has none: "
+            f"{_how_far(summary)}; go on with {summary.get('resume', 'the command that began it')}"
+        )
+    return [folder / each["results"] for each in replicates]
+
+
 def read_study(folder: Path) -> list[ScoredRun]:
     """Read the replicates of a study's winner.
 
@@ -106,16 +125,13 @@ def read_study(folder: Path) -> list[ScoredRun]:
     Raises:
         InputError: It has no winner that was scored on test, or a file is damaged.
     """
-    summary = read_yaml(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
-    replicates = (summary.get("test") or {}).get("replicates", [])
-    if not replicates:
-        raise InputError(
-            f"study {folder.name} must have a winner that was scored on test, but has none: "
-            f"{_how_far(summary)}; go on with {summary.get('resume', 'the command that began it')}"
-        )
-    n_configurations = (summary.get("test_scored") or {}).get("n_configurations", 1)
-    found = [folder / each["results"] for each in replicates]
+    found = replicates_of(folder)
+    n_configurations = (_summary(folder).get("test_scored") or {}).get("n_configurations", 1)
     return [read_run(one, str(one), folder.name, n_configurations) for one in found]
+
+
+def _summary(folder: Path) -> Mapping[str, Any]:
+    return read_yaml(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
 
 
 def _how_far(summary: Mapping[str, Any]) -> str:

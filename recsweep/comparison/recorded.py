@@ -1,14 +1,19 @@
 """What a run's folder says of it, as a tracker would have heard it while the run went on."""
 
-import json
-import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from recsweep.app import Config, parameters_of_run
-from recsweep.comparison.past_run import parse_yaml, read, read_yaml
+from recsweep.comparison.past_run import (
+    objective_of,
+    parse_yaml,
+    read,
+    read_metrics,
+    read_yaml,
+)
 from recsweep.report import final_metrics, read_curves
+from recsweep.shell import command, setting
 from recsweep.tracking.note import run_note
 from recsweep.tracking.upload import Record
 
@@ -36,19 +41,13 @@ def page(results: Path) -> str:
     Args:
         results: Its results folder.
     """
-    config, metrics = read_yaml(results / "config.yaml"), _metrics(results)
-    names = list(metrics["test"]["mean"])
-    of_first = f"{names[0].partition('@')[0]}@"
-    objective = config.get("objective") or [n for n in names if n.startswith(of_first)][-1]
+    config, metrics = read_yaml(results / "config.yaml"), read_metrics(results)
+    objective = objective_of(config, metrics)
     overrides = read(results / "overrides.yaml", parse_yaml, list)
     run_id = read_yaml(results / "environment.yaml").get("run_id") or str(results)
-    again = shlex.join(["python", "-m", "recsweep", *overrides])
-    check = shlex.join(["python", "-m", "recsweep", "task=reproduce", f"run_id={run_id}"])
+    again = command(*overrides)
+    check = command("task=reproduce", setting("run_id", run_id))
     return run_note(metrics, objective, {"the same run again": again, "and compared": check})
-
-
-def _metrics(results: Path) -> dict[str, Any]:
-    return read(results / "metrics.json", lambda file: json.loads(file.read_text("utf-8")), dict)
 
 
 def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -> Record:

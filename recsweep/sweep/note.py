@@ -8,6 +8,7 @@ from typing import Any, Self
 
 import yaml
 
+from recsweep import shell
 from recsweep.sweep.outcome import Outcome
 from recsweep.sweep.results import best_rows, counts_line
 from recsweep.sweep.standing import Standing, shown_value
@@ -55,16 +56,17 @@ class Told:
             tags: Of the sweep's run.
             links: What the UI can open -> where.
         """
-        name = shlex.quote(outcome.standing.study)
+        name = outcome.standing.study
         places = [word for word in shlex.split(command) if word.partition("=")[0] in PLACES]
-        start, end = "python -m recsweep", "".join(f" {shlex.quote(word)}" for word in places)
         commands = {
             "go on, or print the result again": command,
-            "print what trains the winner as a single run": f"{start} task=best study={name}{end}",
+            "print what trains the winner as a single run": shell.command(
+                "task=best", shell.setting("study", name), *places
+            ),
         }
         for run_id in _run_ids(outcome, Path(study.plan.folder))[:1]:
             again = "train the winner again and compare its metrics with those of the run"
-            commands[again] = f"{start} task=reproduce run_id={run_id}{end}"
+            commands[again] = shell.command("task=reproduce", f"run_id={run_id}", *places)
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
         best, searched = best_rows(outcome.standing), study.space.described()
         return cls(best, searched, commands, made_with, links)

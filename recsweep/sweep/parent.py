@@ -1,6 +1,5 @@
 """The process that launches workers: from the first trial to the winner's score on test."""
 
-import shlex
 import sys
 import time
 from dataclasses import dataclass, field
@@ -14,6 +13,7 @@ from recsweep.comparison.past_run import read_yaml
 from recsweep.data.disk import disk_errors_in_one_line
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
+from recsweep.shell import command, setting
 from recsweep.sweep.identity import refuse_difference
 from recsweep.sweep.note import Told, summary_note, view_of
 from recsweep.sweep.outcome import Outcome
@@ -81,18 +81,24 @@ class Parent:
             attrs = study.user_attrs
             if "identity" in attrs:
                 refuse_difference(study.study_name, attrs["identity"], checked.identity)
+                if attrs["identity"]["config"] != checked.identity["config"]:
+                    self._note_identity()  # its files have moved
             elif study.get_trials(deepcopy=False):
                 raise InputError(
                     f"study {study.study_name} must be one of recsweep's, but another program made "
                     "it; choose another name with study=NAME"
                 )
             else:
-                study.set_user_attr("space", without_passwords(checked.space))
-                study.set_user_attr("objectives", checked.objectives)
-                study.set_user_attr("identity", checked.identity)
+                self._note_identity()
             n_trials = max(checked.sweep.n_trials, len(study.get_trials(deepcopy=False)))
             if attrs.get("n_trials") != n_trials:
                 study.set_user_attr("n_trials", n_trials)
+
+    def _note_identity(self) -> None:
+        study, checked = self.study.study, self.checked
+        study.set_user_attr("space", without_passwords(checked.space))
+        study.set_user_attr("objectives", checked.objectives)
+        study.set_user_attr("identity", checked.identity)
 
     def _standing(self) -> Standing:
         n_trials, n_begun = self.checked.sweep.n_trials, len(self.study.trials())
@@ -325,7 +331,7 @@ class Parent:
         if not self.study.is_finished():
             lines.append(f"go on     {self.checked.search.command}")
         if self.checked.tracker.lost or any(map(_is_untracked, self.study.trials())):
-            upload = shlex.join(["python", "-m", "recsweep", "task=upload", f"task.of={name}"])
+            upload = command("task=upload", setting("task.of", name))
             lines.append(f"tracking  the store went away meanwhile; {upload} brings it the rest")
         elif self.checked.tracker.run_id is not None:
             lines.append(f"open UI   {self.checked.tracker.ui_command}")

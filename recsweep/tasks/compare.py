@@ -1,6 +1,7 @@
 """Compares finished runs and the winners of sweeps: a table with intervals and corrected tests."""
 
 import os
+import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -11,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, Settings, made
 from recsweep.comparison.contenders import grouped
+from recsweep.comparison.past_run import objective_of
 from recsweep.comparison.reading import (
     NEEDED,
     SUMMARY,
@@ -25,6 +27,7 @@ from recsweep.comparison.writing import write_comparison
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.persistence import refuse_folder, whole_folder
+from recsweep.tracking import LATEST
 from recsweep.tracking.found import FoundRun, RunFinder, refuse_unknown
 
 _Names = Annotated[
@@ -98,7 +101,18 @@ def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
         finder = _finder(settings, f"task.of={entry}", studies)
         if finder.is_absent:
             refuse_unknown(entry, studies)
-        yield from _fetched(finder, finder.named(entry))
+        runs = list(_fetched(finder, finder.named(entry)))
+        if entry == LATEST:
+            _tell_latest(runs[0])
+        yield from runs
+
+
+def _tell_latest(run: ScoredRun) -> None:
+    """Which run it is, on stderr."""
+    objective = objective_of(run.config, {"test": {"mean": list(run.per_user)}})
+    what = f"the winner of study {run.study}" if run.study else f"run {run.place}"
+    score = f"{objective} {run.per_user[objective].mean():.4f} on test"
+    print(f"task.of={LATEST} is {what}: {run.model}, {score}", file=sys.stderr)  # noqa: T201
 
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:

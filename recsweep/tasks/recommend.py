@@ -12,7 +12,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
-from recsweep.app import Job, Settings, made, prepared
+from recsweep.app import FILES, Job, Settings, made, prepared
 from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath, Recommender
@@ -78,7 +78,7 @@ class Recommend:
 
     def run(self, job: Job) -> None:
         """Print for how many users what was written."""
-        from recsweep.comparison.past_run import find
+        from recsweep.comparison.run_lookup import find
         from recsweep.data.disk import disk_errors_in_one_line, whole_file
         from recsweep.data.recommendations import encoded, format_of, refuse_spaces
         from recsweep.persistence import refuse_file
@@ -91,7 +91,7 @@ class Recommend:
             run = find(self.from_run, "task.run", job.settings, Path(folder))
             if run.tracker is not None:
                 print(f"run       {run.name}")  # noqa: T201
-            fitted = _fitted(run, job.settings)
+            fitted = _fitted(run, job)
         evaluator = _evaluator(job.settings)
         evaluator.refuse_large_k(len(fitted.item_ids))
         requested = self._requested(fitted)
@@ -154,13 +154,15 @@ def ranked(fitted: Fitted, requested: "Requested", k: int, batch_size: int) -> I
             bar.update(rows.shape[0])
 
 
-def _fitted(run: "PastRun", settings: Settings) -> Fitted:
-    """Read a run's results; where the cache is, and how many threads there are, is said now."""
-    from recsweep.comparison.past_run import read_yaml
+def _fitted(run: "PastRun", job: Job) -> Fitted:
+    """Read a run's results; where files and the cache lie, and the threads, are said now."""
+    from recsweep.comparison.past_run import read_yaml, with_files
     from recsweep.persistence import load_model
     from recsweep.tracking import MODEL
 
+    settings = job.settings
     config = {**read_yaml(run.results / "config.yaml"), "threads": settings.threads}
+    config = with_files(config, job)
     if settings.cache_dir:
         config["cache_dir"] = settings.cache_dir
     of_run = run.settings(config)
@@ -180,6 +182,11 @@ def _evaluator(settings: Settings) -> Any:
 
 
 def _warn_of_unused(overrides: list[str]) -> None:
-    unused = [text for text in overrides if re.split(r"[.@=]", text.lstrip("+~"))[0] in OF_THE_RUN]
+    keys = {text: re.split(r"[@=]", text.lstrip("+~"))[0] for text in overrides}
+    unused = [
+        text
+        for text, key in keys.items()
+        if key.partition(".")[0] in OF_THE_RUN and key not in FILES
+    ]
     if unused:
         log.warning("task=recommend takes %s from the run: not used", ", ".join(unused))

@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job, evaluated, made
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.shell import command, setting
 
 if TYPE_CHECKING:
     from recsweep.comparison.past_run import PastRun
@@ -34,7 +35,8 @@ class Register:
         Raises:
             InputError: There is no such run or no registry, or the name cannot be used.
         """
-        from recsweep.comparison.past_run import find, read_yaml
+        from recsweep.comparison.past_run import read_yaml
+        from recsweep.comparison.run_lookup import find
         from recsweep.tracking.served import refuse_name, register
 
         name = refuse_name(self.name, "task.name")
@@ -66,7 +68,8 @@ def _run_id(run: "PastRun", store: "Store") -> str:
     if run_id == "None":
         raise InputError(
             f"task.run must be a run in the tracking store, but {run.name} was not tracked; bring "
-            f"it there with task=upload task.of={run.name} and give the id of its page"
+            f"it there with {command('task=upload', setting('task.of', run.name))} and give the id "
+            "of its page"
         )
     store.refuse_absent()
     store.refuse_unusable()

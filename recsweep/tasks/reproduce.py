@@ -16,7 +16,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import app
-from recsweep.app import OF_SWEEPS, Config, Job, Settings
+from recsweep.app import FILES, OF_SWEEPS, Config, Job, Settings
 from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-PLACES = ("data.path", "split.path")
-"""Files may have moved since the run."""
 OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
 """What the command line says about these is about the repeat."""
 
@@ -69,13 +67,13 @@ class Reproduce:
         Raises:
             InputError: The run cannot be repeated, or its metrics are not reproduced.
         """
-        from recsweep.comparison.past_run import find
         from recsweep.comparison.replay import (
             Comparison,
             Measured,
             differences,
             may_change_metrics,
         )
+        from recsweep.comparison.run_lookup import find
         from recsweep.persistence import refuse_folder
 
         refuse_folder(job.results, "hydra.run.dir")
@@ -122,7 +120,7 @@ def _given(run_id: str | None) -> str:
 
 def _repeat(past: "PastRun", job: Job) -> Repeat:
     """The run's configuration; where files lie is said now."""
-    from recsweep.comparison.past_run import parse_yaml, read, read_yaml
+    from recsweep.comparison.past_run import parse_yaml, read, read_yaml, with_files
 
     config = {
         **{name: job.config[name] for name in OF_SWEEPS},
@@ -130,14 +128,13 @@ def _repeat(past: "PastRun", job: Job) -> Repeat:
         **{name: job.config[name] for name in ("cache_dir", "debug")},
     }
     past.settings(config)
-    unused = []
-    for text in job.overrides:
-        key = re.split(r"[@=]", text.lstrip("+~"))[0]
-        group, _, leaf = key.partition(".")
-        if key in PLACES:
-            config[group] = {**config[group], leaf: job.config[group][leaf]}
-        elif group not in OF_NOW:
-            unused.append(text)
+    config = with_files(config, job)
+    keys = {text: re.split(r"[@=]", text.lstrip("+~"))[0] for text in job.overrides}
+    unused = [
+        text
+        for text, key in keys.items()
+        if key.partition(".")[0] not in OF_NOW and key not in FILES
+    ]
     if unused:
         log.warning("task=reproduce takes %s from the run: not used", ", ".join(unused))
     overrides = read(past.results / "overrides.yaml", parse_yaml, list)

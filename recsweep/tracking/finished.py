@@ -1,14 +1,59 @@
 """Which run is meant when a finished one is to be used again."""
 
-from typing import Any
+import statistics
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
 
 from recsweep.errors import InputError
-from recsweep.tracking.sweeps import is_trial
+from recsweep.tracking.store import mlflow_name
+from recsweep.tracking.sweeps import COMMAND, KIND, PARENT, REPLICATE, STUDY, TRIAL, is_trial
 
 LATEST = "latest"
-"""Stands for the id of the newest finished run."""
+"""Stands for the newest finished run, or the best model of the newest sweep."""
 MODEL = "model"
 """The folder among a run's files that holds its model."""
+OBJECTIVES, SPLIT = "objectives", "split.fingerprint"
+"""A parameter of a sweep's run, and a tag of a run that was scored."""
+PAGE = 50
+
+
+class Meant(NamedTuple):
+    """The run that a name stands for.
+
+    Args:
+        run_id: Its id.
+        why: What makes it the one, such as `winner of study s`; empty = it was named by its id.
+    """
+
+    run_id: str
+    why: str = ""
+
+
+def meant(client: Any, experiment: str, name: str) -> Meant:
+    """A finished run with a model: by its id, `latest`, or the name of a study or a run.
+
+    Args:
+        client: MLflow's.
+        experiment: The name of the experiment where other names than ids are looked for.
+        name: What the user typed.
+
+    Raises:
+        InputError: There is no such run, it was deleted, did not finish, or has no model.
+    """
+    if name == LATEST:
+        return _latest(client, experiment)
+    run = existing(client, name)
+    if run is None or run.info.lifecycle_stage == "deleted":
+        found = client.get_experiment_by_name(experiment)
+        named = _named(client, found.experiment_id, name) if found else None
+        if named is None:
+            raise InputError(
+                f"task.run must be the id of a run in the tracking store, {LATEST}, the name of a "
+                f"study or a run, or a results folder, but {name} is none of them; see "
+                "task=studies and mlflow ui, or set tracking.uri"
+            )
+        return named
+    return Meant(finished(client, name))
 
 
 def finished(client: Any, run_id: str) -> str:
@@ -16,7 +61,7 @@ def finished(client: Any, run_id: str) -> str:
 
     Args:
         client: MLflow's.
-        run_id: What the user typed.
+        run_id: Of a run that may not exist.
 
     Raises:
         InputError: There is no such run, it was deleted, did not finish, or has no model.
@@ -24,15 +69,15 @@ def finished(client: Any, run_id: str) -> str:
     run = existing(client, run_id)
     if run is None or run.info.lifecycle_stage == "deleted":
         raise InputError(
-            f"task.run must be the id of a run in the tracking store, {LATEST}, or a results "
-            f"folder, but {run_id} is none of them; see mlflow ui, or set tracking.uri"
+            f"task.run must be a run in the tracking store, but {run_id} is not there; see mlflow "
+            "ui, or set tracking.uri"
         )
     if run.info.status != "FINISHED":
         raise InputError(
             f"task.run must be a finished run, but {run_id} is {run.info.status}; wait for it or "
             "give another one"
         )
-    if not client.list_artifacts(run_id, MODEL):
+    if not _has_model(client, run):
         found = f"trial {run_id} of a sweep" if is_trial(run) else f"run {run_id}"
         do = (
             "give its winner's, or train what task=best prints"
@@ -43,31 +88,96 @@ def finished(client: Any, run_id: str) -> str:
     return run_id
 
 
-def latest(client: Any, experiment: str) -> str:
-    """Id of the run with a model that finished last; trials of sweeps have none.
-
-    Args:
-        client: MLflow's.
-        experiment: The name of the experiment.
+def _latest(client: Any, experiment: str) -> Meant:
+    """The run with a model that finished last; when it is a sweep's, the best of that command.
 
     Raises:
         InputError: There is none.
     """
     found = client.get_experiment_by_name(experiment)
-    token = None if found else ""
-    while token != "":
-        page = client.search_runs(
-            [found.experiment_id], "attributes.status = 'FINISHED'", max_results=50,
-            order_by=["attributes.end_time DESC"], page_token=token,
-        )  # fmt: skip
-        for run in page:
-            if not is_trial(run) and client.list_artifacts(run.info.run_id, MODEL):
-                return str(run.info.run_id)
-        token = page.token or ""
+    order = "attributes.end_time DESC"
+    for run in _finished_runs(client, found.experiment_id, order) if found else ():
+        if not is_trial(run) and _has_model(client, run):
+            if run.data.tags.get(KIND) == "winner":
+                return _best_of_command(client, found.experiment_id, run)
+            return Meant(run.info.run_id, "the run that finished last")
     raise InputError(
         f"task.run={LATEST} needs a finished run with a model in experiment {experiment}, but "
         "there is none; train one, or set tracking.experiment or tracking.uri"
     )
+
+
+def _best_of_command(client: Any, experiment_id: str, run: Any) -> Meant:
+    """The winner with the best mean on validation among all studies of a run's command.
+
+    Only winners of the same split compare.
+    """
+    marks = (COMMAND, SPLIT)
+    studies: dict[str, list[Any]] = {}
+    for winner in _winners(client, experiment_id):
+        if all(winner.data.tags.get(mark) == run.data.tags.get(mark) for mark in marks):
+            studies.setdefault(winner.data.tags[STUDY], []).append(winner)
+    parent = existing(client, run.data.tags[PARENT])
+    objective = (parent.data.params.get(OBJECTIVES, "") if parent else "").strip("[]' ")
+    metric = mlflow_name(f"valid_best/{objective}")
+
+    def score(study: str) -> float:
+        values = [one.data.metrics.get(metric) for one in _last_scored(studies[study])]
+        known = [value for value in values if value is not None and value == value]  # noqa: PLR0124
+        return statistics.fmean(known) if known else float("-inf")
+
+    names = sorted(studies, key=lambda study: study == run.data.tags[STUDY], reverse=True)
+    best = max(names, key=score)
+    among = f", the best on validation of the {len(names)} of its command" if names[1:] else ""
+    return Meant(_first(client, studies[best]), f"winner of study {best}{among}")
+
+
+def _named(client: Any, experiment_id: str, name: str) -> Meant | None:
+    """The winner of a study of this name, or the newest run of this name."""
+    of_study = [run for run in _winners(client, experiment_id) if run.data.tags[STUDY] == name]
+    if of_study:
+        return Meant(_first(client, of_study), f"winner of study {name}")
+    for run in _finished_runs(client, experiment_id, "attributes.end_time DESC"):
+        if run.info.run_name == name and not is_trial(run) and _has_model(client, run):
+            return Meant(run.info.run_id, f"the newest run called {name}")
+    return None
+
+
+def _winners(client: Any, experiment_id: str) -> list[Any]:
+    """Finished trainings of the winners of studies, the oldest first."""
+    order = "attributes.start_time ASC"
+    runs = _finished_runs(client, experiment_id, order, f"tags.`{KIND}` = 'winner'")
+    return [run for run in runs if STUDY in run.data.tags]
+
+
+def _last_scored(runs: Sequence[Any]) -> list[Any]:
+    """Those of the trial that was scored last: more trials may have found a better one."""
+    return [run for run in runs if run.data.tags.get(TRIAL) == runs[-1].data.tags.get(TRIAL)]
+
+
+def _first(client: Any, runs: Sequence[Any]) -> str:
+    """Id of a winner's first training, the one that `sweep.register` registers."""
+    found = _last_scored(runs)
+    with_model = [run for run in found if _has_model(client, run)] or found
+    return str(min(with_model, key=lambda run: int(run.data.tags.get(REPLICATE, 0))).info.run_id)
+
+
+def _finished_runs(
+    client: Any, experiment_id: str, order: str, condition: str = ""
+) -> Iterator[Any]:
+    """Finished runs that were not deleted."""
+    conditions = " AND ".join(filter(None, ["attributes.status = 'FINISHED'", condition]))
+    token = None
+    while token != "":
+        page = client.search_runs(
+            [experiment_id], conditions, max_results=PAGE, order_by=[order], page_token=token
+        )
+        yield from page
+        token = page.token or ""
+
+
+def _has_model(client: Any, run: Any) -> bool:
+    return bool(client.list_artifacts(run.info.run_id, MODEL))
 
 
 def existing(client: Any, run_id: str) -> Any:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from recsweep.errors import InputError
-from recsweep.tracking.finished import existing
+from recsweep.tracking.finished import LATEST, existing, meant
 from recsweep.tracking.store import USABLE, Store, cut
 from recsweep.tracking.sweeps import KIND, PAGE, PARENT, STUDY, TRIAL, is_trial
 
@@ -51,7 +51,7 @@ class RunFinder:
         return self.store.database is not None and not self.store.database.exists()
 
     def named(self, name: str) -> list[FoundRun]:
-        """A run by its id, the winner of a study by the study's name, or runs by their name.
+        """A run by its id, a study's winner or runs by their name, or the latest of them.
 
         Raises:
             InputError: There are none, or they were not scored on test.
@@ -118,12 +118,21 @@ class RunFinder:
         return self.store.one_line(USABLE)
 
     def _named(self, name: str) -> list[Any]:
+        if name == LATEST:
+            newest = self.store.client.get_run(self._latest())
+            return [existing(self.store.client, newest.data.tags.get(PARENT, "")) or newest]
         run = existing(self.store.client, name)
         if run is not None and run.info.lifecycle_stage != "deleted":
             return [run]
         runs = list(self._runs())
         of_study = [run for run in runs if run.data.tags.get(STUDY) == name and _is_sweep(run)]
         return of_study or [run for run in runs if run.info.run_name == name]
+
+    def _latest(self) -> str:
+        try:
+            return meant(self.store.client, self.experiment, LATEST).run_id
+        except InputError as error:
+            raise InputError(str(error).replace("task.run", "task.of")) from error
 
     def _runs(self, condition: str = "") -> Iterator[Any]:
         """Runs of the experiment that were not deleted, the oldest first."""

@@ -4,9 +4,6 @@ The journal of a study and the folders of results hold everything; `task=upload`
 it has missed.
 """
 
-import json
-import re
-import shlex
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +11,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from recsweep.shell import command, setting
 from recsweep.tracking.store import ANSWERS, Store, patience, without_passwords
 
 P = ParamSpec("P")
@@ -84,14 +82,9 @@ class Mirror:
             Store.lost.add(self.store.uri)
 
     def _goodbye(self, found: str) -> str:
-        settings = {"task.of": self._kept_in, "tracking.uri": without_passwords(self.store.uri)}
-        command = shlex.join(f"{key}={_quoted(value)}" for key, value in settings.items())
+        uri = setting("tracking.uri", without_passwords(self.store.uri))
+        upload = command("task=upload", setting("task.of", self._kept_in), uri)
         return (
             f"warning: the tracking store went away, {found}; the run goes on and keeps everything "
-            f"in {self._kept_in}; upload it later: python -m recsweep task=upload {command}"
+            f"in {self._kept_in}; upload it later: {upload}"
         )
-
-
-def _quoted(value: str) -> str:
-    """As Hydra reads it."""
-    return value if re.fullmatch(r"[\w/.:+-]+", value) else json.dumps(value, ensure_ascii=False)

@@ -15,7 +15,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
-from recsweep.tracking.finished import LATEST, finished, latest
+from recsweep.tracking.finished import Meant, meant
 from recsweep.tracking.mirror import Mirror, mirrored
 from recsweep.tracking.store import (
     ANSWERS,
@@ -26,6 +26,7 @@ from recsweep.tracking.store import (
     without_passwords,
 )
 from recsweep.tracking.sweeps import (
+    COMMAND,
     PARENT,
     REASON,
     adopt_or_create,
@@ -35,7 +36,6 @@ from recsweep.tracking.sweeps import (
 )
 from recsweep.tracking.view import share_view, view_link
 
-COMMAND = "recsweep.command"
 PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
 TAG_CHARACTERS = 5000
@@ -312,15 +312,15 @@ class MLflowTracker(Mirror):
         """The text on the run's page; replaces the one before."""
         self._call("set_tag", "mlflow.note.content", cut(markdown, TAG_CHARACTERS))
 
-    def download(self, run: str, folder: Path) -> str:
+    def download(self, run: str, folder: Path) -> Meant:
         """Fetch the files of a finished run.
 
         Args:
-            run: Its id, or `latest`: of this experiment, the one with a model that ended last.
+            run: Its id; or, of this experiment, `latest`, or the name of a study or a run.
             folder: An existing one.
 
         Returns:
-            The run's id.
+            Which run it is.
 
         Raises:
             InputError: There is no such run, it did not finish, or it has no model.
@@ -328,10 +328,9 @@ class MLflowTracker(Mirror):
         self.store.refuse_absent(", or give task.run=FOLDER")
         self.refuse_unusable()
         with self.store.one_line("name an MLflow store whose runs and their files can be read"):
-            client = self.store.client
-            run_id = latest(client, self.experiment) if run == LATEST else finished(client, run)
-            client.download_artifacts(run_id, "", str(folder))
-        return run_id
+            found = meant(self.store.client, self.experiment, run)
+            self.store.client.download_artifacts(found.run_id, "", str(folder))
+        return found
 
     def log_missing(self, params: Mapping[str, Any]) -> None:
         """Parameters that the run lacks: it is new, or the process that made it was killed.

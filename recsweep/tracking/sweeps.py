@@ -10,6 +10,8 @@ from recsweep.tracking.store import cut
 PARENT = "mlflow.parentRunId"
 STUDY, KIND = "recsweep.study", "recsweep.kind"
 TRIAL, REPLICATE = "recsweep.trial", "recsweep.replicate"
+COMMAND = "recsweep.command"
+"""Tag of every run: what the user typed; all runs of a sweep have that of its first command."""
 REASON = "reason"
 PAGE = 500
 """Runs per request."""

@@ -8,6 +8,7 @@ from mlflow_runs import run_of, tracker, with_model
 
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
+from recsweep.tracking.finished import Meant, meant
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
@@ -23,7 +24,7 @@ def test_a_run_is_fetched_by_its_id_and_the_latest_is_the_one_that_finished_last
     for run, expected in ((first, first), ("latest", second)):
         folder = tmp_path / f"fetched {run}"
         folder.mkdir()
-        assert tracker(store, **named).download(run, folder) == expected
+        assert tracker(store, **named).download(run, folder).run_id == expected
         assert (folder / "model" / "model.yaml").read_text("utf-8") == expected
 
 
@@ -59,7 +60,7 @@ def test_a_deleted_run_is_as_good_as_absent(store: str, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=f"but {run} is none of them"):
         one.download(run, tmp_path)
     (tmp_path / "fetched").mkdir()
-    assert one.download("latest", tmp_path / "fetched") == kept
+    assert one.download("latest", tmp_path / "fetched").run_id == kept
 
 
 def test_the_trials_of_a_sweep_are_not_the_latest_run_but_its_winner_is(
@@ -74,16 +75,60 @@ def test_the_trials_of_a_sweep_are_not_the_latest_run_but_its_winner_is(
             one.log_artifacts(tmp_path / "files")
         folder = tmp_path / f"fetched {expected}"
         folder.mkdir()
-        latest = tracker(store, **named).download("latest", folder)
+        latest = tracker(store, **named).download("latest", folder).run_id
         assert latest == (one.run_id if expected == "winner" else single)
     parent.close_sweep("FINISHED")
+
+
+def winners(store: str, files: Path, study: str, *scores: float, **tags: str) -> list[str]:
+    """Ids of the trainings of a sweep's winner; `experiment`, `command` and `split` are tags."""
+    parent = tracker(store, experiment=tags["experiment"])
+    parent.open_sweep(study, f"sweep {study}", {"objectives": ["ndcg@10"]}, {})
+    parent.store.client.set_tag(parent.run_id, "recsweep.command", tags["command"])
+    (files / "model").mkdir(parents=True, exist_ok=True)
+    (files / "model" / "model.yaml").write_text("a model", encoding="utf-8")
+    ids = []
+    for number, score in enumerate(scores):
+        with parent.nested(parent.run_id, study, Part(3, number), f"{study} anew") as one:
+            one.log_settings({}, {"split.fingerprint": tags.get("split", "s")})
+            one.log_metrics({"valid_best/ndcg@10": score, "valid_best/recall@10": -score})
+            one.log_artifacts(files)
+        ids.append(str(one.run_id))
+    parent.close_sweep("FINISHED")
+    return ids
+
+
+def test_after_a_comparison_the_latest_is_its_best_winner(store: str, tmp_path: Path) -> None:
+    files, client = tmp_path / "files", tracker(store).store.client
+
+    def latest() -> Meant:
+        return meant(client, "compared", "latest")
+
+    def swept(study: str, *scores: float, command: str = "-m model=a,b", **tags: str) -> list[str]:
+        return winners(store, files, study, *scores, experiment="compared", command=command, **tags)
+
+    swept("before", 0.99, command="-m model=before")
+    first = swept("ease", 0.4, 0.5)  # mean .45
+    assert latest() == (first[0], "winner of study ease")
+    best = swept("vae", 0.30, 0.70)  # mean .5
+    swept("other data", 0.98, split="t")
+    swept("popularity", 0.1, 0.69)  # mean .395
+    among = "the best on validation of the 3 of its command"
+    assert latest() == (best[0], f"winner of study vae, {among}")
+    assert meant(client, "compared", "ease") == (first[0], "winner of study ease")
+    single = with_model(store, files, experiment="compared", run_name="a single run")
+    assert latest() == (single, "the run that finished last")
+    again = with_model(store, files, experiment="compared", run_name="a single run")
+    newest = meant(client, "compared", "a single run")
+    assert newest == (again, "the newest run called a single run")
+    assert meant(client, "compared", first[1]) == (first[1], "")
 
 
 @pytest.mark.slow
 def test_a_run_is_fetched_from_a_server(server: str, tmp_path: Path) -> None:
     run = with_model(server, tmp_path / "files")
     (tmp_path / "fetched").mkdir()
-    assert tracker(server).download("latest", tmp_path / "fetched") == run
+    assert tracker(server).download("latest", tmp_path / "fetched").run_id == run
     assert (tmp_path / "fetched" / "model" / "model.yaml").read_text("utf-8") == run
     with pytest.raises(InputError, match="is none of them"):
         tracker(server).download("0" * 32, tmp_path)

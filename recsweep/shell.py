@@ -1,0 +1,38 @@
+"""Commands that are printed and can be pasted into a terminal, whatever paths they have."""
+
+import re
+import shlex
+
+READ_AS_NO_TEXT = ("true", "false", "null", "nan", "inf", "none")
+
+
+def command(*words: str) -> str:
+    """`python -m recsweep` with these words.
+
+    Args:
+        words: Options, and settings as `setting` gives them.
+    """
+    return shlex.join(["python", "-m", "recsweep", *words])
+
+
+def setting(key: str, value: str) -> str:
+    """`key=value` with the quotes that Hydra needs to read a text; `command` adds the terminal's.
+
+    Args:
+        key: Such as `task.of`.
+        value: Any text.
+    """
+    is_plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./+:-]*", value)
+    if is_plain and value.lower() not in READ_AS_NO_TEXT and not _is_number(value):
+        return f"{key}={value}"
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)  # a backslash means itself, but before a quote
+    ending = re.search(r"\\*$", escaped)
+    return f'{key}="{escaped}{ending[0] if ending else ""}"'
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True

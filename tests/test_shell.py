@@ -1,0 +1,30 @@
+"""What is printed is read back as it was meant: by the terminal, then by Hydra."""
+
+import shlex
+
+import pytest
+from hydra.core.override_parser.overrides_parser import OverridesParser
+
+from recsweep.shell import command, setting
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "sweeps/ease-ml-100k-0a1b", "/a/b.c", "a b", "häuschen", "my%20proj", "a#b", "what?", "a,b",
+        "a=b", "it's", 'say "no"', 'end\\', 'mid\\"dle', "a\\b", "10", "1e5", ".5", "null", "True",
+        "(x)", "[x]", "{x}", "a&b;c", "$HOME", "~", "-x", "!", "*", "",
+        "sqlite+pysqlite:////x/my%2520proj/mlflow.db",
+    ],
+)  # fmt: skip
+def test_a_setting_is_read_back(value: str) -> None:
+    line = command("task=upload", setting("task.of", value))
+    words = shlex.split(line)
+    assert words[:4] == ["python", "-m", "recsweep", "task=upload"]
+    override = OverridesParser.create().parse_override(words[4])
+    assert (override.key_or_group, override.value()) == ("task.of", value)
+    assert not override.is_sweep_override()
+
+
+def test_a_plain_value_stays_as_it_is() -> None:
+    assert command(setting("task.of", "a/b-1.c")) == "python -m recsweep task.of=a/b-1.c"
