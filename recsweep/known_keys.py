@@ -78,7 +78,8 @@ def _meant_key(key: str, known: Sequence[str]) -> str | None:
     for name, last in leaves.items():
         if means in (name, last) or _plain(last) == _plain(leaf):
             return name
-    for names, cutoff in ((siblings, 0.6), ({last: name for name, last in leaves.items()}, 0.75)):
+    anywhere = {last: name for name, last in leaves.items() if _plain(leaf) not in SYNONYMS}
+    for names, cutoff in ((siblings, 0.6), (anywhere, 0.75)):
         for near in difflib.get_close_matches(leaf, names, n=1, cutoff=cutoff):
             return names[near]
     return None

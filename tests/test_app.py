@@ -1,12 +1,14 @@
 """Configuration becomes objects, or one line about what is wrong with it."""
 
+import pwd
 from pathlib import Path
 from typing import Any
 
 import pytest
 from runs import SMALL
 
-from recsweep.app import parameters, run
+from recsweep.app import Settings, parameters, run
+from recsweep.build import validated
 from recsweep.errors import InputError
 
 
@@ -20,3 +22,18 @@ def test_a_group_that_builds_something_else_is_refused(config: Any, tmp_path: Pa
 def test_every_leaf_of_the_configuration_is_a_parameter() -> None:
     config = {"a": 1, "b": {"c": [1, 2], "d": {"e": None}}, "f": {}, "g.h": 2}
     assert parameters(config) == {"a": 1, "b.c": [1, 2], "b.d.e": None, "f": {}, "g.h": 2}
+
+
+def test_without_a_home_folder_the_cache_must_be_named(
+    config: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unknown(uid: int) -> None:
+        raise KeyError(uid)
+
+    for name in ("HOME", "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(pwd, "getpwuid", unknown)
+    settings = config()
+    assert validated(Settings, settings, "").cache == Path(settings["cache_dir"])
+    with pytest.raises(InputError, match=r"but ~/.cache/recsweep is in a home folder that the"):
+        _ = validated(Settings, {**settings, "cache_dir": None}, "").cache

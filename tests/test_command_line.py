@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from commands import run_command
 
 from recsweep import command_line
 
@@ -478,6 +479,41 @@ def test_a_run_whose_progress_nobody_reads_ends_quietly(tmp_path: Path) -> None:
         process.stderr.close()
     assert process.returncode == 141
     assert ended_runs(here) == [("KILLED", "stopped because nobody reads the output any more")]
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+def test_a_project_folder_may_have_any_name_and_may_be_moved(tmp_path: Path) -> None:
+    old, new = tmp_path / "my%20proj", tmp_path / "new #1?&;\n('é'"
+    line = f"model=popularity {SYNTHETIC}"
+    before = run_command(old, line)
+    assert before.code == 0, before
+    old.rename(new)
+    after = run_command(new, line)
+    assert after.code == 0, after
+    assert {path.name for path in tmp_path.iterdir()} == {new.name, "cache"}
+    run_ids = [ended.out.partition("run       ")[2].split()[0] for ended in (before, after)]
+    for run_id in run_ids:
+        assert (new / "mlartifacts" / run_id / "artifacts" / "model").is_dir()
+        lists = f"task=recommend task.run={run_id} task.output={run_id}.txt k=5"
+        ended = run_command(new, lists)
+        assert ended.code == 0, ended
+        said = f"task.run={run_id} is run {run_id}: popularity on synthetic, ndcg@10 "
+        assert said in ended.err
+
+
+def test_a_stream_of_a_notebook_is_left_as_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    class OutStream:
+        def write(self, text: str) -> int:
+            return len(text)
+
+        def flush(self) -> None:
+            pass
+
+    ours = OutStream()
+    monkeypatch.setattr(sys, "stdout", ours)
+    command_line.write_with_any_encoding()
+    command_line.flush_output()
+    assert sys.stdout is ours
 
 
 @pytest.mark.slow

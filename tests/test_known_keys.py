@@ -52,6 +52,8 @@ def test_the_key_that_was_meant_is_named(typed: str, meant: str) -> None:
 def test_without_an_idea_what_there_is_is_named() -> None:
     all_keys = "python -m recsweep --help lists all keys"
     assert unknown_key("xyzzy", KNOWN) == f"unknown key xyzzy; {all_keys}"
+    others = ["model", "pruner.min_epochs"]
+    assert unknown_key("epochs", others) == f"unknown key epochs; {all_keys}", "it has none"
     model = "model has n_epochs, batch_size, dropout_rate, l2"
     assert unknown_key("model.xyzzy", KNOWN) == f"unknown key model.xyzzy; {model}"
     assert unknown_key("seed.xyzzy", KNOWN) == "unknown key seed.xyzzy; seed has no settings"

@@ -3,6 +3,7 @@
 import csv
 import json
 import re
+import resource
 import shlex
 import signal
 import subprocess
@@ -21,8 +22,15 @@ from runs import SMALL, SMALL_DATA
 from recsweep.app import Settings
 from recsweep.build import validated
 from recsweep.command_line import composed
+from recsweep.errors import InputError
 from recsweep.sweep.storage import JOURNAL, open_storage
-from recsweep.sweep.sweeper import _Combination, _combinations, _is_of, _name
+from recsweep.sweep.sweeper import (
+    _Combination,
+    _combinations,
+    _is_of,
+    _name,
+    _refuse_few_semaphores,
+)
 
 BASIC = "-m hydra/launcher=basic"
 DATA = " ".join(SMALL_DATA)
@@ -634,3 +642,14 @@ def test_one_process_and_several_try_the_same(tmp_path: Path) -> None:
 def test_ray_tries_the_same(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the extra ray and hydra-ray-launcher")
     assert first_trials(tmp_path / "ray", "ray") == first_trials(tmp_path / "basic", "basic")
+
+
+def test_too_few_semaphores_are_one_line_before_any_worker_starts() -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # a semaphore is a file, too
+    try:
+        with pytest.raises(InputError, match=r"workers need 16 semaphores, .* --shm-size=64m"):
+            _refuse_few_semaphores()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    _refuse_few_semaphores()

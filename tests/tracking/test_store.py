@@ -1,6 +1,7 @@
 """Which store is meant, and what is said when it cannot be used."""
 
 import os
+import shlex
 import socket
 import subprocess
 import time
@@ -91,6 +92,34 @@ def test_passwords_are_not_written_down() -> None:
         unreachable.refuse_unusable()
     assert "secret" not in str(caught.value)
     assert "secret" not in unreachable.ui_command
+
+
+def test_a_deleted_experiment_is_named_with_what_restores_it(store: str) -> None:
+    with tracker(store, experiment="deleted"):
+        pass
+    one = tracker(store, experiment="deleted")
+    found = one.store.client.get_experiment_by_name("deleted")
+    one.store.client.delete_experiment(found.experiment_id)
+    with pytest.raises(InputError) as caught, one:
+        pass
+    restore = f"-m mlflow experiments restore -x {found.experiment_id}, or set tracking.experiment"
+    assert f"MLFLOW_TRACKING_URI={shlex.quote(store)} " in str(caught.value)
+    assert restore in str(caught.value)
+    one.store.client.restore_experiment(found.experiment_id)
+    with tracker(store, experiment="deleted") as again:
+        pass
+    assert again.run_id
+
+
+def test_a_path_is_meant_as_it_is_typed_or_else_decoded(tmp_path: Path) -> None:
+    (tmp_path / "a b").mkdir()
+    typed = f"sqlite:///{tmp_path}/a%20b/mlflow.db"
+    assert tracker(typed).store.database == tmp_path / "a b" / "mlflow.db"
+    (tmp_path / "a%20b").mkdir()
+    one = tracker(typed).store
+    assert one.database == tmp_path / "a%20b" / "mlflow.db"
+    assert one.uri == f"sqlite+pysqlite:///{tmp_path}/a%2520b/mlflow.db"
+    assert tracker(one.uri).store.database == one.database
 
 
 def test_the_command_that_opens_the_ui_survives_spaces_in_paths(store: str) -> None:
