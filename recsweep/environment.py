@@ -139,9 +139,9 @@ def _refuse_absent_platform() -> None:
 
     try:
         jax.devices()
-    except RuntimeError as error:
+    except (RuntimeError, AssertionError) as error:  # the second without the platform's plugin
         named = os.environ.get("JAX_PLATFORMS", "not set")
-        reason = " ".join(str(error).split())
+        reason = " ".join(str(error).split()) or "no such device was found"
         raise InputError(
             f"JAX_PLATFORMS must name what JAX can compute on here, but is {named} "
             f"({reason[:160]}); unset it, or set JAX_PLATFORMS=cpu"
