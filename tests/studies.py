@@ -58,13 +58,15 @@ def add(
         study: Gets it.
         state: Its state.
         values: Of the objectives.
-        noted: User attributes beside `settings`; `beta` is the trial's own.
+        noted: User attributes beside `settings`; `beta` is the trial's own, `reported` its values
+            by epoch.
     """
+    reported = noted.pop("reported", {})
     params = {**(SPACE.default_params() or {}), "model.beta": noted.pop("beta", 0.2)}
     distributions = {d.name: d.distribution for d in SPACE.branches[0].dimensions.values()}
     trial = optuna.create_trial(
         state=state, values=values, params=params, distributions=distributions,
-        user_attrs={"settings": SPACE.settings(params), **noted},
+        user_attrs={"settings": SPACE.settings(params), **noted}, intermediate_values=reported,
     )  # fmt: skip
     study.add_trial(trial)
     return study.get_trials()[-1]

@@ -102,5 +102,7 @@ def tuning(parent: Parent, outcome: Outcome) -> Tuning:
         space=parent.study.space.described(),
         default=default.values[0] if default and default.state == "complete" else None,
         tuned=standing.best.values[0] if standing.best else None,
-        pruned_values=[row.values[0] for row in rows if row.state == "pruned" and row.values],
+        pruned_values=[
+            row.last_value for row in rows if row.state == "pruned" and row.last_value is not None
+        ],
     )

@@ -10,7 +10,7 @@ import yaml
 
 from recsweep import shell
 from recsweep.sweep.outcome import Outcome
-from recsweep.sweep.results import best_rows, counts_line
+from recsweep.sweep.results import best_rows, counts_line, remark_on_pruned
 from recsweep.sweep.standing import Standing, shown_value
 from recsweep.sweep.study import SharedStudy
 from recsweep.sweep.winner import FinalScores
@@ -122,6 +122,7 @@ def _parts(outcome: Outcome, told: Told, best: Table) -> list[str]:
         _headline(outcome),
         " · ".join(f"[{what}]({where})" for what, where in told.links.items()),
         f"### Best trials\n\n{markdown_table(*best)}" if best[1] else "",
+        remark_on_pruned(standing),
         counts_line(standing),
         _scores(standing.objectives[0], outcome.test) if outcome.test else "",
         f"### Again\n\n{markdown_commands(told.commands)}",

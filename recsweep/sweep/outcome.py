@@ -25,7 +25,7 @@ class Outcome:
     def cells(self) -> list[str]:
         """A line of a table of several studies."""
         standing = self.standing
-        name, best, default = standing.objectives[0], standing.best, standing.default
+        name, best = standing.objectives[0], standing.best
         score = error = None
         if self.test:
             test = self.test.test
@@ -35,7 +35,7 @@ class Outcome:
             str(standing.n_finished),
             name,
             shown_value(name, best.values[0]) if best else "",
-            shown_value(name, default.values[0]) if default and default.values else "",
+            _default(standing),
             "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
         ]
 
@@ -65,3 +65,12 @@ class Outcome:
             values = " ".join(f"{each['test'][name]:.4f}" for each in replicates)
             lines.append(f"test {name} by seed: {values}; standard deviation {deviation:.4f}")
         return [*lines, str(self.looks)]
+
+
+def _default(standing: Standing) -> str:
+    """The default configuration's value, with its state where it was not trained to the end."""
+    default = standing.default
+    if default is None or not default.values:
+        return ""
+    value = shown_value(standing.objectives[0], default.values[0])
+    return value if default.state == "complete" else f"{value} {default.state}"

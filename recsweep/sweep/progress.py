@@ -131,7 +131,7 @@ def trial_line(standing: Standing, row: TrialRow, n_done: int) -> str:
     number = f"{row.number:>{len(str(standing.n_trials - 1))}}"
     end = {
         "complete": f"complete, best epoch {row.best_epoch}",
-        "pruned": f"pruned at epoch {row.n_epochs}",
+        "pruned": f"pruned at epoch {row.n_epochs}, best epoch {row.best_epoch or 'unknown'}",
         "failed": f"failed ({shorten(row.reason or 'no reason was noted', 100)})",
     }[row.state]
     best, is_in_front = standing.best, len(standing.objectives) > 1 and row in standing.front

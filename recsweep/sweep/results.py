@@ -34,11 +34,13 @@ def trial_overrides(study: optuna.Study, row: TrialRow) -> list[str]:
 def best_table(standing: Standing, n: int = 10) -> str:
     """The best trials and the default configuration's, best first; below it how many there are.
 
+    Pruned trials stand where their best epoch puts them, but only complete ones have a rank.
+
     With several objectives: the Pareto front.
 
     Args:
         standing: What the study has reached.
-        n: Rows at most, not counting the default configuration's.
+        n: Rows at most, not counting the winner's and the default configuration's.
     """
     head, rows = best_rows(standing, n)
     if not rows:
@@ -50,7 +52,7 @@ def best_table(standing: Standing, n: int = 10) -> str:
             f"Pareto front of {' and '.join(standing.objectives)}: {front}",
             "several objectives have no single winner, so test is not scored",
         ]
-    return "\n".join([*lines, counts_line(standing)])
+    return "\n".join(filter(None, [*lines, remark_on_pruned(standing), counts_line(standing)]))
 
 
 def best_rows(standing: Standing, n: int = 10) -> tuple[list[str], list[list[str]]]:
@@ -58,17 +60,28 @@ def best_rows(standing: Standing, n: int = 10) -> tuple[list[str], list[list[str
 
     Args:
         standing: What the study has reached.
-        n: Rows at most, not counting the default configuration's.
+        n: Rows at most, not counting the winner's and the default configuration's.
     """
     is_single = len(standing.objectives) == 1
-    rows = list((standing.ranked if is_single else standing.front)[:n])
+    rows = list((standing.placed if is_single else standing.front)[:n])
     default = standing.default
-    if default and default not in rows and default.state in FINISHED:
-        rows.append(default)
+    for row in (standing.best, default if default and default.state in FINISHED else None):
+        if row and row not in rows:
+            rows.append(row)
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     head = ["rank", "trial", "", *standing.objectives, "epoch", "time", *short_names(keys)]
     ranks = {row.number: str(n) for n, row in enumerate(standing.ranked, 1) if is_single}
     return head, [[ranks.get(row.number, ""), *_cells(standing, row, keys)] for row in rows]
+
+
+def remark_on_pruned(standing: Standing) -> str:
+    """A sentence where the first row of the table is not the winner; empty where it is."""
+    if standing.best is None or standing.placed[0] == standing.best:
+        return ""
+    return (
+        f"the winner is trial {standing.best.number}: pruned trials were stopped early and have "
+        "no rank"
+    )
 
 
 def counts_line(standing: Standing) -> str:
@@ -154,7 +167,7 @@ def write_optimization_results(
         "directions": list(standing.directions),
         **_winners(study, standing),
         "default": default and {"trial": default.number, "state": default.state,
-                                "result": list(default.values)},
+                                "result": list(default.values), "epoch": default.best_epoch},
         "trials": {
             "asked": standing.n_trials,
             "finished": standing.n_finished,
@@ -190,6 +203,9 @@ def _winners(study: optuna.Study, standing: Standing) -> dict[str, Any]:
 def write_trials(file: Path, standing: Standing) -> None:
     """Write `trials.csv`: a row per trial; objectives, settings and validation metrics as columns.
 
+    Objectives and validation metrics are those of `best_epoch`, whatever became of the trial. What
+    it had reached after `n_epochs`, its last epoch, is called so.
+
     Args:
         file: In an existing folder; written whole or not at all.
         standing: What the study has reached.
@@ -211,12 +227,14 @@ def _record(standing: Standing, row: TrialRow) -> dict[str, Any]:
         key: value if isinstance(value, str | float) else json.dumps(value, ensure_ascii=False)
         for key, value in row.settings.items()
     }
+    n_reported = len(standing.objectives) == 1  # of several, epochs are not reported
     return {
         "trial": row.number,
         "state": row.state,
         **dict(zip_longest(standing.objectives, row.values)),
         "best_epoch": row.best_epoch,
         "n_epochs": row.n_epochs,
+        **{f"{name}_at_last_epoch": row.last_value for name in standing.objectives[:n_reported]},
         "train_s": row.train_s,
         "wall_s": row.wall_s,
         "cpu_s": row.cpu_s,

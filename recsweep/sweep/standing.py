@@ -40,11 +40,14 @@ class TrialRow:
     Args:
         number: From 0.
         state: One of `STATES`.
-        values: One per objective; a pruned trial's is its last epoch's, a failed one has none.
+        values: One per objective, of the best epoch, also where the trial was pruned later; a
+            failed or unfinished one has none.
+        last_value: The single objective after the last epoch, where a pruned trial was stopped;
+            None = nothing was reported.
         params: As Optuna keeps them.
         settings: Searched key or group -> value.
-        n_epochs: How many it was given.
-        best_epoch: From 1.
+        n_epochs: How many it was trained.
+        best_epoch: From 1, of a complete or pruned trial.
         train_s: Seconds of training.
         wall_s: Seconds from claim to end.
         cpu_s: Seconds of CPU time of its process, all threads together.
@@ -60,6 +63,7 @@ class TrialRow:
     number: int
     state: str
     values: tuple[float, ...]
+    last_value: float | None
     params: Mapping[str, Any]
     settings: Mapping[str, Any]
     n_epochs: int
@@ -76,24 +80,36 @@ class TrialRow:
     changed: datetime | None
 
     @classmethod
-    def of(cls, trial: FrozenTrial, state: str) -> Self:
-        """What Optuna knows of a trial."""
+    def of(cls, trial: FrozenTrial, state: str, objectives: Sequence[str]) -> Self:
+        """What Optuna knows of a trial.
+
+        Optuna calls the last epoch's value that of a pruned trial; what the trial itself noted is
+        the best epoch's.
+        """
         noted, duration = trial.user_attrs, trial.duration
         wall_s = noted.get("wall_s", duration.total_seconds() if duration else None)
+        is_scored = state in ("complete", "pruned")
+        metrics = (noted.get("metrics") or {}) if is_scored else {}
+        values = tuple(trial.values or ())
+        last = trial.intermediate_values.get(max(trial.intermediate_values, default=0))
+        if state == "pruned":
+            last = next(iter(values), last)
+            values = tuple(map(metrics.get, objectives, values))
         return cls(
             number=trial.number,
             state=state,
-            values=tuple(trial.values or ()),
+            values=values,
+            last_value=last,
             params=trial.params,
             settings=noted.get("settings", {}),
             n_epochs=noted.get("n_epochs", len(trial.intermediate_values)),
-            best_epoch=noted.get("best_epoch"),
+            best_epoch=noted.get("best_epoch") if is_scored else None,
             train_s=noted.get("train_s"),
             wall_s=wall_s if state in FINISHED else None,
             cpu_s=noted.get("cpu_s"),
             peak_bytes=noted.get("peak_bytes"),
             reason=noted.get("reason"),
-            metrics=noted.get("metrics") or {},
+            metrics=metrics,
             is_default=noted.get("is_default") is True,
             worker=noted.get("worker"),
             began=noted.get("began"),
@@ -136,7 +152,8 @@ class Standing:
             is_alive: Whether somebody works at this trial; None = at every one that is running.
         """
         directions = tuple(direction.name.lower() for direction in study.directions)
-        rows = _rows(study, is_alive)
+        objectives = tuple(study.user_attrs["objectives"])
+        rows = _rows(study, objectives, is_alive)
         if study.user_attrs.get("exhausted"):
             n_trials = min(n_trials, len(rows))
         ranked = _ranked(rows, directions[0])
@@ -145,7 +162,6 @@ class Standing:
             front = tuple(row for row in ranked if row.number in numbers)
         else:
             front = tuple(ranked[:1])
-        objectives = tuple(study.user_attrs["objectives"])
         seconds_left = _seconds_left(rows, n_trials)
         return cls(study.study_name, objectives, directions, n_trials, rows, front, seconds_left)
 
@@ -179,6 +195,14 @@ class Standing:
         return tuple(_ranked(self.rows, self.directions[0]))
 
     @property
+    def placed(self) -> tuple[TrialRow, ...]:
+        """Complete and pruned trials, best first by the first objective at their best epoch.
+
+        Only complete ones compete: see `ranked` and `best`.
+        """
+        return tuple(_ranked(self.rows, self.directions[0], ("complete", "pruned")))
+
+    @property
     def best_so_far(self) -> dict[int, float]:
         """The best value of all complete trials up to each, by the first objective."""
         better = max if self.directions[0] == "maximize" else min
@@ -209,14 +233,20 @@ def shown_duration(seconds: float) -> str:
     return f"{seconds / 86400:.1f} days"
 
 
-def _rows(study: optuna.Study, is_alive: Callable[[int], bool] | None) -> tuple[TrialRow, ...]:
+def _rows(
+    study: optuna.Study, objectives: Sequence[str], is_alive: Callable[[int], bool] | None
+) -> tuple[TrialRow, ...]:
     trials = study.get_trials(deepcopy=False)
     running = [trial.number for trial in trials if not trial.state.is_finished()]
     gone = {number for number in running if is_alive and not is_alive(number)}
     if gone:  # look again: whoever ended in between was not lost, but told its result
         trials = study.get_trials(deepcopy=False)
     return tuple(
-        TrialRow.of(trial, _NAMES.get(trial.state) or _unfinished(trial, trial.number in gone))
+        TrialRow.of(
+            trial,
+            _NAMES.get(trial.state) or _unfinished(trial, trial.number in gone),
+            objectives,
+        )
         for trial in trials
     )
 
@@ -227,11 +257,13 @@ def _unfinished(trial: FrozenTrial, is_gone: bool) -> str:
     return "interrupted" if trial.user_attrs.get("is_interrupted") else "lost"
 
 
-def _ranked(rows: Sequence[TrialRow], direction: str) -> list[TrialRow]:
-    """Complete trials, best first, of equal ones the first."""
+def _ranked(
+    rows: Sequence[TrialRow], direction: str, states: Sequence[str] = ("complete",)
+) -> list[TrialRow]:
+    """Trials in these states, best first; of equal ones by the order of states, then by number."""
     sign = -1 if direction == "maximize" else 1
-    complete = (row for row in rows if row.state == "complete")
-    return sorted(complete, key=lambda row: (sign * row.values[0], row.number))
+    kept = (row for row in rows if row.state in states and row.values)
+    return sorted(kept, key=lambda row: (sign * row.values[0], states.index(row.state), row.number))
 
 
 def _seconds_left(rows: Sequence[TrialRow], n_trials: int) -> float | None:

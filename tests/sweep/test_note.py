@@ -138,3 +138,13 @@ def test_of_several_objectives_all_are_columns(tmp_path: Path) -> None:
     outcome = Outcome(standing(both), None, NO_LOOKS)
     note = summary_note(outcome, told(both, outcome))
     assert note.startswith("**1 trials are on the Pareto front of ndcg@100 and train_s.**")
+
+
+def test_a_note_shows_pruned_trials_and_says_which_one_won(study: SharedStudy) -> None:
+    add(study.study, PRUNED, [0.25], metrics={"ndcg@100": 0.5})
+    add(study.study, COMPLETE, [0.375])
+    outcome = Outcome(standing(study), None, NO_LOOKS)
+    note = summary_note(outcome, told(study, outcome))
+    assert note.startswith("**Trial 1: validation ndcg@100 0.3750**")
+    assert "| &ensp; | 0&ensp; | pruned&ensp; | 0.5000&ensp;" in note
+    assert "the winner is trial 1: pruned trials were stopped early and have no rank" in note

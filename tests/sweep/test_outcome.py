@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from studies import COMPLETE, add, make_study
+from studies import COMPLETE, PRUNED, add, make_study
 
 from recsweep.evaluation import Evaluation
 from recsweep.sweep.outcome import Outcome
@@ -52,3 +52,11 @@ def test_before_the_end_nothing_is_said_of_test(tmp_path: Path) -> None:
     study = make_study(tmp_path / "two")
     add(study, COMPLETE, [0.5])
     assert len(Outcome(Standing.of(study, 2), None, Looks(0, ())).lines()) == 2
+
+
+def test_a_default_that_was_pruned_is_marked_beside_its_best_epochs_value(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "pruned")
+    add(study, PRUNED, [0.25], metrics={"ndcg@100": 0.375}, is_default=True)
+    add(study, COMPLETE, [0.5])
+    cells = Outcome(Standing.of(study, 2), None, Looks(0, ())).cells()
+    assert cells[3:5] == ["0.5000", "0.3750 pruned"]

@@ -83,10 +83,11 @@ def test_without_a_terminal_every_finished_trial_is_one_line(study: optuna.Study
     stream = io.StringIO()
     trials = (
         (COMPLETE, [0.4123], {"best_epoch": 31, "wall_s": 94.0}),
-        (PRUNED, [0.3811], {"n_epochs": 12, "wall_s": 26.0}),
+        (PRUNED, [0.3811], {"n_epochs": 12, "best_epoch": 9, "wall_s": 26.0,
+                            "metrics": {"ndcg@100": 0.3954}}),
         (FAIL, None, {"reason": "the loss is no longer finite", "wall_s": 3.0}),
         (COMPLETE, [0.5], {"best_epoch": 7, "wall_s": 77.0}),
-    )
+    )  # fmt: skip
     with SweepProgress(looks_at(study), stream, every_s=0.01):
         for n_lines, (state, values, noted) in enumerate(trials, 2):
             add(study, state, values, beta=0.31, **noted)
@@ -95,7 +96,7 @@ def test_without_a_terminal_every_finished_trial_is_one_line(study: optuna.Study
     assert lines_of(stream) == [
         BEGUN.format("0 of 30"),
         f"trial  0 complete, best epoch 31  {best}  2 min; 1 of 30 done",
-        "trial  1 pruned at epoch 12  ndcg@100 0.3811  (best 0.4123, trial 0)  26 s; "
+        "trial  1 pruned at epoch 12, best epoch 9  ndcg@100 0.3954  (best 0.4123, trial 0)  26 s; "
         "2 of 30 done, about 28 min left",
         "trial  2 failed (the loss is no longer finite)  (best 0.4123, trial 0)  3 s; "
         "3 of 30 done, about 18 min left",

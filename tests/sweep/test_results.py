@@ -29,7 +29,9 @@ def study(tmp_path: Path) -> optuna.Study:
     made = make_study(tmp_path / "vae", n_trials=5)
     add(made, COMPLETE, [0.4], is_default=True, best_epoch=12, train_s=30.0, wall_s=34.0,
         metrics={"ndcg@100": 0.4, "recall@20": 0.5})  # fmt: skip
-    add(made, PRUNED, [0.3], beta=0.7, best_epoch=3, n_epochs=4, wall_s=10.0, reason="pruned, β")
+    add(made, PRUNED, [0.3], beta=0.7, best_epoch=3, n_epochs=4, wall_s=10.0, reason="pruned, β",
+        reported={1: 0.3125, 2: 0.34, 3: 0.375, 4: 0.3},
+        metrics={"ndcg@100": 0.375, "recall@20": 0.25})  # fmt: skip
     add(made, COMPLETE, [0.41234], beta=0.31456789, best_epoch=31, train_s=90.0, wall_s=94.0,
         metrics={"ndcg@100": 0.41234, "recall@20": 0.6})  # fmt: skip
     add(made, FAIL, beta=0.9, reason="the loss is no longer finite", wall_s=2.0)
@@ -55,6 +57,7 @@ def test_the_table_has_the_best_first_and_marks_the_default(study: optuna.Study)
         "─" * 79,
         "   1      2             0.4123     31  2 min  0.3146           0.5        [600]",
         "   2      0  default    0.4000     12   34 s     0.2           0.5        [600]",
+        "          1   pruned    0.3750      3   10 s     0.7           0.5        [600]",
         "4 of 5 trials done: 2 complete, 1 pruned, 1 failed",
     ]
 
@@ -64,6 +67,34 @@ def test_a_default_that_is_not_among_the_best_is_shown_below_them(study: optuna.
     assert [line.split()[:3] for line in lines[2:4]] == [
         ["1", "2", "0.4123"], ["2", "0", "default"]
     ]  # fmt: skip
+
+
+def test_a_pruned_trial_above_the_winner_is_no_winner_and_that_is_said(
+    tmp_path: Path,
+) -> None:
+    study = make_study(tmp_path / "vae")
+    add(study, COMPLETE, [0.25], is_default=True)
+    add(study, COMPLETE, [0.375])
+    for value in (0.5, 0.4375):
+        add(study, PRUNED, [0.125], metrics={"ndcg@100": value}, best_epoch=2, n_epochs=3)
+    lines = best_table(reached(study)).splitlines()
+    assert [line.split()[:4] for line in lines[2:6]] == [
+        ["2", "pruned", "0.5000", "2"], ["3", "pruned", "0.4375", "2"],
+        ["1", "1", "0.3750", "0.2"], ["2", "0", "default", "0.2500"],
+    ]  # fmt: skip
+    assert lines[6:] == [
+        "the winner is trial 1: pruned trials were stopped early and have no rank",
+        "4 of 5 trials done: 2 complete, 2 pruned, 0 failed",
+    ]
+    head, rows = best_rows(reached(study), n=2)
+    assert [row[head.index("trial")] for row in rows] == ["2", "3", "1", "0"], "and the winner"
+    assert written(tmp_path / "results.yaml", study)["best_trial"] == 1
+
+
+def test_pruned_trials_are_shown_before_one_is_complete(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    add(study, PRUNED, [0.125], metrics={"ndcg@100": 0.5})
+    assert best_table(reached(study)).splitlines()[2].split()[:3] == ["0", "pruned", "0.5000"]
 
 
 def test_a_default_that_was_pruned_has_no_rank(tmp_path: Path) -> None:
@@ -154,7 +185,7 @@ def test_optimization_results_hold_the_winner_and_how_to_go_on(
         "best_epoch": 31,
         "best_train_s": 90.0,
         "best_validation": {"ndcg@100": 0.41234, "recall@20": 0.6},
-        "default": {"trial": 0, "state": "complete", "result": [0.4]},
+        "default": {"trial": 0, "state": "complete", "result": [0.4], "epoch": 12},
         "trials": {
             "asked": 5, "finished": 4, "complete": 2, "pruned": 1, "failed": 1, "running": 0,
             "interrupted": 0, "lost": 0,
@@ -189,16 +220,17 @@ def test_trials_are_a_table_for_every_program(study: optuna.Study, tmp_path: Pat
     with (tmp_path / "trials.csv").open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert list(rows[0]) == [
-        "trial", "state", "ndcg@100", "best_epoch", "n_epochs", "train_s", "wall_s", "cpu_s",
-        "peak_bytes", "reason",
+        "trial", "state", "ndcg@100", "best_epoch", "n_epochs", "ndcg@100_at_last_epoch",
+        "train_s", "wall_s", "cpu_s", "peak_bytes", "reason",
         "model.beta", "model.dropout_rate", "model.hidden_dims",
         "valid/ndcg@100", "valid/recall@20",
     ]  # fmt: skip
     assert [row["state"] for row in rows] == ["complete", "pruned", "complete", "failed", "lost"]
     assert list(rows[1].values()) == [
-        "1", "pruned", "0.3", "3", "4", "", "10.0", "", "", "pruned, β", "0.7",
-        "0.5", "[600]", "", "",
+        "1", "pruned", "0.375", "3", "4", "0.3", "", "10.0", "", "", "pruned, β", "0.7",
+        "0.5", "[600]", "0.375", "0.25",
     ]  # fmt: skip
+    assert all(row["ndcg@100"] == row["valid/ndcg@100"] for row in rows), "both of the best epoch"
     assert float(rows[2]["model.beta"]) == 0.31456789
     assert rows[3]["ndcg@100"] == ""
 

@@ -81,6 +81,40 @@ def test_a_failed_trial_keeps_its_reason_and_has_no_value(study: optuna.Study) -
     assert (row.reason, row.values) == ("the loss is no longer finite", ())
 
 
+def test_a_pruned_trial_has_its_best_epochs_value_and_apart_from_it_its_last(
+    study: optuna.Study,
+) -> None:
+    reported = {1: 0.3, 2: 0.45, 3: 0.4}
+    add(study, PRUNED, [0.4], reported=reported, best_epoch=2, n_epochs=3,
+        metrics={"ndcg@100": 0.45, "recall@20": 0.6})  # fmt: skip
+    add(study, COMPLETE, [0.45], reported=reported, best_epoch=2, n_epochs=3,
+        metrics={"ndcg@100": 0.45})  # fmt: skip
+    add(study, PRUNED, [0.2])  # noted by nobody
+    pruned, complete, bare = reached(study).rows
+    assert (pruned.values, pruned.best_epoch, pruned.metrics["ndcg@100"]) == ((0.45,), 2, 0.45)
+    assert (pruned.last_value, pruned.n_epochs) == (0.4, 3)
+    assert (complete.values, complete.last_value) == ((0.45,), 0.4)
+    assert (bare.values, bare.last_value) == ((0.2,), 0.2)
+
+
+def test_what_an_attempt_noted_before_its_trial_failed_is_no_result(study: optuna.Study) -> None:
+    add(study, FAIL, best_epoch=2, metrics={"ndcg@100": 0.45}, reported={1: 0.45})
+    row = reached(study).rows[0]
+    assert (row.values, row.best_epoch, dict(row.metrics)) == ((), None, {})
+
+
+def test_pruned_trials_have_a_place_but_do_not_compete(study: optuna.Study) -> None:
+    add(study, COMPLETE, [0.3])
+    add(study, PRUNED, [0.1], metrics={"ndcg@100": 0.5})
+    add(study, PRUNED, [0.4], metrics={"ndcg@100": 0.4})
+    add(study, COMPLETE, [0.4])
+    add(study, FAIL)
+    standing = reached(study)
+    assert [row.number for row in standing.placed] == [1, 3, 2, 0]
+    assert [row.number for row in standing.ranked] == [3, 0]
+    assert standing.best == standing.rows[3] == standing.rows[study.best_trial.number]
+
+
 def test_of_equal_trials_the_first_is_best_and_a_pruned_one_never(study: optuna.Study) -> None:
     for value in (0.3, 0.5, 0.5):
         add(study, COMPLETE, [value])
