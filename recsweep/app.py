@@ -1,7 +1,7 @@
 """The composition root: configuration -> objects -> one run."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -39,6 +39,7 @@ class Settings:
         refit: After the best epoch is known, train anew on training and validation together.
         study: Name of a sweep's study; None = made from the model, the data and the command.
         run_id: Of a finished run that is to be repeated.
+        model_name: What tables and MLflow call the model; None = see `model_name`.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -65,6 +66,13 @@ class Settings:
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
     run_id: Annotated[str, Field(min_length=1)] | None
+    # the only default: older results have no such key
+    model_name: Annotated[str, Field(min_length=1)] | None = None
+
+    @property
+    def called(self) -> str:
+        """What tables and MLflow call the model."""
+        return model_name({"model_name": self.model_name, "model": self.model})
 
     @property
     def cache(self) -> Path:
@@ -164,7 +172,7 @@ def checked(settings: Settings, tracker: Any = None) -> tuple[Any, Any, Any]:
     for group, method in (*DATA_STEPS, ("optimizer", "build")):
         made(settings, group, method)
     tracker = tracker or made(settings, "tracking", "log_metrics")
-    tracker = tracker.named(f"{model_name(settings.model)}-{data_name(settings)}")
+    tracker = tracker.named(f"{settings.called}-{data_name(settings)}")
     tracker.refuse_unusable()
     environment.load_backend()  # last, since it takes seconds
     return evaluator, tracker, made(settings, "model", "fit")
@@ -191,13 +199,24 @@ def data_name(settings: Settings) -> str:
     return str(settings.data.get("name", "data"))
 
 
-def model_name(model: Config) -> str:
-    """What the user types to choose a model: its file's stem.
+def with_model_name(config: Config, choices: Mapping[str, Any]) -> Config:
+    """The configuration with what the user typed to choose the model, unless it has a name.
 
     Args:
-        model: The group `model` of a configuration.
+        config: As composed.
+        choices: Hydra's `runtime.choices`: group -> what was chosen.
     """
-    return str(model.get("_target_", "model")).split(".")[-2:][0]
+    return {**config, "model_name": config.get("model_name") or choices.get("model")}
+
+
+def model_name(config: Config) -> str:
+    """What the user types to choose the model; where nobody noted it, the stem of its module.
+
+    Args:
+        config: A run's whole configuration.
+    """
+    target = str(config["model"].get("_target_", "model"))
+    return str(config.get("model_name") or target.split(".")[-2:][0])
 
 
 def tags(settings: Settings, split: Any) -> dict[str, str]:

@@ -54,7 +54,9 @@ def groups() -> dict[str, list[str]]:
 def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of `python -m recsweep OVERRIDES`, for a notebook or a test."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
-        return _resolved(compose("config", list(overrides)))
+        config = compose("config", list(overrides), return_hydra_config=True)
+        kept = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        return app.with_model_name(_resolved(kept), config.hydra.runtime.choices)
 
 
 def main() -> None:
@@ -101,7 +103,8 @@ class _Run:
             job, typed = HydraConfig.get(), list(HydraConfig.get().overrides.task)
             refuse_unread(typed, str(job.runtime.choices["task"]))
             refuse_added(typed, OmegaConf.to_container(config), app.Settings.__dataclass_fields__)
-            app.run(_resolved(config), Path(job.runtime.output_dir), typed)
+            named = app.with_model_name(_resolved(config), job.runtime.choices)
+            app.run(named, Path(job.runtime.output_dir), typed)
         except Exception as error:  # noqa: BLE001 - raised below
             self.error = self.error or error
 

@@ -69,7 +69,7 @@ def toy_config(folder: Path, *overrides: str, **model: Any) -> dict[str, Any]:
     """
     config = dict(composed("model=ease", f"cache_dir={folder}/cache", *SMALL_DATA, *overrides))
     toy = {"quality": 0.9, "n_epochs": N_EPOCHS, "breaks": None, **model}
-    return {**config, "model": {"_target_": "plans.Toy", **toy}, "threads": 1}
+    return {**config, "model": {"_target_": "plans.Toy", **toy}, "model_name": None, "threads": 1}
 
 
 def toy_space(config: dict[str, Any], *search: str) -> Space:

@@ -16,7 +16,7 @@ from recsweep.tracking.sweeps import trial_name
 
 SEEDS = ("seed", "split.seed")
 NAME_CHARACTERS = 40
-_NO_CONTENT = ("task.", "tracking.", "cache_dir", "debug")
+_NO_CONTENT = ("task.", "tracking.", "cache_dir", "debug", "model_name")
 """Settings, or groups of them, that change no result."""
 
 

@@ -47,7 +47,7 @@ class ScoredRun:
     @property
     def model(self) -> str:
         """What the user types to choose the model."""
-        return model_name(self.config["model"])
+        return model_name(dict(self.config))
 
     @property
     def seed(self) -> int:

@@ -9,6 +9,7 @@ from recsweep.errors import InputError
 
 NOT_PART_OF_IT = (
     "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
+    "model_name",
 )  # fmt: skip
 """Parts of a configuration that no trial's result depends on, or that are kept beside it."""
 _FILES = tuple(f".{key}" for key in FILES)

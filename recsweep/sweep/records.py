@@ -109,7 +109,7 @@ class StudyRecords:
         folder, noted = self._folder(trial), trial.user_attrs
         config = read_yaml(folder / "config.yaml")
         return Record(
-            name=trial_name(app.model_name(config["model"]), noted["settings"]),
+            name=trial_name(app.model_name(config), noted["settings"]),
             run_id=noted.get("run_id"),
             status=cast("RunStatus", STATUS[trial.state]),
             reason=noted.get("reason", ""),

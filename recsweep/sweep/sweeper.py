@@ -64,6 +64,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> No
     is_alone = len(parts) == 1
     names = ["" if is_alone else " ".join(part.fixed[: len(part.choices)]) for part in parts]
     searches = _each(names, lambda part: _search(context, config, part, is_alone), parts)
+    _refuse_same_names(names, searches)
     _refuse_backends_in_one_process(config, searches)
     checked = _each(names, Search.checked, searches)  # all of them, before any is run
     parents = _each(names, Parent, checked)  # a study that has changed is refused now
@@ -163,7 +164,8 @@ def _search(
     def compose(overrides: list[str]) -> dict[str, Any]:
         composed = context.config_loader.load_sweep_config(config, overrides)
         container = cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=False))
-        return {key: node for key, node in container.items() if key != "hydra"}
+        choices = container.pop("hydra")["runtime"]["choices"]
+        return app.with_model_name(container, choices)
 
     def settled(overrides: list[str]) -> dict[str, Any]:
         return resolved(OmegaConf.create(compose(overrides)))
@@ -184,6 +186,19 @@ def _search(
         launch=partial(_launch, context, config, combination.fixed),
         command=shlex.join(["python", "-m", "recsweep", *without_passwords(sys.argv[1:])]),
     )
+
+
+def _refuse_same_names(parts: Sequence[str], searches: Sequence[Search]) -> None:
+    """Two studies of one name would share a folder and, worse, their trials."""
+    first: dict[str, str] = {}
+    for part, search in zip(parts, searches, strict=True):
+        if search.name in first:
+            raise InputError(
+                f"studies of one command must have different names, but {first[search.name]} and "
+                f"{part} are both called {search.name}; give each value once, or type a command "
+                "for each"
+            )
+        first[search.name] = part
 
 
 def _refuse_backends_in_one_process(config: DictConfig, searches: Sequence[Search]) -> None:
@@ -283,9 +298,9 @@ def _launch(
 
 def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> str:
     """The study's name: the same for the same command, whatever its budget is."""
-    own = {"model": app.model_name(settings.model), "data": app.data_name(settings)}
+    own = {"model": settings.called, "data": app.data_name(settings)}
     parts = own | combination.choices
-    readable = "-".join(parts[key] for key in COMBINED if key in parts)
+    readable = "-".join(parts[key] for key in COMBINED if key in parts).replace("/", "-")
     if settings.study is not None:
         return settings.study if is_alone else f"{settings.study}-{readable}"
     lines = sorted(

@@ -152,7 +152,7 @@ class TrialRunner:
     def _tracker(self, claim: Claim, settings: app.Settings) -> Any:
         """Of the trial's own run, unopened."""
         plan, frozen = self.study.plan, claim.frozen
-        name = trial_name(app.model_name(settings.model), frozen.user_attrs["settings"])
+        name = trial_name(settings.called, frozen.user_attrs["settings"])
         tracking = app.made(settings, "tracking", "log_metrics")
         tracking.kept_in(Path(plan.folder))
         return tracking.nested(plan.parent_run, plan.study, Part(frozen.number), name)

@@ -117,7 +117,7 @@ def training_name(config: app.Config, settings: Mapping[str, Any]) -> str:
         config: The training's.
         settings: What the trial's search chose.
     """
-    name = trial_name(app.model_name(config["model"]), settings)
+    name = trial_name(app.model_name(config), settings)
     return f"best: {name} seed={config['seed']}"
 
 

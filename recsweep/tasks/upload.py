@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, made
+from recsweep.app import Job, made, model_name
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
@@ -49,7 +49,7 @@ class Upload:
         from recsweep.comparison.recorded import recorded
 
         config = read_yaml(results / "config.yaml")
-        model, data = str(config["model"]["_target_"]).split(".")[-2], config["data"].get("name")
+        model, data = model_name(config), config["data"].get("name")
         name = config["tracking"].get("run_name") or f"{model}-{data or 'data'}"
         typed = read(results / "overrides.yaml", parse_yaml, list)
         record = recorded(results, {}, name, shlex.join(["recsweep", *typed]))

@@ -19,10 +19,11 @@ from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow_runs import start
 from runs import SMALL, SMALL_DATA
 
-from recsweep.app import Settings
+from recsweep.app import Settings, model_name, parameters
 from recsweep.build import validated
-from recsweep.command_line import composed
+from recsweep.command_line import composed, conf_folder
 from recsweep.errors import InputError
+from recsweep.sweep.identity import of_config
 from recsweep.sweep.storage import JOURNAL, open_storage
 from recsweep.sweep.sweeper import (
     _Combination,
@@ -653,3 +654,49 @@ def test_too_few_semaphores_are_one_line_before_any_worker_starts() -> None:
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, before)
     _refuse_few_semaphores()
+
+
+# --- names ----------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def own_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A sweep of each of two YAMLs for one class."""
+    folder = tmp_path_factory.mktemp("own") / "here"
+    (folder / "own" / "model").mkdir(parents=True)
+    yaml_of_ease = (conf_folder() / "model" / "ease.yaml").read_text(encoding="utf-8")
+    assert yaml_of_ease.count("l2: 500.0") == 1
+    for model, l2 in (("mild", "5.0"), ("strong", "900.0")):
+        text = yaml_of_ease.replace("l2: 500.0", f"l2: {l2}")
+        (folder / "own" / "model" / f"{model}.yaml").write_text(text, encoding="utf-8")
+        line = f"--config-dir=own {UNTRACKED} model={model} sweep.n_trials=1 sweep.final_seeds=1"
+        ended = run_command(folder, line)
+        assert ended.code == 0, ended.err
+    return folder
+
+
+def test_two_yamls_for_one_class_are_two_models_in_every_name(own_models: Path) -> None:
+    found = studies(own_models)
+    assert [re.sub("-[0-9a-f]{8}$", "", name) for name in found] == [
+        "mild-synthetic", "strong-synthetic",
+    ]  # fmt: skip
+    ended = run_command(own_models, f"task=compare task.of=[{','.join(found)}] tracking=off")
+    assert ended.code == 0, ended.err
+    with (own_models / "comparison" / "comparison.csv").open(encoding="utf-8") as file:
+        assert {row["model"] for row in csv.DictReader(file)} == {"mild", "strong"}
+
+
+def test_a_trial_and_the_winner_carry_the_name_of_their_model(own_models: Path) -> None:
+    for model in ("mild", "strong"):
+        (study,) = (own_models / "sweeps").glob(f"{model}-*")
+        for file in ("trials/0000/config.yaml", "winner/0000/replicate-0/results/config.yaml"):
+            config = yaml.safe_load((study / file).read_text(encoding="utf-8"))
+            assert (config["model_name"], model_name(config)) == (model, model)
+            assert model_name({"model": config["model"]}) == "ease", "as in older results"
+        assert "model_name" not in parameters(of_config(config)), "a name changes no result"
+
+
+def test_two_studies_of_one_command_never_share_a_name(tmp_path: Path) -> None:
+    folder = tmp_path / "here"
+    ended = run_command(folder, f"{UNTRACKED} model=ease,ease study=mine")
+    assert_refused(folder, ended, "model=ease and model=ease are both called mine-ease-synthetic")
