@@ -1,7 +1,7 @@
 """Users in batches -> scores -> seen items masked -> top-k -> hits -> metrics per user."""
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from typing import Annotated, Any, Literal
@@ -41,6 +41,22 @@ def definitions() -> dict[str, str]:
     """What each metric means: the first line of its function's docstring."""
     functions = {**PER_USER, **OF_CATALOG}
     return {name: (f.__doc__ or "").splitlines()[0] for name, f in functions.items()}
+
+
+def default_objective(metrics: Sequence[str], k: Sequence[int]) -> str:
+    """What validation chooses by when nothing else is said: the first metric, largest cut-off."""
+    return f"{metrics[0]}@{max(k)}"
+
+
+def objective_of(config: Mapping[str, Any]) -> str | None:
+    """What a run with this configuration chose its epoch by; None where it does not say."""
+    if config.get("objective") is not None:
+        return str(config["objective"])
+    metrics, k = (
+        entry if isinstance(entry, list) else [entry]
+        for entry in (config.get("metrics"), config.get("k"))
+    )
+    return None if None in (*metrics, *k) else default_objective(metrics, k)
 
 
 @plain_dataclass(frozen=True)
@@ -90,7 +106,7 @@ class Evaluator:
         self.metrics = list(dict.fromkeys(self.metrics))
         names = [f"{metric}@{k}" for metric in self.metrics for k in self.k]
         if self.objective is None:
-            self.objective = f"{self.metrics[0]}@{self.k[-1]}"
+            self.objective = default_objective(self.metrics, self.k)
         if self.objective not in names:
             close = difflib.get_close_matches(self.objective, names, n=1)
             raise InputError(

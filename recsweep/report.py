@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import yaml
 
-from recsweep.evaluation import Evaluation, definitions
+from recsweep.evaluation import Evaluation, definitions, objective_of
 from recsweep.experiment import Trial
 
 
@@ -152,7 +152,8 @@ def write_results(
     trial.valid.per_user.to_parquet(folder / "valid_metrics_per_user.parquet")
     curves = write_curves(folder, trial)
     if len(curves) > 1:
-        plot_curves(curves, trial.best_epoch + 1, folder / "curves.png")
+        objective = objective_of(config) or "ndcg"
+        plot_curves(curves, trial.best_epoch + 1, objective, folder / "curves.png")
 
 
 def write_curves(folder: Path, trial: Trial) -> pd.DataFrame:
@@ -209,12 +210,13 @@ def write_yaml(file: Path, content: Any) -> None:
     file.write_text(text, encoding="utf-8")
 
 
-def plot_curves(curves: pd.DataFrame, best_epoch: int, file: Path) -> None:
-    """Loss parts and validation NDCG by epoch.
+def plot_curves(curves: pd.DataFrame, best_epoch: int, objective: str, file: Path) -> None:
+    """Loss parts and the objective's metric on validation by epoch.
 
     Args:
         curves: A column per curve, such as `train/loss`; index: epoch, from 1.
         best_epoch: Marked by a line.
+        objective: What chose it, such as `ndcg@100`; its metric is shown at every cut-off.
         file: PNG to write.
     """
     logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its font cache
@@ -225,7 +227,8 @@ def plot_curves(curves: pd.DataFrame, best_epoch: int, file: Path) -> None:
         part: [c for c in (f"train/{part}", f"valid/{part}") if c in curves] for part in parts
     }
     names = [str(column) for column in curves]
-    ranking = [c for c in names if c.startswith("valid/ndcg@")] or [
+    metric = objective.partition("@")[0]
+    ranking = [c for c in names if c.startswith(f"valid/{metric}@")] or [
         c for c in names if c.startswith("valid/") and "@" in c
     ]
     panels = {name: columns for name, columns in [*panels.items(), ("ranking", ranking)] if columns}

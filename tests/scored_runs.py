@@ -24,16 +24,19 @@ def write_run(
         folder: Made.
         model: Its file's stem.
         per_user: Metric and cut-off -> a value per test user; the users are a, b, c …
-        settings: `seed`, `split`, and the model's own.
+        settings: `seed`, `split`, `objective`, `model_name`, and the model's own.
     """
     folder.mkdir(parents=True)
     seed, split = settings.pop("seed", 42), settings.pop("split", SPLIT)
     target = f"recsweep.models.{model}.Model"
+    of_run = {key: settings.pop(key) for key in ("objective", "model_name") if key in settings}
     config = {"seed": seed, "model": {"_target_": target, **settings}, "split": {"seed": 1}}
+    config |= of_run
     n_users = len(next(iter(per_user.values())))
     users = pd.Index([chr(ord("a") + u) for u in range(n_users)], name="user")
     found = Evaluation(pd.DataFrame(dict(per_user), users), {}, 0)
-    trial = Trial(best_epoch=0, valid=found, curves=[{"valid/ndcg@10": 0.5}], train_s=1.0)
+    curve = {f"valid/{name}": value for name, value in found.means.items()}
+    trial = Trial(best_epoch=0, valid=found, curves=[curve], train_s=1.0)
     write_results(folder, config, [f"model={model}"], trial, found)
     write_yaml(folder / "split.yaml", {"fingerprint": split})
     write_yaml(folder / "environment.yaml", ENVIRONMENT)

@@ -13,7 +13,15 @@ import scipy.sparse as sp
 from recsweep.build import validated
 from recsweep.data.split import Fold
 from recsweep.errors import InputError
-from recsweep.evaluation import OF_CATALOG, PER_USER, Evaluator, definitions, is_hit, top_k
+from recsweep.evaluation import (
+    OF_CATALOG,
+    PER_USER,
+    Evaluator,
+    definitions,
+    is_hit,
+    objective_of,
+    top_k,
+)
 
 
 def rows(*items: Sequence[int], n_items: int) -> sp.csr_matrix:
@@ -225,6 +233,17 @@ def test_cutoffs_are_sorted_and_said_once() -> None:
     several = evaluator(k=[50, 10, 10], metrics=["ndcg", "recall", "ndcg"])
     assert (several.k, several.metrics) == ([10, 50], ["ndcg", "recall"])
     assert several.objective == "ndcg@50"
+
+
+def test_a_configuration_says_its_objective_as_the_evaluator_does() -> None:
+    for k, metrics, objective in (
+        ([10, 50], ["recall", "ndcg"], None), (10, "mrr", None), ([5], ["ndcg"], "ndcg@5"),
+    ):  # fmt: skip
+        settings = {"k": k, "metrics": metrics, "objective": objective}
+        found = validated(Evaluator, {**settings, "batch_size": 1}, "").objective
+        assert objective_of(settings) == found
+    assert objective_of({"k": [50, 10], "metrics": ["recall", "ndcg"]}) == "recall@50"
+    assert objective_of({"seed": 1}) is None
 
 
 def test_an_objective_must_be_computed() -> None:

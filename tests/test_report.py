@@ -12,6 +12,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 
+import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import pytest
@@ -19,7 +20,7 @@ import yaml
 
 from recsweep.evaluation import OF_CATALOG, PER_USER, Evaluation, definitions
 from recsweep.experiment import Trial
-from recsweep.report import Progress, metric_table, write_results
+from recsweep.report import Progress, metric_table, plot_curves, write_results
 
 CUTOFFS = (10, 20, 50, 100)
 CURVES: list[Mapping[str, float]] = [
@@ -203,3 +204,13 @@ def test_one_epoch_is_no_curve(tmp_path: Path) -> None:
     single = Trial(best_epoch=0, valid=evaluation(), curves=CURVES[:1], train_s=0.1)
     write_results(tmp_path, {}, [], single, evaluation())
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_the_plot_has_the_metric_that_validation_chose_by(tmp_path: Path) -> None:
+    curves = pd.DataFrame({"valid/ndcg@10": [0.1, 0.2], "valid/recall@10": [0.3, 0.4]}, [1, 2])
+    with mpl.rc_context({"svg.fonttype": "none"}):  # text stays text
+        for objective, other in (("recall@10", "ndcg@10"), ("ndcg@10", "recall@10")):
+            plot_curves(curves, 2, objective, tmp_path / "curves.svg")
+            text = (tmp_path / "curves.svg").read_text(encoding="utf-8")
+            assert f">valid/{objective}<" in text
+            assert f">valid/{other}<" not in text

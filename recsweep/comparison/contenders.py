@@ -38,6 +38,11 @@ class Contender:
         return self.replicates[0].study
 
     @property
+    def objective(self) -> str | None:
+        """What validation chose its epochs by; None where its runs do not say."""
+        return self.replicates[0].objective
+
+    @property
     def n_configurations(self) -> int:
         """For how many configurations its study has scored test."""
         return max(run.n_configurations for run in self.replicates)
@@ -134,6 +139,15 @@ def _settings_label(run: ScoredRun, of_model: Sequence[ScoredRun]) -> str:
     ]
     by_leaf = {key.rpartition(".")[2]: key for key in reversed(differing)}
     return trial_name(run.model, {key: mine[key] for key in reversed(by_leaf.values())})
+
+
+def objectives(contenders: Sequence[Contender]) -> dict[str, list[str]]:
+    """Every objective, in the order of the contenders -> the names of those who have it."""
+    names: dict[str, list[str]] = {}
+    for each in contenders:
+        if each.objective is not None:
+            names.setdefault(each.objective, []).append(each.name)
+    return names
 
 
 # --- may they be compared ------------------------------------------------------------------------

@@ -89,9 +89,12 @@ def objective_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
         config: The run's.
         metrics: See `read_metrics`.
     """
+    from recsweep import evaluation
+
     names = list(metrics["test"]["mean"])
     of_first = f"{names[0].partition('@')[0]}@"
-    return str(config.get("objective") or [n for n in names if n.startswith(of_first)][-1])
+    said = evaluation.objective_of(config)
+    return said or [name for name in names if name.startswith(of_first)][-1]
 
 
 def of_another_version(name: str, error: InputError) -> InputError:

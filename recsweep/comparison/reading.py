@@ -10,6 +10,7 @@ import pandas as pd
 from recsweep.app import model_name
 from recsweep.comparison.past_run import read, read_yaml
 from recsweep.errors import InputError
+from recsweep.evaluation import objective_of
 
 METRICS, PER_USER = "metrics.json", "test_metrics_per_user.parquet"
 NEEDED = (
@@ -48,6 +49,11 @@ class ScoredRun:
     def model(self) -> str:
         """What the user types to choose the model."""
         return model_name(dict(self.config))
+
+    @property
+    def objective(self) -> str | None:
+        """What validation chose its epoch by; None where the run does not say."""
+        return objective_of(self.config)
 
     @property
     def seed(self) -> int:

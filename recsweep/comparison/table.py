@@ -12,7 +12,7 @@ import pandas as pd
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.comparison.contenders import Contender, refuse_unequal
+from recsweep.comparison.contenders import Contender, objectives, refuse_unequal
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 from recsweep.metrics.significance import (
@@ -32,7 +32,8 @@ class Statistics:
     """How contenders are compared.
 
     Args:
-        metrics: Such as `ndcg@100`; None = NDCG at the largest cut-off, and recall at 20 and 50.
+        metrics: Such as `ndcg@100`; None = the objective of the runs, then NDCG at the largest
+            cut-off and recall at 20 and 50.
         unit: What is drawn from a population: users, or replicates with another seed each.
         test: The paired test.
         confidence: Of intervals.
@@ -255,7 +256,8 @@ def _chosen(contenders: Sequence[Contender], asked: Sequence[str] | None) -> lis
                 f"task.metrics must be among what every run has for each user, {', '.join(known)}, "
                 f"but is {metric}; {hint}"
             )
-    return list(dict.fromkeys(asked or _usual(known)))
+    first = [name for name in objectives(contenders) if name in known]
+    return list(dict.fromkeys(asked or [*first, *_usual(known)]))
 
 
 def _usual(known: Sequence[str]) -> list[str]:

@@ -4,14 +4,19 @@ import csv
 import io
 import math
 import textwrap
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recsweep.comparison.contenders import Contender, environments, settings_of_model
+from recsweep.comparison.contenders import (
+    Contender,
+    environments,
+    objectives,
+    settings_of_model,
+)
 from recsweep.comparison.table import Comparison, Score, Statistics, compare
 
-COLUMNS = 100
+COLUMNS, CELL_COLUMNS = 100, 19
 SIGNS = {"best": "*", "tied": "†", "": ""}
 SEVERAL = "‡"
 TESTS = {
@@ -101,6 +106,7 @@ def notes(found: Comparison, best: str = SIGNS["best"]) -> list[str]:
         f"(adjusted p > {how.alpha:g})",
         f"{TESTS[how.test]}, two-sided, p adjusted by Holm over the "
         f"{n_pairs} pair{'s' * (n_pairs > 1)} of models in each metric",
+        *_notes_on_objectives(found),
     ]
     lines += [
         f"{SEVERAL} {each.name}: its study scored test for {each.n_configurations} configurations, "
@@ -116,6 +122,24 @@ def notes(found: Comparison, best: str = SIGNS["best"]) -> list[str]:
         f"seeds: {_seeds(found.contenders)}",
         f"split: {', '.join(split[:12] for split in splits)}",
     ]
+
+
+def _notes_on_objectives(found: Comparison) -> Iterator[str]:
+    """Where models were tuned for different metrics, or for one that is not in the table."""
+    tuned = objectives(found.contenders)
+    if len(tuned) > 1:
+        listed = "; ".join(f"{name} ({', '.join(of)})" for name, of in tuned.items())
+        yield (
+            f"objectives on validation differ: {listed}; a model may score lower in a metric that "
+            "it was not tuned for"
+        )
+    for name in tuned:
+        if name not in found.metrics:
+            why = "not every run has it for each user"
+            yield (
+                f"{name}, an objective on validation, is not in the table: "
+                f"{'task.metrics leaves it out' if found.statistics.metrics else why}"
+            )
 
 
 def _units(found: Comparison) -> str:
@@ -154,7 +178,7 @@ def _p(p: float) -> str:
 
 
 def printed(found: Comparison) -> str:
-    """The table in up to 100 columns for three metrics; below it what is marked, and the notes."""
+    """Tables of up to 100 columns with as many metrics as fit; below them marks and notes."""
     labelled: list[tuple[str, list[str]]] = []
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
@@ -163,11 +187,16 @@ def printed(found: Comparison) -> str:
         if (n := len(each.replicates)) > 1:
             labelled.append((f"  sd of {n} seeds", [f"{score.deviation:.4f}" for score in scores]))
     width = max(len(label) for label, _ in labelled)
-    lines = [
-        (label.ljust(width) + "".join(f"  {cell:<17}" for cell in cells)).rstrip()
-        for label, cells in [("", found.metrics), *labelled]
-    ]
-    lines.insert(1, "─" * (width + 19 * len(found.metrics)))
+    n_beside = max((COLUMNS - width) // CELL_COLUMNS, 1)
+    lines: list[str] = []
+    for start in range(0, len(found.metrics), n_beside):
+        shown = slice(start, start + n_beside)
+        head, *body = (
+            label.ljust(width) + "".join(f"  {cell:<{CELL_COLUMNS - 2}}" for cell in cells[shown])
+            for label, cells in [("", found.metrics), *labelled]
+        )
+        lines += [""] * (start > 0)
+        lines += [head.rstrip(), "─" * len(head), *map(str.rstrip, body)]
     texts = [*notes(found), *(f"{name}: {text}" for name, text in _definitions(found))]
     for text in texts:
         lines += textwrap.wrap(text, COLUMNS, subsequent_indent="  ")
@@ -340,6 +369,7 @@ def _score_records(found: Comparison) -> list[dict[str, Any]]:
         {
             "metric": metric,
             "model": each.name,
+            "objective": each.objective or "",
             "mean": score.mean,
             "low": score.interval.low,
             "high": score.interval.high,

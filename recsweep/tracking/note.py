@@ -16,11 +16,12 @@ def run_note(metrics: Mapping[str, Any], objective: str, commands: Mapping[str, 
 
     Args:
         metrics: As in its `metrics.json`.
-        objective: Such as `ndcg@100`: other metrics are shown at the same cut-off.
+        objective: Such as `ndcg@100`: shown first, then the others at the same cut-off.
         commands: What for -> command line.
     """
     k = objective.partition("@")[2]
-    names = [name for name in metrics["test"]["mean"] if name.endswith(f"@{k}")]
+    at_k = [name for name in metrics["test"]["mean"] if name.endswith(f"@{k}")]
+    names = list(dict.fromkeys([objective, *at_k]))
     folds = {"validation": metrics["valid"], "test": metrics["test"]}
     rows = [[name, *(_score(fold, name) for fold in folds.values())] for name in names]
     n_users = ", ".join(f"{fold['n_users']} {name} users" for name, fold in folds.items())

@@ -134,3 +134,49 @@ def test_copies_of_one_value_are_no_sample(tmp_path: Path) -> None:
     ]
     with pytest.raises(InputError, match="but item_knn and ease give the same for every seed"):
         compare(grouped(runs), statistics(unit="replicates"))
+
+
+# --- the objective --------------------------------------------------------------------------------
+
+GRID = ("ndcg@10", "ndcg@20", "recall@10", "recall@20")
+
+
+def tuned_for(folder: Path, model: str, objective: str, *names: str, value: float = 0.5) -> Any:
+    """A run of two users, the first with `value` in all metrics but recall@10: the rest to 1."""
+    values = {n: [1 - value if n == "recall@10" else value, 0.25] for n in names or GRID}
+    place = folder / f"{model}-{objective}"
+    return read_run(write_run(place, model, values, objective=objective), place.name)
+
+
+def test_what_the_models_were_tuned_for_comes_first_and_ranks_them(tmp_path: Path) -> None:
+    runs = [tuned_for(tmp_path, "ease", "recall@10", value=0.25),
+            tuned_for(tmp_path, "item_knn", "recall@10", value=0.75)]  # fmt: skip
+    found = compare(grouped(runs), statistics())
+    assert found.metrics == ["recall@10", "ndcg@20", "recall@20"]
+    assert [each.name for each in found.contenders] == ["ease", "item_knn"]  # .5 and .25
+    marks = {metric: found.scores[metric]["ease"].mark for metric in found.metrics}
+    assert marks["recall@10"] == "best"
+    assert marks["ndcg@20"] != "best"
+    assert [pair.metric for pair in found.pairs] == found.metrics, "a test in each"
+
+
+def test_an_objective_that_is_usual_is_not_said_twice(tmp_path: Path) -> None:
+    runs = [tuned_for(tmp_path, model, "recall@20") for model in ("ease", "item_knn")]
+    assert compare(grouped(runs), statistics()).metrics == ["recall@20", "ndcg@20"]
+
+
+def test_of_different_objectives_all_come_first_in_the_order_of_the_models(tmp_path: Path) -> None:
+    objectives = {"item_knn": "recall@10", "ease": "ndcg@10", "ials": "recall@10"}
+    runs = [tuned_for(tmp_path, model, objective) for model, objective in objectives.items()]
+    assert compare(grouped(runs), statistics()).metrics == [
+        "recall@10", "ndcg@10", "ndcg@20", "recall@20",
+    ]  # fmt: skip
+
+
+def test_an_objective_that_a_run_lacks_is_left_out_and_task_metrics_win(
+    tmp_path: Path,
+) -> None:
+    runs = [tuned_for(tmp_path, "ease", "recall@10"),
+            tuned_for(tmp_path, "item_knn", "ndcg@20", "ndcg@20", "recall@20")]  # fmt: skip
+    assert compare(grouped(runs), statistics()).metrics == ["ndcg@20", "recall@20"]
+    assert compare(grouped(runs), statistics(metrics=["recall@20"])).metrics == ["recall@20"]

@@ -61,6 +61,67 @@ def test_three_metrics_and_long_names_fit_into_100_columns(tmp_path: Path) -> No
     assert "multivae d=.123 z=100" in text
 
 
+def test_more_metrics_than_fit_beside_each_other_are_a_second_table(tmp_path: Path) -> None:
+    values = {name: [0.25, 0.5] for name in (*METRICS, "recall@10")}
+    runs = [
+        read_run(write_run(tmp_path / model, model, values, objective="recall@10",
+                           model_name=f"{model} with a rather long name"), model)
+        for model in ("ease", "ials")
+    ]  # fmt: skip
+    lines = printed(compare(grouped(runs), statistics())).splitlines()
+    assert max(map(len, lines)) <= 100
+    assert lines[0].split() == ["recall@10", "ndcg@100", "recall@20"]
+    assert lines[4:6] == ["", f"{'':30}recall@50"]
+    assert [line.split("  ")[0] for line in lines[2:4]] == [
+        line.split("  ")[0] for line in lines[7:9]
+    ]
+
+
+def of_objective(folder: Path, **objectives: str) -> list[Contender]:
+    """A run per model with recall and NDCG at two cut-offs."""
+    values = {f"{metric}@{k}": [0.5, 0.25] for metric in ("ndcg", "recall") for k in (10, 20)}
+    return grouped([
+        read_run(write_run(folder / model, model, values, objective=objective), model)
+        for model, objective in objectives.items()
+    ])  # fmt: skip
+
+
+def test_the_objective_is_first_in_every_file(tmp_path: Path) -> None:
+    contenders = of_objective(tmp_path, ease="recall@10", ials="recall@10")
+    (tmp_path / "out").mkdir()
+    text = write_comparison(contenders, tmp_path / "out", statistics())
+    order = ["recall@10", "ndcg@20", "recall@20"]
+    assert text.splitlines()[0].split() == order
+    assert "objective" not in text, "one that all have and that is shown needs no word"
+    files = {name: (tmp_path / "out" / f"comparison.{name}").read_text("utf-8")
+             for name in ("md", "tex", "html")}  # fmt: skip
+    assert "| model | recall@10 | ndcg@20 | recall@20 |" in files["md"]
+    assert r"Model & recall@10 & ndcg@20 & recall@20 \\" in files["tex"]
+    assert re.findall(r"<th>((?:recall|ndcg)@\d+)</th>", files["html"]) == order
+    for name in ("comparison.csv", "pairs.csv"):
+        metrics = [row["metric"] for row in rows(tmp_path / "out" / name)]
+        assert list(dict.fromkeys(metrics)) == order
+    assert {row["objective"] for row in rows(tmp_path / "out" / "comparison.csv")} == {"recall@10"}
+
+
+def test_objectives_that_differ_or_are_not_shown_are_said(tmp_path: Path) -> None:
+    found = compare(of_objective(tmp_path / "a", ease="recall@10", ials="ndcg@20"), statistics())
+    assert (
+        "objectives on validation differ: recall@10 (ease); ndcg@20 (ials); a model may score "
+        "lower in a metric that it was not tuned for"
+    ) in notes(found)
+    contenders = of_objective(tmp_path / "b", ease="coverage@10", ials="coverage@10")
+    assert (
+        "coverage@10, an objective on validation, is not in the table: not every run has it for "
+        "each user"
+    ) in notes(compare(contenders, statistics()))
+    contenders = of_objective(tmp_path / "c", ease="recall@10", ials="recall@10")
+    assert any(
+        note.endswith("is not in the table: task.metrics leaves it out")
+        for note in notes(compare(contenders, statistics(metrics=["ndcg@20"])))
+    )
+
+
 def test_a_study_that_looked_at_test_more_than_once_is_marked_everywhere(tmp_path: Path) -> None:
     contenders = pair(tmp_path / "runs", study="s", n_configurations=3)
     (tmp_path / "out").mkdir()

@@ -114,3 +114,23 @@ def test_task_compare_of_the_studies_says_the_same(both: tuple[Path, Ended]) -> 
     for name in ("pairs.csv", "comparison.tex"):
         assert (folder / "comparison" / name).read_text() == (place / name).read_text()
     shutil.rmtree(folder / "comparison")
+
+
+def test_what_a_sweep_was_asked_to_reach_is_compared_first(tmp_path: Path) -> None:
+    data = " ".join(each for each in SMALL_DATA if not each.startswith("k="))
+    ended = run_command(
+        tmp_path / "here",
+        f"-m hydra/launcher=basic tracking=off {data} model=ease,item_knn,popularity "
+        "objective=recall@10 k=[10,20] metrics=[recall,ndcg] sweep.n_trials=1 sweep.final_seeds=1",
+    )
+    assert ended.code == 0, ended.err
+    head = next(line for line in ended.out.splitlines() if line.lstrip().startswith("recall@"))
+    assert head.split() == ["recall@10", "ndcg@20", "recall@20"]
+    (place,) = (tmp_path / "here" / "sweeps").glob("comparison-*")
+    scores = pd.read_csv(place / "comparison.csv")
+    of_first = scores[scores.metric == "recall@10"]
+    assert sorted(of_first["mark"].fillna("")).count("best") == 1
+    assert of_first["mean"].is_monotonic_decreasing, "models are in the order of the objective"
+    pairs = pd.read_csv(place / "pairs.csv")
+    assert list(pairs.metric) == [name for name in head.split() for _ in range(3)]
+    assert "Validation recall@10 of all trials." in (place / "comparison.md").read_text("utf-8")

@@ -35,3 +35,11 @@ def test_a_run_tells_its_scores_and_how_to_have_it_again() -> None:
     assert "| coverage@100&ensp; | 0.1250&ensp; | 0.1250 |" in note
     assert "ndcg@10&" not in note
     assert note.endswith("500 validation users, 600 test users")
+
+
+def test_the_objective_is_the_first_row() -> None:
+    mean = {"ndcg@10": 0.25, "ndcg@20": 0.5, "recall@10": 0.75, "coverage@10": 0.125}
+    fold = {"mean": mean, "standard_error": {}, "n_users": 6}
+    note = run_note({"best_epoch": 1, "valid": fold, "test": fold}, "recall@10", {})
+    rows = [line.split("&")[0] for line in note.splitlines() if line.startswith("| ")]
+    assert rows[2:] == ["| recall@10", "| ndcg@10", "| coverage@10"]
