@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from recsweep.app import model_name
-from recsweep.comparison.past_run import read, read_yaml
+from recsweep.comparison.consistency import METRICS, metrics_per_user
+from recsweep.comparison.past_run import read_yaml
 from recsweep.errors import InputError
 from recsweep.evaluation import objective_of
 
-METRICS, PER_USER = "metrics.json", "test_metrics_per_user.parquet"
+PER_USER = "test_metrics_per_user.parquet"
 NEEDED = (
     METRICS, PER_USER, "config.yaml", "split.yaml", "metric_definitions.yaml", "environment.yaml",
 )  # fmt: skip
@@ -83,7 +84,7 @@ def read_run(
         n_configurations: For how many configurations that study has scored test.
 
     Raises:
-        InputError: A file is missing or damaged.
+        InputError: A file is missing or damaged, or two are not of the same run.
     """
     if not (folder / PER_USER).is_file():
         raise InputError(
@@ -96,7 +97,7 @@ def read_run(
         config=read_yaml(folder / "config.yaml"),
         split=str(read_yaml(folder / "split.yaml")["fingerprint"]),
         definitions=read_yaml(folder / "metric_definitions.yaml"),
-        per_user=read(folder / PER_USER, pd.read_parquet, pd.DataFrame).sort_index(),
+        per_user=metrics_per_user(folder, "test", place).sort_index(),
         environment=read_yaml(environment) if environment.is_file() else {},
         study=study,
         n_configurations=n_configurations,

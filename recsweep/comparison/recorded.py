@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recsweep.app import Config, parameters_of_run
+from recsweep.comparison.consistency import FOLDS, epochs, metrics_per_user
 from recsweep.comparison.past_run import (
     objective_of,
     parse_yaml,
@@ -12,7 +13,7 @@ from recsweep.comparison.past_run import (
     read_metrics,
     read_yaml,
 )
-from recsweep.report import final_metrics, read_curves
+from recsweep.report import final_metrics
 from recsweep.shell import command, setting
 from recsweep.tracking.note import run_note
 from recsweep.tracking.upload import Record
@@ -62,9 +63,11 @@ def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -
         command: That started it.
 
     Raises:
-        InputError: A file is missing or damaged.
+        InputError: A file is missing or damaged, or two are not of the same run.
     """
-    curves = read(results / "curves.csv", lambda _: read_curves(results), list)
+    curves = epochs(results)
+    for fold in FOLDS:
+        metrics_per_user(results, fold)
     final, best_epoch = read(results / "metrics.json", lambda _: final_metrics(results), tuple)
     ended = (results / "metrics.json").stat().st_mtime
     took = [each[part] for _, each in curves for part in ("time/epoch_s", "time/evaluate_s")]

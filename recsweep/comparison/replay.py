@@ -1,4 +1,4 @@
-"""Holds the repeat of a run against the run: what it runs with, and what it measured."""
+"""Holds the repeat of a run against the run: what it runs with, measured and learned."""
 
 import json
 from collections.abc import Mapping
@@ -10,7 +10,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import pandas as pd
 
-from recsweep.comparison.past_run import read
+from recsweep.comparison.consistency import epochs, metrics_per_user
+from recsweep.comparison.past_run import read, read_yaml
+from recsweep.comparison.weights import ArrayDifference, changed_arrays, names_of_arrays
 
 UNKNOWN = "unknown"
 WITHOUT_EFFECT = ("git.commit", "git.dirty")
@@ -67,31 +69,38 @@ def may_change_metrics(changed: list[Difference], device: str) -> str:
 
 
 class Measured(NamedTuple):
-    """What a run measured.
+    """What a run measured and learned.
 
     Args:
+        split: Fingerprint of the data and how they were split.
         best_epoch: From 1.
         means: Fold -> metric -> its mean over users, or the catalogue's value.
         per_user: Fold -> a column per metric; index: user ids.
+        curves: A column per curve, seconds left out; index: epoch, from 1.
+        weights: The file with what its model has learned.
     """
 
+    split: str
     best_epoch: int
     means: dict[str, dict[str, float]]
     per_user: dict[str, pd.DataFrame]
+    curves: pd.DataFrame
+    weights: Path
 
     @classmethod
     def of(cls, results: Path) -> "Measured":
         """Read a run's files.
 
         Raises:
-            InputError: One is missing or damaged.
+            InputError: One is missing or damaged, or two are not of the same run.
         """
         best_epoch, means = read(results / "metrics.json", _epoch_and_means, tuple)
-        frames = {
-            fold: read(results / f"{fold}_metrics_per_user.parquet", pd.read_parquet, pd.DataFrame)
-            for fold in FOLDS
-        }
-        return cls(best_epoch, means, frames)
+        frames = {fold: metrics_per_user(results, fold) for fold in FOLDS}
+        split = str(read_yaml(results / "split.yaml").get("fingerprint", UNKNOWN))
+        rows = dict(epochs(results))
+        curves = pd.DataFrame(list(rows.values()), list(rows))
+        curves = curves[[name for name in curves if not str(name).startswith("time/")]]
+        return cls(split, best_epoch, means, frames, curves, results / "model" / "weights.npz")
 
 
 def _epoch_and_means(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
@@ -124,14 +133,32 @@ def _n_changed(was: pd.DataFrame, now: pd.DataFrame) -> dict[str, int]:
     return {str(name): int(n) for name, n in (~is_same).sum().items()}
 
 
+def changed_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
+    """A row per curve with other values, the largest difference first.
+
+    Columns: `curve`, such as `train/loss`, `n_epochs` in which it differs, the `first_epoch` of
+    them, and the largest `difference`. What only one of them has differs by infinity.
+    """
+    was, now = was.align(now)
+    is_changed = ~((was == now) | (was.isna() & now.isna()))
+    distance = (now - was).abs().where(is_changed, 0.0).fillna(np.inf)
+    rows = [
+        (name, int(changed.sum()), int(changed.idxmax()), float(distance[name].max()))
+        for name, changed in is_changed.items()
+        if changed.any()
+    ]
+    table = pd.DataFrame(rows, columns=["curve", "n_epochs", "first_epoch", "difference"])
+    return table.sort_values("difference", ascending=False, kind="stable")
+
+
 @dataclass(frozen=True)
 class Comparison:
     """How a repeat compares to its run.
 
     Args:
-        was: What the run measured.
-        now: What its repeat measured.
-        tolerance: Largest difference of a mean; None = every value must be identical.
+        was: What the run measured and learned.
+        now: What its repeat did.
+        tolerance: Largest difference of a mean; None = everything must be identical.
     """
 
     was: Measured
@@ -150,37 +177,112 @@ class Comparison:
         far = self.table["difference"].abs()
         return len(far) if self.tolerance is None else int((far > self.tolerance).sum())
 
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """See `changed_curves`."""
+        return changed_curves(self.was.curves, self.now.curves)
+
+    @cached_property
+    def weights(self) -> list[ArrayDifference]:
+        """See `changed_arrays`."""
+        return changed_arrays(self.was.weights, self.now.weights)
+
+    @property
+    def beside_metrics(self) -> dict[str, str]:
+        """What else differs -> in plain words, how much."""
+        found = {}
+        if self.was.split != self.now.split:
+            found["split"] = f"{self.was.split[:12]} → {self.now.split[:12]}"
+        if self.was.best_epoch != self.now.best_epoch:
+            found["best epoch"] = f"{self.was.best_epoch} → {self.now.best_epoch}"
+        if not self.curves.empty:
+            found["curves"] = self._of_curves()
+        if self.weights:
+            found["weights"] = self._of_weights()
+        return found
+
+    def _of_curves(self) -> str:
+        most, lengths = self.curves.iloc[0], (len(self.was.curves), len(self.now.curves))
+        n_curves = len(self.was.curves.columns.union(self.now.curves.columns))
+        trained = "" if lengths[0] == lengths[1] else f"{lengths[0]} epochs → {lengths[1]}; "
+        return (
+            f"{trained}{len(self.curves)} of {n_curves} differ, from epoch "
+            f"{self.curves['first_epoch'].min()} on, largest difference {most.difference:.2g} "
+            f"({most.curve})"
+        )
+
+    def _of_weights(self) -> str:
+        most, n_arrays = self.weights[0], len(names_of_arrays(self.now.weights))
+        if most.was != most.now:
+            how = f"{most.name}: {most.was} → {most.now}"
+        else:
+            how = f"largest difference {most.largest:.2g} ({most.name})"
+        n_changed = sum(each.n_changed for each in self.weights)
+        numbers = f"{n_changed:,} number{'s' * (n_changed != 1)}"
+        return f"{len(self.weights)} of {n_arrays} arrays differ, in {numbers}, {how}"
+
     @property
     def verdict(self) -> Verdict:
-        """How it went."""
-        if self.table.empty:
+        """How it went; metrics decide where there is a tolerance."""
+        if self.table.empty and not self.beside_metrics:
             return "identical"
-        return "not reproduced" if self.n_too_far else "reproduced"
+        is_exact = self.tolerance is None
+        return "not reproduced" if is_exact or self.n_too_far else "reproduced"
+
+    def lines(self) -> list[str]:
+        """Everything but the verdict: what differs, how much, and the metrics with most."""
+        width = max(map(len, self.beside_metrics), default=0)
+        lines = [f"{what:<{width}}  {how}" for what, how in self.beside_metrics.items()]
+        if not self.table.empty:
+            return [*lines, table_of_differences(self.table)]
+        if lines:
+            return lines
+        n_epochs, n_curves = self.now.curves.shape
+        return [
+            f"the same: split, best epoch, {n_curves} curves over {n_epochs} "
+            f"epoch{'s' * (n_epochs != 1)}, every weight"
+        ]
 
     def summary(self) -> str:
-        """One line, after the largest differences if there are any."""
+        """One line, after `lines`."""
         n_metrics = sum(map(len, self.was.means.values()))
-        if self.table.empty:
+        if self.verdict == "identical":
             n_users = sum(map(len, self.now.per_user.values()))
             return f"identical: {n_metrics} metrics of {n_users:,} users, bit for bit"
-        most = self.table.iloc[0]
-        largest = f"largest difference {abs(most.difference):.2g} ({most.metric})"
         within = "" if self.tolerance is None else f" within {self.tolerance:g}"
-        differ = "differ by more" if within and self.n_too_far else "differ"
-        count = f"{self.n_too_far or len(self.table)} of {n_metrics} metrics {differ}"
-        return f"{self.verdict}{within}: {count}, {largest}"
+        parts = []
+        if not self.table.empty:
+            most = self.table.iloc[0]
+            differ = "differ by more" if within and self.n_too_far else "differ"
+            parts += [
+                f"{self.n_too_far or len(self.table)} of {n_metrics} metrics {differ}",
+                f"largest difference {abs(most.difference):.2g} ({most.metric})",
+            ]
+        if self.beside_metrics:
+            parts.append(f"other {' and '.join(self.beside_metrics)}")
+        return f"{self.verdict}{within}: {', '.join(parts)}"
 
     def plain(self) -> dict[str, Any]:
         """For YAML."""
         return {
             "verdict": self.verdict,
             "tolerance": self.tolerance or 0.0,
+            "split": {"was": self.was.split, "is": self.now.split},
             "best_epoch": {"was": self.was.best_epoch, "is": self.now.best_epoch},
+            "n_epochs": {"was": len(self.was.curves), "is": len(self.now.curves)},
             "metrics": {
                 row["metric"]: {"was": row["was"], "is": row["now"], "n_users": row["n_users"]}
                 for row in self.table.to_dict("records")
             },
-        }
+            "curves": {row.pop("curve"): row for row in self.curves.to_dict("records")},
+            "weights": {
+                each.name: {
+                    "was": each.was, "is": each.now, "n_changed": each.n_changed,
+                    "n_numbers": each.n_numbers, "difference": each.largest,
+                }
+                for each in self.weights
+            },
+        }  # fmt: skip
 
 
 def table_of_differences(table: pd.DataFrame) -> str:

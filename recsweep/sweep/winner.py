@@ -195,12 +195,16 @@ def averaged(results: Sequence[Path], fold: str) -> Any:
 
     Returns:
         An `Evaluation`; the catalogue's metrics are means over the runs.
+
+    Raises:
+        InputError: Files of a run are damaged, or not of the same run.
     """
     import pandas as pd
 
+    from recsweep.comparison.consistency import metrics_per_user
     from recsweep.evaluation import Evaluation
 
-    frames = [pd.read_parquet(folder / f"{fold}_metrics_per_user.parquet") for folder in results]
+    frames = [metrics_per_user(folder, fold) for folder in results]
     told = [json.loads((folder / "metrics.json").read_text("utf-8"))[fold] for folder in results]
     per_user = pd.concat(frames).groupby(level=0, sort=False).mean()
     of_catalog = {

@@ -1,4 +1,4 @@
-"""Trains a finished run again in a fresh process and holds its metrics against the run's."""
+"""Trains a finished run again in a fresh process and holds what comes out against the run's."""
 
 import logging
 import multiprocessing
@@ -51,7 +51,7 @@ class Repeat(NamedTuple):
 
 @dataclass(kw_only=True, config=STRICT)
 class Reproduce:
-    """Repeat a run and say whether its metrics are the same.
+    """Repeat a run and say whether the same comes out, and what differs by how much.
 
     Args:
         tolerance: Largest difference of a mean where something differs that may change it.
@@ -81,21 +81,22 @@ class Reproduce:
             past = find(_given(job.settings.run_id), "run_id", job.settings, Path(folder))
             repeat, before = _repeat(past, job), past.environment()
             was = Measured.of(past.results)
-        print(f"run       {past.name}", flush=True)  # noqa: T201
-        with _fresh_process(_train_again, repeat) as answer:
-            now = answer()
-            changed = differences(before, now)
-            for each in changed:
-                print(f"differs   {each}", flush=True)  # noqa: T201
-            self._refuse_other_data(changed)
-            reason = may_change_metrics(changed, now["device"])
-            expected = f"equal within {self.tolerance:g}, since {reason}" if reason else "identical"
-            found = "" if changed else "nothing differs: "
-            print(f"{found}metrics must be {expected}", flush=True)  # noqa: T201
-            print(answer())  # noqa: T201
-        comparison = Comparison(was, Measured.of(job.results), self.tolerance if reason else None)
-        _write(job.results / "reproduction.yaml", past.name, changed, comparison)
-        _tell(comparison)
+            print(f"run       {past.name}", flush=True)  # noqa: T201
+            with _fresh_process(_train_again, repeat) as answer:
+                now = answer()
+                changed = differences(before, now)
+                for each in changed:
+                    print(f"differs   {each}", flush=True)  # noqa: T201
+                self._refuse_other_data(changed)
+                reason = may_change_metrics(changed, now["device"])
+                within = f"equal within {self.tolerance:g}, since {reason}"
+                start = "" if changed else "nothing differs: "
+                print(f"{start}metrics must be {within if reason else 'identical'}", flush=True)  # noqa: T201
+                print(answer())  # noqa: T201
+            tolerance = self.tolerance if reason else None
+            comparison = Comparison(was, Measured.of(job.results), tolerance)
+            _write(job.results / "reproduction.yaml", past.name, changed, comparison)
+            _tell(comparison)
 
     def _refuse_other_data(self, changed: "list[Difference]") -> None:
         of_data = [each.field for each in changed if each.field.endswith(".fingerprint")]
@@ -231,15 +232,12 @@ def _write(file: Path, name: str, changed: "list[Difference]", comparison: "Comp
 
 
 def _tell(comparison: "Comparison") -> None:
-    """Print the verdict, or raise it."""
-    from recsweep.comparison.replay import table_of_differences
-
-    if not comparison.table.empty:
-        print(table_of_differences(comparison.table))  # noqa: T201
+    """Print what differs and the verdict, or raise it."""
+    print("\n".join(comparison.lines()))  # noqa: T201
     if comparison.verdict == "not reproduced":
         is_exact = comparison.tolerance is None
         raise InputError(
-            f"a repeat must have the metrics of its run, but they are {comparison.summary()}; "
+            f"a repeat must have the results of its run, but they are {comparison.summary()}; "
             + ("look for what no run writes down, such as a system library" if is_exact else
                "look at what differs above, or set task.tolerance")
         )  # fmt: skip

@@ -94,8 +94,35 @@ def test_where_nothing_differs_every_bit_is_the_same(train: Any, reproduce: Any)
     assert same.out.endswith("\nidentical: 32 metrics of 24 users, bit for bit\n")
     assert same.file == {
         "run": str(results), "verdict": "identical", "tolerance": 0.0,
-        "best_epoch": {"was": 1, "is": 1}, "metrics": {}, "differences": {},
+        "split": same.file["split"], "best_epoch": {"was": 1, "is": 1},
+        "n_epochs": {"was": 1, "is": 1}, "metrics": {}, "curves": {}, "weights": {},
+        "differences": {},
     }  # fmt: skip
+    assert "\nthe same: split, best epoch, 16 curves over 1 epoch, every weight\n" in same.out
+
+
+def test_another_curve_and_another_weight_are_an_error_though_the_metrics_are_the_same(
+    train: Any, reproduce: Any
+) -> None:
+    results = train(*POPULARITY)
+    curves = pd.read_csv(results / "curves.csv")
+    curves["train/loss"] = 1.5
+    curves.to_csv(results / "curves.csv", index=False)
+    with np.load(results / "model" / "weights.npz") as file:
+        name, weights = file.files[0], dict(file)
+    weights[name] = weights[name].copy()
+    weights[name].flat[0] += 2
+    np.savez(results / "model" / "weights.npz", **weights)
+    other = reproduce(results)
+    assert other.error == (
+        "a repeat must have the results of its run, but they are not reproduced: other curves and "
+        "weights; look for what no run writes down, such as a system library"
+    )
+    assert "curves   1 of 17 differ, from epoch 1 on, largest difference inf (train/loss)" in (
+        other.out
+    )
+    assert f"in 1 number, largest difference 2 ({name})" in other.out
+    assert other.file["weights"][name]["n_changed"] == 1
 
 
 @pytest.mark.slow
@@ -109,7 +136,7 @@ def test_where_nothing_differs_another_bit_of_one_user_is_an_error(
     metrics.to_parquet(file)
     other = reproduce(results)
     assert other.error == (
-        "a repeat must have the metrics of its run, but they are not reproduced: 1 of 32 metrics "
+        "a repeat must have the results of its run, but they are not reproduced: 1 of 32 metrics "
         "differ, largest difference 0 (test ndcg@5); look for what no run writes down, such as a "
         "system library"
     )
@@ -198,6 +225,10 @@ def test_what_differs_is_said_before_and_forgives_a_tolerance(train: Any, reprod
     summary = json.loads((results / "metrics.json").read_text("utf-8"))
     summary["test"]["mean"]["mrr@10"] += 0.005
     (results / "metrics.json").write_text(json.dumps(summary), "utf-8")
+    per_user = results / "test_metrics_per_user.parquet"
+    frame = pd.read_parquet(per_user)
+    frame["mrr@10"] += 0.005
+    frame.to_parquet(per_user)
     near = reproduce(results)
     assert near.out.endswith(
         "reproduced within 0.01: 1 of 32 metrics differ, largest difference 0.005 (test mrr@10)\n"
