@@ -55,7 +55,7 @@ def composed(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of `python -m recsweep OVERRIDES`, for a notebook or a test."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("config", list(overrides), return_hydra_config=True)
-        kept = OmegaConf.masked_copy(config, [key for key in config if key != "hydra"])
+        kept = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         return app.with_model_name(_resolved(kept), config.hydra.runtime.choices)
 
 

@@ -52,11 +52,12 @@ def objective_of(config: Mapping[str, Any]) -> str | None:
     """What a run with this configuration chose its epoch by; None where it does not say."""
     if config.get("objective") is not None:
         return str(config["objective"])
-    metrics, k = (
-        entry if isinstance(entry, list) else [entry]
+    found: list[list[Any]] = [
+        entry if isinstance(entry, list) else [entry]  # one may be given without a list
         for entry in (config.get("metrics"), config.get("k"))
-    )
-    return None if None in (*metrics, *k) else default_objective(metrics, k)
+    ]
+    is_said = None not in (*found[0], *found[1])
+    return default_objective(*found) if is_said else None
 
 
 @plain_dataclass(frozen=True)

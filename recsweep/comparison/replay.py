@@ -143,7 +143,7 @@ def changed_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
     is_changed = ~((was == now) | (was.isna() & now.isna()))
     distance = (now - was).abs().where(is_changed, 0.0).fillna(np.inf)
     rows = [
-        (name, int(changed.sum()), int(changed.idxmax()), float(distance[name].max()))
+        (name, int(changed.sum()), int(was.index[changed.argmax()]), float(distance[name].max()))
         for name, changed in is_changed.items()
         if changed.any()
     ]
