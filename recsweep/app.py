@@ -215,7 +215,7 @@ def model_name(config: Config) -> str:
     Args:
         config: A run's whole configuration.
     """
-    target = str(config["model"].get("_target_", "model"))
+    target = str((config.get("model") or {}).get("_target_", "model"))
     return str(config.get("model_name") or target.split(".")[-2:][0])
 
 

@@ -78,7 +78,7 @@ def described(results: Path) -> str:
         return ""
     config = read_yaml(results / "config.yaml")
     data = (config.get("data") or {}).get("name", "data")
-    name = f"{model_name(config.get('model') or {})} on {data}"
+    name = f"{model_name(config)} on {data}"
     if not (results / METRICS).is_file():
         return name
     told = read_metrics(results)

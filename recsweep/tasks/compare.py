@@ -111,8 +111,10 @@ def _tell_latest(run: ScoredRun) -> None:
     """Which run it is, on stderr."""
     objective = objective_of(run.config, {"test": {"mean": list(run.per_user)}})
     what = f"the winner of study {run.study}" if run.study else f"run {run.place}"
-    score = f"{objective} {run.per_user[objective].mean():.4f} on test"
-    print(f"task.of={LATEST} is {what}: {run.model}, {score}", file=sys.stderr)  # noqa: T201
+    score = ""  # a metric of the catalogue is no user's
+    if objective in run.per_user:
+        score = f", {objective} {run.per_user[objective].mean():.4f} on test"
+    print(f"task.of={LATEST} is {what}: {run.model}{score}", file=sys.stderr)  # noqa: T201
 
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
