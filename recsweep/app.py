@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep import environment
+from recsweep import environment, source_code
 from recsweep.build import build, validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
@@ -20,6 +20,8 @@ DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
 """Groups on the way from files to a split, and what each must be able to do."""
 FILES = ("data.path", "split.path")
 """Where the files of a run lie, which may change: fingerprints say whether they are the same."""
+WITH_CODE = ("task", "data", "transform", "split", "optimizer", "model")
+"""Groups whose classes a run's result depends on."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study", "run_id")
 """Parts of the configuration that do not change a single run."""
 
@@ -227,12 +229,27 @@ def tags(settings: Settings, split: Any) -> dict[str, str]:
         "backend": settings.backend,
         "device": environment.device(),
         "machine": environment.machine(),
-        "code": environment.code_fingerprint()[:16],
+        **code_tags(code(settings)),
         "threads": str(settings.threads or environment.n_cores()),
         "data": data_name(settings),
         "data.fingerprint": split.data_fingerprint,
         "split.fingerprint": split.fingerprint,
     }
+
+
+def code(settings: Settings) -> dict[str, str]:
+    """Hashes of the code that a run depends on, see `recsweep.source_code.of_config`."""
+    return source_code.of_config([getattr(settings, group) for group in WITH_CODE])
+
+
+def code_tags(hashes: Mapping[str, str]) -> dict[str, str]:
+    """Hashes of code by what a run calls them.
+
+    Args:
+        hashes: See `code`.
+    """
+    own = {f"code.{name}": text for name, text in hashes.items() if name != source_code.OURS}
+    return {"code": hashes[source_code.OURS], **own}
 
 
 def sizes(settings: Settings, split: Any) -> str:

@@ -19,7 +19,11 @@ import threadpoolctl
 from recsweep import __version__
 from recsweep.errors import InputError
 
-PACKAGES = ("hydra-core", "jax", "keras", "mlflow", "numpy", "optuna", "scipy", "tensorflow")
+PACKAGES = (
+    "cmaes", "hydra-core", "implicit", "jax", "jaxlib", "keras", "mlflow", "numpy", "optuna",
+    "pandas", "pyarrow", "scipy", "tensorflow", "torch",
+)  # fmt: skip
+NOT_INSTALLED = "not installed"
 THREAD_VARIABLES = (
     "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS",  # NumPy and SciPy
     "NPROC",  # XLA on a CPU
@@ -212,17 +216,8 @@ def versions() -> dict[str, str]:
         try:
             found[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
+            found[package] = NOT_INSTALLED
     return found
-
-
-def code_fingerprint() -> str:
-    """A hash of recsweep's own source, which any change to it changes."""
-    package, digest = Path(__file__).parent, hashlib.sha256()
-    for file in sorted(package.rglob("*.py")):
-        digest.update(f"{file.relative_to(package)}\n".encode())
-        digest.update(file.read_bytes())
-    return digest.hexdigest()
 
 
 def machine() -> str:

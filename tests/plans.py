@@ -11,8 +11,8 @@ from contracts import composed
 from pydantic.dataclasses import dataclass
 from runs import SMALL_DATA
 
-from recsweep.environment import code_fingerprint
 from recsweep.interfaces import STRICT
+from recsweep.source_code import of_config
 from recsweep.sweep.branch import Branch
 from recsweep.sweep.grammar import dimension
 from recsweep.sweep.space import Space
@@ -93,6 +93,6 @@ def toy_plan(folder: Path, config: dict[str, Any] | None = None, **changes: Any)
         sampler={"_target_": "recsweep.sweep.samplers.Random"},
         pruner={"_target_": "recsweep.sweep.pruners.NoPruner"},
         objectives=["ndcg@10"], space=toy_space(config).plain(), backend="jax", threads=1,
-        code=code_fingerprint(), parent_run=None, parent_process=os.getpid(), stop_file=None,
+        code=of_config(config), parent_run=None, parent_process=os.getpid(), stop_file=None,
     )  # fmt: skip
     return replace(plan, **changes)

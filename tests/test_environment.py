@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from importlib.metadata import version
 from pathlib import Path
 
 import pytest
@@ -57,7 +58,14 @@ def test_the_versions_are_those_that_are_installed() -> None:
     found = environment.versions()
     assert found["recsweep"] == __version__
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
-    assert all(number != "not installed" for number in found.values())
+    for package in ("jax", "jaxlib", "keras", "numpy", "optuna", "pandas", "pyarrow", "scipy"):
+        assert found[package] == version(package)
+    assert {"cmaes", "implicit", "mlflow", "tensorflow", "torch"} <= found.keys()
+
+
+def test_a_library_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(environment, "PACKAGES", ("no-such-library",))
+    assert environment.versions()["no-such-library"] == "not installed"
 
 
 def test_the_commit_is_that_of_the_checkout() -> None:

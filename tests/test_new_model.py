@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -11,6 +12,7 @@ import contracts
 import numpy as np
 import pytest
 import yaml
+from commands import run_command
 
 from recsweep.data.split import Split
 from recsweep.persistence import load_model
@@ -105,6 +107,40 @@ def test_its_settings_are_checked_before_any_data_is_read(folder: Path) -> None:
         "error: model.alpha must be at least 0 and at most 1, but is 2; change model.alpha\n"
     )
     assert not (folder / "cache").exists()
+
+
+@pytest.mark.slow
+def test_an_edit_is_noticed_by_its_study_and_by_its_repeat(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.syspath_prepend(folder)
+    line = (
+        "model=clicked_together data=synthetic data.n_users=200 data.n_items=50 k=[10] tracking=off"
+    )
+    search = f"--config-dir={folder} -m hydra/launcher=basic {line} study=mine"
+    begun = run_command(folder, f"{search} sweep.n_trials=2")
+    assert begun.code == 0, begun.err
+    assert run_command(folder, f"--config-dir={folder} {line} hydra.run.dir=run").code == 0
+    repeat = "task=reproduce run_id=run/results tracking=off"
+    same = run_command(folder, repeat)
+    assert "nothing differs: metrics must be identical\n" in same.out
+
+    file = folder / "clicked_together.py"
+    file.write_text(PYTHON.replace("counts / ", "-counts / "), encoding="utf-8")
+    refused = run_command(folder, f"{search} sweep.n_trials=4")
+    assert (refused.code, refused.err.count("\n")) == (1, 1)
+    assert "the code of clicked_together.ClickedTogether changed;" in refused.err
+    other = run_command(folder, repeat)
+    assert other.code == 1
+    (line,) = (each for each in other.out.splitlines() if each.startswith("differs "))
+    assert re.fullmatch(
+        r"differs   code of clicked_together\.ClickedTogether: \w{16} → \w{16}", line
+    )
+    assert "since code of clicked_together.ClickedTogether may change them\n" in other.out
+
+    file.write_text(PYTHON, encoding="utf-8")  # back as it was
+    assert run_command(folder, f"{search} sweep.n_trials=4").code == 0
+    sys.modules.pop("clicked_together", None)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Holds the repeat of a run against the run: what it runs with, measured and learned."""
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,9 +14,10 @@ import pandas as pd
 from recsweep.comparison.consistency import epochs, metrics_per_user
 from recsweep.comparison.past_run import read, read_yaml
 from recsweep.comparison.weights import ArrayDifference, changed_arrays, names_of_arrays
+from recsweep.environment import NOT_INSTALLED
 
 UNKNOWN = "unknown"
-WITHOUT_EFFECT = ("git.commit", "git.dirty")
+NOT_COMPARED = ("git.commit", "git.dirty")
 """Where the code comes from; its own hash says whether it is the same."""
 FOLDS = {"valid": "validation", "test": "test"}
 SHOWN, SHOWN_CHARACTERS = 10, 40
@@ -39,7 +41,12 @@ class Difference(NamedTuple):
     def __str__(self) -> str:
         """One line; the beginning of a fingerprint tells it from another."""
         was, now = (text[:SHOWN_CHARACTERS] for text in (self.was, self.now))
-        return f"{self.field}: {was} → {now}"
+        return f"{self.shown}: {was} → {now}"
+
+    @property
+    def shown(self) -> str:
+        """The field for people."""
+        return re.sub(r"^code\.", "code of ", self.field)
 
 
 def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
@@ -52,7 +59,7 @@ def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Differen
     gone = [name for name in was if name.startswith("version.") and name not in now]
     pairs = [Difference(name, was.get(name, UNKNOWN), now.get(name, UNKNOWN)) for name in now]
     pairs += [Difference(name, was[name], UNKNOWN) for name in gone]
-    return [pair for pair in pairs if pair.was != pair.now]
+    return [pair for pair in pairs if pair.was != pair.now and pair.field not in NOT_COMPARED]
 
 
 def may_change_metrics(changed: list[Difference], device: str) -> str:
@@ -62,7 +69,7 @@ def may_change_metrics(changed: list[Difference], device: str) -> str:
         changed: See `differences`.
         device: What the repeat computes on.
     """
-    fields = [each.field for each in changed if each.field not in WITHOUT_EFFECT]
+    fields = [each.shown for each in changed if NOT_INSTALLED not in each]
     if fields:
         return f"{', '.join(fields)} may change them"
     return "" if device == "cpu" else f"{device} adds in any order"

@@ -4,13 +4,14 @@ import hashlib
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import asdict
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from recsweep import source_code
 from recsweep.data.archive import ZIP_DAMAGE
 from recsweep.data.disk import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
 from recsweep.data.leaks import refuse_leaks
@@ -60,15 +61,28 @@ def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Pat
 
 
 def _key(steps: list[Any], files: list[Path]) -> str:
-    """Changes with the files' content, any setting, or the code of this package."""
-    code = sorted(Path(__file__).parent.glob("*.py"))
+    """Changes with the files' content, any setting, and the code of this package or of a class."""
+    described = [_described(step) for step in steps]
     settings = {
-        "steps": [[type(step).__name__, {**asdict(step), "path": None}] for step in steps],
+        "steps": [{**step, "path": None} for step in described],
         "files": [file_sha256(file) for file in files],
-        "code": [file_sha256(file) for file in code],
+        "package": source_code.of_files(*Path(__file__).parent.glob("*.py")),
+        "code": source_code.of_names(source_code.targets(described)),
     }
     text = json.dumps(settings, default=str, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _described(value: Any) -> Any:
+    """A step, and what it is made of, as a configuration would describe it."""
+    if isinstance(value, Mapping):
+        return {str(key): _described(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_described(each) for each in value]
+    if not is_dataclass(value):
+        return value
+    settings = {field.name: _described(getattr(value, field.name)) for field in fields(value)}
+    return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **settings}
 
 
 def _arrays(split: Split) -> dict[str, np.ndarray]:

@@ -1,5 +1,6 @@
 """The Gram matrix XᵀX of training data: made in blocks of rows, kept on disk where that pays."""
 
+import hashlib
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -9,7 +10,8 @@ from typing import TypeVar
 import numpy as np
 from jaxtyping import Float
 
-from recsweep import environment
+from recsweep import environment, source_code
+from recsweep.data import matrix
 from recsweep.data.archive import ZIP_DAMAGE
 from recsweep.data.disk import disk_errors_in_one_line, sole_writer, whole_file
 from recsweep.data.matrix import fingerprint, keep_entries, matrix_arrays
@@ -67,14 +69,20 @@ def gram_matrix(train: CSR) -> Float[np.ndarray, "items items"]:
     cache = environment.cache_folder()
     if cache is None or n_steps < train.shape[1] ** 2:
         return _made(train)
-    key = fingerprint(np.array(train.shape, np.int64), *matrix_arrays(train))
-    target = cache / "gram" / f"{key[:32]}.npz"
+    target = cache / "gram" / f"{_key(train)}.npz"
     with disk_errors_in_one_line(target, "cache_dir"), sole_writer(target):
         gram = _loaded(target, train.shape[1]) if target.is_file() else None
         if gram is None:
             gram = _made(train)
             _keep(gram, target)
     return gram
+
+
+def _key(train: CSR) -> str:
+    """Changes with the matrix and with the code that multiplies."""
+    content = fingerprint(np.array(train.shape, np.int64), *matrix_arrays(train))
+    code = source_code.of_files(Path(__file__), Path(matrix.__file__))
+    return hashlib.sha256(f"{content}{code}".encode()).hexdigest()[:32]
 
 
 def _made(train: CSR) -> Float[np.ndarray, "items items"]:

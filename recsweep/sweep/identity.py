@@ -3,8 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recsweep import environment
 from recsweep.app import FILES, parameters
+from recsweep.environment import NOT_INSTALLED
 from recsweep.errors import InputError
 
 NOT_PART_OF_IT = (
@@ -25,11 +25,6 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     return {**kept, "sweep": {name: sweep.get(name) for name in ("seed", "try_defaults")}}
 
 
-def versions() -> dict[str, str]:
-    """recsweep, its code and the libraries that compute."""
-    return {**environment.versions(), "code": environment.code_fingerprint()[:16]}
-
-
 def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
     """Raise InputError when a study is not what it was, naming the first differences.
 
@@ -41,14 +36,13 @@ def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, A
         now: What it would go on with.
     """
     was, is_now = _leaves(before), _leaves(now)
-    changed = _changed(before, now)
-    causes = [key for key in changed if not key.startswith("fingerprint.")] or changed
-    if not changed:
+    changes = {
+        key: (was.get(key, ABSENT), is_now.get(key, ABSENT)) for key in _changed(before, now)
+    }
+    if not changes:
         return
-    differences = [
-        f"{key} was {_short(was.get(key, ABSENT))} and is {_short(is_now.get(key, ABSENT))}"
-        for key in causes[:SHOWN]
-    ]
+    causes = [key for key in changes if not _follows(key, *changes[key])] or list(changes)
+    differences = [_sentence(key, *changes[key]) for key in causes[:SHOWN]]
     more = f", and {len(causes) - SHOWN} more" if len(causes) > SHOWN else ""
     raise InputError(
         f"a study must go on with what it began with, but of {study} {', '.join(differences)}"
@@ -69,10 +63,32 @@ def is_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """Names of what differs."""
     was, is_now = _leaves(before), _leaves(now)
-    changed = [key for key in {**was, **is_now} if was.get(key, ABSENT) != is_now.get(key, ABSENT)]
+    changed = [
+        key
+        for key in {**was, **is_now}
+        if _matters(key, was.get(key, ABSENT), is_now.get(key, ABSENT))
+    ]
     if before.get("fingerprint") == now.get("fingerprint"):
         return [key for key in changed if not f".{key}".endswith(_FILES)]
     return changed
+
+
+def _matters(key: str, was: Any, is_now: Any) -> bool:
+    """Whether it differs; a library that is or was not there has not computed anything."""
+    is_absent = key.startswith("versions.") and NOT_INSTALLED in (was, is_now)
+    return bool(was != is_now) and not is_absent
+
+
+def _follows(key: str, was: Any, is_now: Any) -> bool:
+    """Whether a difference follows from that of a setting, as another class has other code."""
+    is_of_one = key.startswith("code.") and ABSENT in (was, is_now)
+    return is_of_one or key.startswith("fingerprint.")
+
+
+def _sentence(key: str, was: Any, is_now: Any) -> str:
+    if key.startswith("code."):
+        return f"the code of {key.removeprefix('code.')} changed"
+    return f"{key} was {_short(was)} and is {_short(is_now)}"
 
 
 def _leaves(identity: Mapping[str, Any]) -> dict[str, Any]:

@@ -192,6 +192,7 @@ class Parent:
         return {
             **environment.git_state(),
             **{f"version.{name}": text for name, text in identity["versions"].items()},
+            **app.code_tags(identity["code"]),
             "backend": self.checked.settings.backend,
             "threads": str(self.checked.settings.threads),
             "data": app.data_name(self.checked.settings),

@@ -11,13 +11,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy.engine import make_url
 
-from recsweep import app, environment
+from recsweep import app, environment, source_code
 from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.persistence import refuse_folder
 from recsweep.sweep import database
-from recsweep.sweep.identity import of_config, versions
+from recsweep.sweep.identity import of_config
 from recsweep.sweep.pruners import NoPruner
 from recsweep.sweep.standing import Studies
 from recsweep.sweep.study import Plan
@@ -119,7 +119,8 @@ class Search:
             "sampler": settings.sampler,
             "pruner": settings.pruner,
             "fingerprint": {"data": split.data_fingerprint, "split": split.fingerprint},
-            "versions": versions(),
+            "versions": environment.versions(),
+            "code": source_code.of_config(settings.sampler, settings.pruner, _classes(space)),
         }
         identity = json.loads(json.dumps(identity))  # as it will be read again
         search = self._resumed(settings, identity)
@@ -175,7 +176,7 @@ class CheckedSearch:
             space=self.space,
             backend=settings.backend,
             threads=settings.threads or environment.n_cores(),
-            code=environment.code_fingerprint(),
+            code=self.identity["code"],
             parent_process=os.getpid(),
             **{name: getattr(sweep, name) for name in shared},
             **more,
@@ -262,3 +263,17 @@ def _of_branches(space: Any) -> dict[str, Any]:
         )
         for branch in space.branches
     }
+
+
+def _classes(space: Any) -> list[Any]:
+    """Parts of the configuration that name the classes which trials and the last trainings run."""
+    configs = [branch.at(branch.own_settings()) for branch in space.branches]
+    fixed = [config[group] for config in configs for group in app.WITH_CODE]
+    searched = [
+        {"_target_": name}
+        for branch in space.branches
+        for key, dimension in branch.dimensions.items()
+        if key.endswith("_target_")
+        for name in dimension.edges
+    ]
+    return fixed + searched

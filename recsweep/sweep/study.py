@@ -47,7 +47,7 @@ class Plan:
         space: See `Space.plain`.
         backend: What trains.
         threads: CPU threads of a worker.
-        code: Fingerprint of the source that the sweep began with.
+        code: Hashes of the code that the sweep began with, see `recsweep.source_code.of_config`.
         parent_run: Id of the tracker's run of the whole sweep; None = not tracked.
         parent_process: Id of the process that launched the workers.
         stop_file: Workers stop after their epoch once this file exists; None = never.
@@ -68,7 +68,7 @@ class Plan:
     space: dict[str, Any]
     backend: str
     threads: int
-    code: str
+    code: dict[str, str]
     parent_run: str | None
     parent_process: int
     stop_file: str | None

@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
-from recsweep import environment
+from recsweep import environment, source_code
 from recsweep.errors import InputError
 from recsweep.sweep.stopping import SIGNALS
 
@@ -46,7 +46,7 @@ class Worker:
         """
         try:
             self.prepare_process()
-            self._refuse_changed_code()
+            self.refuse_changed_code()
             return {"error": None, "n_trials": self._run_trials()}
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return {"error": _line(error)}
@@ -71,11 +71,19 @@ class Worker:
             for number in SIGNALS:
                 signal.signal(number, signal.SIG_IGN)
 
-    def _refuse_changed_code(self) -> None:
-        if self.plan["code"] != environment.code_fingerprint():
+    def refuse_changed_code(self) -> None:
+        """Do not run other code than the study began with.
+
+        Raises:
+            InputError: Some has changed.
+        """
+        before = self.plan["code"]
+        now = source_code.of_names(before)
+        changed = [name for name in before if now.get(name) != before[name]]
+        if changed:
             raise InputError(
-                "the code of a sweep must stay as it was, but recsweep's source has changed since "
-                "it began; put it back, or begin another sweep with study=NAME"
+                f"a study must keep its code, but the code of {' and '.join(changed)} has changed "
+                "since this command began; put it back, or begin another study with study=NAME"
             )
 
 
@@ -100,6 +108,7 @@ class Finalist:
         """
         try:
             self.worker.prepare_process()
+            self.worker.refuse_changed_code()
             from recsweep.sweep.study import Plan, SharedStudy
 
             study = SharedStudy(Plan(**self.worker.plan))

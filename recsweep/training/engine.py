@@ -81,7 +81,8 @@ class Engine:
         method.build(network.trainable_variables)
         self.network = network
         self.n_rows = n_rows
-        self._programs = _programs(network, method, (network.architecture, optimizer.constants()))
+        key = (type(network), network.architecture, optimizer.constants())
+        self._programs = _programs(network, method, key)
         self._values = Values(
             [ops.convert_to_tensor(v) for v in network.trainable_variables],
             [ops.convert_to_tensor(v) for v in network.non_trainable_variables],

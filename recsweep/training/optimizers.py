@@ -44,7 +44,7 @@ class Optimizer(ABC):
         """What a compiled step is specific to: everything but the rate, which is its input."""
         rates = {"learning_rate", "schedule", "learning_rate_decay"}
         settings = {key: value for key, value in vars(self).items() if key not in rates}
-        return type(self).__name__, *sorted(settings.items())
+        return type(self), *sorted(settings.items())
 
     def rates(
         self, progress: Float[np.ndarray, " steps"], n_epochs: int

@@ -74,10 +74,22 @@ def test_a_library_that_only_one_of_them_notes_differs() -> None:
     ]
 
 
-def test_only_the_commit_may_differ_when_every_bit_must_be_the_same() -> None:
-    commit, threads = Difference("git.commit", "b", "a"), Difference("threads", "8", "2")
-    assert may_change_metrics([commit], "cpu") == ""
-    assert may_change_metrics([commit, threads], "cpu") == "threads may change them"
+def test_the_commit_is_not_compared_since_the_code_is() -> None:
+    assert differences({**NOW, "git.commit": "b"}, NOW) == []
+
+
+def test_the_users_own_code_is_named() -> None:
+    was, now = ({**NOW, "code": "ab", "code.my_model.MyModel": text} for text in ("0123", "4567"))
+    (change,) = differences(was, now)
+    assert str(change) == "code of my_model.MyModel: 0123 → 4567"
+    assert may_change_metrics([change], "cpu") == "code of my_model.MyModel may change them"
+
+
+def test_every_bit_must_be_the_same_where_nothing_that_computes_differs() -> None:
+    threads = Difference("threads", "8", "2")
+    torch = Difference("version.torch", "not installed", "2.9")
+    assert may_change_metrics([], "cpu") == may_change_metrics([torch], "cpu") == ""
+    assert may_change_metrics([torch, threads], "cpu") == "threads may change them"
     assert may_change_metrics([], "NVIDIA H200") == "NVIDIA H200 adds in any order"
 
 

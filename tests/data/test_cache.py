@@ -1,11 +1,14 @@
 """Prepared splits on a real disk: made once, made again when anything changes or breaks."""
 
+import importlib
 import logging
 import math
 import multiprocessing
+import shutil
+import sys
 from collections.abc import Callable
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsweep.data.cache import prepare
+from recsweep.data import cache as cache_module
+from recsweep.data.cache import _key, prepare
 from recsweep.data.delimited import Delimited
 from recsweep.data.heldout import Heldout
 from recsweep.data.liang import Liang, write_liang
@@ -299,6 +303,83 @@ def test_a_failure_beside_other_splits_leaves_those(refused, source: Counted, ca
     with refused("must leave users to train on"):
         prepare(source, BINARY, replace(STRONG, n_heldout_users=20), cache)
     assert len(prepared_files(cache)) == 1
+
+
+# --- classes of the user's own --------------------------------------------------------------------
+
+OWN = """
+from pydantic.dataclasses import dataclass
+from recsweep.data.strong import Strong
+from recsweep.interfaces import STRICT
+
+@dataclass(kw_only=True, config=STRICT)
+class Mine(Strong):
+    def split(self, data):
+        return Strong(n_heldout_users={n}, target_fraction=0.2, seed=1).split(data)
+"""
+
+
+@pytest.fixture
+def own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Writes `module.Mine`, which holds out `n` users whatever its settings say."""
+    monkeypatch.syspath_prepend(tmp_path)
+
+    def splitter(module: str, n: int) -> Any:
+        (tmp_path / f"{module}.py").write_text(OWN.format(n=n), encoding="utf-8")
+        monkeypatch.delitem(sys.modules, module, raising=False)
+        importlib.invalidate_caches()
+        return importlib.import_module(module).Mine(n_heldout_users=1, target_fraction=0.5, seed=3)
+
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)  # a second content within one second
+    return splitter
+
+
+def test_two_classes_of_one_name_do_not_share_a_split(
+    source: Counted, cache: Path, own: Callable[..., Any]
+):
+    splits = [prepare(source, BINARY, own(f"mine_{n}", n), cache) for n in (4, 6, 4)]
+    assert [len(split.test.user_ids) for split in splits] == [4, 6, 4]
+    assert len(prepared_files(cache)) == 2
+
+
+def test_a_class_that_was_edited_is_asked_again(
+    source: Counted, cache: Path, own: Callable[..., Any]
+):
+    splits = [prepare(source, BINARY, own("mine_too", n), cache) for n in (4, 6)]
+    assert [len(split.test.user_ids) for split in splits] == [4, 6]
+
+
+def test_two_classes_inside_a_source_do_not_share_a_split(tmp_path: Path):
+    @dataclass
+    class Reader:
+        path: Path
+
+    @dataclass
+    class Backwards(Reader):
+        pass
+
+    @dataclass
+    class Files:
+        path: Path
+        readers: tuple[Reader, ...]
+
+    file = write_clicks(tmp_path / "clicks.csv")
+    keys = [_key([Files(file, (kind(file),))], [file]) for kind in (Reader, Backwards, Reader)]
+    assert keys[0] == keys[2] != keys[1]
+    assert _key([Files(tmp_path, (Reader(tmp_path),))], [file]) != keys[0]
+    assert _key([Files(tmp_path, (Reader(file),))], [file]) == keys[0]
+
+
+def test_other_code_of_ours_gives_another_key(
+    source: Counted, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    before = _key([source, BINARY, STRONG], [])
+    package = shutil.copytree(Path(cache_module.__file__).parent, tmp_path / "data")
+    monkeypatch.setattr(cache_module, "__file__", str(package / "cache.py"))
+    assert _key([source, BINARY, STRONG], []) == before
+    with (package / "strong.py").open("a", encoding="utf-8") as file:
+        file.write("# another line\n")
+    assert _key([source, BINARY, STRONG], []) != before
 
 
 # --- what is refused ------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep import environment
-from recsweep.data import gram
+from recsweep.data import gram, matrix
 from recsweep.data.gram import gram_matrix
 
 WRITER = """
@@ -94,6 +94,23 @@ def test_other_data_has_another_file(cache: Path) -> None:
     sizes = [gram_matrix(train).shape for train in (listens(), wider, other)]
     assert sizes == [(17, 17), (18, 18), (17, 17)]
     assert len(files(cache)) == 3
+
+
+def test_other_code_has_another_file(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gram_matrix(listens())
+    for module in (gram, matrix):
+        changed = tmp_path / Path(module.__file__).name
+        changed.write_bytes(Path(module.__file__).read_bytes())
+        monkeypatch.setattr(module, "__file__", str(changed))
+    gram_matrix(listens())
+    assert len(files(cache)) == 1  # the same code elsewhere
+    for n_files, module in enumerate((gram, matrix), start=2):
+        with Path(module.__file__).open("a", encoding="utf-8") as file:
+            file.write("# another line\n")
+        gram_matrix(listens())
+        assert len(files(cache)) == n_files
 
 
 def test_what_is_made_faster_than_read_is_not_kept(cache: Path) -> None:

@@ -1,22 +1,18 @@
 """What makes a study another one, and how that is said."""
 
-from pathlib import Path
 from typing import Any
 
 import pytest
 
-from recsweep import environment
-from recsweep.environment import code_fingerprint
 from recsweep.errors import InputError
-from recsweep.sweep import identity
-from recsweep.sweep.identity import is_same, of_config, refuse_difference, versions
+from recsweep.sweep.identity import is_same, of_config, refuse_difference
 
 IDENTITY: dict[str, Any] = {
     "fixed": ["model=ease"],
     "config": {"seed": 42, "model": {"l2": 500.0, "sizes": [1, 2]}},
     "space": {"model.l2": "interval(1.0,2.0)"},
     "fingerprint": {"data": "aa", "split": "bb"},
-    "versions": {"code": "0123", "keras": "3"},
+    "versions": {"jax": "0.7", "keras": "3"},
 }
 
 
@@ -56,7 +52,7 @@ def test_how_it_was_typed_does_not_matter() -> None:
         ),
         ({"space": {}}, "space was absent and is {}, space.model.l2 was interval(1.0,2.0) and is "
          "absent"),
-        ({"versions": {"code": "4567", "keras": "3"}}, "versions.code was 0123 and is 4567"),
+        ({"versions": {"jax": "0.8", "keras": "3"}}, "versions.jax was 0.7 and is 0.8"),
         (
             {"fingerprint": {"data": "aa", "split": "cc"}},
             "fingerprint.split was bb and is cc",
@@ -109,20 +105,25 @@ def test_a_configuration_keeps_what_trials_depend_on() -> None:
     }  # fmt: skip
 
 
-def test_any_change_to_the_source_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sub").mkdir()
-    module = tmp_path / "sub" / "module.py"
-    module.write_text("x = 1\n")
-    monkeypatch.setattr(environment, "__file__", str(tmp_path / "environment.py"))
-    first = code_fingerprint()
-    assert first == code_fingerprint()
-    module.write_text("x = 2\n")
-    second = code_fingerprint()
-    module.rename(tmp_path / "sub" / "other.py")
-    assert len({first, second, code_fingerprint()}) == 3
-    assert versions()["code"] == code_fingerprint()[:16]
+def test_code_that_changed_is_named() -> None:
+    before = changed(code={"recsweep": "0123", "my_model.MyModel": "4567"})
+    now = changed(code={"recsweep": "0123", "my_model.MyModel": "89ab"})
+    assert complaint(now, before) == "the code of my_model.MyModel changed"
+    now = changed(code={"recsweep": "cdef", "my_model.MyModel": "89ab"})
+    assert complaint(now, before) == (
+        "the code of recsweep changed, the code of my_model.MyModel changed"
+    )
 
 
-def test_libraries_that_compute_are_among_the_versions() -> None:
-    assert {"python", "jax", "keras", "numpy", "optuna", "recsweep"} <= versions().keys()
-    assert identity.ABSENT == "absent"
+def test_another_class_is_named_before_its_code() -> None:
+    before = changed(config={"model": {"_target_": "a.Mine"}}, code={"a.Mine": "0123"})
+    now = changed(config={"model": {"_target_": "b.Mine"}}, code={"b.Mine": "0123"})
+    assert complaint(now, before) == "model._target_ was a.Mine and is b.Mine"
+
+
+def test_a_library_that_is_installed_later_does_not_stop_a_study() -> None:
+    before = changed(versions={"keras": "3", "torch": "not installed", "cmaes": "0.12"})
+    now = changed(versions={"keras": "3", "torch": "2.9", "cmaes": "not installed"})
+    refuse_difference("mine", before, now)
+    now["versions"]["keras"] = "4"
+    assert complaint(now, before) == "versions.keras was 3 and is 4"

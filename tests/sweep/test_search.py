@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from plans import toy_config, toy_space
 
+from recsweep import environment
 from recsweep.errors import InputError
 from recsweep.sweep.search import CheckedSearch, Search
 from recsweep.sweep.study import Plan
@@ -62,6 +63,17 @@ def test_the_identity_is_what_trials_depend_on(search: Callable[..., Search]) ->
         ("objectives", "objective=recall@5"),
     ):  # fmt: skip
         assert identity(override)[part] != first[part], override
+
+
+def test_the_code_of_every_class_that_may_run_is_part_of_it(search: Callable[..., Search]) -> None:
+    made = search()
+    classes = "model._target_=plans.Toy,runs.Other"
+    searched = replace(made, make_space=lambda: toy_space(made.config, classes)).checked()
+    assert list(searched.identity["code"]) == ["plans.Toy", "recsweep", "runs.Other"]
+    assert all(len(text) == 16 for text in searched.identity["code"].values())
+    plan = searched.plan(deadline=None, parent_run=None, stop_file=None)
+    assert plan.code == searched.identity["code"]
+    assert searched.identity["versions"] == environment.versions()
 
 
 def test_a_plan_is_all_that_a_worker_needs(

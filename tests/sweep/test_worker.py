@@ -44,11 +44,15 @@ def test_trials_that_fail_do_not_stop_the_worker(tmp_path: Path) -> None:
 
 
 def test_a_worker_of_other_code_is_refused(tmp_path: Path, toy: dict[str, Any]) -> None:
-    plan = toy_plan(tmp_path / "toy", toy, code="0" * 64)
-    assert Worker(plan.plain())(None) == {
-        "error": "the code of a sweep must stay as it was, but recsweep's source has changed since "
-        "it began; put it back, or begin another sweep with study=NAME"
-    }
+    for name in ("recsweep", "plans.Toy"):
+        plan = toy_plan(tmp_path / "toy", toy)
+        plan.code[name] = "0" * 16
+        error = {
+            "error": f"a study must keep its code, but the code of {name} has changed since this "
+            "command began; put it back, or begin another study with study=NAME"
+        }
+        assert Worker(plan.plain())(None) == error
+        assert Finalist(Worker(plan.plain()), [])(None) == error
     assert not (tmp_path / "toy").exists()
 
 

@@ -1,5 +1,7 @@
 """The engine: averages, weights in and out, and programs that are kept."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -9,7 +11,7 @@ from recsweep.seeds import Seeds
 from recsweep.training import engine as engine_module
 from recsweep.training.batches import stack_batches
 from recsweep.training.engine import Engine
-from recsweep.training.optimizers import SGD
+from recsweep.training.optimizers import SGD, AdamW, Optimizer
 
 HYPER = {"beta": 0.3, "l2": 0.0, "dropout_rate": 0.0, "decoder_dropout_rate": 0.0}
 
@@ -73,6 +75,53 @@ def test_restored_weights_score_as_before_and_can_be_trained_on() -> None:
     trained.train(batches, *steps(1, rate=0.5))
     trained.restore(state)  # the state itself survived being trained on
     np.testing.assert_array_equal(np.asarray(trained.scores(users)), scores)
+
+
+def trained_by(optimizer: Optimizer, network: type = MultiVAENetwork) -> dict[str, np.ndarray]:
+    users = clicks(8)
+    batches = stack_batches(users, np.arange(8), n_rows=4, capacity=64)
+    one = Engine(network(9, (5,), 2, Seeds(0)), optimizer, 4)
+    one.train(batches, *steps(2, rate=0.1))
+    return one.state()
+
+
+CONSTANT = {"learning_rate": 0.1, "schedule": "none", "learning_rate_decay": 1.0}
+
+
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (SGD(momentum=0.0, **CONSTANT), SGD(momentum=0.9, **CONSTANT)),
+        (AdamW(weight_decay=0.0, **CONSTANT), AdamW(weight_decay=1.0, **CONSTANT)),
+    ],
+)
+def test_programs_are_not_shared_by_optimizers_with_other_constants(
+    first: Optimizer, second: Optimizer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine_module, "_PROGRAMS", {})
+    alone = trained_by(second)
+    engine_module._PROGRAMS.clear()
+    before, after = trained_by(first), trained_by(second)
+    for name, weights in alone.items():
+        np.testing.assert_array_equal(after[name], weights)
+    assert any(not np.array_equal(before[name], after[name]) for name in alone)
+
+
+def test_programs_are_not_shared_by_networks_that_only_call_themselves_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(engine_module, "_PROGRAMS", {})
+
+    class Halved(MultiVAENetwork):
+        """As a user's copy of the model would be, with another loss."""
+
+        def call(self, batch: Any, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+            parts = super().call(batch, hyper, training=training)
+            return {name: 0.5 * part for name, part in parts.items()}
+
+    sgd = SGD(momentum=0.0, **CONSTANT)
+    whole, half = trained_by(sgd), trained_by(sgd, Halved)
+    assert any(not np.array_equal(whole[name], half[name]) for name in whole)
 
 
 def test_old_programs_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -62,3 +62,14 @@ def test_only_the_rate_may_differ_within_one_compiled_program() -> None:
     assert slow.constants() == fast.constants()
     assert slow.constants() != heavy.constants()
     assert slow.constants() != Adam(learning_rate=0.1, **CONSTANT).constants()
+    decays = [AdamW(learning_rate=0.1, weight_decay=w, **CONSTANT).constants() for w in (0.0, 0.1)]
+    assert decays[0] != decays[1]
+
+
+def test_two_classes_of_one_name_are_two_methods() -> None:
+    class Mine(SGD):
+        pass
+
+    Mine.__name__ = "SGD"  # as in a module of the user's own
+    settings = {"learning_rate": 0.1, "momentum": 0.5, **CONSTANT}
+    assert Mine(**settings).constants() != SGD(**settings).constants()
