@@ -1,7 +1,6 @@
 """Runs in real MLflow stores, as MLflow gives them back, and processes that make them."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -55,15 +54,9 @@ def start(folder: Path, code: str, *arguments: str) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def free_port() -> int:
-    """A port that nobody listens on."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        return int(free.getsockname()[1])
-
-
 def fetched(url: str) -> bytes:
     """A page of a server that may still be starting."""
-    for _ in range(240):
+    for _ in range(1200):
         try:
             with urllib.request.urlopen(url, timeout=5) as page:
                 return bytes(page.read())

@@ -7,7 +7,8 @@ import sys
 from pathlib import Path
 from typing import Self
 
-from mlflow_runs import fetched, free_port
+from mlflow_runs import fetched
+from ports import free_port
 
 
 class Server:

@@ -3,12 +3,13 @@
 import os
 import pwd
 import shutil
-import socket
 import subprocess
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+
+from ports import free_port
 
 PASSWORD = "sesame-17"  # noqa: S105 - of a server that lives for seconds
 
@@ -39,7 +40,7 @@ def postgres_server(*settings: str) -> Iterator[str]:
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     if user:
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
-    data, port = folder / "data", _free_port()
+    data, port = folder / "data", free_port()
     (folder / "password").write_text(PASSWORD)
     (folder / "password").chmod(0o644)
     options = " ".join(
@@ -73,9 +74,3 @@ def _unprivileged() -> str | None:
         return None
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

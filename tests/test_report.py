@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import struct
 import termios
 import threading
@@ -125,8 +126,18 @@ def test_a_bar_that_is_broken_off_gives_the_cursor_back() -> None:
     with os.fdopen(theirs, "w", encoding="utf-8") as terminal:
         with pytest.raises(KeyboardInterrupt), Progress(3, "ndcg@100", terminal):
             raise KeyboardInterrupt
-        assert os.read(ours, 4096).decode().rstrip().endswith("\x1b[?25h")
+        assert read_until(ours, "\x1b[?25h").startswith("\x1b[?25l")
     os.close(ours)
+
+
+def read_until(terminal: int, ending: str) -> str:
+    """What a terminal is sent up to an ending, in however many pieces it comes."""
+    text = ""
+    while not text.rstrip().endswith(ending):
+        there, _, _ = select.select([terminal], [], [], 60)
+        assert there, f"{ending!r} did not come, but {text!r}"
+        text += os.read(terminal, 4096).decode()
+    return text
 
 
 # --- table --------------------------------------------------------------------------------------

@@ -2,8 +2,8 @@
 
 import hashlib
 import multiprocessing
+import os
 import re
-import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -71,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
         body = body[: site.cuts.pop(0)] if site.cuts else body
         time.sleep(site.delay_s)
         site.n_sent.append(self.wfile.write(body))
-        site.goes_on.wait(timeout=10)
+        site.goes_on.wait(timeout=300)
 
     def _start(self) -> int:
         match = re.fullmatch(r"bytes=(\d+)-", self.headers.get("Range", ""))
@@ -149,6 +149,20 @@ def test_a_file_whose_length_is_not_stated_arrives_whole(server: Server, target:
     assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
 
 
+def test_a_file_is_on_the_disk_before_it_takes_its_name(
+    server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[tuple[int, bool]] = []
+
+    def watched(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_size, target.exists()))
+        os.fsync(descriptor)
+
+    monkeypatch.setattr("recsweep.data.download.fsync", watched)
+    download(server.url, target, sha256=SHA256)
+    assert synced == [(N_BYTES, False)], "all bytes, and no name yet"
+
+
 def test_an_empty_file_is_a_file(server: Server, target: Path) -> None:
     server.content = b""
     assert download(server.url, target, sha256=None).read_bytes() == b""
@@ -209,8 +223,9 @@ def test_a_killed_process_leaves_a_part_that_the_next_one_resumes(
         target=download, args=(server.url, target), kwargs={"sha256": SHA256}
     )
     process.start()
-    deadline = time.monotonic() + 10
-    while not (part.exists() and part.stat().st_size) and time.monotonic() < deadline:
+    deadline = time.monotonic() + 120  # a new process imports pandas first
+    while not (part.exists() and part.stat().st_size):
+        assert time.monotonic() < deadline, "nothing arrived"
         time.sleep(0.01)
     process.kill()
     process.join()
@@ -311,16 +326,14 @@ def test_an_answer_without_a_file_is_one_line(
     assert names_beside(target) == set()
 
 
-def test_an_unreachable_server_is_one_line_and_fast(
+def test_an_unreachable_server_is_one_line_and_not_waited_for(
     refused: Refused, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("no_proxy", "127.0.0.1")
-    with socket.create_server(("127.0.0.1", 0)) as closed_again:
-        url = f"http://127.0.0.1:{closed_again.getsockname()[1]}/ratings.zip"
-    start = time.monotonic()
+    monkeypatch.setattr(time, "sleep", lambda _: pytest.fail("it waits"))
+    url = "http://127.0.0.1:1/ratings.zip"  # where nobody listens
     with refused(url, "refused", "check the network and run again", "data.path"):
         download(url, target, sha256=SHA256)
-    assert time.monotonic() - start < 2
     assert not target.parent.exists(), "no empty folder, no lock"
 
 

@@ -97,8 +97,8 @@ def start(url: str | None, tmp_path: Path) -> Iterator[Callable[..., subprocess.
 
 
 def eventually(is_true: Callable[[], object]) -> bool:
-    """Whether it becomes true within seconds: a server notices a death a moment later."""
-    deadline = time.monotonic() + 10
+    """Whether it becomes true in the end: a server notices a death a moment later."""
+    deadline = time.monotonic() + 60
     while not is_true():
         if time.monotonic() > deadline:
             return False
@@ -108,7 +108,7 @@ def eventually(is_true: Callable[[], object]) -> bool:
 
 def kill(process: subprocess.Popen[str]) -> None:
     process.send_signal(signal.SIGKILL)
-    process.wait(10)
+    process.wait(60)
 
 
 def test_a_lease_is_had_once_and_can_be_given_back(
@@ -179,7 +179,7 @@ def test_the_mutex_is_free_when_its_holder_was_killed(locks: Locks, start: Start
     with pytest.raises(subprocess.TimeoutExpired):
         waiter.wait(0.3)
     kill(holder)
-    assert waiter.wait(10) == 0
+    assert waiter.wait(60) == 0
     assert waiter.stdout.read() == "in\n"
     with locks.mutex():
         pass
@@ -199,7 +199,7 @@ def test_ctrl_c_ends_the_waiting_for_a_stopped_holder(start: Start) -> None:
     holder.send_signal(signal.SIGSTOP)
     time.sleep(0.3)
     waiter.send_signal(signal.SIGINT)
-    _, errors = waiter.communicate(timeout=10)
+    _, errors = waiter.communicate(timeout=60)
     assert waiter.returncode == -signal.SIGINT
     assert errors.strip().endswith("KeyboardInterrupt")
 
@@ -221,7 +221,7 @@ def test_the_mutex_lets_in_one_at_a_time(tmp_path: Path, start: Start) -> None:
     (tmp_path / "count").write_text("0")
     processes = [start(COUNT, argument=50, says=None) for _ in range(4)]
     for process in processes:
-        _, errors = process.communicate(timeout=60)
+        _, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
     assert (tmp_path / "count").read_text() == "200"
 
@@ -332,7 +332,7 @@ def test_limits_of_a_database_do_not_end_the_waiting(
         waiter = start(WAIT_FOR_MUTEX, says="waiting")
         time.sleep(1.5)
         assert waiter.poll() is None
-    assert waiter.wait(10) == 0
+    assert waiter.wait(60) == 0
 
 
 @pytest.mark.postgres

@@ -32,7 +32,7 @@ assert (one.ui_command, one.link("a")) == ("", "")
 print(one.run_id, one.lost, "mlflow" in sys.modules)
 """
     process = start(tmp_path, code)
-    assert process.communicate(timeout=60) == ("None None False\n", "")
+    assert process.communicate(timeout=300) == ("None None False\n", "")
     assert list(tmp_path.iterdir()) == []
 
 

@@ -150,7 +150,7 @@ def test_two_terminals_that_begin_at_once_have_one_parent(
             chosen = one.stdout.readline(), other.stdout.readline()
             if chosen[0] != chosen[1]:
                 break
-        said = [terminal.communicate(timeout=60)[1] for terminal in (one, other)]
+        said = [terminal.communicate(timeout=300)[1] for terminal in (one, other)]
     assert chosen[0] == chosen[1], said
     client = tracker(uri).store.client
     found = client.search_runs([client.get_experiment_by_name("race").experiment_id])
