@@ -117,6 +117,18 @@ def test_a_folder_appears_when_all_of_it_is_written(tmp_path: Path) -> None:
     ]  # fmt: skip
 
 
+def test_two_at_once_who_write_one_folder_do_not_write_into_each_others(tmp_path: Path) -> None:
+    def write_late() -> None:
+        with whole_folder(tmp_path / "a", "task.folder") as late:
+            (late / "late").touch()
+            with whole_folder(tmp_path / "a", "task.folder") as early:
+                (early / "early").touch()
+
+    with pytest.raises(InputError, match=r"task\.folder"):
+        write_late()
+    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["a", "a/early"]
+
+
 def test_a_folder_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 
     def write_half() -> None:

@@ -45,6 +45,8 @@ def test_differences_that_are_not_significant_are_hollow(found: Comparison) -> N
     expected = ["circle" if pair.adjusted_p <= HOW.alpha else "circle-open" for pair in found.pairs]
     assert list(drawn.marker.symbol) == expected
     assert "circle-open" in expected
+    assert [adjusted for *_, adjusted in drawn.customdata] == [p.adjusted_p for p in found.pairs]
+    assert any(pair.adjusted_p != pair.difference.p for pair in found.pairs)
 
 
 def test_the_page_has_plotly_once_and_text_of_others_is_no_markup() -> None:

@@ -58,6 +58,18 @@ def test_all_pairs_are_corrected_together_and_the_equal_are_marked(tmp_path: Pat
     assert marks == {"item_knn": "", "ease": "tied", "ials": "tied", best: "best"}
 
 
+def test_a_model_that_only_the_uncorrected_test_tells_apart_is_tied(tmp_path: Path) -> None:
+    best = np.array([0.5, 0.6, 0.7, 0.8, 0.5, 0.6, 0.7, 0.8])
+    near = best - [0.1, 0.1, 0, 0.1, 0.1, 0, 0.1, -0.1]  # t = 1.871, p = .104 with 7 degrees
+    far = best - [0.1, 0, 0.1, 0.1, 0.1, 0.1, -0.1, 0.1]  # t = 2.376, p = .049; alone it would do
+    found = compare(contenders(tmp_path, ease=best, ials=near, item_knn=far), statistics())
+    p = {(pair.a, pair.b): (pair.difference.p, pair.adjusted_p) for pair in found.pairs}
+    assert p["ease", "item_knn"] == pytest.approx((0.04917, 3 * 0.04917), abs=1e-4)
+    assert p["ease", "ials"] == pytest.approx((0.10355, 2 * 0.10355), abs=1e-4)
+    marks = {name: score.mark for name, score in found.scores["ndcg@10"].items()}
+    assert marks == {"ease": "best", "ials": "tied", "item_knn": "tied"}
+
+
 def test_seeds_are_averaged_first_and_their_spread_is_kept(tmp_path: Path) -> None:
     values = {1: [0.25, 0.5], 2: [0.75, 0.5]}
     runs = [scored_run(tmp_path, "ease", each, seed=seed) for seed, each in values.items()]

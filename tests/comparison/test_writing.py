@@ -167,6 +167,29 @@ def test_every_single_value_and_every_pair_is_in_a_table_for_programs(tmp_path: 
     assert only["p"] == only["p_holm"]
 
 
+def test_both_p_are_written_where_several_pairs_are_corrected_for(tmp_path: Path) -> None:
+    values = {
+        "ease": [0.5, 0.6, 0.7, 0.8, 0.5, 0.6, 0.7, 0.8],
+        "ials": [0.4, 0.5, 0.7, 0.7, 0.4, 0.6, 0.6, 0.9],  # p = .1036 against ease
+        "item_knn": [0.4, 0.6, 0.6, 0.7, 0.4, 0.5, 0.8, 0.7],  # .0492 against ease, .7849 ials
+    }
+    contenders = grouped(
+        [scored_run(tmp_path / "runs", model, each) for model, each in values.items()]
+    )
+    (tmp_path / "out").mkdir()
+    write_comparison(contenders, tmp_path / "out", statistics())
+    found = {
+        (row["a"], row["b"]): (float(row["p"]), float(row["p_holm"]))
+        for row in rows(tmp_path / "out" / "pairs.csv")
+    }
+    assert found["ease", "item_knn"] == pytest.approx((0.0492, 3 * 0.0492), abs=2e-4)
+    assert found["ease", "ials"] == pytest.approx((0.1036, 2 * 0.1036), abs=2e-4)
+    text = (tmp_path / "out" / "comparison.md").read_text("utf-8")
+    (line,) = [ln for ln in text.splitlines() if "ease − item" in ln]
+    assert line.endswith("| .0492 | .1475 |")
+    assert text.count("†") >= 2, "both are tied with the best"
+
+
 def test_the_same_runs_give_the_same_files_byte_for_byte(tmp_path: Path) -> None:
     contenders = pair(tmp_path / "runs")
     for name in ("one", "two"):

@@ -1,11 +1,13 @@
 """Files that are there whole or not at all, on a real disk."""
 
 import multiprocessing
+import os
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import pytest
 
+from recsweep.data import disk
 from recsweep.data.disk import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
 
 
@@ -38,6 +40,33 @@ def test_an_old_file_survives_a_failure_to_write_the_new_one(tmp_path: Path):
         write_and_fail()
     assert target.read_bytes() == b"old"
     assert list(tmp_path.iterdir()) == [target]
+
+
+def test_two_at_once_who_write_one_file_do_not_write_into_each_others(tmp_path: Path):
+    target = tmp_path / "file"
+    with whole_file(target) as first:
+        first.write(b"first")
+        with whole_file(target) as second:
+            second.write(b"second")
+        assert target.read_bytes() == b"second"
+        first.write(b" and last")
+    assert target.read_bytes() == b"first and last"
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_file_is_on_the_disk_before_it_takes_its_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    target, synced = tmp_path / "file", []
+
+    def watched(descriptor: int) -> None:
+        synced.append((os.fstat(descriptor).st_size, target.exists()))
+        os.fsync(descriptor)
+
+    monkeypatch.setattr(disk, "fsync", watched)
+    with whole_file(target) as file:
+        file.write(b"new")
+    assert synced == [(3, False)], "all three bytes, and no name yet"
 
 
 def fail_to_write(target: Path) -> None:

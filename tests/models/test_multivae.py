@@ -50,6 +50,26 @@ def test_loss_and_gradients_agree_between_the_backends(tmp_path: Path) -> None:
     assert_backends_agree(one_step, tmp_path)
 
 
+def encoded(x: np.ndarray, w: dict[str, np.ndarray]) -> list[np.ndarray]:
+    """Mean and log-variance of z."""
+    h = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
+    for layer in ("first", "encoder_1"):
+        h = np.tanh(h @ w[f"{layer}/kernel"] + w[f"{layer}/bias"])
+    return np.split(h @ w["posterior/kernel"] + w["posterior/bias"], 2, axis=1)
+
+
+def decoded(z: np.ndarray, w: dict[str, np.ndarray]) -> np.ndarray:
+    """A logit per item."""
+    for layer in ("decoder_0", "decoder_1"):
+        z = np.tanh(z @ w[f"{layer}/kernel"] + w[f"{layer}/bias"])
+    return z @ w["output/kernel"] + w["output/bias"]
+
+
+def log_probabilities(z: np.ndarray, w: dict[str, np.ndarray]) -> np.ndarray:
+    logits = decoded(z, w)
+    return logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+
+
 def test_the_loss_equals_a_numpy_twin() -> None:
     model = MultiVAE(
         hidden_dims=list(HIDDEN), latent_dim=LATENT, dropout_rate=0.5, decoder_dropout_rate=0.5,
@@ -59,15 +79,8 @@ def test_the_loss_equals_a_numpy_twin() -> None:
     model.fit(clicks(), lambda _epoch, _losses: True, Seeds(3))
     w = {name: value.astype(np.float64) for name, value in model.state().items()}
     x = clicks().toarray().astype(np.float64)
-    h = x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6)
-    for layer in ("first", "encoder_1"):
-        h = np.tanh(h @ w[f"{layer}/kernel"] + w[f"{layer}/bias"])
-    mean, log_variance = np.split(h @ w["posterior/kernel"] + w["posterior/bias"], 2, axis=1)
-    z = mean
-    for layer in ("decoder_0", "decoder_1"):
-        z = np.tanh(z @ w[f"{layer}/kernel"] + w[f"{layer}/bias"])
-    logits = z @ w["output/kernel"] + w["output/bias"]
-    log_softmax = logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
+    mean, log_variance = encoded(x, w)
+    log_softmax = log_probabilities(mean, w)
     reconstruction = -(x * log_softmax).sum(axis=1).mean()
     kl = 0.5 * (np.exp(log_variance) + mean**2 - 1 - log_variance).sum(axis=1).mean()
     l2 = 0.01 * sum((v**2).sum() for name, v in w.items() if name.endswith("kernel"))
@@ -76,7 +89,32 @@ def test_the_loss_equals_a_numpy_twin() -> None:
     assert parts["kl"] == pytest.approx(kl, rel=1e-5)
     assert parts["l2"] == pytest.approx(l2, rel=1e-5)
     assert parts["loss"] == pytest.approx(reconstruction + 0.3 * kl + l2, rel=1e-5)
-    np.testing.assert_allclose(np.asarray(model.score(clicks())), logits, rtol=1e-4, atol=1e-5)
+    np.testing.assert_allclose(
+        np.asarray(model.score(clicks())), decoded(mean, w), rtol=1e-4, atol=1e-5
+    )
+
+
+def test_the_noise_of_z_has_the_posteriors_standard_deviation() -> None:
+    """Training's loss against NumPy, with known noise ε: z = mean + exp(½ log σ²) · ε."""
+    network = MultiVAENetwork(N_ITEMS, HIDDEN, LATENT, Seeds(0))
+    network.noise.normal_like = fixed_noise
+    network.architecture = "multivae with fixed normal noise"
+    random = np.random.default_rng(1)
+    for variable in network.trainable_variables:
+        variable.assign(random.normal(size=variable.shape).astype(np.float32) * 0.5)
+    sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=0.0)
+    engine = Engine(network, sgd, N_ROWS)
+    w = {name: value.astype(np.float64) for name, value in engine.state().items()}
+    hyper = {"beta": 0.3, "l2": 0.0, "dropout_rate": 0.0, "decoder_dropout_rate": 0.0}
+    steps = {name: np.float32([value]) for name, value in hyper.items()}
+    found = engine.train(in_order(clicks(), N_ROWS), steps, np.float32([0.0]))["reconstruction"]
+
+    x = clicks().toarray().astype(np.float64)
+    mean, log_variance = encoded(x, w)
+    noise = fixed_noise(np.empty((N_ROWS, LATENT)))[: len(x)]
+    log_softmax = log_probabilities(mean + np.exp(0.5 * log_variance) * noise, w)
+    assert np.exp(log_variance).std() > 0.1, "else a standard deviation is as good as a variance"
+    assert found == pytest.approx(-(x * log_softmax).sum(axis=1).mean(), rel=1e-5)
 
 
 def test_what_fills_up_a_batch_does_not_touch_the_loss() -> None:

@@ -25,7 +25,7 @@ from recsweep.seeds import Seeds
 from recsweep.sweep import samplers
 from recsweep.sweep.branch import Branch
 from recsweep.sweep.grammar import dimension
-from recsweep.sweep.samplers import MAX_GRID_POINTS, Sampler, propose
+from recsweep.sweep.samplers import MAX_GRID_POINTS, Sampler, Turn, propose
 from recsweep.sweep.space import Space
 
 MODEL = (
@@ -159,6 +159,15 @@ def test_what_happened_in_between_does_not_matter(name: str) -> None:
 def test_another_seed_proposes_something_else(name: str) -> None:
     space = FINITE if name == "grid" else FLAT
     assert params_of(swept(name, space, 5, seed=0)) != params_of(swept(name, space, 5, seed=1))
+
+
+@pytest.mark.parametrize("name", FREE)
+def test_every_trial_draws_anew(name: str) -> None:
+    """Each has a seed of its own, though its sampler is made for it alone."""
+    failed = [create_trial(state=TrialState.FAIL) for _ in range(8)]  # nothing to learn from
+    betas = [proposed(name, FLAT, failed[:n]).params["model.beta"] for n in range(8)]
+    assert len(set(betas)) == 8
+    assert len({Turn(FLAT, 1, Seeds(0), number).seed for number in range(100)}) == 100
 
 
 @pytest.mark.parametrize("name", ["tpe", "random", "qmc", "cmaes"])

@@ -175,6 +175,20 @@ def test_what_was_appended_is_read_also_by_others_and_by_optuna_itself(journal: 
     assert list(stock.read_logs(0)) == [FIRST, SECOND, THIRD]
 
 
+def test_a_record_is_on_the_disk_before_anybody_is_told(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, synced = os.fsync, []
+
+    def watched(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    Journal(journal).append_logs([THIRD])
+    assert synced == [journal.stat().st_size]
+
+
 def test_a_reader_who_stops_in_the_middle_goes_on_there(journal: Path) -> None:
     reader = Journal(journal)
     assert next(reader.read_logs(0)) == FIRST
