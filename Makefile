@@ -4,7 +4,7 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 
-.PHONY: help setup demo test faults browser test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo test postgres faults browser test-all lint format types imports check bench bench-peers wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -24,6 +24,9 @@ demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to op
 
 test: setup lint types imports  ## checks and the default test suite, about 10 minutes
 	$(BIN)/python -m pytest
+
+postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
+	$(BIN)/python -m pytest -m 'postgres and not slow'
 
 faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 10 minutes
 	$(BIN)/python -m pytest -m slow tests/faults
