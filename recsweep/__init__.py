@@ -17,7 +17,8 @@ The layers, from the outside in; a module imports only from the ones below its o
     training       batches, schedules, the epoch loop, one engine per backend
     data           sources, filters, splits, download, cache
     metrics        arrays in, one value per user out
-    build, known_keys, shell, environment, interfaces, seeds, source_code, errors
+    build, known_keys, shell, environment, interfaces, inverse, memory, seeds, source_code,
+    errors
 """
 
 __version__ = "0.1.0"

@@ -50,6 +50,14 @@ def over_gram_rows(
         return list(pool.map(multiply, range(0, n_items, n_rows)))
 
 
+def gram_spare_bytes(train: CSR) -> int:
+    """Memory that `gram_matrix` needs besides the matrix, at most.
+
+    X by items, and in every thread the entries that it multiplies and a block of rows.
+    """
+    return 8 * train.nnz + environment.n_threads() * (8 * BLOCK_CELLS + 17 * train.nnz)
+
+
 def gram_matrix(train: CSR) -> Float[np.ndarray, "items items"]:
     """The upper triangle of XᵀX, dense: an array of the caller's own, who may overwrite it.
 

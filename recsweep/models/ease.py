@@ -10,16 +10,15 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
-from recsweep.data.gram import gram_matrix
+from recsweep.data.gram import gram_matrix, gram_spare_bytes
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, OnEpoch, State
+from recsweep.inverse import inverse_spare_bytes, negative_inverse
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 
 TILE = 256
 """Side of the squares in which a matrix is mirrored: two of them fit a core's cache."""
-SPARE_BYTES = 128 << 20
-"""What the fit needs besides the matrix, at most: blocks of rows of the Gram matrix."""
 N_MATRICES_ON_DEVICE = 4
 """XLA keeps the matrix, its factor, the identity and the inverse."""
 
@@ -54,7 +53,7 @@ class EASE:
         n_items = train.shape[1]
         self._weights = None  # another fit's matrix is not kept beside the new one
         refuse_beyond_memory(
-            4 * n_items**2 + SPARE_BYTES,
+            4 * n_items**2 + max(gram_spare_bytes(train), inverse_spare_bytes(n_items)),
             f"the item–item matrix of {n_items:,} items",
             "choose model=item_knn, which keeps model.n_neighbors per item",
         )
@@ -101,16 +100,8 @@ def solve_in_place(matrix: Square) -> Square:
     Raises:
         LinAlgError: It is not positive definite.
     """
-    from scipy.linalg import lapack  # a quarter of a second that other models need not wait
-
-    # LAPACK counts columns first: what it calls lower is the upper triangle here
-    factor, failed = lapack.spotrf(matrix.T, lower=True, clean=False, overwrite_a=True)
-    if not failed:
-        _, failed = lapack.spotri(factor, lower=True, overwrite_c=True)
-    diagonal = np.diagonal(matrix).copy()
-    if failed or not (np.isfinite(diagonal) & (diagonal > 0)).all():
-        raise np.linalg.LinAlgError("not positive definite")
-    _scale_and_mirror(matrix, -1 / diagonal)
+    negative_inverse(matrix, f"inverse of {len(matrix):,} items")
+    _scale_and_mirror(matrix, -1 / np.diagonal(matrix))
     np.fill_diagonal(matrix, 0)
     return matrix
 
@@ -136,7 +127,7 @@ def solve_on_device(matrix: Square) -> Square:
     """The same B, computed by JAX on its first device.
 
     Args:
-        matrix: XᵀX + Λ, of which the upper triangle is read.
+        matrix: XᵀX + Λ, of which the upper triangle is read; is overwritten.
 
     Raises:
         InputError: The device has too little memory.
@@ -162,7 +153,9 @@ def solve_on_device(matrix: Square) -> Square:
             room,
         )
     with jax.default_matmul_precision("highest"):  # no shortened float32
-        weights = np.asarray(jax.jit(solve)(matrix))
-    if not np.isfinite(weights).all():
+        weights = jax.jit(solve)(matrix)
+    if not bool(jnp.isfinite(weights).all()):
         raise np.linalg.LinAlgError("not positive definite")
-    return weights
+    for start in range(0, len(matrix), TILE):  # at once, the host would need room for a second one
+        matrix[start : start + TILE] = weights[start : start + TILE]
+    return matrix

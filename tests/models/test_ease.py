@@ -73,7 +73,7 @@ def test_two_items_by_hand() -> None:
     assert scores.dtype == np.float32
 
 
-def test_lapack_works_in_the_gram_matrixs_own_memory() -> None:
+def test_it_is_solved_in_the_gram_matrixs_own_memory() -> None:
     matrix = (np.eye(700) + 0.1).astype(np.float32)
     assert np.shares_memory(solve_in_place(matrix), matrix)
 
@@ -105,8 +105,9 @@ def test_items_that_nobody_can_tell_apart_need_l2() -> None:
 
 
 def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
-    wide = sp.csr_matrix((2, 5_000_000), dtype=np.float32)  # 4·n² bytes: 91 TiB
-    with pytest.raises(InputError, match=r"5,000,000 items must have 93,132\.. GiB of memory"):
+    # 4·n² bytes are 93,132.3 GiB, a panel of 512 rows is 9.5
+    wide = sp.csr_matrix((2, 5_000_000), dtype=np.float32)
+    with pytest.raises(InputError, match=r"5,000,000 items must have 93,141\.. GiB of memory"):
         EASE(l2=1.0, dropout_rate=0.0).fit(wide, lambda *_: True, Seeds(0))
 
 
