@@ -30,7 +30,7 @@ class Presplit(Splitter):
         """
         if not isinstance(data, Split):
             raise InputError(
-                "split=presplit needs data that comes already split (data=liang), but this data "
-                "set is one table of interactions; use split=strong or split=weak"
+                "split=presplit needs data that comes already split (data=liang or lightgcn), but "
+                "this data set is one table of interactions; use split=strong or split=weak"
             )
         return data

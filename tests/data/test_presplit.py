@@ -18,5 +18,5 @@ def test_a_split_passes_untouched():
 
 
 def test_one_table_of_interactions_is_refused(refused):
-    with refused("already split (data=liang)", "use split=strong or split=weak"):
+    with refused("already split (data=liang or lightgcn)", "use split=strong or split=weak"):
         Presplit().split(interactions())

@@ -1,11 +1,14 @@
 """EASE against a twin that solves column by column, dropout against all ways to drop."""
 
+import weakref
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from commands import run_command
 
 from recsweep import environment
 from recsweep.data.liang import Liang
@@ -122,6 +125,22 @@ def test_a_kept_gram_matrix_gives_the_same_weights(tmp_path: Path) -> None:
     assert list(tmp_path.rglob("*.npz"))
     np.testing.assert_array_equal(first, expected)
     np.testing.assert_array_equal(second, expected)
+
+
+def test_the_first_fit_is_let_go_before_the_refit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fit, matrices, are_held = EASE.fit, [], []
+
+    def watched(self: EASE, *arguments: Any) -> None:
+        are_held.append([matrix() is not None for matrix in matrices])
+        fit(self, *arguments)
+        matrices.append(weakref.ref(self.state()["weights"]))
+
+    monkeypatch.setattr(EASE, "fit", watched)
+    ended = run_command(tmp_path / "run", "model=ease data=synthetic refit=true k=5 tracking=off")
+    assert ended.code == 0, ended.err
+    assert are_held == [[], [False]]
 
 
 @pytest.mark.realdata
