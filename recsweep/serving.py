@@ -19,8 +19,9 @@ from mlflow.pyfunc import PythonModel
 from recsweep import environment
 from recsweep.app import Settings, made
 from recsweep.build import validated
+from recsweep.data.ids import as_ids
 from recsweep.data.interactions import quoted
-from recsweep.data.requested import Requested, histories, places
+from recsweep.data.requested import CATALOGUE, Requested, histories, places, unknown_ids
 from recsweep.data.table import LARGEST
 from recsweep.errors import InputError
 from recsweep.tasks.recommend import Fitted, ranked
@@ -87,17 +88,16 @@ class ServedModel(PythonModel):
     def _requested(self, table: pd.DataFrame, is_strict: bool) -> Requested:
         """Users as they are written, and what they have, with the values that training gave."""
         settings, item_ids = self.fitted.settings, self.fitted.item_ids
-        unknown = table["item"][places(table["item"].astype(str), item_ids) < 0]
-        if is_strict and len(unknown):
+        at = places(table["item"], item_ids)
+        found = unknown_ids(table["item"], at, "items of the histories", CATALOGUE)
+        if is_strict and found:
             raise InputError(
-                f"every item must be in the model's catalogue, but {unknown.nunique():,} items are "
-                f"not in it (first: {quoted(unknown.iloc[0])}); remove them, or set unknown_items "
-                "to ignore"
+                f"every item must be known, but {found}; remove them, or set unknown_items=ignore"
             )
         transform = made(settings, "transform", "apply")
         least = settings.data.get("min_rating")
         requested = histories(table, "the histories", item_ids, least, transform)
-        is_first = ~table["user"].astype(str).duplicated()
+        is_first = ~as_ids(table["user"]).duplicated()
         return requested._replace(user_ids=table["user"][is_first].to_numpy())
 
 
@@ -114,8 +114,8 @@ def _checked(table: Any) -> pd.DataFrame:
             "histories must have the columns user, item and, if there are any, value, but have "
             f"{', '.join(names) or 'none'}; rename or drop columns"
         )
-    _refuse_rows(table, table[["user", "item"]].isna().any(axis=1), "name a user and an item")
-    pairs = table[["user", "item"]].astype(str)
+    pairs = pd.DataFrame({name: as_ids(table[name]) for name in ("user", "item")})
+    _refuse_rows(table, pairs.isna().any(axis=1), "name a user and an item")
     _refuse_rows(table, pairs.duplicated(), "be a pair of user and item that occurs once")
     if "value" in table:
         table = table.assign(value=pd.to_numeric(table["value"], errors="coerce").astype(float))

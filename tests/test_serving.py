@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import redirect_stdout
+from decimal import Decimal
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -171,16 +172,30 @@ def test_unknown_items_are_ignored_and_counted_or_refused(
     given = pd.DataFrame({"user": ["a", "a", "b"], "item": [3, "new", "newer"]})
     found = model.predict(given, params={"k": 4})
     assert [record.message for record in caplog.records] == [
-        "2 items of the histories are not in the model's catalogue: ignored",
-        "1 users of the histories have no item that counts: scored as new",
+        "2 of 3 items of the histories are not in the model's catalogue ('new', 'newer'): ignored",
+        "1 of 2 users of the histories have no item that counts ('b'): scored as new",
     ]
     known = model.predict(given[:1], params={"k": 4})
     assert found[:4].equals(known)
     assert found["user"][4:].tolist() == ["b"] * 4
     strict = {"unknown_items": "refuse"}
-    with pytest.raises(InputError, match=r"2 items are not in it \(first: 'new'\)"):
+    with pytest.raises(InputError, match=r"2 of 3 items of the histories are not in the mod"):
         model.predict(given, params=strict)
     assert not model.predict(given[:1], params=strict).empty
+
+
+def test_ids_are_found_however_they_are_written(model: Any) -> None:
+    given = pd.DataFrame({"user": ["a", "a", "b"], "item": ["3", "7", "9"]})
+    expected = model.predict(given)
+    for items in (
+        [3.0, 7.0, 9.0],
+        [" 3", "7.0", b"9"],
+        [Decimal("3.0"), np.float32(7), np.int8(9)],
+    ):
+        assert model.predict(given.assign(item=pd.Series(items))).equals(expected)
+    numbers = model.predict(given.assign(user=[5.0, 5.0, 6.0]))
+    assert numbers["user"].tolist() == [5.0] * 10 + [6.0] * 10, "users come back as they went in"
+    assert numbers.drop(columns="user").equals(expected.drop(columns="user"))
 
 
 # --- what is refused ----------------------------------------------------------------------------
@@ -198,6 +213,9 @@ def test_unknown_items_are_ignored_and_counted_or_refused(
         ({"user": ["a"], "item": [3], "rating": [1]}, {}, "but have user, item, rating; rename or"),
         ({"user": ["a", "b"], "item": [3, None]}, {}, r"1 rows do not \(first: user 'b', item nan"),
         ({"user": ["a"] * 2, "item": [3, "3"]}, {}, r"occurs once, but 1 rows do not \(first: us"),
+        ({"user": ["a", "a "], "item": [3, 3.0]}, {}, r"occurs once, but 1 rows do not \(first: u"),
+        ({"user": ["a"], "item": [np.inf]}, {}, r"1 rows do not \(first: user 'a', item inf"),
+        ({"user": ["a"], "item": [[3]]}, {}, r"every item id must be text or a number"),
         ({"user": ["a"], "item": [3], "value": [-1]}, {}, "have a finite value of at least 0"),
         ({"user": ["a"], "item": [3], "value": ["x"]}, {}, "have a finite value of at least 0"),
         ({"user": ["a"], "item": [3], "value": [np.inf]}, {}, "have a finite value of at least 0"),

@@ -12,9 +12,10 @@ row; of a test user, all that the data set has of them.
 
 import logging
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -22,7 +23,7 @@ from recsweep.data.draw import draw_held_out
 from recsweep.data.interactions import Interactions, quoted
 from recsweep.data.matrix import from_pairs, keep_entries
 from recsweep.data.plain_text import read_pairs
-from recsweep.data.requested import places
+from recsweep.data.requested import examples, places, unknown_ids
 from recsweep.data.split import Fold, Split, Splitter, refuse_split
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
@@ -101,20 +102,26 @@ class Heldout(Splitter):
         table = read_pairs(file)
         if "value" in table:
             table = table[table["value"] > 0]
-        users = places(table["user"].astype(str), data.user_ids)
-        items = places(table["item"].astype(str), data.item_ids)
+        users = places(table["user"], data.user_ids)
+        items = places(table["item"], data.item_ids)
+        self._tell_unknown(table["user"], users, "users", data.user_ids)
+        self._tell_unknown(table["item"], items, "items", data.item_ids)
         is_stranger = users < 0
-        if is_stranger.all():
-            raise InputError(
-                f"{file} must name users of the data set, but has none of its "
-                f"{len(data.user_ids):,} users; check that both have the same ids"
-            )
-        if is_stranger.any():
-            log.warning(
-                "%s of the users in %s are not in the data set and are left out",
-                f"{table['user'][is_stranger].nunique():,}", file,
-            )  # fmt: skip
         return users[~is_stranger], items[~is_stranger]
+
+    def _tell_unknown(
+        self, given: "pd.Series[Any]", at: np.ndarray, kind: str, ids: np.ndarray
+    ) -> None:
+        """Warn of ids that the data set does not have; refuse the file if it has none of them."""
+        found = unknown_ids(given, at, f"{kind} of {self.path}", "the data set")
+        if (at < 0).all():
+            raise InputError(
+                f"{self.path} must name {kind} of the data set, such as {examples(ids)}, but "
+                f"{found or 'every value is 0'}; check that both have the same ids"
+            )
+        if found:
+            become = {"users": "left out", "items": "nobody can recommend them"}[kind]
+            log.warning("%s: %s", found, become)
 
     def _refuse_seen(self, fold: Fold, item_ids: np.ndarray) -> None:
         history = fold.history.copy()

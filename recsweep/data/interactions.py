@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recsweep.data.ids import as_ids
 from recsweep.data.matrix import (
     fingerprint,
     from_pairs,
@@ -26,7 +27,11 @@ def quoted(entry: Any) -> str:
 
 
 def typed_ids(texts: Any) -> np.ndarray:
-    """Ids as int64 when each is a whole number as Python writes it, else as text, unchanged."""
+    """Ids as int64 when each is a whole number as Python writes it, else as text.
+
+    Args:
+        texts: Different ids, as text; see `recsweep.data.ids`.
+    """
     index = pd.Index(texts).astype(str)
     if len(index) and index.str.fullmatch(r"0|-?[1-9][0-9]{0,17}").all():
         return index.to_numpy(dtype=str).astype(np.int64)
@@ -35,7 +40,7 @@ def typed_ids(texts: Any) -> np.ndarray:
 
 def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
     """Code of each row, and the ids that the codes stand for in ascending order."""
-    categories = column.astype("category").cat
+    categories = as_ids(column).cat
     codes = categories.codes.to_numpy()
     if codes.min(initial=0) < 0:
         raise InputError(
@@ -71,7 +76,7 @@ class Interactions:
         """From rows of user, item, value.
 
         Args:
-            table: Columns `user`, `item` (any hashable ids) and `value` (finite numbers).
+            table: Columns `user`, `item` (ids of any kind) and `value` (finite numbers).
 
         Raises:
             InputError: A pair occurs twice, or an id is missing.

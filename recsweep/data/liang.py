@@ -13,6 +13,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.disk import disk_errors_in_one_line
 from recsweep.data.formats import Layout
+from recsweep.data.ids import id_text
 from recsweep.data.interactions import quoted, typed_ids
 from recsweep.data.matrix import fingerprint, from_pairs, matrix_arrays, repeated_pairs
 from recsweep.data.source import Source
@@ -84,9 +85,10 @@ def _item_ids(files: list[Path], tables: dict[str, pd.DataFrame]) -> np.ndarray:
     if len(files) == len(PARTS):
         return np.arange(last_item + 1)
     try:
-        ids = files[-1].read_text(encoding="utf-8").rstrip("\n").split("\n")
+        lines = files[-1].read_text(encoding="utf-8").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{files[-1]} must be UTF-8 text, but {error}; mend it") from error
+    ids = [id_text(line) or "" for line in lines]
     if len(set(ids)) <= last_item or len(set(ids)) < len(ids):
         raise InputError(
             f"{files[-1]} must name every item once, but {len(ids):,} lines with {len(set(ids)):,} "

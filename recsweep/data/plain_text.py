@@ -4,19 +4,28 @@ Ids are text here; what they mean in a data set is for the caller to find out.
 """
 
 import csv
+import logging
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
+from typing import Literal
 
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from recsweep.data.formats import Layout
+from recsweep.data.columns import PLAIN, by_name_or_place, looks_like_names, plain, roles, tell
+from recsweep.data.formats import Layout, Quoting
+from recsweep.data.ids import id_text
 from recsweep.data.interactions import quoted
 from recsweep.data.table import read_table
 from recsweep.errors import InputError
 
+log = logging.getLogger(__name__)
+
 DELIMITERS = ("\t", ",", " ")
-USER_HEADERS = {"user", "user_id", "userid", "uid"}
-"""A first line that begins with one of these names the columns."""
+N_JUDGED = 1_000
+"""Lines by which a header is told from an interaction."""
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
@@ -43,26 +52,33 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 def read_users(path: Path) -> list[str]:
     """One user id per line; blank lines are skipped, and a user who is named again.
 
+    A first line such as `user_id` is a header.
+
     Raises:
         InputError: The file cannot be read, or names nobody.
     """
-    users = dict.fromkeys(line.rstrip("\r\n") for _, line in text_lines(path) if line.strip())
+    lines = [line.strip() for _, line in text_lines(path) if line.strip()]
+    if len(lines) > 1 and plain(lines[0]) in (*PLAIN["user"], "users"):
+        log.warning("first line of %s, %r, is taken for a header", path, lines[0])
+        del lines[0]
+    users = dict.fromkeys(text for text in map(id_text, lines) if text)
     if not users:
         raise InputError(f"{path} must name at least one user, one per line, but names none")
     return list(users)
 
 
 def read_pairs(path: Path) -> pd.DataFrame:
-    """`user item [value]` lines, separated by tabs, commas or single spaces.
+    """`user item [value]` lines, separated by tabs, commas or single spaces, or a Parquet file.
 
-    A first line that begins with `user` (or `user_id`, `userid`, `uid`) is a header.
+    Where a first line names the columns, they may be in any order, and others among them.
 
     Returns:
         `user` and `item` (text, as categories) and, if the file has it, `value` (at least 0), in
         file order.
 
     Raises:
-        InputError: The file cannot be read, holds a malformed line, or a pair twice.
+        InputError: The file cannot be read, holds a malformed line, or a pair twice; or its first
+            line may be a header or not.
     """
     layout = _layout(path)
     table = read_table(path, layout)
@@ -77,26 +93,82 @@ def read_pairs(path: Path) -> pd.DataFrame:
 
 
 def _layout(path: Path) -> Layout:
-    """How the file is written, judged by its first line."""
-    line = next((text.rstrip("\r\n") for _, text in text_lines(path) if text.strip()), None)
-    if line is None:
-        raise InputError(f"{path} must hold at least one line of user item [value], but is empty")
-    for delimiter in DELIMITERS:
-        fields = [field.strip() for field in next(csv.reader([line], delimiter=delimiter))]
-        if len(fields) in (2, 3):
-            break
+    """How the file is written, judged by its first lines."""
+    if path.suffix == ".parquet":
+        names, first = _parquet_names(path), "its schema"
+        delimiter, taken = ",", by_name_or_place(names)
     else:
+        lines = [text for _, text in islice(text_lines(path), N_JUDGED) if text.strip()]
+        if not lines:
+            raise InputError(
+                f"{path} must hold at least one line of user item [value], but is empty"
+            )
+        columns = columns_of(path, lines)
+        if columns is None:
+            raise InputError(
+                f"every line of {path} must be user item [value], separated by a space, a tab or "
+                f"a comma, but the first is {quoted(lines[0].strip())}; fix it, or name the "
+                "columns user and item in a first line"
+            )
+        delimiter, rows = columns
+        names, first = rows[0], quoted(lines[0].strip())
+        is_header = looks_like_names(rows)
+        if is_header is False:
+            ours = ("user", "item", "value")[: len(names)]
+            value = "value" if len(ours) == 3 else None
+            return Layout(delimiter, ours, "user", "item", value, quoting=_quoting(delimiter))
+        taken = by_name_or_place(names) if is_header else {}
+    if not {"user", "item"} <= taken.keys():
+        above = delimiter.join(("user", "item", "value")[: len(names)])
         raise InputError(
-            f"every line of {path} must be user item [value], separated by a space, a tab or a "
-            f"comma, but the first is {quoted(line)}; mend it"
+            f"the first line of {path} must name the columns or be an interaction, but {first} "
+            "leaves in doubt which and what is what; if it is a header, call the columns user and "
+            f"item in it; if it is not, put the line {quoted(above)} above it"
         )
-    has_header = fields[0].lower() in USER_HEADERS
-    names = fields if has_header else ["user", "item", "value"][: len(fields)]
-    return Layout(
-        delimiter=delimiter,
-        columns=None if has_header else tuple(names),
-        user=names[0],
-        item=names[1],
-        value=names[2] if len(names) == 3 else None,
-        quoting="minimal" if delimiter == "," else "none",
-    )
+    tell(path, names, taken)
+    value = names[taken["value"]] if "value" in taken else None
+    user, item = (names[taken[ours]] for ours in ("user", "item"))
+    return Layout(delimiter, None, user, item, value, quoting=_quoting(delimiter))
+
+
+def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | None:
+    """The delimiter of a file and the fields of its first lines; None = no delimiter fits.
+
+    Args:
+        path: The file, for messages.
+        lines: Its first lines, one of them not blank.
+
+    Raises:
+        InputError: Quotes are open, or a field has no end.
+    """
+    found = []
+    for delimiter in DELIMITERS:
+        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting_of(delimiter))
+        try:
+            rows = [[field.strip() for field in row] for row in reader if any(row)]
+        except csv.Error as error:
+            raise InputError(f"{path} must be text in columns, but is not ({error})") from error
+        n_roles = len(roles(rows[0], ("user", "item")))
+        if len(rows[0]) in (2, 3) or (n_roles and len(rows[0]) > 1):
+            found.append((n_roles, delimiter, rows))
+    if not found:
+        return None
+    _, delimiter, rows = max(found, key=lambda each: each[0])  # of equals the first
+    return delimiter, rows
+
+
+def quoting_of(delimiter: str) -> Literal[0, 3]:
+    """Between tabs and spaces a quote is a character like others."""
+    return csv.QUOTE_MINIMAL if _quoting(delimiter) == "minimal" else csv.QUOTE_NONE
+
+
+def _quoting(delimiter: str) -> Quoting:
+    return "minimal" if delimiter == "," else "none"
+
+
+def _parquet_names(path: Path) -> list[str]:
+    try:
+        return list(pq.read_schema(path).names)
+    except (pa.ArrowException, OSError) as error:
+        reason = " ".join(str(error).split())[:250]
+        raise InputError(f"{path} must be a parquet file, but {reason}; give another") from error

@@ -3,21 +3,39 @@
 .txt     user item item …                                separated by spaces
 .csv     user,rank,item,score                            a header, then a line per item
 .jsonl   {"user": …, "items": […], "scores": […]}        a line per user
+
+Read as well: .tsv, a table in .txt, other names of these columns (`recsweep.data.columns`).
 """
 
 import csv
 import io
 import json
+import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import cache
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
+from recsweep.data.columns import (
+    KNOWN,
+    PLAIN,
+    by_name_or_place,
+    looks_like_names,
+    plain,
+    roles,
+    tell,
+)
+from recsweep.data.ids import id_text
 from recsweep.data.interactions import quoted
-from recsweep.data.plain_text import text_lines
+from recsweep.data.plain_text import N_JUDGED, columns_of, quoting_of, text_lines
 from recsweep.errors import InputError
+
+log = logging.getLogger(__name__)
 
 FORMATS = ("txt", "csv", "jsonl")
 
@@ -36,15 +54,19 @@ class Ranking(NamedTuple):
     scores: np.ndarray
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path, formats: Sequence[str] = FORMATS) -> str:
     """The format that the file's suffix names.
+
+    Args:
+        path: The file.
+        formats: Those it may be.
 
     Raises:
         InputError: It names none.
     """
     suffix = path.suffix.lower().removeprefix(".")
-    if suffix not in FORMATS:
-        endings = ", ".join(f".{name}" for name in FORMATS)
+    if suffix not in formats:
+        endings = ", ".join(f".{name}" for name in formats)
         raise InputError(f"{path} must end in one of {endings}, but does not; give another name")
     return suffix
 
@@ -111,8 +133,8 @@ def refuse_spaces(ids: np.ndarray, setting: str) -> None:
 def read_recommendations(path: Path) -> dict[str, list[str]]:
     """Each user's items, best first; ids as text.
 
-    Of a CSV file the columns `user` and `item` are needed; a column `rank` gives the order
-    (lowest first), else `score` (highest first), and the file's own order decides the rest.
+    Of a table the columns `user` and `item` are needed; a column `rank` gives the order (lowest
+    first), else `score` (highest first), and the file's own order decides the rest.
 
     Args:
         path: One of the formats above, by its suffix.
@@ -121,49 +143,98 @@ def read_recommendations(path: Path) -> dict[str, list[str]]:
         InputError: The file cannot be read, holds a malformed line or nobody, or names a user,
             or an item within a list, twice.
     """
-    read = {"txt": _from_txt, "csv": _from_csv, "jsonl": _from_jsonl}[format_of(path)]
-    known: dict[str, str] = {}  # one object per id, since every list names the same few items
+    file_format = format_of(path, (*FORMATS, "tsv"))
+    if file_format == "txt" and _is_table(path):
+        file_format = "csv"
+    read = {"txt": _from_txt, "csv": _from_table, "tsv": _from_table, "jsonl": _from_jsonl}
+    text_of = cache(id_text)  # one object per id, since every list names the same few items
     lists: dict[str, list[str]] = {}
-    for number, user, items in read(path):
+    for number, user_id, item_ids in read[file_format](path):
+        user, items = text_of(user_id), [text_of(item) or "" for item in item_ids]
+        if not user or not all(items):
+            raise _malformed(path, number, "name a user and items", "an empty id")
         if user in lists:
             raise _malformed(path, number, "name a user once", f"{quoted(user)} again")
         if len(set(items)) < len(items):
             again = next(item for place, item in enumerate(items) if item in items[:place])
             raise _malformed(path, number, "name an item once a user", f"{quoted(again)} twice")
-        lists[user] = [known.setdefault(item, item) for item in items]
+        lists[user] = items
     if not lists:
         raise InputError(f"{path} must hold recommendations of at least one user, but has none")
     return lists
 
 
 def _from_txt(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+    is_first = True
     for number, line in text_lines(path):
-        if fields := line.split():
+        fields = line.split()
+        if is_first and _names_lists(fields):
+            log.warning("first line of %s, %s, is taken for a header", path, quoted(line.strip()))
+        elif fields:
             yield number, fields[0], fields[1:]
+        is_first = is_first and not fields
 
 
-def _from_jsonl(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+def _names_lists(fields: list[str]) -> bool:
+    """Whether a line is like `user items` or `user item1 item2`."""
+    told = [re.sub(r"s?[0-9]*$", "", plain(field)) for field in fields]
+    return (
+        len(told) > 1
+        and told[0] in PLAIN["user"]
+        and all(name in (*KNOWN["item"], "", "recommendation") for name in told[1:])
+    )
+
+
+def _is_table(path: Path) -> bool:
+    """Whether the first line names a user and an item column, and the next one has as many."""
+    lines = [line for _, line in text_lines(path) if line.strip()][:2]
+    columns = columns_of(path, lines) if lines else None
+    if columns is None:
+        return False
+    names, *rest = columns[1]
+    n_items = sum(plain(name) in KNOWN["item"] for name in names)
+    is_named = len(roles(names, ("user", "item"))) == 2 and n_items == 1
+    return is_named and all(len(row) == len(names) for row in rest)
+
+
+def _from_jsonl(path: Path) -> Iterator[tuple[int, Any, list[Any]]]:
     must = 'be like {"user": 7, "items": [3, 5]}, ids being texts or whole numbers'
+    keys: tuple[str, ...] = ()
     for number, line in text_lines(path):
         if not line.strip():
             continue
         try:
             content = json.loads(line)
-            user, items = content["user"], content["items"]
-            is_good = isinstance(items, list) and all(type(i) in (str, int) for i in (user, *items))
-        except (ValueError, KeyError, TypeError, RecursionError):
+            if not set(keys) <= content.keys() or not keys:
+                keys = _keys(path, list(content))
+            user, items = (content[key] for key in keys)
+            is_good = isinstance(items, list) and all(map(_is_id, (user, *items)))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             is_good = False
         if not is_good:
             raise _malformed(path, number, must, quoted(line.strip()))
-        yield number, str(user), [str(item) for item in items]
+        yield number, user, items
 
 
-def _from_csv(path: Path) -> Iterator[tuple[int, str, list[str]]]:
+def _keys(path: Path, names: list[str]) -> tuple[str, str]:
+    """What a line of JSON calls user and items."""
+    found = roles(names, ("user", "items"))
+    user, items = (names[found[role]] for role in ("user", "items"))
+    tell(path, [user, items], {"user": 0, "items": 1})
+    return user, items
+
+
+def _is_id(entry: Any) -> bool:
+    return type(entry) in (str, int) or (type(entry) is float and entry.is_integer())
+
+
+def _from_table(path: Path) -> Iterator[tuple[int, str, list[str]]]:
     """All rows first, since they may come in any order."""
     keys: dict[str, dict[str, float]] = {}
     last_line: dict[str, int] = {}
-    for number, row in _csv_rows(path):
-        user, item = row["user"], row["item"]
+    text_of = cache(id_text)
+    for number, row in _rows(path):
+        user, item = (text_of(row[role]) or "" for role in ("user", "item"))
         items = keys.setdefault(user, {})
         if item in items:
             found = f"item {quoted(item)} of user {quoted(user)} again"
@@ -189,24 +260,36 @@ def _key(path: Path, number: int, row: Mapping[str, str], place: int) -> float:
     return -key if order == "score" else key
 
 
-def _csv_rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and fields by column, of a file with a header."""
-    reader = csv.reader(line for _, line in text_lines(path))
+def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
+    """Line number and fields by role, of a table with a header."""
+    lines = (line for _, line in text_lines(path))
+    first = list(islice(lines, N_JUDGED))
+    delimiter, names, taken = _header(path, first)
+    reader = csv.reader(chain(first, lines), delimiter=delimiter, quoting=quoting_of(delimiter))
     try:
-        names = [name.strip().lower() for name in next(reader, [])]
-        if missing := {"user", "item"} - set(names):
-            raise InputError(
-                f"{path} must begin with a header that names the columns user and item, but "
-                f"{' and '.join(sorted(missing))} is not in {quoted(','.join(names))}; add it"
-            )
+        next(fields for fields in reader if any(fields))
         for fields in reader:
-            if fields and len(fields) != len(names):
-                must, found = f"have {len(names)} fields", quoted(",".join(fields))
+            if any(fields) and len(fields) != len(names):
+                must, found = f"have {len(names)} fields", quoted(delimiter.join(fields))
                 raise _malformed(path, reader.line_num, must, found)
-            if fields:
-                yield reader.line_num, dict(zip(names, fields, strict=True))
+            if any(fields):
+                yield reader.line_num, {role: fields[place] for role, place in taken.items()}
     except csv.Error as error:
         raise _malformed(path, reader.line_num, "be CSV", f"({error})") from error
+
+
+def _header(path: Path, first: list[str]) -> tuple[str, list[str], dict[str, int]]:
+    """Delimiter, columns, and role -> place of a table of recommendations."""
+    columns = columns_of(path, first) if any(map(str.strip, first)) else None
+    delimiter, rows = columns or (",", [[line.strip() for line in first[:1]]])
+    taken = by_name_or_place(rows[0], ("rank", "score")) if looks_like_names(rows) else {}
+    if missing := {"user", "item"} - taken.keys():
+        raise InputError(
+            f"{path} must begin with a header that names the columns user and item, but "
+            f"{' and '.join(sorted(missing))} is not in {quoted(delimiter.join(rows[0]))}; add it"
+        )
+    tell(path, rows[0], taken)
+    return delimiter, rows[0], taken
 
 
 def _malformed(path: Path, number: int, must: str, found: str) -> InputError:

@@ -1,13 +1,13 @@
 """Whom to recommend for: users of a data set, or users who bring their history along."""
 
 import logging
-from collections.abc import Iterable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
+from recsweep.data.ids import as_ids, id_texts
 from recsweep.data.interactions import quoted
 from recsweep.data.matrix import from_pairs
 from recsweep.data.plain_text import read_pairs
@@ -17,7 +17,8 @@ from recsweep.interfaces import CSR
 
 log = logging.getLogger(__name__)
 
-N_NAMED = 5
+N_NAMED = 3
+CATALOGUE = "the model's catalogue"
 
 
 class Requested(NamedTuple):
@@ -42,20 +43,16 @@ class Requested(NamedTuple):
             InputError: Somebody is not here.
         """
         rows = places(names, self.user_ids)
-        if (rows < 0).any():
-            self._tell_unknown([names[i] for i in np.flatnonzero(rows < 0)], names, skip_unknown)
-            rows = rows[rows >= 0]
-        return Requested(self.user_ids[rows], self.history[rows])
-
-    def _tell_unknown(self, unknown: list[str], names: list[str], skip: bool) -> None:
-        shown = ", ".join([*map(quoted, unknown[:N_NAMED]), *["…"] * (len(unknown) > N_NAMED)])
-        found = f"{len(unknown):,} of {len(names):,} requested users are not in it ({shown})"
-        if not skip or len(unknown) == len(names):
+        found = unknown_ids(pd.Series(names), rows, "requested users", "the run's data set")
+        if found and (not skip_unknown or (rows < 0).all()):
             raise InputError(
-                f"every requested user must be in the run's data set, but {found}; remove them, "
-                "set task.unknown_users=skip, or give their histories as task.histories=FILE"
+                f"every requested user must be known, but {found}; remove them, set "
+                "task.unknown_users=skip, or give their histories as task.histories=FILE"
             )
-        log.warning("%s: skipped", found.replace("in it", "in the run's data set"))
+        if found:
+            log.warning("%s: skipped", found)
+        rows = rows[rows >= 0]
+        return Requested(self.user_ids[rows], self.history[rows])
 
 
 def read_histories(
@@ -63,7 +60,8 @@ def read_histories(
 ) -> Requested:
     """Users from a file of `user item [value]` lines, in the order of their first lines.
 
-    Values become what they became in training. Items that the model does not know are left out.
+    Values become what they became in training. Items that the model does not know are left out
+    with a warning.
 
     Args:
         path: The file.
@@ -73,9 +71,17 @@ def read_histories(
         transform: Of the clicks' values.
 
     Raises:
-        InputError: See `read_pairs`.
+        InputError: See `read_pairs`; or the model knows no item of the file.
     """
-    return histories(read_pairs(path), str(path), item_ids, min_rating, transform)
+    table = read_pairs(path)
+    at = places(table["item"], item_ids)
+    if (at < 0).all():
+        found = unknown_ids(table["item"], at, f"items of {path}", CATALOGUE)
+        raise InputError(
+            f"histories must have items of the model, such as {examples(item_ids)}, but {found}; "
+            "check that both have the same ids"
+        )
+    return histories(table, str(path), item_ids, min_rating, transform)
 
 
 def histories(
@@ -94,24 +100,63 @@ def histories(
         min_rating: Smallest value that counts as a click.
         transform: Of the clicks' values.
     """
-    rows, users = pd.factorize(table["user"].astype(str).to_numpy(object))
-    columns = places(table["item"].astype(str), item_ids)
+    rows, users = pd.factorize(as_ids(table["user"]).astype(object).to_numpy())
+    columns = places(table["item"], item_ids)
     values, is_click = np.ones(len(table)), np.ones(len(table), bool)
     if "value" in table:
         values = table["value"].to_numpy()
         is_click = values > 0 if min_rating is None else values >= min_rating
     is_known = columns >= 0
-    if n_unknown := table["item"][~is_known].nunique():
-        log.warning("%s items of %s are not in the model's catalogue: ignored", n_unknown, source)
+    if found := unknown_ids(table["item"], columns, f"items of {source}", CATALOGUE):
+        log.warning("%s: ignored", found)
     kept = is_click & is_known
-    if n_empty := len(users) - len(np.unique(rows[kept])):
-        log.warning("%s users of %s have no item that counts: scored as new", n_empty, source)
+    is_empty = ~np.isin(np.arange(len(users)), rows[kept])
+    if is_empty.any():
+        shown = examples(users[is_empty])
+        log.warning(
+            "%s of %s users of %s have no item that counts (%s): scored as new",
+            f"{is_empty.sum():,}", f"{len(users):,}", source, shown,
+        )  # fmt: skip
     weights = transform.apply(values[kept].astype(np.float32))
     history = from_pairs(rows[kept], columns[kept], weights, (len(users), len(item_ids)))
     return Requested(users, history)
 
 
-def places(texts: Iterable[str], ids: np.ndarray) -> np.ndarray:
-    """Where each text stands among the ids, -1 where it does not; ids are compared as text."""
-    known = pd.Index([str(each) for each in ids.tolist()], dtype=object)
-    return known.get_indexer(pd.Index(texts, dtype=object))
+def places(given: Any, ids: np.ndarray) -> np.ndarray:
+    """Where each given id stands among others, -1 where it does not.
+
+    Args:
+        given: Ids as anybody writes them, a column of a table included.
+        ids: Different ids of a data set or a model.
+    """
+    coded = as_ids(pd.Series(given, dtype=getattr(given, "dtype", object))).cat
+    known = pd.Series(np.arange(len(ids)), index=id_texts(ids))
+    known = known[~known.index.duplicated()]  # a model of before this rule may have 10 and 10.0
+    at = known.reindex(coded.categories, fill_value=-1).to_numpy()
+    return np.append(at, -1)[coded.codes]
+
+
+def unknown_ids(given: "pd.Series[Any]", at: np.ndarray, source: str, place: str) -> str:
+    """How many of how many ids are not where they are looked for, and three of them.
+
+    Args:
+        given: Ids, a row each, any number of times.
+        at: Where each stands, -1 = nowhere; see `places`.
+        source: What has the ids, such as `users of truth.csv`.
+        place: Where they are looked for, such as `the data set`.
+
+    Returns:
+        Empty if none is unknown.
+    """
+    ids = as_ids(given)
+    unknown = list(ids[at < 0].unique())
+    if not unknown:
+        return ""
+    return (
+        f"{len(unknown):,} of {ids.nunique():,} {source} are not in {place} ({examples(unknown)})"
+    )
+
+
+def examples(ids: Any) -> str:
+    """The first three ids, and a sign if there are more."""
+    return ", ".join([*map(quoted, ids[:N_NAMED]), *["…"] * (len(ids) > N_NAMED)])

@@ -2,7 +2,7 @@
 
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,14 +46,9 @@ class Evaluate:
         output = self.output and refuse_file(self.output, setting, self.overwrite)
         file = _given(self.recommendations, "recommendations")
         lists, truth = read_recommendations(file), _wanted(_given(self.truth, "truth"))
-        if not truth.keys() & lists.keys():
-            raise InputError(
-                f"{file} and {self.truth} must have users in common, but have none; check that "
-                "both have the original ids"
-            )
+        notes = _notes(lists, truth, (str(file), str(self.truth)))
         evaluation = evaluated(lists, truth, evaluator)
-        notes = [
-            *_notes(lists, truth),
+        notes += [
             *(f"{name} is left out: it needs the catalogue" for name in left_out),
         ]
         print("\n".join([table_of_folds({"": evaluation}), *notes]))  # noqa: T201
@@ -130,13 +125,44 @@ def _wanted(path: Path) -> dict[str, set[str]]:
     return wanted
 
 
-def _notes(lists: Lists, truth: Mapping[str, set[str]]) -> list[str]:
-    """What the means are about."""
+def _notes(lists: Lists, truth: Mapping[str, set[str]], files: tuple[str, str]) -> list[str]:
+    """What the means are about: whom and what one of the two files has alone.
+
+    Raises:
+        InputError: They have no user or no item in common, so that every metric would be 0.
+    """
+    from recsweep.data.requested import examples
+
+    recommended: set[str] = set().union(*lists.values())
+    wanted: set[str] = set().union(*truth.values())
+    for kind, some, others in (
+        ("users", lists.keys(), truth.keys()),
+        ("items", recommended, wanted),
+    ):
+        if not some & others:
+            found = _only_in(others, some, f"{kind} of {files[1]}", files[0])
+            raise InputError(
+                f"{files[0]} and {files[1]} must have {kind} in common, but {found}, which "
+                f"has {examples(sorted(some)) or 'none'}; check that both have the original ids"
+            )
+    notes = (
+        (_only_in(truth, lists, f"users of {files[1]}", files[0]), "counted as 0"),
+        (_only_in(lists, truth, f"users of {files[0]}", files[1]), "ignored"),
+        (_only_in(wanted, recommended, f"items of {files[1]}", files[0]), "missed by everybody"),
+    )
     return [
         f"mean ± standard error over {len(truth):,} users of the truth",
-        f"without recommendations, counted as 0: {len(truth.keys() - lists.keys()):,}",
-        f"not in the truth, ignored: {len(lists.keys() - truth.keys()):,}",
+        *(f"{found}: {become}" for found, become in notes if found),
     ]
+
+
+def _only_in(some: Collection[str], others: Collection[str], source: str, place: str) -> str:
+    import pandas as pd
+
+    from recsweep.data.requested import unknown_ids
+
+    ids = pd.Series(sorted(some), dtype=object)
+    return unknown_ids(ids, np.where(ids.isin(list(others)), 0, -1), source, place)
 
 
 def _write(output: Path, evaluation: Any, n_without_list: int) -> None:

@@ -176,11 +176,19 @@ def test_an_unknown_way_with_duplicates_is_refused(csv_source: CsvSource, duplic
 
 def test_ids_are_numbers_only_where_all_of_them_are(load):
     data = load("user,item,value\n12346.0,007,1\n12347.0,10,1\n12346.0,9,1\n")
-    assert data.user_ids.tolist() == ["12346.0", "12347.0"]
+    assert data.user_ids.tolist() == [12346, 12347]
     assert data.item_ids.tolist() == ["007", "10", "9"]
     numbers = load("user,item,value\n10,100,1\n9,20,1\n")
     assert numbers.user_ids.tolist() == [9, 10]
     assert numbers.item_ids.tolist() == [20, 100]
+
+
+def test_rows_of_a_pair_whose_ids_are_written_in_two_ways_are_merged(load, caplog):
+    data = load("user,item,value\nu,10,1\nu ,10.0,5\nv,9,1\n", duplicates="sum")
+    assert rows_of(data) == [("u", 10, 6), ("v", 9, 1)]
+    assert caplog.messages == [
+        "1 of 2 item ids are written in several ways (such as '10' and '10.0'): taken for one each"
+    ]
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -213,5 +221,5 @@ def test_purchases_of_a_shop_are_read(shared_data: Path, csv_source: CsvSource, 
     )
     data = source.load(source.files(tmp_path))
     assert (data.matrix.nnz, *data.matrix.shape) == (266_802, 4_339, 3_665)
-    assert data.user_ids[:2].tolist() == ["12346.0", "12347.0"]
+    assert data.user_ids[:2].tolist() == [12346, 12347]  # the file has 12346.0
     assert data.item_ids[data.matrix[0].indices].tolist() == ["23166"]

@@ -81,7 +81,31 @@ def test_unknown_users_are_left_out_with_a_warning(cut: Cut, caplog: pytest.LogC
         split = cut("5 8\n77 1\n77 2\n78 1\n")
     assert split.test.user_ids.tolist() == [5]
     (message,) = caplog.messages
-    assert message.startswith("2 of the users in ")
+    assert message.startswith("2 of 3 users of ")
+    assert message.endswith("truth.txt are not in the data set ('77', '78'): left out")
+
+
+def test_unknown_items_are_told_with_how_many_and_examples(
+    cut: Cut, caplog: pytest.LogCaptureFixture
+):
+    split = cut("".join(f"5 {item}\n" for item in (8, 91, 92, 93, 94)))
+    assert split.test.n_relevant.tolist() == [5]
+    (message,) = caplog.messages
+    assert message.startswith("4 of 5 items of ")
+    assert message.endswith(
+        "truth.txt are not in the data set ('91', '92', '93', …): nobody can recommend them"
+    )
+
+
+def test_an_id_is_found_however_a_number_or_white_space_writes_it(
+    cut: Cut, caplog: pytest.LogCaptureFixture
+):
+    expected = cut("5 8\n5 7\n2 6\n")
+    found = cut("movieId,rating,user_id:token\n 8.0,5,5\n7.00 ,5,5.0\n6,1, 2\n")
+    assert found.fingerprint == expected.fingerprint
+    columns, written = caplog.messages
+    assert columns.endswith("truth.txt: user = user_id:token, item = movieId, value = rating")
+    assert written.startswith("1 of 2 user ids are written in several ways (such as '5' and '5.0')")
 
 
 def test_ids_may_be_text_and_columns_commas(cut: Cut):
@@ -92,12 +116,12 @@ def test_ids_may_be_text_and_columns_commas(cut: Cut):
 @pytest.mark.parametrize(
     ("lines", "complaint"),
     [
-        ("77 1\n78 2\n", "has none of its 8 users"),
-        ("5 8 0\n", "has none of its 8 users"),
+        ("77 1\n78 2\n", "users of the data set, such as 1, 2, 3, …, but 2 of 2 users of"),
+        ("5 8 0\n", "must name users of the data set, such as 1, 2, 3, …, but every value is 0"),
         ("5 8\n5 2\n5 3\n", "but 2 are (first: user 5, item 2)"),
         ("5 8\n5 8\n", "hold each pair of user and item once"),
         ("5 8 1\n6 8 x\n", "line 2 has 'x'"),
-        ("5 99\n", "an item to rank in test"),
+        ("5 99\n", "must name items of the data set, such as 1, 2, 3, …, but 1 of 1 items of"),
         ("", "must hold at least one"),
     ],
 )

@@ -30,12 +30,12 @@ def test_whole_numbers_sort_as_numbers_and_text_as_text():
 @pytest.mark.parametrize(
     "ids",
     [
-        ["12346.0", "12347.0"],
+        ["12346.5", "12347.0.0"],
         ["007", "7"],
         ["1", "2", "None"],
         ["+1", "1"],
         ["-0", "0"],
-        [" 1", "1"],
+        ["1 1", "11"],
         ["1e3", "1000"],
         ["١٢", "12"],
         [str(10**18), "1"],  # one digit more than is sure to fit
@@ -50,6 +50,18 @@ def test_numbers_and_their_text_are_one_id():
     data = Interactions.from_table(table_of((1, "x", 1), ("1", "y", 1), (2, "x", 1)))
     assert data.user_ids.tolist() == [1, 2]
     assert np.diff(data.matrix.indptr).tolist() == [2, 1]
+
+
+def test_white_space_and_an_empty_fraction_are_no_part_of_an_id():
+    data = Interactions.from_table(table_of((" u", 10.0, 1), ("u ", 11.0, 1), ("v", "12.0", 1)))
+    assert data.user_ids.tolist() == ["u", "v"]
+    assert data.item_ids.tolist() == [10, 11, 12]
+    assert np.diff(data.matrix.indptr).tolist() == [2, 1]
+
+
+def test_pairs_that_the_rule_makes_one_are_refused_as_any_other(refused):
+    with refused("1 occur more than once", "first: user 'u', item 10"):
+        Interactions.from_table(table_of(("u", "10", 1), ("u ", "10.0", 1)))
 
 
 def test_ids_of_many_digits_are_told_apart():

@@ -73,6 +73,7 @@ def test_a_users_items_keep_the_order_of_the_file(folder: Path):
     ("names", "ids"),
     [
         ("30\n7\n100\n2\n", [30, 7, 100, 2]),
+        ("30.0\n 7\n100 \r\n2.00\n", [30, 7, 100, 2]),
         ("007\nA 1\n\u00e9\nx\n", ["007", "A 1", "\u00e9", "x"]),
         ("1\r\n2\r\n3\r\n4\r\n5", [1, 2, 3, 4, 5]),
     ],
@@ -161,7 +162,7 @@ def test_no_path_a_file_or_a_missing_folder_is_refused(refused, folder: Path, tm
 
 
 @pytest.mark.parametrize("name", FILES)
-@pytest.mark.parametrize("entry", ["-1", "1.0", "x", "1e3", "99999999999999999999", "\u0661"])
+@pytest.mark.parametrize("entry", ["-1", "1.5", "x", "1e3", "99999999999999999999", "\u0661"])
 @pytest.mark.parametrize("line", ["{},0", "0,{}"])
 def test_an_id_that_is_no_number_from_0_on_is_refused(
     refused, folder: Path, name: str, entry: str, line: str

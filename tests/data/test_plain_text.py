@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from recsweep.data.plain_text import read_pairs, read_users, text_lines
@@ -23,8 +24,16 @@ def test_lines_are_numbered_from_one_and_keep_their_ends(tmp_path: Path) -> None
     assert list(text_lines(path)) == [(1, "a\r\n"), (2, "\n"), (3, "b")]
 
 
-def test_users_are_kept_as_they_are_and_once(tmp_path: Path) -> None:
-    assert read_users(file(tmp_path, "07\r\n7\n\nmy name\n7\n")) == ["07", "7", "my name"]
+def test_users_come_once_in_their_order(tmp_path: Path) -> None:
+    text = "07\r\n7\n\nmy name\n 7.0\t\nmy name \n"
+    assert read_users(file(tmp_path, text)) == ["07", "7", "my name"]
+
+
+def test_a_header_of_users_is_no_user(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    path = file(tmp_path, "user_id\n1.0\n")
+    assert read_users(path) == ["1"]
+    assert caplog.messages == [f"first line of {path}, 'user_id', is taken for a header"]
+    assert read_users(file(tmp_path, "users\n")) == ["users"]
 
 
 @pytest.mark.parametrize("text", ["1 a 2\n01 b 0.5\n", "1\ta\t2\n01\tb\t0.5\n", "1,a,2\n01,b,.5\n"])
@@ -40,6 +49,73 @@ def test_an_id_may_hold_what_does_not_separate(tmp_path: Path) -> None:
 def test_a_header_is_recognised_and_ids_are_not_taken_for_one(tmp_path: Path) -> None:
     assert rows(file(tmp_path, "User_ID,song,count\n1,a,2\n")) == [("1", "a", 2.0)]
     assert rows(file(tmp_path, "ann,song\n")) == [("ann", "song")]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("customer_id\tstock_code\nu1\ti1\nu2\ti3\n", [("u1", "i1"), ("u2", "i3")]),
+        ("user,rating,item\n1,5,10\n2,4,12\n", [("1", "10", 5.0), ("2", "12", 4.0)]),
+        ("movieId rating userId timestamp\n10 5 1 99\n", [("1", "10", 5.0)]),
+        ("item_id:token\tuser_id:token\n10\t1\n", [("1", "10")]),
+        (",user,item\n0,u,i\n1,v,i\n", [("u", "i"), ("v", "i")]),
+        ("user id, item id\nu1, i 1\n", [("u1", "i 1")]),
+        ('"user","item","value"\n"a,b","c",2\n', [("a,b", "c", 2.0)]),
+        ("kunde ware zahl\nann milk 2\nbob tea 1\n", [("ann", "milk", 2), ("bob", "tea", 1)]),
+        ("user titel\nann x\n", [("ann", "x")]),
+        ("user item name extra\nu i n e\n", [("u", "i")]),
+        ("ann milk\nbob tea\n", [("ann", "milk"), ("bob", "tea")]),
+        (" u1 , 10.0 \n u1,11\n", [("u1", "10"), ("u1", "11")]),
+    ],
+)
+def test_columns_go_by_name_where_they_are_named(
+    text: str, expected: list[tuple[object, ...]], tmp_path: Path
+) -> None:
+    assert rows(file(tmp_path, text)) == expected
+
+
+def test_what_was_guessed_and_what_is_not_used_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = file(tmp_path, "user_id,item_id,rating,timestamp\nu1,i1,5,9\n")
+    assert rows(path) == [("u1", "i1", 5.0)]
+    assert caplog.messages == []
+    rows(file(tmp_path, "customer_id\tstock_code\tcolour\nu1\ti1\tred\n"))
+    assert caplog.messages == [
+        f"columns of {path}: user = customer_id, item = stock_code; not used: colour"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "above", "is_data"),
+    [
+        ("user_id,thing,number\nu1,i1,5\n", "user,item,value", False),
+        ("ann song\nbob tune\n", "user item", True),
+        ("ann,milk\n7,tea\n", "user,item", True),
+    ],
+)
+def test_a_first_line_that_may_be_either_is_a_question(
+    text: str, above: str, is_data: bool, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match="must name the columns or be an interaction") as caught:
+        read_pairs(file(tmp_path, text))
+    assert f"put the line '{above}' above it" in str(caught.value)
+    assert len(rows(file(tmp_path, f"{above}\n{text.partition(chr(10))[2]}"))) == 1
+    if is_data:
+        assert len(rows(file(tmp_path, f"{above}\n{text}"))) == 2
+
+
+def test_pairs_may_be_a_parquet_file(tmp_path: Path) -> None:
+    path = tmp_path / "truth.parquet"
+    table = {"rating": [5, 0], "product_id": [10.0, 11.0], "uid": [b"u1", b"\x00"], "x": [1, 1]}
+    pd.DataFrame(table).to_parquet(path)
+    assert rows(path) == [("u1", "10", 5.0), ("00", "11", 0.0)]
+    pd.DataFrame({"user": [1], "b": [1], "c": [1]}).to_parquet(path)
+    with pytest.raises(InputError, match="call the columns user and item"):
+        read_pairs(path)
+    path.write_bytes(b"no parquet")
+    with pytest.raises(InputError, match="must be a parquet file, but"):
+        read_pairs(path)
 
 
 def test_without_values_there_is_no_column_of_them(tmp_path: Path) -> None:

@@ -71,6 +71,49 @@ def test_a_csv_file_is_ordered_by_rank_else_by_score_else_as_it_is(tmp_path: Pat
     assert read_recommendations(as_it_is) == {"u": ["b", "a"], "v": ["x"]}
 
 
+@pytest.mark.parametrize(
+    ("name", "text", "told"),
+    [
+        ("a.csv", "customer_id,stock_code,score\nu,a,1\nu,b,9\n", "user = customer_id, item = "),
+        ("a.csv", "item_id:token,user_id:token,pred\na,u,1\nb,u,9\n", "score = pred"),
+        ("a.csv", "\n user , item , score \n u , a , 1 \nu,b,9\n", ""),
+        ("a.csv", "user\titem\trank\nu\ta\t2\nu\tb\t1\n", ""),
+        ("a.tsv", "user\titem\trank\nu\ta\t2\nu\tb\t1\n", ""),
+        ("a.txt", "user item score\nu a 1\nu b 9\n", ""),
+        ("a.txt", "user,item\nu,b\nu,a\n", ""),
+        ("a.csv", "nutzer,item_id,score\nu,a,1\nu,b,9\n", "user = nutzer, item = item_id"),
+        ("a.csv", "position,track,uid,artist\n2,a,u,x\n1,b,u,y\n", "not used: artist"),
+        ("a.txt", "user items\nu b a\n", "'user items', is taken for a header"),
+        ("a.txt", "user_id item1 item2\nu b a\n", "is taken for a header"),
+        ("a.txt", "user item item …\nu b a\n", "is taken for a header"),
+        ("a.jsonl", '{"user_id": "u", "item_ids": ["b", "a"], "scores": [9, 1]}', "items = item_i"),
+    ],
+)
+def test_columns_go_by_the_names_of_the_field(
+    name: str, text: str, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert read_recommendations(file(tmp_path, name, text)) == {"u": ["b", "a"]}
+    assert len(caplog.messages) == bool(told)
+    assert told in caplog.text
+
+
+def test_quotes_between_tabs_are_characters_as_others(tmp_path: Path) -> None:
+    text = 'user\titem\nu\t"a\nu\tb\nv\tc"\n'
+    assert read_recommendations(file(tmp_path, "a.tsv", text)) == {"u": ['"a', "b"], "v": ['c"']}
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("a.txt", " 7.0 10 11.00\n"),
+        ("a.csv", "user,item\n7, 10.0\n7.00,11\n"),
+        ("a.jsonl", '{"user": 7.0, "items": [10.0, " 11"]}'),
+    ],
+)
+def test_ids_are_those_of_every_other_file(name: str, text: str, tmp_path: Path) -> None:
+    assert read_recommendations(file(tmp_path, name, text)) == {"7": ["10", "11"]}
+
+
 def test_other_peoples_white_space_blank_lines_and_marks_are_no_fault(tmp_path: Path) -> None:
     expected = {"1": ["2", "3"], "4": []}
     assert read_recommendations(file(tmp_path, "a.txt", "\ufeff1\t2  3 \r\n\n4\n")) == expected
@@ -89,6 +132,11 @@ def test_other_peoples_white_space_blank_lines_and_marks_are_no_fault(tmp_path: 
         ("a.csv", "user,item,rank\n1,2,first\n", "column rank, but line 2 has 'first'"),
         ("a.csv", "user,item,score\n1,2,nan\n", "column score, but line 2 has 'nan'"),
         ("a.csv", "1,2,3\n", "but item and user is not in '1,2,3'"),
+        ("a.csv", "u1,i1,.9\nu2,i1,.8\n", "but item and user is not in 'u1,i1,.9'"),
+        ("a.csv", "user,item\n1,2\n 1,2.0\n", "name an item once a user, but line 3 has "),
+        ("a.txt", "7 8\n7.0 9\n", "name a user once, but line 2 has '7' again"),
+        ("a.csv", "user,item\n1, \n", "line 2 has an empty id"),
+        ("a.jsonl", '{"user": null, "items": []}', "line 1 has"),
         ("a.csv", "", "names the columns user and item"),
         ("a.csv", "user,item\n", "must hold recommendations of at least one user"),
         ("a.jsonl", '{"user": 1, "items": [2]}\n{"user": 1}\n', "line 2 has '{\"user\": 1}'"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -23,6 +24,8 @@ def file(folder: Path, text: str) -> Path:
 def test_ids_are_found_as_text() -> None:
     assert places(["30", "030", "10", ""], ITEMS).tolist() == [2, -1, 0, -1]
     assert places(["b"], np.array(["a", "b"], object)).tolist() == [1]
+    assert places(pd.Series([30.0, 20.5, np.nan, 10.0]), ITEMS).tolist() == [2, -1, -1, 0]
+    assert places([" 30", "10.0"], np.array(["10.0", "30", "10"], object)).tolist() == [1, 0]
 
 
 def test_chosen_users_keep_their_rows() -> None:
@@ -66,6 +69,12 @@ def test_items_that_the_model_does_not_know_are_told(
     assert users.tolist() == ["a", "b"]
     np.testing.assert_array_equal(history.toarray(), [[1, 0, 0], [0, 0, 0]])
     assert [record.message for record in caplog.records] == [
-        f"2 items of {path} are not in the model's catalogue: ignored",
-        f"1 users of {path} have no item that counts: scored as new",
+        f"2 of 3 items of {path} are not in the model's catalogue ('11', '12'): ignored",
+        f"1 of 2 users of {path} have no item that counts ('b'): scored as new",
     ]
+
+
+def test_a_file_none_of_whose_items_the_model_knows_is_refused(tmp_path: Path) -> None:
+    path = file(tmp_path, "a i10\nb i20\n")
+    with pytest.raises(InputError, match=r"such as 10, 20, 30, but 2 of 2 items of .*'i10', 'i20'"):
+        read_histories(path, ITEMS, None, Binary())

@@ -2,6 +2,7 @@
 
 import gzip
 from dataclasses import replace
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,9 @@ def rows(table: pd.DataFrame) -> list[tuple[Any, ...]]:
 # --- what is read as it is ------------------------------------------------------------------------
 
 
-def test_ids_are_text_as_written_and_values_are_numbers(tmp_path: Path):
+def test_ids_are_text_and_values_are_numbers(tmp_path: Path):
     table = read(tmp_path, "user,item,value\n007,12346.0,5\nNA,null, 1.5\nnan,'x,1e2\n")
-    assert rows(table) == [("007", "12346.0", 5.0), ("NA", "null", 1.5), ("nan", "'x", 100.0)]
+    assert rows(table) == [("007", "12346", 5.0), ("NA", "null", 1.5), ("nan", "'x", 100.0)]
     assert table.dtypes.astype(str).tolist() == ["category", "category", "float64"]
 
 
@@ -114,6 +115,39 @@ def test_parquet_may_hold_ids_and_values_of_any_plain_type(tmp_path: Path, users
     pd.DataFrame({"user": users, "item": ["a", "b"], "value": values, "at": at}).to_parquet(path)
     found = [(str(user), *rest) for user, *rest in rows(read_table(path, TIMED))]
     assert found == [("1", "a", 3.0, 86_400 * per_s), ("2", "b", 4.0, 0)]
+
+
+UUID_BYTES = bytes.fromhex("550e8400e29b41d4a716446655440000"), bytes(16)
+
+
+@pytest.mark.parametrize(
+    ("users", "expected"),
+    [
+        (pa.array([10.0, 7.0]), ["10", "7"]),
+        (pa.array([10.0, 7.0], pa.float32()).dictionary_encode(), ["10", "7"]),
+        (pa.array([Decimal("10.00"), Decimal("7.50")]), ["10", "7.50"]),
+        (pa.array([2**63, 7], pa.uint64()), ["9223372036854775808", "7"]),
+        (pa.array([b"u1 ", "é".encode()]), ["u1", "é"]),
+        (pa.array([" u1", "u2\t"], pa.large_string()), ["u1", "u2"]),
+        (
+            pa.array(UUID_BYTES, pa.binary(16)),
+            ["550e8400e29b41d4a716446655440000", "00000000000000000000000000000000"],
+        ),
+        (
+            pa.array(UUID_BYTES, pa.uuid()),
+            ["550e8400-e29b-41d4-a716-446655440000", "00000000-0000-0000-0000-000000000000"],
+        ),
+    ],
+)
+def test_parquet_ids_of_any_type_become_text(tmp_path: Path, users: Any, expected: list[str]):
+    table = read_table(parquet(tmp_path / "a.parquet", user=users, item=[1, 2], value=[1, 1]), CSV)
+    assert table["user"].tolist() == expected
+    assert table["item"].tolist() == ["1", "2"]
+
+
+def test_white_space_around_ids_is_no_part_of_them(tmp_path: Path):
+    table = read(tmp_path, "user, item, value\nu1, i1, 1\nu2,i1,5\n", CSV)
+    assert rows(table) == [("u1", "i1", 1.0), ("u2", "i1", 5.0)]
 
 
 def test_a_gzipped_file_is_read(tmp_path: Path):
@@ -318,7 +352,10 @@ def parquet(path: Path, **columns: Any) -> Path:
         ({"value": ["1", "x"]}, "row 2 has 'x'"),
         ({"value": pd.to_datetime(["2011-01-01", "2011-01-02"])}, "row 1 has datetime"),
         ({"value": [[1], [2]]}, "row 1 has [1]"),
-        ({"user": [[1], [2]]}, "must be a parquet file, but"),
+        ({"user": [[1], [2]]}, "row 1 has [1]"),
+        ({"user": ["a", " "]}, "row 2 has ' '"),
+        ({"user": [1.0, float("inf")]}, "row 2 has inf"),
+        ({"user": [1.0, 2.0**53]}, "an id below 2**53, since it is a float, in column 'user'"),
     ],
 )
 def test_a_bad_row_of_a_parquet_file_is_named(

@@ -41,7 +41,7 @@ LISTS = "1 a b c\n2 b z\n4 a\n"
 
 
 def test_values_are_the_arithmetic_of_the_lists(
-    evaluate: Any, capsys: pytest.CaptureFixture[str]
+    evaluate: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     found = evaluate(LISTS, TRUTH, "k=[1,10]", "metrics=[ndcg_full_ideal,ndcg,recall_all,mrr]")
     discount = [1 / math.log2(rank + 1) for rank in (1, 2, 3)]
@@ -65,8 +65,10 @@ def test_values_are_the_arithmetic_of_the_lists(
     said = capsys.readouterr().out
     assert f"{mean:.4f} ± {math.sqrt(variance / 3):.4f}" in said
     assert "mean ± standard error over 3 users of the truth" in said
-    assert "without recommendations, counted as 0: 1" in said
-    assert "not in the truth, ignored: 1" in said
+    rec, truth = tmp_path / "rec.txt", tmp_path / "truth.txt"
+    assert f"1 of 3 users of {truth} are not in {rec} ('3'): counted as 0" in said
+    assert f"1 of 3 users of {rec} are not in {truth} ('4'): ignored" in said
+    assert f"items of {truth}" not in said
 
 
 def test_every_format_and_every_delimiter_gives_the_same(evaluate: Any) -> None:
@@ -79,6 +81,31 @@ def test_every_format_and_every_delimiter_gives_the_same(evaluate: Any) -> None:
     header = "user,item,value\n"
     assert evaluate(as_csv, header + TRUTH.replace(" ", ","), name="rec.csv") == expected
     assert evaluate(as_jsonl, TRUTH.replace(" ", "\t"), name="rec.jsonl") == expected
+
+
+def test_columns_of_both_files_go_by_name(evaluate: Any) -> None:
+    lists = "user,item,score\nu1,i1,.9\nu2,i3,.7\n"
+    truth = "customer_id\tstock_code\nu1\ti1\nu2\ti3\n"
+    found = evaluate(lists, truth, "k=2", "metrics=[hit_rate]", name="rec.csv")
+    assert (found["mean"], found["n_users"]) == ({"hit_rate@2": 1.0}, 2)
+    lists, truth = "user,item,rank\n1,10,1\n2,12,1\n", "user,rating,item\n1,5,10\n2,4,12\n"
+    found = evaluate(lists, truth, "k=2", "metrics=[hit_rate]", name="rec.csv")
+    assert found["mean"] == {"hit_rate@2": 1.0}
+
+
+def test_ids_are_one_however_they_are_written(evaluate: Any) -> None:
+    truth = "7.0, 10.0\n 7,11\n8 ,12.00\n"
+    found = evaluate("7 10 11.0\n8 12\n", truth, "k=2", "metrics=recall")
+    assert found["mean"] == {"recall@2": 1.0}
+
+
+def test_items_that_nobody_is_recommended_are_counted(
+    evaluate: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = evaluate("1 a b\n", "1 a\n1 w\n1 x\n1 y\n1 z\n", "k=5", "metrics=recall_all")
+    assert found["mean"] == {"recall_all@5": 1 / 5}
+    expected = f"4 of 5 items of {tmp_path / 'truth.txt'} are not in {tmp_path / 'rec.txt'} "
+    assert f"{expected}('w', 'x', 'y', …): missed by everybody" in capsys.readouterr().out
 
 
 def test_lists_are_cut_at_k_and_may_be_shorter(evaluate: Any) -> None:
@@ -103,7 +130,11 @@ def test_a_single_user_has_no_standard_error(evaluate: Any) -> None:
 @pytest.mark.parametrize(
     ("recommendations", "truth", "expected"),
     [
-        ("1 a\n", "2 a\n", "must have users in common, but have none"),
+        ("1 a\n", "2 a\n", "must have users in common, but 1 of 1 users of "),
+        ("1 a\n", "1 b\n1 c\n", "must have items in common, but 2 of 2 items of "),
+        ("1\n", "1 b\n", "rec.txt ('b'), which has none; check that both have the original ids"),
+        ("1 a\n", "ann ten\nbob item_1\n7 ten\n", "users in common, but 3 of 3 users"),
+        ("1 a\n", "kunde ware\n7 b\n", "call the columns user and item"),
         ("1 a\n", "1 a 0\n", "every value is 0"),
         ("1 a a\n", "1 a\n", "line 1 has 'a' twice"),
         ("1 a\n1 b\n", "1 a\n", "line 2 has '1' again"),

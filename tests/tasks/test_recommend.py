@@ -89,7 +89,7 @@ def test_users_who_bring_their_history_get_what_they_do_not_have(
     histories = file(tmp_path, f"new {first}\nnew unheard\nother {second} 3\n".replace(" 3", ""))
     lines = recommend("rec.txt", f"task.histories='{histories}'", k=2)
     assert lines == [f"new {second} {third}", f"other {first} {third}"]
-    assert "1 items of" in caplog.text
+    assert "1 of 3 items of" in caplog.text
 
 
 def test_the_three_formats_say_the_same(recommend: Any) -> None:
@@ -229,7 +229,7 @@ def test_unknown_users_are_named_and_counted_or_skipped(
     text = refused(recommend, tmp_path, f"task.users='{users}'")
     found = "7 of 8 requested users are not in"
     assert found in text
-    assert "('stranger 0', 'stranger 1', 'stranger 2', 'stranger 3', 'stranger 4', …)" in text
+    assert "('stranger 0', 'stranger 1', 'stranger 2', …)" in text
     skipping = (f"task.users='{users}'", "task.unknown_users=skip")
     assert [line.split()[0] for line in recommend("some.txt", *skipping)] == ["17"]
     assert found in caplog.text

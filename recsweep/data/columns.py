@@ -1,0 +1,169 @@
+"""Which column of somebody's file holds users, items and values, told by its name.
+
+Names are compared without case, punctuation and the types that RecBole appends:
+`User_ID`, `userId` and `user_id:token` are one name.
+"""
+
+import logging
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+PLAIN = {
+    "user": ("user", "userid", "uid"),
+    "item": ("item", "itemid", "iid", "sid"),
+    "value": ("value", "rating", "score", "count"),
+    "rank": ("rank",),
+    "score": ("score",),
+    "timestamp": ("timestamp", "time"),
+    "items": ("items",),
+}
+"""Role of a column -> the names that nobody doubts, the first one first."""
+
+_OTHERS = {
+    "user": (
+        "usr useridx userno username userhash customer customerid customerno customernumber cust "
+        "custid client clientid member memberid account accountid visitor visitorid reviewer "
+        "reviewerid reader readerid listener listenerid viewer viewerid buyer buyerid person "
+        "personid profile profileid player playerid steamid session sessionid basket basketid "
+        "order orderid invoice invoiceno"
+    ),
+    "item": (
+        "itemidx itemno product productid productcode movie movieid film filmid track trackid song "
+        "songid artist artistid album albumid book bookid isbn asin parentasin sku skuid stockcode "
+        "article articleid news newsid video videoid show showid game gameid appid app anime "
+        "animeid recipe recipeid business businessid restaurant restaurantid venue venueid poi "
+        "poiid location locationid place placeid page pageid document documentid docid content "
+        "contentid course courseid job jobid offer offerid mbid beer beerid tag tagid"
+    ),
+    "value": (
+        "ratings scores counts values play plays playcount listens listencount listeningcount "
+        "streams quantity qty amount weight stars overall frequency freq clicks views purchases "
+        "purchased clicked liked like relevance relevant label feedback preference interaction "
+        "interactions reviewscore"
+    ),
+    "rank": "ranking position pos",
+    "score": (
+        "scores prediction pred predicted predictedscore predictedrating estimate est probability "
+        "prob similarity relevance rating value weight"
+    ),
+    "timestamp": "ts timestamps date datetime unixtime unixreviewtime reviewtime createdat",
+    "items": "itemids itemlist recommendations recommended recommendeditems recs",
+}
+
+_LIKE_A_NAME = re.compile(
+    r"[\W_](?i:id|ids|idx|no|nr|num|number|code|key|name|hash|uuid|guid)$|[a-z]I[dD]$|:token$"
+)
+
+KNOWN = {role: (*names, *_OTHERS[role].split()) for role, names in PLAIN.items()}
+"""Role of a column -> all names that are understood, best first."""
+
+
+def plain(name: str) -> str:
+    """A name without case, punctuation and RecBole's type."""
+    return re.sub(r"[\W_]+", "", name.partition(":")[0].casefold())
+
+
+def roles(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
+    """Place of the column in each role that some name tells.
+
+    Of several columns with names of one role the better name counts.
+
+    Args:
+        names: The file's columns.
+        wanted: Roles to look for, in this order; a column has one.
+    """
+    found: dict[str, int] = {}
+    told = [plain(name) for name in names]
+    for role in wanted:
+        free = [i for i, name in enumerate(told) if name in KNOWN[role] and i not in found.values()]
+        if free:
+            found[role] = min(free, key=lambda place: KNOWN[role].index(told[place]))
+    return found
+
+
+def by_name_or_place(names: Sequence[str], others: Sequence[str] = ("value",)) -> dict[str, int]:
+    """Place of the columns in the roles of user, item and others.
+
+    What no name tells is told by place, in this order, if that leaves no choice: where user and
+    item are among the missing roles, or just one column is left for the one that is.
+
+    Args:
+        names: The file's columns.
+        others: Further roles.
+
+    Returns:
+        Role -> place, without roles that are in doubt.
+    """
+    found = roles(names, ("user", "item", *others))
+    missing = [role for role in ("user", "item") if role not in found]
+    left = [
+        place
+        for place, name in enumerate(names)
+        if name and not any(plain(name) in known for known in KNOWN.values())
+    ]
+    if len(missing) == 2 and len(left) == 3 == len(names) and "value" in others:
+        missing.append("value")
+    if len(missing) == len(left):
+        found.update(zip(missing, left, strict=True))
+    return {role: found[role] for role in ("user", "item", *others) if role in found}
+
+
+def looks_like_names(rows: Sequence[Sequence[str]]) -> bool | None:
+    """Whether the first row names the columns; None = it may, or may be one like the others.
+
+    Names are no numbers and do not occur again in their own column. Beyond that they are known
+    ones, or end like one, or have no digits where everything below has some.
+
+    Args:
+        rows: The first rows of a file with user and item columns, and perhaps values.
+    """
+    first, rest = rows[0], [row for row in rows[1:] if len(row) == len(rows[0])]
+    found = roles(first, ("user", "item"))
+    if len(found) == 2:
+        return True
+    columns = [(name, {row[place] for row in rest}) for place, name in enumerate(first)]
+    if not rest or any(_is_number(name) or name in below for name, below in columns):
+        return False
+    is_plain = any(plain(first[place]) in PLAIN[role] for role, place in found.items())
+    if is_plain or any(map(_LIKE_A_NAME.search, first)):
+        return True
+    stands_out = [not _has_digit(name) and all(map(_has_digit, below)) for name, below in columns]
+    has_values = len(first) == 3 and all(map(_is_number, columns[2][1]))
+    if all(stands_out) or (has_values and not any(map(_has_digit, first))):
+        return True
+    return None if found or has_values or any(stands_out) else False
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
+
+
+def _has_digit(text: str) -> bool:
+    return any(map(str.isdigit, text))
+
+
+def tell(path: Path, names: Sequence[str], taken: Mapping[str, int]) -> None:
+    """Say which column was taken for what, unless nobody would have taken another.
+
+    Args:
+        path: The file.
+        names: Its columns.
+        taken: Role -> place.
+    """
+    idle = (*PLAIN["timestamp"], *(PLAIN["score"] if "rank" in taken else ()))
+    unused = [
+        name
+        for place, name in enumerate(names)
+        if place not in taken.values() and plain(name) not in idle
+    ]
+    if unused or any(plain(names[place]) not in PLAIN[role] for role, place in taken.items()):
+        told = ", ".join(f"{role} = {names[place]}" for role, place in taken.items())
+        rest = f"; not used: {', '.join(name or '(no name)' for name in unused)}" if unused else ""
+        log.warning("columns of %s: %s%s", path, told, rest)
