@@ -187,7 +187,7 @@ def _names_lists(fields: list[str]) -> bool:
 
 def _is_table(path: Path) -> bool:
     """Whether the first line names a user and an item column, and the next one has as many."""
-    lines = [line for _, line in text_lines(path) if line.strip()][:2]
+    lines = list(islice((line for _, line in text_lines(path) if line.strip()), 2))
     columns = columns_of(path, lines) if lines else None
     if columns is None:
         return False
