@@ -179,6 +179,8 @@ def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
     """
     from keras import ops  # loads a backend, which knows a fast top-k
 
+    from recsweep.training.programs import call_program
+
     if np.shape(scores) != seen.shape:
         raise ValueError(
             f"a model must score {seen.shape[0]} users × {seen.shape[1]} items, but gave an array "
@@ -187,15 +189,27 @@ def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
     mask = np.zeros(seen.shape, bool)
     mask[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = True
     scores = ops.convert_to_tensor(scores, dtype="float32")
-    if not bool(ops.all(ops.isfinite(scores))):
+    is_finite, best, items = call_program(("top_k", k), lambda: _top_k_of(k), scores, mask)
+    if not bool(is_finite):
         raise InputError(
             "every score must be a finite number, but the model gave NaN or infinity; "
             "training has diverged: lower optimizer.learning_rate"
         )
-    scores = ops.where(scores == 0, 0.0, scores)  # XLA ranks 0 above -0
-    best, items = ops.top_k(ops.where(mask, -np.inf, scores), k)
     ranked = np.asarray(items).astype(np.int64)
     return np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)
+
+
+def _top_k_of(k: int) -> Callable[..., Any]:
+    """A program: scores and which of them are seen -> is all finite, the k best, their items."""
+    from keras import ops
+
+    from recsweep.training.backend import compiled
+
+    def top_k(scores: Any, is_seen: Any) -> tuple[Any, Any, Any]:
+        ranked = ops.where(scores == 0, 0.0, scores)  # XLA ranks 0 above -0
+        return ops.all(ops.isfinite(scores)), *ops.top_k(ops.where(is_seen, -np.inf, ranked), k)
+
+    return compiled(top_k)
 
 
 def is_hit(ranked: Int[np.ndarray, "users k"], target: CSR) -> Bool[np.ndarray, "users k"]:

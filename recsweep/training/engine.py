@@ -4,13 +4,15 @@ A network is a `keras.Model` written with `keras.ops` that says, besides its lay
 
     call(batch, hyper, training) -> dict of scalar loss parts, means per user; `loss` is the total
     scores(batch)                -> n_rows × items
-    architecture                 -> hashable; equal architectures share compiled programs
+    architecture                 -> hashable; equal ones of a class share compiled programs
 
 Programs get weights and hyperparameters as inputs, so the next trial of a sweep compiles nothing.
+Those of one architecture are made with one network and one optimizer as their templates.
 """
 
-from collections.abc import Callable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any
+from weakref import WeakValueDictionary
 
 import keras
 import numpy as np
@@ -18,20 +20,13 @@ from jaxtyping import Float
 from keras import ops
 
 from recsweep.interfaces import CSR, State
-from recsweep.training.backend import Epoch, Values, compiled, epoch_of
+from recsweep.training.backend import Values, compiled, epoch_of
 from recsweep.training.batches import Batch, in_order
 from recsweep.training.optimizers import Optimizer
+from recsweep.training.programs import call_program
 
-_PROGRAMS: dict[Any, "Programs"] = {}
-_MAX_PROGRAMS = 16
-
-
-class Programs(NamedTuple):
-    """The compiled functions of one architecture."""
-
-    epoch: Epoch
-    loss: Callable[..., Any]
-    scores: Callable[..., Any]
+_TEMPLATES: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
+"""Networks and optimizers, for as long as an engine or a program has them."""
 
 
 def _with_values(network: Any, values: Values, function: Callable[[], Any]) -> Any:
@@ -44,26 +39,18 @@ def _with_values(network: Any, values: Values, function: Callable[[], Any]) -> A
         return function()
 
 
-def _programs(network: Any, optimizer: Any, key: Any) -> Programs:
-    """The compiled programs for `key`, made with this network as the template if they are new."""
-    if key not in _PROGRAMS:
-        while len(_PROGRAMS) >= _MAX_PROGRAMS:
-            _PROGRAMS.pop(next(iter(_PROGRAMS)))
-
-        def loss(values: Values, batch: Batch, hyper: Any) -> Any:
-            return _with_values(
-                network, values, lambda: network(batch, hyper=hyper, training=False)
-            )
-
-        def scores(values: Values, batch: Batch) -> Any:
-            return _with_values(network, values, lambda: network.scores(batch))
-
-        _PROGRAMS[key] = Programs(
-            epoch=epoch_of(network, optimizer),
-            loss=compiled(loss),
-            scores=compiled(scores),
+def _loss_of(network: Any) -> Callable[..., Any]:
+    return compiled(
+        lambda values, batch, hyper: _with_values(
+            network, values, lambda: network(batch, hyper=hyper, training=False)
         )
-    return _PROGRAMS[key]
+    )
+
+
+def _scores_of(network: Any) -> Callable[..., Any]:
+    return compiled(
+        lambda values, batch: _with_values(network, values, lambda: network.scores(batch))
+    )
 
 
 class Engine:
@@ -77,12 +64,13 @@ class Engine:
     """
 
     def __init__(self, network: Any, optimizer: Optimizer, n_rows: int) -> None:
+        self.network, self.n_rows = network, n_rows
+        self._architecture = (type(network), network.architecture)
+        self._step_key = (self._architecture, optimizer.constants())
+        self._template = _TEMPLATES.setdefault(("network", self._architecture), network)
         method = optimizer.build()
-        method.build(network.trainable_variables)
-        self.network = network
-        self.n_rows = n_rows
-        key = (type(network), network.architecture, optimizer.constants())
-        self._programs = _programs(network, method, key)
+        method.build(self._template.trainable_variables)
+        self._method = _TEMPLATES.setdefault(("optimizer", self._step_key), method)
         self._values = Values(
             [ops.convert_to_tensor(v) for v in network.trainable_variables],
             [ops.convert_to_tensor(v) for v in network.non_trainable_variables],
@@ -105,7 +93,10 @@ class Engine:
         Returns:
             Loss parts, means per user over the epoch.
         """
-        self._values, parts = self._programs.epoch(self._values, (batches, dict(hyper), rates))
+        self._values, parts = call_program(
+            ("epoch", self._step_key), lambda: epoch_of(self._template, self._method),
+            self._values, (batches, dict(hyper), rates),
+        )  # fmt: skip
         users = batches.is_user.sum(axis=1)
         return {name: float(np.average(part, weights=users)) for name, part in parts.items()}
 
@@ -114,7 +105,7 @@ class Engine:
         totals: dict[str, float] = {}
         constants = {name: np.float32(value) for name, value in hyper.items()}
         for batch in _unstack(in_order(rows, self.n_rows)):
-            parts = self._programs.loss(self._values, batch, constants)
+            parts = self._call("loss", _loss_of, batch, constants)
             share = float(batch.is_user.sum()) / rows.shape[0]
             for name, part in parts.items():
                 totals[name] = totals.get(name, 0.0) + share * float(part)
@@ -123,9 +114,18 @@ class Engine:
     def scores(self, history: CSR) -> Any:
         """Scores of every item for each row of `history`: users × items."""
         batches = in_order(history, min(self.n_rows, history.shape[0]))
-        parts = [self._programs.scores(self._values, batch) for batch in _unstack(batches)]
-        scores = parts[0] if len(parts) == 1 else ops.concatenate(parts)
-        return scores[: history.shape[0]]
+        parts = [self._call("scores", _scores_of, batch) for batch in _unstack(batches)]
+        n_users = history.shape[0]
+        if len(parts) == 1 and n_users == parts[0].shape[0]:
+            return parts[0]
+        return call_program(
+            ("rows", n_users), lambda: compiled(lambda *p: ops.concatenate(p)[:n_users]), *parts
+        )
+
+    def _call(self, kind: str, make: Callable[[Any], Callable[..., Any]], *inputs: Any) -> Any:
+        """What a program of this network gives."""
+        key = (kind, self._architecture)
+        return call_program(key, lambda: make(self._template), self._values, *inputs)
 
     def state(self) -> State:
         """The weights, as copies."""

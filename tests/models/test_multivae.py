@@ -11,8 +11,9 @@ from backends import assert_backends_agree
 from recsweep.models.multivae import MultiVAE, MultiVAENetwork
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Batch, ShuffledEpochs, in_order
-from recsweep.training.engine import _PROGRAMS, Engine
+from recsweep.training.engine import Engine
 from recsweep.training.optimizers import SGD
+from recsweep.training.programs import _PROGRAMS
 
 N_ITEMS, HIDDEN, LATENT, N_ROWS = 12, (7, 5), 3, 8
 HYPER = {"beta": 0.3, "l2": 0.01, "dropout_rate": 0.4, "decoder_dropout_rate": 0.2}

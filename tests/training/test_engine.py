@@ -1,5 +1,7 @@
 """The engine: averages, weights in and out, and programs that are kept."""
 
+import gc
+import weakref
 from typing import Any
 
 import numpy as np
@@ -8,7 +10,7 @@ import scipy.sparse as sp
 
 from recsweep.models.multivae import MultiVAENetwork
 from recsweep.seeds import Seeds
-from recsweep.training import engine as engine_module
+from recsweep.training import programs
 from recsweep.training.batches import stack_batches
 from recsweep.training.engine import Engine
 from recsweep.training.optimizers import SGD, AdamW, Optimizer
@@ -21,9 +23,9 @@ def clicks(n_users: int, n_items: int = 9) -> sp.csr_matrix:
     return sp.csr_matrix(dense.astype(np.float32))
 
 
-def engine(n_rows: int, n_items: int = 9, momentum: float = 0.0) -> Engine:
+def engine(n_rows: int, momentum: float = 0.0, latent_dim: int = 2) -> Engine:
     sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=momentum)
-    return Engine(MultiVAENetwork(n_items, (5,), 2, Seeds(0)), sgd, n_rows)
+    return Engine(MultiVAENetwork(9, (5,), latent_dim, Seeds(0)), sgd, n_rows)
 
 
 def steps(n: int, rate: float) -> tuple[dict[str, np.ndarray], np.ndarray]:
@@ -98,9 +100,9 @@ CONSTANT = {"learning_rate": 0.1, "schedule": "none", "learning_rate_decay": 1.0
 def test_programs_are_not_shared_by_optimizers_with_other_constants(
     first: Optimizer, second: Optimizer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine_module, "_PROGRAMS", {})
+    monkeypatch.setattr(programs, "_PROGRAMS", {})
     alone = trained_by(second)
-    engine_module._PROGRAMS.clear()
+    programs._PROGRAMS.clear()
     before, after = trained_by(first), trained_by(second)
     for name, weights in alone.items():
         np.testing.assert_array_equal(after[name], weights)
@@ -110,7 +112,7 @@ def test_programs_are_not_shared_by_optimizers_with_other_constants(
 def test_programs_are_not_shared_by_networks_that_only_call_themselves_the_same(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(engine_module, "_PROGRAMS", {})
+    monkeypatch.setattr(programs, "_PROGRAMS", {})
 
     class Halved(MultiVAENetwork):
         """As a user's copy of the model would be, with another loss."""
@@ -124,8 +126,23 @@ def test_programs_are_not_shared_by_networks_that_only_call_themselves_the_same(
     assert any(not np.array_equal(whole[name], half[name]) for name in whole)
 
 
-def test_old_programs_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(engine_module, "_MAX_PROGRAMS", 2)
-    for n_items in (5, 6, 7):
-        engine(2, n_items=n_items)
-    assert len(engine_module._PROGRAMS) <= 2
+def test_batch_sizes_and_architectures_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(programs, "_PROGRAMS", {})
+    monkeypatch.setattr(programs, "MAX_PROGRAMS", 4)
+    users = clicks(12)
+
+    def work(n_rows: int, latent_dim: int) -> np.ndarray:
+        trained = engine(n_rows, latent_dim=latent_dim)
+        batches = stack_batches(users, np.arange(12), n_rows=n_rows, capacity=1024)
+        trained.train(batches, *steps(len(batches.is_user), rate=0.1))
+        trained.loss(users, HYPER)
+        return np.asarray(trained.scores(users))
+
+    first, template = work(2, 4), weakref.ref(engine(2, latent_dim=4)._template)
+    for n_rows, latent_dim in ((3, 4), (4, 4), (3, 3), (4, 3)):
+        assert template() is not None, "one network for all batch sizes"
+        work(n_rows, latent_dim)
+        assert len(programs._PROGRAMS) <= 4
+    gc.collect()
+    assert template() is None, "its variables are let go"
+    np.testing.assert_array_equal(work(2, 4), first)

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recsweep.training import engine, sparse
+from recsweep.training import engine, programs, sparse
 from recsweep.training.batches import Batch, in_order
 from recsweep.training.optimizers import SGD
 from recsweep.training.sparse import SparseDense, densify, dot_rows, row_sums, sparse_matmul
@@ -75,7 +75,7 @@ def test_the_gradient_is_the_transposed_product(
     matrix: sp.csr_matrix, way: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     both_ways(monkeypatch, way)
-    monkeypatch.setattr(engine, "_PROGRAMS", {})
+    monkeypatch.setattr(programs, "_PROGRAMS", {})
     weights = np.random.default_rng(5).normal(size=(N_ROWS, 4)).astype(np.float32)
     sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=0.0)
     trained = engine.Engine(_Product(weights), sgd, N_ROWS)
