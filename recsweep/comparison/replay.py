@@ -150,7 +150,12 @@ def changed_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
     is_changed = ~((was == now) | (was.isna() & now.isna()))
     distance = (now - was).abs().where(is_changed, 0.0).fillna(np.inf)
     rows = [
-        (name, int(changed.sum()), int(was.index[changed.argmax()]), float(distance[name].max()))
+        (
+            name,
+            int(changed.sum()),
+            int(was.index[int(changed.argmax())]),
+            float(distance[name].max()),
+        )
         for name, changed in is_changed.items()
         if changed.any()
     ]

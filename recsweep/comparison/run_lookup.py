@@ -5,8 +5,9 @@ import sys
 from pathlib import Path
 
 from recsweep.app import Settings, made, model_name
+from recsweep.comparison.consistency import METRICS
 from recsweep.comparison.past_run import PastRun, objective_of, read_metrics, read_yaml
-from recsweep.comparison.reading import METRICS, is_study, replicates_of
+from recsweep.comparison.reading import is_study, replicates_of
 from recsweep.errors import InputError
 from recsweep.tracking import LATEST, MODEL
 
