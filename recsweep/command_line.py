@@ -2,7 +2,8 @@
 
 Exit codes:
     0    done                     130  stopped by Ctrl-C, SIGTERM or SIGHUP
-    1    bad input, or a crash    141  nobody reads the output any more
+    1    bad input, a crash,      141  nobody reads the output any more
+         or trials that failed
 """
 
 import codecs

@@ -1,8 +1,7 @@
 """Sweeps over a toy model, without a command line: every epoch takes a moment."""
 
-import os
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +16,7 @@ from recsweep.sweep.branch import Branch
 from recsweep.sweep.grammar import dimension
 from recsweep.sweep.space import Space
 from recsweep.sweep.study import Plan
+from recsweep.sweep.watchdog import Process
 
 N_EPOCHS = 4
 SEARCH = ("model.quality=interval(0.0,1.0)",)
@@ -93,6 +93,7 @@ def toy_plan(folder: Path, config: dict[str, Any] | None = None, **changes: Any)
         sampler={"_target_": "recsweep.sweep.samplers.Random"},
         pruner={"_target_": "recsweep.sweep.pruners.NoPruner"},
         objectives=["ndcg@10"], space=toy_space(config).plain(), backend="jax", threads=1,
-        code=of_config(config), parent_run=None, parent_process=os.getpid(), stop_file=None,
+        code=of_config(config), parent_run=None, parent_process=asdict(Process.current()),
+        stop_file=None, retry=[],
     )  # fmt: skip
     return replace(plan, **changes)

@@ -10,6 +10,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
+from recsweep.sweep.attempts import latest_attempts
 from recsweep.sweep.grammar import encode
 from recsweep.sweep.importance import importances, shared_params
 from recsweep.sweep.results import short_names
@@ -65,7 +66,7 @@ class LegibleStudy:
             objectives: To be kept.
         """
         places = [standing.objectives.index(name) for name in objectives]
-        trials = study.get_trials(deepcopy=False)
+        trials = latest_attempts(study.get_trials(deepcopy=False))
         names = _names(trials)
         copy = optuna.create_study(directions=[study.directions[place] for place in places])
         for trial, row in zip(trials, standing.rows, strict=False):  # others may add some meanwhile

@@ -2,7 +2,8 @@
 
 import sys
 import time
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +25,7 @@ from recsweep.sweep.search import CheckedSearch
 from recsweep.sweep.standing import Standing
 from recsweep.sweep.stopping import StopRequest
 from recsweep.sweep.study import Plan, SharedStudy
-from recsweep.sweep.trial import STATUS
+from recsweep.sweep.trial import STATUS, trial_folder
 from recsweep.sweep.winner import Looks, Winner
 from recsweep.sweep.worker import FINAL, Finalist, Worker
 from recsweep.tracking.store import without_passwords
@@ -55,23 +56,30 @@ class Parent:
         Raises:
             InputError: It is another one.
         """
-        plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None)
+        plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
         self.study = SharedStudy(plan)
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
             Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
         self._identify()
+        if self.checked.sweep.retry_failed:
+            failed = [trial._trial_id for trial in self.study.failed()]
+            self.study.plan = replace(plan, retry=failed)
+            if failed:
+                self.study.study.set_user_attr(ENDED, None)
 
     def run(self) -> Outcome:
         """Launch workers until all trials are finished, then train the winner and score test.
 
         Raises:
-            InputError: Workers cannot go on.
+            InputError: Workers cannot go on, or all trials have failed.
             KeyboardInterrupt: It was asked to stop; the same command goes on.
         """
         plan = self.study.plan
         _say(f"study     {plan.study} in {plan.folder}")
         outcome = self._outcome() if self._is_complete() else self._run(Path(plan.folder))
         self._tell(outcome)
+        if failure := self._failure(outcome.standing):
+            raise InputError(failure)
         return outcome
 
     def _identify(self) -> None:
@@ -83,14 +91,14 @@ class Parent:
                 refuse_difference(study.study_name, attrs["identity"], checked.identity)
                 if attrs["identity"]["config"] != checked.identity["config"]:
                     self._note_identity()  # its files have moved
-            elif study.get_trials(deepcopy=False):
+            elif self.study.trials():
                 raise InputError(
                     f"study {study.study_name} must be one of recsweep's, but another program made "
                     "it; choose another name with study=NAME"
                 )
             else:
                 self._note_identity()
-            n_trials = max(checked.sweep.n_trials, len(study.get_trials(deepcopy=False)))
+            n_trials = max(checked.sweep.n_trials, len(self.study.trials()))
             if attrs.get("n_trials") != n_trials:
                 study.set_user_attr("n_trials", n_trials)
 
@@ -122,6 +130,7 @@ class Parent:
                 deadline=timeout and time.time() + timeout,
                 parent_run=tracker.run_id,
                 stop_file=str(stop.file),
+                retry=self.study.plan.retry,
             )
             try:
                 self._search(plan, stop)
@@ -130,20 +139,26 @@ class Parent:
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
+                    self.study.interrupt()
                     self._say_how_to_go_on()  # first: telling the tracker may take a while
                 self._tidy()
                 tracker.close_sweep(*_ending(error))
                 raise
             self._tidy()
         self._track(outcome)
-        is_whole = self.study.is_finished()
-        tracker.close_sweep(*(["FINISHED"] if is_whole else ["KILLED", "stopped by sweep.timeout"]))
+        if failure := self._failure(outcome.standing):
+            tracker.close_sweep("FAILED", failure)
+        elif self.study.is_finished():
+            tracker.close_sweep("FINISHED")
+        else:
+            tracker.close_sweep("KILLED", "stopped by sweep.timeout")
         self._note_end()
         return outcome
 
     def _search(self, plan: Plan, stop: StopRequest) -> None:
         """Launch workers again and again until nothing is left to run."""
         checked, n_idle = self.checked, 0  # launches in a row in which nothing was begun
+        self._refuse_failures()
         with SweepProgress(self._standing):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
@@ -177,13 +192,31 @@ class Parent:
         return claims, self.study.is_exhausted()
 
     def _refuse_failures(self) -> None:
-        failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
-        if len(failed) > self.checked.sweep.max_failures:
+        n_failed, limit = len(self.study.failed()), self.checked.sweep.max_failures
+        if n_failed > limit:
             raise InputError(
-                f"at most sweep.max_failures={self.checked.sweep.max_failures} trials may fail, "
-                f"but {len(failed)} did, the last one because {failed[-1].user_attrs['reason']}; "
-                "mend that and raise sweep.max_failures"
+                f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
+                f"{self._last_failure()}; fix it and add sweep.retry_failed=true, which runs them "
+                "again, or raise sweep.max_failures"
             )
+
+    def _failure(self, standing: Standing) -> str | None:
+        """Why a study has come to nothing; None = it has come to something, or is not there yet."""
+        n_failed = standing.count("failed")
+        if not n_failed or standing.count("complete"):
+            return None
+        return (
+            f"some trial of {standing.study} must be complete, but {n_failed} of "
+            f"{standing.n_finished} failed, {self._last_failure()}; fix it and add "
+            "sweep.retry_failed=true, which runs them again"
+        )
+
+    def _last_failure(self) -> str:
+        """Why the last of the failed trials failed, and where its log is."""
+        failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
+        last = max(failed, key=lambda trial: trial.datetime_complete or datetime.min)
+        log = trial_folder(self.study.plan.folder, last.number) / "log.txt"
+        return f"the last one because {last.user_attrs['reason']} (see {log})"
 
     # --- tracking --------------------------------------------------------------------------------
 
@@ -331,6 +364,9 @@ class Parent:
         lines += ["", f"results   {folder / 'optimization_results.yaml'}"]
         if not self.study.is_finished():
             lines.append(f"go on     {self.checked.search.command}")
+        if (n_failed := outcome.standing.count("failed")) and outcome.standing.front:
+            failed = f"{n_failed} trial{'s' * (n_failed > 1)}, {self._last_failure()}"
+            lines.append(f"failed    {failed}; sweep.retry_failed=true runs them again")
         if self.checked.tracker.lost or any(map(_is_untracked, self.study.trials())):
             upload = command("task=upload", setting("task.of", name))
             lines.append(f"tracking  the store went away meanwhile; {upload} brings it the rest")

@@ -17,6 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import STRICT
+from recsweep.sweep.attempts import latest_attempts
 
 
 class Pruner(ABC):
@@ -131,15 +132,16 @@ class AsyncHyperband(BasePruner):
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether a trial falls behind those of its pace at its latest epoch."""
-        epoch = trial.last_step
-        if epoch is None or epoch not in self.comparisons(trial.number):
+        epoch, attempts = trial.last_step, latest_attempts(study.get_trials(deepcopy=False))
+        numbers = {each._trial_id: each.number for each in attempts}
+        number = numbers.get(trial._trial_id, trial.number)
+        if epoch is None or epoch not in self.comparisons(number):
             return False
         sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
         values = sorted(
             sign * other.intermediate_values[epoch]
-            for other in study.get_trials(deepcopy=False)
-            if epoch in other.intermediate_values
-            and self._pace(other.number) == self._pace(trial.number)
+            for other in attempts
+            if epoch in other.intermediate_values and self._pace(other.number) == self._pace(number)
         )
         n_that_go_on = max(1, len(values) // self._factor)
         return sign * trial.intermediate_values[epoch] < values[-n_that_go_on]

@@ -1,10 +1,9 @@
 """From the configuration of a sweep to a study that can be run: everything is checked here."""
 
 import json
-import os
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -21,6 +20,7 @@ from recsweep.sweep.identity import of_config
 from recsweep.sweep.pruners import NoPruner
 from recsweep.sweep.standing import Studies
 from recsweep.sweep.study import Plan
+from recsweep.sweep.watchdog import Process
 
 Launch = Callable[[Any, int, str], list[dict[str, Any]]]
 """Runs a task in so many processes, with a folder for what they write; what each returned."""
@@ -39,6 +39,7 @@ class SweepSettings:
         try_defaults: Trial 0 is the configuration as it stands.
         max_retries: How often a trial begins again after its process died.
         max_failures: More failed trials than this end the sweep.
+        retry_failed: Run those again that failed in earlier commands.
         final_seeds: How often the winner is trained again and scored on test; 0 = not at all.
         score_another: Score test also when it was scored for another trial of the study.
         register: Name of a model in the tracker's registry that the winner becomes a version of.
@@ -54,6 +55,7 @@ class SweepSettings:
     try_defaults: bool
     max_retries: Annotated[int, Field(ge=0)]
     max_failures: Annotated[int, Field(ge=0)]
+    retry_failed: bool
     final_seeds: Annotated[int, Field(ge=0)]
     score_another: bool
     register: Annotated[str, Field(min_length=1)] | None
@@ -163,7 +165,7 @@ class CheckedSearch:
         """What workers are told.
 
         Args:
-            more: `deadline`, `parent_run` and `stop_file` of this command.
+            more: `deadline`, `parent_run`, `stop_file` and `retry` of this command.
         """
         sweep, settings = self.sweep, self.settings
         shared = ("n_trials", "seed", "try_defaults", "max_retries", "max_failures", "storage")
@@ -177,7 +179,7 @@ class CheckedSearch:
             backend=settings.backend,
             threads=settings.threads or environment.n_cores(),
             code=self.identity["code"],
-            parent_process=os.getpid(),
+            parent_process=asdict(Process.current()),
             **{name: getattr(sweep, name) for name in shared},
             **more,
         )

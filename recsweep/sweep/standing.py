@@ -21,6 +21,7 @@ from recsweep.build import validated
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.sweep import database
+from recsweep.sweep.attempts import latest_attempts
 from recsweep.sweep.identity import is_same
 from recsweep.sweep.locks import make_locks
 from recsweep.sweep.storage import JOURNAL, open_storage
@@ -158,7 +159,9 @@ class Standing:
             n_trials = min(n_trials, len(rows))
         ranked = _ranked(rows, directions[0])
         if len(directions) > 1:
-            numbers = {trial.number for trial in study.best_trials}
+            best = {trial._trial_id for trial in study.best_trials}
+            trials = latest_attempts(study.get_trials(deepcopy=False))
+            numbers = {trial.number for trial in trials if trial._trial_id in best}
             front = tuple(row for row in ranked if row.number in numbers)
         else:
             front = tuple(ranked[:1])
@@ -236,11 +239,11 @@ def shown_duration(seconds: float) -> str:
 def _rows(
     study: optuna.Study, objectives: Sequence[str], is_alive: Callable[[int], bool] | None
 ) -> tuple[TrialRow, ...]:
-    trials = study.get_trials(deepcopy=False)
+    trials = latest_attempts(study.get_trials(deepcopy=False))
     running = [trial.number for trial in trials if not trial.state.is_finished()]
     gone = {number for number in running if is_alive and not is_alive(number)}
     if gone:  # look again: whoever ended in between was not lost, but told its result
-        trials = study.get_trials(deepcopy=False)
+        trials = latest_attempts(study.get_trials(deepcopy=False))
     return tuple(
         TrialRow.of(
             trial,

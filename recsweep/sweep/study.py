@@ -18,6 +18,7 @@ import optuna
 from optuna.trial import FrozenTrial, Trial, TrialState
 
 from recsweep.build import build
+from recsweep.sweep.attempts import RETRIES, latest_attempts
 from recsweep.sweep.locks import Lease, StorageError, make_locks
 from recsweep.sweep.samplers import propose
 from recsweep.sweep.space import Space
@@ -49,8 +50,9 @@ class Plan:
         threads: CPU threads of a worker.
         code: Hashes of the code that the sweep began with, see `recsweep.source_code.of_config`.
         parent_run: Id of the tracker's run of the whole sweep; None = not tracked.
-        parent_process: Id of the process that launched the workers.
+        parent_process: The process that launches the workers, see `watchdog.Process`.
         stop_file: Workers stop after their epoch once this file exists; None = never.
+        retry: Optuna's ids of failed trials that are to be run again.
     """
 
     study: str
@@ -70,8 +72,9 @@ class Plan:
     threads: int
     code: dict[str, str]
     parent_run: str | None
-    parent_process: int
+    parent_process: dict[str, Any]
     stop_file: str | None
+    retry: list[int]
 
     def plain(self) -> dict[str, Any]:
         """For another process."""
@@ -135,12 +138,21 @@ class SharedStudy:
         return max(int(branch.config["model"].get("n_epochs", 1)) for branch in self.space.branches)
 
     def trials(self) -> list[FrozenTrial]:
-        """All of them, by number."""
-        return self.study.get_trials(deepcopy=False)
+        """All of them, by number; of one that failed and was run again the latest attempt."""
+        return latest_attempts(self.study.get_trials(deepcopy=False))
 
     def unfinished(self) -> list[int]:
         """Numbers of the trials that were begun and not told."""
         return [trial.number for trial in self.trials() if not trial.state.is_finished()]
+
+    def failed(self) -> list[FrozenTrial]:
+        """Trials that broke, but for those that are to be run again."""
+        failed = (trial for trial in self.trials() if trial.state == TrialState.FAIL)
+        return [trial for trial in failed if trial._trial_id not in self.plan.retry]
+
+    def to_retry(self) -> list[FrozenTrial]:
+        """Trials that broke and are to be run again."""
+        return [trial for trial in self.trials() if trial._trial_id in self.plan.retry]
 
     def is_alive(self, number: int) -> bool:
         """Whether some process runs this trial."""
@@ -149,20 +161,16 @@ class SharedStudy:
     def is_finished(self) -> bool:
         """Whether no trial is left to run."""
         is_whole = len(self.trials()) >= self.plan.n_trials or self.is_exhausted()
-        return is_whole and not self.unfinished()
+        return is_whole and not self.unfinished() and not self.to_retry()
 
     def is_exhausted(self) -> bool:
         """Whether every point of the space has been tried."""
         return bool(self.study.user_attrs.get("exhausted"))
 
-    def n_failed(self) -> int:
-        """Trials that broke."""
-        return sum(trial.state == TrialState.FAIL for trial in self.trials())
-
     def claim(self) -> Claim | None:
         """The next trial to run; None when others run the last ones, or none shall be begun.
 
-        A dead process's trial comes before a new one.
+        A dead process's trial comes before one that failed, and that before a new one.
         """
         with self.locks.mutex():
             if self._may_not_begin():
@@ -170,12 +178,14 @@ class SharedStudy:
             for number in self.unfinished():
                 if claim := self._taken_over(number):
                     return claim
+            if failed := self.to_retry():
+                return self._retried(failed[0])
             trials = self.trials()
             return None if len(trials) >= self.plan.n_trials else self._begun(trials)
 
     def _may_not_begin(self) -> bool:
         is_late = self.plan.deadline is not None and time.time() > self.plan.deadline
-        return is_late or self.plan.is_stopped or self.n_failed() > self.plan.max_failures
+        return is_late or self.plan.is_stopped or len(self.failed()) > self.plan.max_failures
 
     def _taken_over(self, number: int) -> Claim | None:
         """A trial whose process died, to be begun again; None if it is alive, or died too often."""
@@ -193,7 +203,8 @@ class SharedStudy:
                 reason = f"its process died {n_deaths} times; see sweep.max_retries"
                 self.finish(number, TrialState.FAIL, None, {"reason": reason})
                 return None
-            self.set_attrs(frozen, {"n_deaths": n_deaths, "is_interrupted": False, **_who()})
+            noted = {"n_deaths": n_deaths, "is_interrupted": False, **self._who()}
+            self.set_attrs(frozen, noted)
             at_the_end.pop_all()
             return Claim(Trial(self.study, frozen._trial_id), frozen, lease)
 
@@ -207,11 +218,25 @@ class SharedStudy:
         if template is None:
             self.study.set_user_attr("exhausted", True)
             return None
-        lease = self._new_lease(number)
         settings, own = self.space.settings(template.params), self.space.default_settings()
         if plan.try_defaults and number == 0 and template.params == self.space.default_params():
             settings = own or settings  # beyond an interval the sampler saw the interval's end
-        template.user_attrs.update(settings=settings, is_default=settings == own, **_who())
+        template.user_attrs.update(settings=settings, is_default=settings == own)
+        return self._added(number, template)
+
+    def _retried(self, failed: FrozenTrial) -> Claim:
+        """Another attempt at a trial, with the same parameters."""
+        kept = {name: failed.user_attrs[name] for name in ("settings", "is_default")}
+        template = optuna.trial.create_trial(
+            state=TrialState.RUNNING, params=failed.params, distributions=failed.distributions,
+            user_attrs={**kept, RETRIES: failed.number}, system_attrs=failed.system_attrs,
+        )  # fmt: skip
+        return self._added(failed.number, template)
+
+    def _added(self, number: int, template: FrozenTrial) -> Claim:
+        """Make a trial, which exists from then on, and take its lease."""
+        template.user_attrs.update(self._who())
+        lease = self._new_lease(number)
         with ExitStack() as at_the_end:
             at_the_end.enter_context(lease)
             self.study.add_trial(template)
@@ -250,9 +275,21 @@ class SharedStudy:
             values: Of the objectives, when complete.
             attrs: What else there is to know.
         """
-        self.set_attrs(self.trials()[number], attrs)
-        self.study.tell(number, values, state=state)
+        frozen = self.trials()[number]
+        self.set_attrs(frozen, attrs)
+        of_optuna = self.study._storage.get_trial_number_from_id(frozen._trial_id)
+        self.study.tell(of_optuna, values, state=state)
 
+    def _who(self) -> dict[str, Any]:
+        return {
+            "worker": f"{socket.gethostname()}:{os.getpid()}",
+            "parent": self.plan.parent_process,
+            "began": time.time(),
+        }
 
-def _who() -> dict[str, Any]:
-    return {"worker": f"{socket.gethostname()}:{os.getpid()}", "began": time.time()}
+    def interrupt(self) -> None:
+        """Note that trials which this command's workers run are cut off because it was stopped."""
+        for trial in self.trials():
+            is_ours = trial.user_attrs.get("parent") == self.plan.parent_process
+            if is_ours and not trial.state.is_finished() and self.is_alive(trial.number):
+                self.set_attrs(trial, {"is_interrupted": True})

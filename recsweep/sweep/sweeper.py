@@ -21,6 +21,7 @@ from recsweep import app, environment
 from recsweep.build import validated
 from recsweep.comparison.table import Statistics
 from recsweep.errors import InputError
+from recsweep.sweep import watchdog
 from recsweep.sweep.branch import resolved
 from recsweep.sweep.comparing import compare_studies
 from recsweep.sweep.grammar import encode
@@ -31,6 +32,7 @@ from recsweep.sweep.samplers import Grid
 from recsweep.sweep.search import Search, SweepSettings
 from recsweep.sweep.space import make_space
 from recsweep.sweep.study import SharedStudy
+from recsweep.sweep.watchdog import Process
 from recsweep.tracking import without_passwords
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
@@ -55,7 +57,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> No
         arguments: The overrides of the command line but those of Hydra itself.
 
     Raises:
-        InputError: Something cannot be searched, or the search could not go on.
+        InputError: Something cannot be searched, or some study could not go on or came to nothing.
         KeyboardInterrupt: It was asked to stop; the same command goes on.
     """
     overrides = OverridesParser.create().parse_overrides(arguments)
@@ -69,12 +71,14 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> No
     checked = _each(names, Search.checked, searches)  # all of them, before any is run
     parents = _each(names, Parent, checked)  # a study that has changed is refused now
     begins = [name and f"{f'{n} of {len(names)}':<10}{name}" for n, name in enumerate(names, 1)]
-    outcomes = _each(names, _run, parents, begins)
+    outcomes, errors = _run_all(names, parents, begins)
     if len(outcomes) > 1:
-        print(_summary(outcomes))  # noqa: T201
+        print(_summary(list(outcomes.values())))  # noqa: T201
         statistics = _statistics(context, config)
-        for written in compare_studies(parents, outcomes, statistics):
+        done = [parents[place] for place in outcomes]
+        for written in compare_studies(done, list(outcomes.values()), statistics):
             print(f"\n{written.text}\n\npage      {written.folder / 'comparison.html'}")  # noqa: T201
+    _raise_one(errors, len(parents))
 
 
 def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -> list[T]:
@@ -88,6 +92,35 @@ def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -
                 error.add_note(name)
             raise
     return made
+
+
+def _run_all(
+    names: Sequence[str], parents: Sequence[Parent], begins: Sequence[str]
+) -> tuple[dict[int, Outcome], list[InputError]]:
+    """Run one study after the other; what stops one does not stop the others.
+
+    Returns:
+        What each came to, by its place, and what stopped the rest.
+    """
+    outcomes: dict[int, Outcome] = {}
+    errors: list[InputError] = []
+    for place, (name, parent, begin) in enumerate(zip(names, parents, begins, strict=True)):
+        try:
+            (outcomes[place],) = _each([name], _run, [parent], [begin])
+        except InputError as error:
+            errors.append(error)
+            if name:
+                print(f"failed    {error}", file=sys.stderr, flush=True)  # noqa: T201
+    return outcomes, errors
+
+
+def _raise_one(errors: Sequence[InputError], n_studies: int) -> None:
+    """Raise all errors as one line."""
+    if len(errors) > 1:
+        lines = (": ".join([*error.__notes__, str(error)]) for error in errors)
+        raise InputError(f"{len(errors)} of {n_studies} studies failed: {' | '.join(lines)}")
+    for error in errors:
+        raise error
 
 
 def _statistics(context: HydraContext, config: DictConfig) -> Statistics:
@@ -291,6 +324,9 @@ def _launch(
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=own
     )
+    if _launches_with(config, "JoblibLauncher"):  # of its processes some may never get a task
+        watched = {"initializer": watchdog.watch, "initargs": (Process.current(),)}
+        cast("Any", launcher).joblib.update(watched)
     line = [*overrides, *place, "hydra.job.chdir=false"]
     jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)
     return [job.return_value for job in jobs]

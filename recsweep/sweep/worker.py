@@ -3,9 +3,7 @@
 Nothing here imports NumPy or Optuna at the top: a new process must fix its threads first.
 """
 
-import os
 import shutil
-import signal
 import sys
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass
@@ -16,7 +14,7 @@ from typing import Any
 
 from recsweep import environment, source_code
 from recsweep.errors import InputError
-from recsweep.sweep.stopping import SIGNALS
+from recsweep.sweep import watchdog
 
 SAID = "said.txt"
 """What the winner's last training said, in its folder."""
@@ -47,7 +45,8 @@ class Worker:
         try:
             self.prepare_process()
             self.refuse_changed_code()
-            return {"error": None, "n_trials": self._run_trials()}
+            with watchdog.task():
+                return {"error": None, "n_trials": self._run_trials()}
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return {"error": _line(error)}
 
@@ -58,18 +57,19 @@ class Worker:
 
         runner, n_trials = TrialRunner(SharedStudy(Plan(**self.plan))), 0
         with suppress(Interrupted):
-            while (claim := runner.study.claim()) is not None:
+            while not watchdog.is_orphan() and (claim := runner.study.claim()) is not None:
                 with claim.lease:
                     runner.run(claim)
                 n_trials += 1
         return n_trials
 
     def prepare_process(self) -> None:
-        """Fix backend and threads; in a process of its own leave all signals to the parent."""
+        """Fix backend and threads; in a process of its own watch the parent, which has signals."""
         environment.choose_backend(self.plan["backend"], self.plan["threads"])
-        if os.getpid() != self.plan["parent_process"]:
-            for number in SIGNALS:
-                signal.signal(number, signal.SIG_IGN)
+        parent = watchdog.Process.of(self.plan["parent_process"])
+        if not parent.is_current:
+            watchdog.watch(parent)
+            watchdog.leave_signals_to_parent()
 
     def refuse_changed_code(self) -> None:
         """Do not run other code than the study began with.
@@ -109,19 +109,25 @@ class Finalist:
         try:
             self.worker.prepare_process()
             self.worker.refuse_changed_code()
-            from recsweep.sweep.study import Plan, SharedStudy
-
-            study = SharedStudy(Plan(**self.worker.plan))
-            for training in self.trainings:
-                lease = study.locks.lease(FINAL + training["index"])
-                if lease is not None:
-                    with lease:
-                        self._train(study, training)
-        except KeyboardInterrupt:  # the parent was asked to stop
+            with watchdog.task():
+                self._train_all()
+        except KeyboardInterrupt:  # of the parent, or of an orphan
             pass
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return {"error": _line(error)}
         return {"error": None}
+
+    def _train_all(self) -> None:
+        from recsweep.sweep.study import Plan, SharedStudy
+
+        study = SharedStudy(Plan(**self.worker.plan))
+        for training in self.trainings:
+            if watchdog.is_orphan():
+                return
+            lease = study.locks.lease(FINAL + training["index"])
+            if lease is not None:
+                with lease:
+                    self._train(study, training)
 
     def _train(self, study: Any, training: dict[str, Any]) -> None:
         """The run, and what it says to a file, which comes last."""

@@ -1,5 +1,6 @@
 """The parent: it goes on until all is done, says what it came to, and breaks off politely."""
 
+import shutil
 import signal
 from collections.abc import Callable
 from dataclasses import replace
@@ -8,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from plans import toy_config, toy_plan, toy_space
+from plans import Toy, toy_config, toy_plan, toy_space
 from studies import COMPLETE, FAIL, PRUNED
 
 from recsweep.errors import InputError
@@ -112,13 +113,91 @@ def test_too_many_failures_end_it_with_the_last_reason(parent: Made, tmp_path: P
         parent("sweep.max_failures=1", "sweep.n_trials=9", breaks="a fault").run()
     assert str(caught.value) == (
         "at most sweep.max_failures=1 trials may fail, but 2 did, the last one because "
-        "ZeroDivisionError: a fault; mend that and raise sweep.max_failures"
+        f"ZeroDivisionError: a fault (see {tmp_path}/sweeps/toy/trials/0001/log.txt); fix it and "
+        "add sweep.retry_failed=true, which runs them again, or raise sweep.max_failures"
     )
-    raised = parent("sweep.max_failures=9", "sweep.n_trials=9", breaks="a fault").run()
-    assert raised.standing.count("failed") == 9
-    assert raised.test is None
-    assert raised.cells()[3:] == ["", "", ""]
-    assert results(tmp_path)["trials"]["failed"] == 9
+    with pytest.raises(InputError, match=r"^at most sweep\.max_failures=1 trials"):
+        parent("sweep.max_failures=1", "sweep.n_trials=2", breaks="a fault", launch=nothing).run()
+
+
+def test_a_study_whose_trials_all_failed_ends_with_an_error_and_the_place_of_the_log(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for launch in (in_this_process, nothing):  # the second time it only says so
+        with pytest.raises(InputError) as caught:
+            parent(breaks="a fault", launch=launch).run()
+        log = tmp_path / "sweeps" / "toy" / "trials" / "0002" / "log.txt"
+        assert str(caught.value) == (
+            "some trial of toy must be complete, but 3 of 3 failed, the last one because "
+            f"ZeroDivisionError: a fault (see {log}); fix it and add sweep.retry_failed=true, "
+            "which runs them again"
+        )
+        assert "raise ZeroDivisionError(self.breaks)" in log.read_text()
+        said = "3 of 3 trials done: 0 complete, 0 pruned, 3 failed"
+        assert said in capsys.readouterr().out
+    assert results(tmp_path)["trials"]["failed"] == 3
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """A cause outside of the configuration: `full` trials of the toy's fail."""
+    state, fit = {"full": True}, Toy.fit
+
+    def refuses(self: Toy, *arguments: Any) -> None:
+        if state["full"] and self.quality < 0.9:  # all but the default
+            raise MemoryError("the memory is full")
+        fit(self, *arguments)
+
+    monkeypatch.setattr(Toy, "fit", refuses)
+    return state
+
+
+def test_trials_that_failed_are_run_again_as_they_were(
+    parent: Made, tmp_path: Path, memory: dict[str, bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = parent("sweep.n_trials=4").run().standing
+    failed = [row.number for row in first.rows if row.state == "failed"]
+    assert 0 < len(failed) < 4
+    log = tmp_path / "sweeps" / "toy" / "trials" / f"{failed[-1]:04d}" / "log.txt"
+    assert (
+        f"failed    {len(failed)} trial{'s' * (len(failed) > 1)}, the last one because "
+        f"MemoryError: the memory is full (see {log}); sweep.retry_failed=true runs them again\n"
+    ) in capsys.readouterr().out
+    again = parent("sweep.n_trials=4", launch=nothing).run()
+    assert again.standing == first, "nobody asked for it"
+    still = parent("sweep.n_trials=4", "sweep.retry_failed=true").run().standing
+    assert [row.state for row in still.rows] == [row.state for row in first.rows], "once a command"
+
+    memory["full"] = False
+    asked = parent("sweep.n_trials=4", "sweep.retry_failed=true")
+    done = asked.run().standing
+    assert (done.n_finished, done.count("complete"), done.n_trials) == (4, 4, 4)
+    assert [row.number for row in done.rows] == list(range(4))
+    assert [row.settings for row in done.rows] == [row.settings for row in first.rows]
+    assert len(asked.study.study.get_trials()) == 4 + 2 * len(failed), "Optuna's numbers go on"
+    assert (
+        results(tmp_path)["trials"] | {"finished": 4, "complete": 4, "failed": 0}
+        == (results(tmp_path)["trials"])
+    )
+    assert "failed    " not in capsys.readouterr().out.rpartition("rank")[2]
+    parent("sweep.n_trials=4", launch=nothing).run()
+
+    more = parent("sweep.n_trials=6").run().standing
+    assert more.n_finished == 6
+    shutil.rmtree(tmp_path / "sweeps" / "toy")
+    calm = parent("sweep.n_trials=6").run().standing
+    assert [row.settings for row in more.rows] == [row.settings for row in calm.rows]
+    assert [row.values for row in more.rows] == [row.values for row in calm.rows]
+
+
+def test_a_sweep_that_had_too_many_failures_can_run_them_again(
+    parent: Made, memory: dict[str, bool]
+) -> None:
+    with pytest.raises(InputError, match=r"^at most sweep\.max_failures=0 trials may fail"):
+        parent("sweep.n_trials=4", "sweep.max_failures=0").run()
+    memory["full"] = False
+    done = parent("sweep.n_trials=4", "sweep.max_failures=0", "sweep.retry_failed=true").run()
+    assert done.standing.count("complete") == 4
 
 
 def test_workers_that_do_nothing_are_no_endless_loop(parent: Made) -> None:
@@ -288,6 +367,36 @@ def test_ctrl_c_twice_says_it_too(parent: Made, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.splitlines()[-1] == "go on     the command"
 
 
+def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> None:
+    claims = []
+
+    def cut_off(task: Any, *_: object) -> list[dict[str, Any]]:
+        claims.append(SharedStudy(Plan(**task.plan)).claim())
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return []
+
+    for n_times in range(1, 5):  # more often than a process may die
+        with pytest.raises(KeyboardInterrupt):
+            parent("sweep.max_retries=1", launch=cut_off).run()
+        claims[-1].lease.release()
+        (trial,) = parent().study.trials()
+        assert len(claims) == n_times
+        assert trial.user_attrs["is_interrupted"] is True
+        assert trial.user_attrs.get("n_deaths", 0) == 0
+    assert parent("sweep.max_retries=1").run().standing.count("complete") == 3
+
+
+def test_trials_of_another_terminal_are_not_cut_off(parent: Made) -> None:
+    one = parent()
+    elsewhere = {**one.study.plan.parent_process, "pid": 1}
+    claim = SharedStudy(replace(one.study.plan, parent_process=elsewhere)).claim()
+    assert claim is not None
+    one.study.interrupt()
+    assert "is_interrupted" not in one.study.trials()[0].user_attrs
+    claim.lease.release()
+
+
 @pytest.mark.parametrize("storage", ["null", "sqlite:///{}/sweeps.db"])
 def test_a_deadline_leaves_the_rest_for_the_next_command(
     parent: Made, tmp_path: Path, storage: str
@@ -321,7 +430,7 @@ def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> N
     assert alive is not None
     died = ("KILLED", "its process died; the trial began again in another run")
     assert [one._verdict(Part(n), "own") for n in range(3)] == [
-        ("FINISHED", ""), ("KILLED", "a reason"), ("FAILED", "a reason"),
+        ("FINISHED", ""), ("PRUNED", "a reason"), ("FAILED", "a reason"),
     ]  # fmt: skip
     assert one._verdict(Part(0), "another") == died
     assert one._verdict(Part(alive.frozen.number), "any") is None

@@ -14,6 +14,7 @@ from recsweep import environment
 from recsweep.errors import InputError
 from recsweep.sweep.search import CheckedSearch, Search
 from recsweep.sweep.study import Plan
+from recsweep.sweep.watchdog import Process
 
 Config = Callable[..., dict[str, Any]]
 
@@ -81,13 +82,14 @@ def test_a_plan_is_all_that_a_worker_needs(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     made = search("sweep.folder=here", "sweep.n_trials=7", "sweep.seed=3", "sampler=random")
-    plan = made.checked().plan(deadline=1.5, parent_run="run", stop_file="stop")
+    plan = made.checked().plan(deadline=1.5, parent_run="run", stop_file="stop", retry=[3])
     assert Plan(**json.loads(json.dumps(plan.plain()))) == plan
     assert (plan.study, plan.folder) == ("toy", str(tmp_path / "here" / "toy"))
     assert (plan.n_trials, plan.seed, plan.threads, plan.backend) == (7, 3, 1, "jax")
     assert (plan.deadline, plan.parent_run, plan.stop_file) == (1.5, "run", "stop")
+    assert plan.retry == [3]
     assert plan.sampler == {"_target_": "recsweep.sweep.samplers.Random"}
-    assert plan.parent_process == os.getpid()
+    assert Process.of(plan.parent_process).is_current
     assert os.environ["OMP_NUM_THREADS"] == "1"  # for the processes that will be started
 
 
@@ -122,7 +124,7 @@ def test_a_name_that_is_a_folders_is_taken(search: Callable[..., Search], name: 
     assert (
         replace(search(), name=name)
         .checked()
-        .plan(deadline=None, parent_run=None, stop_file=None)
+        .plan(deadline=None, parent_run=None, stop_file=None, retry=[])
         .folder.endswith(f"/{name}")
     )
 

@@ -423,6 +423,34 @@ def test_another_programs_study_is_refused(tmp_path: Path) -> None:
     assert "study mine must be one of recsweep's, but another program made it" in ended.err
 
 
+def test_a_study_whose_trials_all_fail_does_not_stop_the_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> None:
+        raise ValueError("a fault")
+
+    monkeypatch.setattr("recsweep.models.item_knn.ItemKNN.fit", broken)
+    folder = tmp_path / "here"
+    line = f"{UNTRACKED} model=item_knn,ease,popularity sweep.n_trials=2 sweep.final_seeds=1"
+    for _ in range(2):
+        ended = run_command(folder, line)
+        assert ended.code == 1
+        place = next((folder / "sweeps").glob("item_knn-*"))
+        said = (
+            f"model=item_knn: some trial of {place.name} must be complete, but 2 of 2 failed, the "
+            f"last one because ValueError: a fault (see {place}/trials/0001/log.txt); fix it and "
+            "add sweep.retry_failed=true, which runs them again"
+        )
+        assert ended.err.splitlines()[-1] == f"error: {said}"
+        assert "Traceback" not in ended.err
+        assert "page      " in ended.out, "the other two are compared"
+        assert len(list((folder / "sweeps").glob("*/winner"))) == 2
+    monkeypatch.undo()
+    ended = run_command(folder, f"{line} sweep.retry_failed=true")
+    assert ended.code == 0
+    assert len(list((folder / "sweeps").glob("*/winner"))) == 3
+
+
 @pytest.mark.slow
 def test_too_many_failures_end_the_sweep_with_their_reason(tmp_path: Path) -> None:
     folder = tmp_path / "here"

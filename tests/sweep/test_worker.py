@@ -14,6 +14,7 @@ from studies import COMPLETE, FAIL
 
 from recsweep.sweep.stopping import SIGNALS
 from recsweep.sweep.study import SharedStudy
+from recsweep.sweep.watchdog import Process
 from recsweep.sweep.worker import SAID, TEST_SCORED, Finalist, Worker
 
 Config = Callable[..., dict[str, Any]]
@@ -91,16 +92,21 @@ def test_a_stopped_worker_leaves_its_trial_to_be_begun_again(
 
 
 def test_only_a_process_of_its_own_leaves_ctrl_c_to_the_parent(
-    tmp_path: Path, toy: dict[str, Any]
+    tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    watched: list[Process] = []
+    monkeypatch.setattr("recsweep.sweep.watchdog.watch", watched.append)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     plan = toy_plan(tmp_path / "toy", toy, n_trials=1)
     try:
         Worker(plan.plain()).prepare_process()
         assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
-        Worker({**plan.plain(), "parent_process": 1}).prepare_process()
-        assert signal.getsignal(signal.SIGINT) == signal.SIG_IGN
-        assert signal.getsignal(signal.SIGTERM) == signal.SIG_IGN
+        assert watched == []
+        other = {"pid": 1, "place": "another machine", "started": 5}
+        Worker({**plan.plain(), "parent_process": other}).prepare_process()
+        assert watched == [Process(1, "another machine", 5)]
+        for number in SIGNALS:
+            signal.raise_signal(number)
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
