@@ -20,8 +20,8 @@ State = dict[str, np.ndarray]
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Called after each epoch with its index (from 0) and its losses; answers "go on?"."""
 
-RunStatus = Literal["FINISHED", "KILLED", "FAILED"]
-"""How a tracked run ends: it went through, was stopped or pruned, or broke."""
+RunStatus = Literal["FINISHED", "PRUNED", "KILLED", "FAILED"]
+"""How a tracked run ends: it went through, was pruned, was stopped, or broke."""
 
 
 class Part(NamedTuple):

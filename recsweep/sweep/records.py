@@ -12,6 +12,7 @@ from recsweep.comparison.past_run import read_yaml
 from recsweep.comparison.recorded import logged, recorded
 from recsweep.interfaces import Part, RunStatus
 from recsweep.report import read_curves
+from recsweep.sweep.attempts import latest_attempts
 from recsweep.sweep.results import best_table, counts_line
 from recsweep.sweep.standing import FINISHED, Standing
 from recsweep.sweep.trial import STATUS, trial_folder, trial_metrics, trial_note
@@ -53,7 +54,8 @@ class StudyRecords:
         file = self.results / "optimization_results.yaml"
         self.outcome = read_yaml(file) if file.exists() else {}
         self.command = str(self.outcome.get("resume", "")).removeprefix("python -m ")
-        self.trials = [t for t in study.get_trials(deepcopy=False) if t.state.is_finished()]
+        trials = latest_attempts(study.get_trials(deepcopy=False))
+        self.trials = [trial for trial in trials if trial.state.is_finished()]
 
     @property
     def config(self) -> app.Config:

@@ -31,7 +31,7 @@ from recsweep.tracking.note import markdown_commands
 from recsweep.tracking.store import without_passwords
 from recsweep.tracking.sweeps import trial_name
 
-STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "KILLED", TrialState.FAIL: "FAILED"}
+STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAILED"}
 """How the tracker calls the end of a trial's run."""
 
 

@@ -1,12 +1,22 @@
 """Which run is meant when a finished one is to be used again."""
 
+import shlex
 import statistics
 from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from recsweep.errors import InputError
-from recsweep.tracking.store import mlflow_name
-from recsweep.tracking.sweeps import COMMAND, KIND, PARENT, REPLICATE, STUDY, TRIAL, is_trial
+from recsweep.tracking.store import mlflow_name, without_passwords
+from recsweep.tracking.sweeps import (
+    COMMAND,
+    KIND,
+    PARENT,
+    REPLICATE,
+    STUDY,
+    TRIAL,
+    is_result,
+    is_trial,
+)
 
 LATEST = "latest"
 """Stands for the newest finished run, or the best model of the newest sweep."""
@@ -42,8 +52,7 @@ def meant(client: Any, experiment: str, name: str) -> Meant:
     """
     if name == LATEST:
         return _latest(client, experiment)
-    run = existing(client, name)
-    if run is None or run.info.lifecycle_stage == "deleted":
+    if existing(client, name) is None:
         found = client.get_experiment_by_name(experiment)
         named = _named(client, found.experiment_id, name) if found else None
         if named is None:
@@ -67,11 +76,12 @@ def finished(client: Any, run_id: str) -> str:
         InputError: There is no such run, it was deleted, did not finish, or has no model.
     """
     run = existing(client, run_id)
-    if run is None or run.info.lifecycle_stage == "deleted":
+    if run is None:
         raise InputError(
             f"task.run must be a run in the tracking store, but {run_id} is not there; see mlflow "
             "ui, or set tracking.uri"
         )
+    refuse_deleted(client, run, "task.run")
     if run.info.status != "FINISHED":
         raise InputError(
             f"task.run must be a finished run, but {run_id} is {run.info.status}; wait for it or "
@@ -97,7 +107,7 @@ def _latest(client: Any, experiment: str) -> Meant:
     found = client.get_experiment_by_name(experiment)
     order = "attributes.end_time DESC"
     for run in _finished_runs(client, found.experiment_id, order) if found else ():
-        if not is_trial(run) and _has_model(client, run):
+        if is_result(run) and _has_model(client, run):
             if run.data.tags.get(KIND) == "winner":
                 return _best_of_command(client, found.experiment_id, run)
             return Meant(run.info.run_id, "the run that finished last")
@@ -138,7 +148,7 @@ def _named(client: Any, experiment_id: str, name: str) -> Meant | None:
     if of_study:
         return Meant(_first(client, of_study), f"winner of study {name}")
     for run in _finished_runs(client, experiment_id, "attributes.end_time DESC"):
-        if run.info.run_name == name and not is_trial(run) and _has_model(client, run):
+        if run.info.run_name == name and is_result(run) and _has_model(client, run):
             return Meant(run.info.run_id, f"the newest run called {name}")
     return None
 
@@ -178,6 +188,26 @@ def _finished_runs(
 
 def _has_model(client: Any, run: Any) -> bool:
     return bool(client.list_artifacts(run.info.run_id, MODEL))
+
+
+def refuse_deleted(client: Any, run: Any, setting: str) -> None:
+    """Complain of a run that was deleted: MLflow still has it, but shows it nowhere.
+
+    Args:
+        client: MLflow's.
+        run: Its run.
+        setting: Where the user has named it, such as `task.run`.
+
+    Raises:
+        InputError: It was deleted.
+    """
+    if run.info.lifecycle_stage == "deleted":
+        store = shlex.quote(without_passwords(client.tracking_uri))
+        run_id = run.info.run_id
+        raise InputError(
+            f"{setting} must be a run that was not deleted, but {run_id} was; bring it back with "
+            f"MLFLOW_TRACKING_URI={store} mlflow runs restore --run-id {run_id}, or give another"
+        )
 
 
 def existing(client: Any, run_id: str) -> Any:

@@ -8,9 +8,17 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from recsweep.errors import InputError
-from recsweep.tracking.finished import LATEST, existing, meant
+from recsweep.tracking.finished import LATEST, existing, meant, refuse_deleted
 from recsweep.tracking.store import USABLE, Store, cut
-from recsweep.tracking.sweeps import KIND, PAGE, PARENT, STUDY, TRIAL, is_trial
+from recsweep.tracking.sweeps import (
+    KIND,
+    PAGE,
+    PARENT,
+    STUDY,
+    SUPERSEDED,
+    TRIAL,
+    is_result,
+)
 
 CONFIGURATIONS = "recsweep.test_configurations"
 """Tag of a sweep's run: for how many configurations it has scored test."""
@@ -122,7 +130,8 @@ class RunFinder:
             newest = self.store.client.get_run(self._latest())
             return [existing(self.store.client, newest.data.tags.get(PARENT, "")) or newest]
         run = existing(self.store.client, name)
-        if run is not None and run.info.lifecycle_stage != "deleted":
+        if run is not None:
+            refuse_deleted(self.store.client, run, "task.of")
             return [run]
         runs = list(self._runs())
         of_study = [run for run in runs if run.data.tags.get(STUDY) == name and _is_sweep(run)]
@@ -156,7 +165,7 @@ class RunFinder:
         wanted: dict[str, Any] = {}
         for run in runs:
             for one in self._winners(run) if _is_sweep(run) else [run]:
-                if one.info.status == "FINISHED" and not is_trial(one):
+                if one.info.status == "FINISHED" and is_result(one):
                     wanted[one.info.run_id] = one
         if not wanted:
             states = ", ".join(sorted({_described(run) for run in runs}))
@@ -187,7 +196,7 @@ class RunFinder:
 
     def _names(self) -> set[str]:
         """Of studies and runs, without trials."""
-        runs = [run for run in self._runs() if not is_trial(run)]
+        runs = [run for run in self._runs() if is_result(run)]
         names = {run.info.run_name for run in runs} | {run.data.tags.get(STUDY) for run in runs}
         return {name for name in names if name}
 
@@ -217,5 +226,9 @@ def _is_sweep(run: Any) -> bool:
 
 def _described(run: Any) -> str:
     """Such as `a sweep that is RUNNING`."""
-    kind = {"sweep": "a sweep without a scored winner", "trial": "a trial of a sweep"}
+    kind = {
+        "sweep": "a sweep without a scored winner",
+        "trial": "a trial of a sweep",
+        SUPERSEDED: "a run of a sweep in whose place another one is",
+    }
     return f"{kind.get(run.data.tags.get(KIND), 'a run')} ({run.info.status})"

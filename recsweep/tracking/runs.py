@@ -29,10 +29,15 @@ from recsweep.tracking.sweeps import (
     COMMAND,
     PARENT,
     REASON,
+    STATE,
+    STATES,
     adopt_or_create,
     child_tags,
     forget_reason,
+    is_superseded,
+    mlflow_status,
     running_children,
+    supersede,
 )
 from recsweep.tracking.view import share_view, view_link
 
@@ -131,7 +136,9 @@ class MLflowTracker(Mirror):
         self._is_ended = True
         if reason:
             self._call("set_tag", REASON, cut(reason, TAG_CHARACTERS))
-        self._call("set_terminated", status, at_ms)
+        if self._child_tags:
+            self._call("set_tag", STATE, STATES[status])
+        self._call("set_terminated", mlflow_status(status), at_ms)
 
     def _create(self, tags: Mapping[str, str]) -> None:
         run = self.store.client.create_run(
@@ -216,7 +223,8 @@ class MLflowTracker(Mirror):
         parent = self.store.client.get_run(self._child_tags[PARENT])
         self._experiment_id = parent.info.experiment_id
         command = parent.data.tags.get(COMMAND, "")  # a worker's own says nothing to a user
-        self._create({**self._child_tags, COMMAND: command})
+        self._create({**self._child_tags, STATE: "running", COMMAND: command})
+        supersede(self.store.client, self._experiment_id, self._child_tags, str(self.run_id))
 
     def tidy(self, study: str, verdict: Verdict) -> int:
         """End the runs of trials that MLflow wrongly believes to be going on.
@@ -244,9 +252,12 @@ class MLflowTracker(Mirror):
 
     @mirrored
     def _end_another(self, run_id: str, status: RunStatus, reason: str) -> int:
+        client = self.store.client
         if reason:
-            self.store.client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))
-        self.store.client.set_terminated(run_id, status)
+            client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))
+        if not is_superseded(client.get_run(run_id)):
+            client.set_tag(run_id, STATE, STATES[status])
+        client.set_terminated(run_id, mlflow_status(status))
         return 1
 
     def _refuse_absent(self) -> None:

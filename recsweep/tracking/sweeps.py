@@ -1,10 +1,15 @@
-"""Which runs belong to a sweep: one parent per study, one child per trial, one for the winner."""
+"""Which runs belong to a sweep: one parent per study, one child per trial, one for the winner.
+
+A trial that begins again has another run. The one before is then superseded, which is its kind
+from there on: MLflow's filters cannot ask for runs without some tag, so whoever asks for the kind
+`trial` must get one run per trial.
+"""
 
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from recsweep.interfaces import Part
+from recsweep.interfaces import Part, RunStatus
 from recsweep.tracking.store import cut
 
 PARENT = "mlflow.parentRunId"
@@ -12,6 +17,12 @@ STUDY, KIND = "recsweep.study", "recsweep.kind"
 TRIAL, REPLICATE = "recsweep.trial", "recsweep.replicate"
 COMMAND = "recsweep.command"
 """Tag of every run: what the user typed; all runs of a sweep have that of its first command."""
+STATE, SUPERSEDED_BY = "recsweep.state", "recsweep.superseded_by"
+SUPERSEDED = "superseded"
+STATES: Mapping[RunStatus, str] = {
+    "FINISHED": "complete", "PRUNED": "pruned", "KILLED": "interrupted", "FAILED": "failed",
+}  # fmt: skip
+"""What tag `STATE` of a trial's run says at its end; before it is `running`."""
 REASON = "reason"
 PAGE = 500
 """Runs per request."""
@@ -58,6 +69,39 @@ def child_tags(parent_run_id: str, study: str, part: Part) -> dict[str, str]:
 def is_trial(run: Any) -> bool:
     """Whether a run is the trial of some sweep."""
     return run.data.tags.get(KIND) == "trial"
+
+
+def is_result(run: Any) -> bool:
+    """Whether a run may have been scored on test: it is no trial, nor superseded."""
+    return not (is_trial(run) or is_superseded(run))
+
+
+def is_superseded(run: Any) -> bool:
+    """Whether another run has taken this one's place in its sweep."""
+    return run.data.tags.get(KIND) == SUPERSEDED
+
+
+def mlflow_status(status: RunStatus) -> str:
+    """What MLflow calls the end of a run; it has no word for a pruned one."""
+    return "KILLED" if status == "PRUNED" else status
+
+
+def supersede(client: Any, experiment_id: str, tags: Mapping[str, str], run_id: str) -> None:
+    """Mark the earlier runs of a trial, or of a training of the winner, in whose place one is now.
+
+    Args:
+        client: MLflow's.
+        experiment_id: Where to look.
+        tags: See `child_tags`.
+        run_id: Of the run that counts.
+    """
+    condition = f"tags.`{KIND}` = '{tags[KIND]}' AND tags.`{TRIAL}` = '{tags[TRIAL]}'"
+    for run in list(_runs(client, experiment_id, tags[STUDY], condition)):
+        is_same = run.data.tags.get(REPLICATE) == tags.get(REPLICATE)
+        if is_same and run.info.run_id != run_id:
+            marks = {SUPERSEDED_BY: run_id, STATE: SUPERSEDED, KIND: SUPERSEDED}  # kind comes last
+            for name, value in marks.items():
+                client.set_tag(run.info.run_id, name, value)
 
 
 def adopt_or_create(

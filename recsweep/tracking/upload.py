@@ -14,7 +14,17 @@ from recsweep.interfaces import RunStatus
 from recsweep.tracking.finished import existing
 from recsweep.tracking.runs import MLflowTracker, cut_tags, origin
 from recsweep.tracking.store import mlflow_name, patience
-from recsweep.tracking.sweeps import KIND, STUDY, forget_reason, oldest
+from recsweep.tracking.sweeps import (
+    KIND,
+    PARENT,
+    STATE,
+    STATES,
+    STUDY,
+    forget_reason,
+    mlflow_status,
+    oldest,
+    supersede,
+)
 
 UPLOADED, RECORD = "recsweep.uploaded", "recsweep.record"
 Upload = Literal["new", "completed", "there"]
@@ -97,9 +107,13 @@ class Uploader:
         """
         with self.tracker.mirror(), patience(3, 120):
             run = self._found(record)
-            if run is not None and self._is_whole(run, record):
-                return "there"
+            is_whole = run is not None and self._is_whole(run, record)
             run = run or self._created(record)
+            if PARENT in record.marks:
+                where, run_id = run.info.experiment_id, run.info.run_id
+                supersede(self.client, where, record.marks, run_id)
+            if is_whole:
+                return "there"
             self._log(run, record)
             return "new" if run.info.run_id in self._new else "completed"
 
@@ -136,7 +150,7 @@ class Uploader:
     def _is_whole(self, run: Any, record: Record) -> bool:
         """Whether nothing of it is missing; a run logs its curves before its final metrics."""
         return (
-            run.info.status == record.status
+            run.info.status == mlflow_status(record.status)
             and {mlflow_name(name) for name in record.params} <= set(run.data.params)
             and not self._missing_final(run, record)
             and not self._missing_epochs(run, record)
@@ -181,6 +195,8 @@ class Uploader:
             self.client.update_run(run_id, status="RUNNING")
         one.log_missing(record.params)
         uploaded = {UPLOADED: datetime.now(tz=UTC).date().isoformat()}
+        if PARENT in record.marks:
+            uploaded[STATE] = STATES[record.status]
         one.log_settings({}, {**record.tags, **record.marks, **uploaded})
         if record.data is not None:
             one.log_data(*record.data)

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recsweep.tracking.store import mlflow_name
-from recsweep.tracking.sweeps import KIND, STUDY
+from recsweep.tracking.sweeps import KIND, STATE, STUDY
 
 VIEW = "mlflow.sharedViewState."
 """With a view's key: the tag that holds it."""
@@ -77,6 +77,7 @@ def _state(study: str, params: Mapping[str, Sequence[Any]], metrics: list[str]) 
         objective: WIDTHS["objective"],
         **searched,
         **dict.fromkeys(others, WIDTHS["value"]),
+        f"tags.`{STATE}`": WIDTHS["value"],
     }
     widths = {NAME: WIDTHS["name"], STARTED: WIDTHS["icon"], **shown, DURATION: WIDTHS["value"]}
     return {

@@ -10,6 +10,7 @@ from faults.storm import N_SEEDS, Sweep
 from optuna.trial import FrozenTrial
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
+STATE = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 LOST = ("its process died", "stopped by")
 OBJECTIVE = "valid/ndcg_at_10"
 
@@ -28,7 +29,7 @@ def audit(sweep: Sweep) -> Counter[str]:
         trials = study.get_trials()
     assert [trial.number for trial in trials] == list(range(n_trials))
     assert all(trial.state.is_finished() for trial in trials)
-    by_kind: dict[str, list[Any]] = {"sweep": [], "trial": [], "winner": []}
+    by_kind: dict[str, list[Any]] = {"sweep": [], "trial": [], "winner": [], "superseded": []}
     for run in runs:
         by_kind[run.data.tags["recsweep.kind"]].append(run)
     (parent,) = by_kind["sweep"]
@@ -38,23 +39,21 @@ def audit(sweep: Sweep) -> Counter[str]:
         own = [r for r in by_kind["trial"] if r.data.tags["recsweep.trial"] == str(trial.number)]
         _audit_trial(client, trial, own)
     _audit_winner(sweep, by_kind["winner"])
-    children = len(by_kind["trial"]) + len(by_kind["winner"])
+    _audit_superseded(by_kind["superseded"], [*by_kind["trial"], *by_kind["winner"]])
     return Counter(
         finished=n_trials,
         pruned=sum(trial.state.name == "PRUNED" for trial in trials),
         retries=sum(trial.user_attrs.get("n_deaths", 0) for trial in trials),
-        lost_runs=children - n_trials - N_SEEDS,
+        lost_runs=len(by_kind["superseded"]),
     )
 
 
 def _audit_trial(client: mlflow.MlflowClient, trial: FrozenTrial, runs: list[Any]) -> None:
-    """One run that says what the trial says; the others were lost."""
+    """One run that says what the trial says."""
     noted = trial.user_attrs
-    (own,) = (run for run in runs if run.info.run_id == noted["run_id"])
-    for run in runs:
-        if run is not own:
-            assert run.info.status == "KILLED", run.data.tags
-            assert run.data.tags["reason"].startswith(LOST), run.data.tags
+    (own,) = runs
+    assert own.info.run_id == noted["run_id"]
+    assert own.data.tags["recsweep.state"] == STATE[trial.state.name]
     assert own.info.status == STATUS[trial.state.name]
     assert own.data.tags.get("reason") == noted.get("reason")
     curve = client.get_metric_history(own.info.run_id, OBJECTIVE)
@@ -73,16 +72,28 @@ def _audit_trial(client: mlflow.MlflowClient, trial: FrozenTrial, runs: list[Any
     assert metrics["time/train_s"] == noted["train_s"]
 
 
+def _audit_superseded(runs: list[Any], valid: list[Any]) -> None:
+    """Each was lost, or ended just before its process did, and names one that came after it."""
+    known = {run.info.run_id for run in [*runs, *valid]}
+    for run in runs:
+        assert run.data.tags["recsweep.state"] == "superseded"
+        assert run.data.tags["recsweep.superseded_by"] in known - {run.info.run_id}
+        if run.info.status != "FINISHED":
+            assert run.info.status == "KILLED", run.data.tags
+            assert run.data.tags["reason"].startswith(LOST), run.data.tags
+
+
 def _audit_winner(sweep: Sweep, runs: list[Any]) -> None:
     """Trained again once per seed, each folder whole, test in all three places, looks counted."""
     results = yaml.safe_load((sweep.place / "results" / "optimization_results.yaml").read_text())
     assert results["trials"]["finished"] == sweep.n_trials
-    finished = [run for run in runs if run.info.status == "FINISHED"]
-    assert all(r.data.tags["reason"].startswith(LOST) for r in runs if r not in finished)
+    assert {run.info.status for run in runs} == {"FINISHED"}
+    assert {run.data.tags["recsweep.state"] for run in runs} == {"complete"}
     best = results["best_trial"]
     counted = {"n_times": N_SEEDS, "n_configurations": 1, "trials": [best]}
     assert results["test_scored"] == counted
-    own = {int(run.data.tags["recsweep.replicate"]): run.data.metrics for run in finished}
+    own = {int(run.data.tags["recsweep.replicate"]): run.data.metrics for run in runs}
+    assert len(runs) == len(own) == N_SEEDS
     assert sorted(own) == list(range(N_SEEDS))
     assert own[0]["valid_best/ndcg_at_10"] == results["best_evaluated_result"]
     for index, replicate in enumerate(results["test"]["replicates"]):

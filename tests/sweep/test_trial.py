@@ -127,6 +127,7 @@ def test_a_pruned_trial_keeps_its_curve_and_says_why(tmp_path: Path, tracked: Tr
     assert list(trial.intermediate_values) == [1, 2]
     run = tracked.run_of(claim, runner.study)
     assert (run.info.status, run.data.tags["reason"]) == ("KILLED", reason)
+    assert run.data.tags["recsweep.state"] == "pruned"
     assert dict(tracked.curve(run, "valid/ndcg_at_10")) == trial.intermediate_values
 
 
@@ -179,6 +180,13 @@ def test_an_interrupted_trial_is_not_finished_and_begins_again(
     again = tracked.run_of(claim, runner.study)
     assert again.info.run_id != first.info.run_id
     assert len(tracked.curve(again, "valid/ndcg_at_10")) == N_EPOCHS
+    assert (again.data.tags["recsweep.kind"], again.data.tags["recsweep.state"]) == (
+        "trial", "complete",
+    )  # fmt: skip
+    tags = tracked.parent.store.client.get_run(first.info.run_id).data.tags
+    assert (tags["recsweep.kind"], tags["recsweep.superseded_by"]) == (
+        "superseded", again.info.run_id,
+    )  # fmt: skip
 
 
 def test_ctrl_c_twice_in_this_process_is_no_death(

@@ -51,16 +51,22 @@ def test_a_run_that_cannot_be_fetched_is_one_line(store: str, tmp_path: Path) ->
     assert f"there is no {tmp_path}/x.db" in refusal("latest", uri=nowhere)
 
 
-def test_a_deleted_run_is_as_good_as_absent(store: str, tmp_path: Path) -> None:
+def test_a_deleted_run_is_refused_and_can_be_brought_back(store: str, tmp_path: Path) -> None:
     named = {"experiment": "deleted"}
     kept, run = (with_model(store, tmp_path / "files", **named) for _ in range(2))
     one = tracker(store, **named)
     one.store.client.delete_run(run)
     assert run_of(one, run).info.lifecycle_stage == "deleted", "MLflow still gives it back"
-    with pytest.raises(InputError, match=f"but {run} is none of them"):
+    with pytest.raises(InputError) as caught:
         one.download(run, tmp_path)
+    assert str(caught.value) == (
+        f"task.run must be a run that was not deleted, but {run} was; bring it back with "
+        f"MLFLOW_TRACKING_URI='{store}' mlflow runs restore --run-id {run}, or give another"
+    )
     (tmp_path / "fetched").mkdir()
     assert one.download("latest", tmp_path / "fetched").run_id == kept
+    one.store.client.restore_run(run)  # as that command does
+    assert one.download(run, tmp_path / "fetched").run_id == run
 
 
 def test_the_trials_of_a_sweep_are_not_the_latest_run_but_its_winner_is(

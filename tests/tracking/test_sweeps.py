@@ -20,11 +20,11 @@ def opened(uri: str, study: str, **changes: Any) -> MLflowTracker:
     return one
 
 
-def children(parent: MLflowTracker, *parts: Part) -> list[str]:
+def children(parent: MLflowTracker, *parts: Part, study: str = "s") -> list[str]:
     """Ids of children that were begun and never ended."""
     begun = []
     for part in parts:
-        with parent.nested(parent.run_id, "s", part, f"{part}") as child:
+        with parent.nested(parent.run_id, study, part, f"{part}") as child:
             child._is_ended = True  # as if its process died
         begun.append(str(child.run_id))
     return begun
@@ -219,10 +219,59 @@ def test_a_child_names_the_command_of_its_sweep_not_that_of_its_worker(
 def test_a_pruned_trial_is_killed_and_stays_so(store: str) -> None:
     parent = opened(store, "pruned")
     with parent.nested(parent.run_id, "pruned", Part(0), "a") as child:
-        child.end("KILLED", "pruned at epoch 7: ndcg@100 0.1000")
+        child.end("PRUNED", "pruned at epoch 7: ndcg@100 0.1000")
         assert run_of(child).info.status == "KILLED"
     assert run_of(child).info.status == "KILLED"
     assert run_of(child).data.tags["reason"] == "pruned at epoch 7: ndcg@100 0.1000"
+
+
+@pytest.mark.parametrize(
+    ("status", "state", "in_mlflow"),
+    [
+        ("FINISHED", "complete", "FINISHED"),
+        ("PRUNED", "pruned", "KILLED"),
+        ("KILLED", "interrupted", "KILLED"),
+        ("FAILED", "failed", "FAILED"),
+    ],
+)
+def test_the_state_of_a_trial_is_a_tag(store: str, status: Any, state: str, in_mlflow: str) -> None:
+    parent = opened(store, "states")
+    with parent.nested(parent.run_id, "states", Part(0), "a") as child:
+        assert run_of(child).data.tags["recsweep.state"] == "running"
+        child.end(status, "a reason")
+    run = run_of(child)
+    assert (run.data.tags["recsweep.state"], run.info.status) == (state, in_mlflow)
+    parent.close_sweep("FINISHED")
+    assert "recsweep.state" not in run_of(parent).data.tags
+
+
+def test_a_trial_that_begins_again_has_one_run_that_counts(store: str) -> None:
+    parent = opened(store, "s", experiment="again")
+    other = opened(store, "another", experiment="again")
+    kept = [
+        *children(parent, Part(1), Part(10), Part(0, 0), Part(0, 1)),
+        *children(other, Part(0), study="another"),
+    ]  # of other trials, other trainings and another study
+    (died,) = children(parent, Part(0))
+    with parent.nested(parent.run_id, "s", Part(0), "a") as stopped:
+        stopped.end("KILLED", "stopped by request; the trial begins again in another run")
+    with parent.nested(parent.run_id, "s", Part(0), "a") as child:
+        pass
+    tags = [run_of(parent, run_id).data.tags for run_id in (died, stopped.run_id)]
+    assert [each["recsweep.kind"] for each in tags] == ["superseded", "superseded"]
+    assert [each["recsweep.state"] for each in tags] == ["superseded", "superseded"]
+    assert [each["recsweep.superseded_by"] for each in tags] == [stopped.run_id, child.run_id]
+    for run_id in (*kept, child.run_id):
+        assert "recsweep.superseded_by" not in run_of(parent, str(run_id)).data.tags
+    (replicate,) = children(parent, Part(0, 1))
+    assert run_of(parent, kept[3]).data.tags["recsweep.superseded_by"] == replicate
+
+    def verdict(_part: Part, run_id: str) -> tuple[Any, str] | None:
+        return ("KILLED", "its process died") if run_id == died else None
+
+    assert parent.tidy("s", verdict) == 1
+    run = run_of(parent, died)
+    assert (run.info.status, run.data.tags["recsweep.state"]) == ("KILLED", "superseded")
 
 
 # --- runs that a death has left -------------------------------------------------------------------
@@ -250,6 +299,9 @@ def test_runs_that_a_death_has_left_are_put_right(
     assert [run.info.status for run in ended] == ["FINISHED", "KILLED", "KILLED", "RUNNING"]
     assert [run.data.tags.get("reason") for run in ended] == [
         None, "its process died", "it died", None,
+    ]  # fmt: skip
+    assert [run.data.tags["recsweep.state"] for run in ended] == [
+        "complete", "interrupted", "interrupted", "running",
     ]  # fmt: skip
     assert ended[1].info.end_time >= ended[1].info.start_time
     assert [run_of(one).info.status for one in (parent, other)] == ["RUNNING"] * 2
@@ -284,7 +336,7 @@ def test_a_server_keeps_a_sweep(server: str) -> None:
     parent = opened(server, "s")
     with parent.nested(parent.run_id, "s", Part(3), "a trial") as child:
         child.log_metrics({"a": 1.0}, step=1)
-        child.end("KILLED", "pruned at epoch 1: a 1.0000")
+        child.end("PRUNED", "pruned at epoch 1: a 1.0000")
     (left,) = children(parent, Part(4))
     assert parent.tidy("s", lambda *_: ("KILLED", "its process died")) == 1
     assert run_of(parent, left).info.status == run_of(child).info.status == "KILLED"

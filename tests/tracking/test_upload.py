@@ -162,6 +162,25 @@ def test_a_sweep_that_went_on_is_completed_in_its_run(store: str, record: Record
     assert "reason" not in run.data.tags
 
 
+def test_an_uploaded_trial_takes_the_place_of_a_run_that_was_lost(
+    store: str, record: Record
+) -> None:
+    parent = tracker(store)
+    parent.open_sweep(record.name, "a sweep", {}, {})
+    with parent.nested(parent.run_id, record.name, Part(0), "lost") as lost:
+        lost.end("KILLED", "its process died")
+    marks = child_tags(str(parent.run_id), record.name, Part(0))
+    trial = replace(record, marks=marks, status="PRUNED", reason="pruned at epoch 3: …")
+    assert Uploader(tracker(store)).upload(trial) == "new"
+    run = run_named(store, record.name)
+    assert (run.info.status, run.data.tags["recsweep.state"]) == ("KILLED", "pruned")
+    tags = read(store, str(lost.run_id)).store.client.get_run(lost.run_id).data.tags
+    assert (tags["recsweep.kind"], tags["recsweep.superseded_by"]) == (
+        "superseded", run.info.run_id,
+    )  # fmt: skip
+    assert Uploader(tracker(store)).upload(trial) == "there"
+
+
 def test_a_store_that_cannot_be_used_is_one_line() -> None:
     with pytest.raises(InputError, match=r"refused.; check it and type the same command again$"):
         Uploader(tracker("http://127.0.0.1:1"))

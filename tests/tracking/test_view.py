@@ -55,6 +55,7 @@ def test_a_view_shows_a_studys_trials_best_first(store: str) -> None:
         "params.`model.beta`",
         "params.`model.latent_dim`",
         "metrics.`best_epoch`",
+        "tags.`recsweep.state`",
     ]
     assert shown["selectedColumns"] == columns
     assert [c for c in shown["columnOrder"] if c in columns] == columns
@@ -104,7 +105,7 @@ def test_a_large_space_fits_into_a_tag_of_any_mlflow(store: str) -> None:
     views.share("s" * 200, {f"model.setting_number_{i}": [1e-07] for i in range(100)})
     ((_, view),) = views.tags().items()
     assert len(json.dumps(view)) < 5000
-    assert len(state(view)["selectedColumns"]) == 102
+    assert len(state(view)["selectedColumns"]) == 103
 
 
 def test_a_link_opens_the_table_or_the_charts() -> None:
