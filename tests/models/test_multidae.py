@@ -75,3 +75,12 @@ def test_the_loss_equals_a_numpy_twin(hidden_dims: list[int]) -> None:
     assert parts["l2"] == pytest.approx(l2, rel=1e-5)
     assert parts["loss"] == pytest.approx(reconstruction + l2, rel=1e-5)
     np.testing.assert_allclose(np.asarray(model.score(clicks())), logits, rtol=1e-4, atol=1e-5)
+
+
+def test_each_seed_has_noise_of_its_own() -> None:
+    networks = [MultiDAENetwork(N_ITEMS, (5,), LATENT, Seeds(seed)) for seed in (1, 1, 2)]
+    first, same, other = (
+        np.asarray(network.noise.uniform_like(np.zeros(5, np.float32))) for network in networks
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.isin(first, other).any()

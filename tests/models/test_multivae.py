@@ -118,6 +118,15 @@ def test_the_noise_of_z_has_the_posteriors_standard_deviation() -> None:
     assert found == pytest.approx(-(x * log_softmax).sum(axis=1).mean(), rel=1e-5)
 
 
+def test_each_seed_has_noise_of_its_own() -> None:
+    networks = [MultiVAENetwork(N_ITEMS, HIDDEN, LATENT, Seeds(seed)) for seed in (1, 1, 2)]
+    first, same, other = (
+        np.asarray(network.noise.normal_like(np.zeros(5, np.float32))) for network in networks
+    )
+    np.testing.assert_array_equal(first, same)
+    assert not np.isin(first, other).any()
+
+
 def test_what_fills_up_a_batch_does_not_touch_the_loss() -> None:
     network = MultiVAENetwork(N_ITEMS, HIDDEN, LATENT, Seeds(0))
     sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=0.0)

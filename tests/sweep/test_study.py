@@ -229,6 +229,26 @@ def test_a_claim_that_cannot_be_written_keeps_no_lease(
     assert claimed(study).frozen.number == 0
 
 
+def test_a_trial_is_finished_only_once_all_of_it_is_written(
+    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = shared(tmp_path, config)
+    claim = claimed(study)
+
+    def die(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(study.study, "tell", die)
+        with pytest.raises(KeyboardInterrupt):
+            study.finish(0, COMPLETE, [0.5], {"wall_s": 1.0})
+    (half,) = shared(tmp_path, config).trials()
+    assert (half.state, half.user_attrs["wall_s"]) == (RUNNING, 1.0)
+    complete(study, claim)
+    (whole,) = shared(tmp_path, config).trials()
+    assert (whole.state, whole.value, whole.user_attrs["wall_s"]) == (COMPLETE, 0.5, 1.0)
+
+
 def test_an_exhausted_space_ends_the_study(tmp_path: Path, config: dict[str, Any]) -> None:
     space = toy_space(config, "model.quality=0.25,0.5").plain()
     study = shared(tmp_path, config, space=space, sampler=GRID)

@@ -8,6 +8,7 @@ import shlex
 import signal
 import subprocess
 from collections.abc import Iterator
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -384,8 +385,8 @@ def test_a_study_of_other_settings_is_refused_by_the_difference(tmp_path: Path) 
     identity = study.user_attrs["identity"]
     for part, name, expected in (  # as another version would have left it
         ("code", "recsweep", "of mine the code of recsweep changed;"),
-        ("versions", "numpy", "of mine versions.numpy was 0 and is "),
-        ("versions", "jaxlib", "of mine versions.jaxlib was 0 and is "),
+        ("versions", "numpy", f"of mine versions.numpy was 0 and is {version('numpy')};"),
+        ("versions", "jaxlib", f"of mine versions.jaxlib was 0 and is {version('jaxlib')};"),
     ):
         study.set_user_attr("identity", {**identity, part: {**identity[part], name: "0"}})
         ended = run_command(folder, line)
