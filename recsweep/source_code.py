@@ -12,6 +12,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
+from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from inspect import isfunction
@@ -167,14 +168,17 @@ def _is_installed(file: Path) -> bool:
     return not INSTALLED.isdisjoint(file.parts) or any(map(file.is_relative_to, places))
 
 
-def _imports(file: Path) -> set[str]:
+def _imports(file: Path) -> frozenset[str]:
     """Top-level names of all modules that a file imports, wherever in it."""
-    if file.suffix != ".py":
-        return set()
+    return _imported(file.read_bytes()) if file.suffix == ".py" else frozenset()
+
+
+@lru_cache(maxsize=4096)  # a package is looked through again for every split and trial
+def _imported(source: bytes) -> frozenset[str]:
     try:
-        tree = ast.parse(file.read_bytes())
+        tree = ast.parse(source)
     except (SyntaxError, ValueError):
-        return set()
+        return frozenset()
     names = set()
     for node in ast.walk(tree):
         match node:
@@ -188,7 +192,7 @@ def _imports(file: Path) -> set[str]:
                 args=[ast.Constant(value=str(module)), *_],
             ):
                 names.add(module)
-    return {name.partition(".")[0] for name in names}
+    return frozenset(name.partition(".")[0] for name in names)
 
 
 def _of_cells(name: str) -> str:
