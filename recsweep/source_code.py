@@ -23,6 +23,10 @@ from recsweep.errors import InputError
 
 OURS = "recsweep"
 INSTALLED = {"site-packages", "dist-packages"}
+NOT_OWN = (
+    *(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")), Path(__file__).parent
+)  # fmt: skip
+"""Python's own library and recsweep."""
 SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 
@@ -163,9 +167,7 @@ def _loaded(module: str) -> list[tuple[str, Path]]:
 
 def _is_installed(file: Path) -> bool:
     """Whether a file is Python's, an installed package's (which has a version) or ours."""
-    places = [Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")]
-    places.append(Path(__file__).parent)
-    return not INSTALLED.isdisjoint(file.parts) or any(map(file.is_relative_to, places))
+    return not INSTALLED.isdisjoint(file.parts) or any(map(file.is_relative_to, NOT_OWN))
 
 
 def _imports(file: Path) -> frozenset[str]:
