@@ -122,7 +122,7 @@ class Orphanage:
         parent.kill()
         parent.wait()
         n_then, at = n_begun(), time.monotonic()
-        left = wait_until_gone(self.mark, 60)
+        left = wait_until_gone(self.mark, PATIENCE_S)
         assert not left, f"{left}: {self.said()}"
         self.seconds.append(time.monotonic() - at)
         assert n_begun() <= n_then + N_WORKERS, "they ended after what they ran"
