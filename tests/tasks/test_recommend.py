@@ -167,9 +167,9 @@ def test_what_the_command_line_says_of_the_runs_own_groups_is_told_to_be_unused(
 ) -> None:
     settings = config("task=recommend", f"task.run='{results}'", "k=3",
                       f"task.output='{tmp_path / 'rec.txt'}'")  # fmt: skip
-    run(settings, tmp_path / "out", ["k=3", "model=ease", "data.path=x"])
+    run(settings, tmp_path / "out", ["k=3", "model=ease", "data.min_rating=4"])
     assert [r.message for r in caplog.records if r.levelno == logging.WARNING] == [
-        "task=recommend takes model=ease, data.path=x from the run: not used"
+        "task=recommend takes model=ease, data.min_rating=4 from the run: not used"
     ]
 
 
