@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -85,7 +86,9 @@ class Settings:
         """
         import platformdirs
 
-        place = str(self.cache_dir or platformdirs.user_cache_dir("recsweep"))
+        place = "~/.cache/recsweep"
+        with suppress(RuntimeError):  # newer versions of platformdirs refuse where HOME is unknown
+            place = str(self.cache_dir or platformdirs.user_cache_dir("recsweep"))
         found = os.path.expanduser(place)  # noqa: PTH111 - Path's raises what nobody catches
         if found.startswith("~"):
             raise InputError(

@@ -101,7 +101,8 @@ class _Run:
     def __call__(self, config: DictConfig) -> None:
         self.is_debugged = config.get("debug") is True
         try:
-            job, typed = HydraConfig.get(), list(HydraConfig.get().overrides.task)
+            job = HydraConfig.get()
+            typed = cast("list[str]", OmegaConf.to_container(job.overrides.task))  # ${…} as typed
             refuse_unread(typed, str(job.runtime.choices["task"]))
             refuse_added(typed, OmegaConf.to_container(config), app.Settings.__dataclass_fields__)
             named = app.with_model_name(_resolved(config), job.runtime.choices)
