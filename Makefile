@@ -3,8 +3,13 @@ PYTHON ?= python3
 VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
+PYTEST := $(BIN)/python -m pytest
+# whole files to two processes or more: tests of a file share what is slow to make
+ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
+# else each of the many processes that tests start would compile the package again
+unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test postgres faults browser test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo test postgres faults faults-short browser test-all lint format types imports check bench bench-peers wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -23,20 +28,23 @@ demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to op
 	$(BIN)/python -m recsweep model=multivae
 
 test: setup lint types imports  ## checks and the default test suite, about 10 minutes
-	$(BIN)/python -m pytest
+	$(PYTEST) $(ALL_CORES) --durations=20
 
 postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
-	$(BIN)/python -m pytest -m 'postgres and not slow'
+	$(PYTEST) -m 'postgres and not slow'
 
-faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 10 minutes
-	$(BIN)/python -m pytest -m slow tests/faults
+faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 20 minutes
+	$(PYTEST) -m slow tests/faults
+
+faults-short: setup  ## the same with one sweep of two workers, about 3 minutes
+	$(PYTEST) -m slow tests/faults/test_faults.py -k two-workers
 
 browser: setup  ## look at the MLflow UI and a comparison's page in a real Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
-	$(BIN)/python -m pytest -m browser
+	$(PYTEST) -m browser
 
 test-all: setup  ## every test that can run here
-	$(BIN)/python -m pytest -m ""
+	$(PYTEST) -m ""
 
 lint: setup  ## style and format
 	$(BIN)/ruff check .

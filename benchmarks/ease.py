@@ -1,6 +1,7 @@
 """Times EASE's fit against `numpy.linalg.inv` and the machine's matrix product, in one run.
 
     python benchmarks/ease.py --data FILE [--rounds N]
+    python benchmarks/ease.py --items 8115 38048 [--rounds N]
 
 FILE holds `user item count` lines, as Kakao's Jukebox exercise gives them; X = 1 + log(1 + count).
 Rounds take turns, so that a noisy machine is noisy for all. Each has its own process, which fits
@@ -8,6 +9,9 @@ twice, Gram matrix included, and then multiplies matrices of the same size: a vi
 have to fetch memory from its host at the first touch, which took between .04 and 1.4 s here. The
 share of SGEMM's rate is taken within a process; the floor of n³ multiplications and additions is
 what a Cholesky factor and the inverse from it take. Figures are medians over the rounds.
+
+With `--items` only the inverse is timed, of a matrix with that many rows and without a Gram matrix,
+between two products of at most 4,096 rows. 38,048 rows, those of Yelp2018, take 6 GB of memory.
 """
 
 import argparse
@@ -20,6 +24,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from epoch import sgemm_flop_per_s
@@ -27,6 +32,7 @@ from scipy import sparse
 
 ROOT = Path(__file__).resolve().parent.parent
 L2 = 30.0
+MAX_PRODUCT = 4096
 
 
 def listens(file: Path) -> sparse.csr_matrix:
@@ -81,32 +87,69 @@ def work(name: str, file: Path) -> None:
     print(json.dumps(found))
 
 
-def measure(name: str, file: Path) -> dict[str, object]:
+def invert(n_items: int) -> None:
+    """What a process of `--items` does: one inverse between two products, one line of JSON."""
+    from recsweep.models.ease import solve_in_place
+
+    n_product = min(n_items, MAX_PRODUCT)
+    solve_in_place(np.eye(600, dtype=np.float32))  # imports and threads
+    rates = [sgemm_flop_per_s(n_product, n_products=2)]
+    matrix = np.random.default_rng(0).random((n_items, n_items), np.float32)
+    matrix[np.diag_indices(n_items)] += n_items  # positive definite: no eigenvalue is below n/2
+    start = time.perf_counter()
+    solve_in_place(matrix)
+    seconds = time.perf_counter() - start
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    rates.append(sgemm_flop_per_s(n_product, n_products=2))
+    print(json.dumps({"s": seconds, "sgemm": max(rates), "peak_mib": peak}))
+
+
+def print_inverses(sizes: list[int], n_rounds: int) -> None:
+    """A row for each number of items."""
+    print("| items | inverse, s | SGEMM, GFLOP/s | of SGEMM's rate | peak, MiB "
+          "| beyond 4·n² bytes, MiB |")  # fmt: skip
+    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    for n in sizes:
+        found = [measure("--worker", "inverse", "--items", str(n)) for _ in range(n_rounds)]
+        seconds, sgemm = (statistics.median(f[key] for f in found) for key in ("s", "sgemm"))
+        share = statistics.median(n**3 / f["s"] / f["sgemm"] for f in found)
+        peak = max(f["peak_mib"] for f in found)
+        print(f"| {n:,} | {seconds:.1f} | {sgemm / 1e9:.0f} | {share:.0%} | {peak:,.0f} "
+              f"| {peak - 4 * n**2 / 2**20:.0f} |", flush=True)  # fmt: skip
+
+
+def measure(*arguments: str) -> dict[str, Any]:
     """The JSON line that a worker prints."""
     done = subprocess.run(
-        [sys.executable, __file__, "--worker", name, "--data", str(file)],
+        [sys.executable, __file__, *arguments],
         env={**os.environ, "PYTHONPATH": str(ROOT), "JAX_PLATFORMS": "cpu"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     if done.returncode:
-        sys.exit(f"{name} failed:\n{done.stderr[-2000:]}")
+        sys.exit(f"{' '.join(arguments)} failed:\n{done.stderr[-2000:]}")
     return json.loads(done.stdout.splitlines()[-1])
 
 
 def main() -> None:
     """Take turns, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="`user item count` lines")
+    wanted = parser.add_mutually_exclusive_group(required=True)
+    wanted.add_argument("--data", type=Path, help="`user item count` lines")
+    wanted.add_argument("--items", type=int, nargs="+", help="rows of matrices to invert")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
-    parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    parser.add_argument("--worker", choices=[*WORKERS, "inverse"], help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.worker == "inverse":
+        return invert(*options.items)
     if options.worker:
         return work(options.worker, options.data)
+    if options.items:
+        return print_inverses(options.items, options.rounds)
 
     results = {name: [] for name in WORKERS}
     for _ in range(options.rounds):
         for name, found in results.items():
-            found.append(measure(name, options.data))
+            found.append(measure("--worker", name, "--data", str(options.data)))
             print(f"{name}: {found[-1]['first_s']:.2f} and {found[-1]['second_s']:.2f} s; SGEMM "
                   f"{found[-1]['sgemm'] / 1e9:.0f} GFLOP/s", file=sys.stderr)  # fmt: skip
     ours, theirs = (results[name][0]["checks"] for name in ("recsweep", "numpy.linalg.inv"))

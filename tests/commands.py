@@ -11,6 +11,8 @@ from pathlib import Path
 from typing import NamedTuple
 from unittest.mock import patch
 
+from compiled_programs import cache_in
+
 from recsweep import command_line
 
 
@@ -33,7 +35,7 @@ def run_command(folder: Path, line: str) -> Ended:
         line: What the user types.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    arguments = [*shlex.split(line), f"cache_dir={folder.parent / 'cache'}"]
+    arguments = [*shlex.split(line), f"cache_dir={cache_in(folder.parent)}"]
     with chdir(folder), _everything_put_back(), patch.object(sys, "argv", ["recsweep", *arguments]):
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         code = 0

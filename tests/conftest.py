@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from compiled_programs import cache_in, keep_compiled_programs
 from contracts import composed
 from postgres_server import binaries, postgres_server
 
@@ -14,6 +15,7 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+keep_compiled_programs()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -53,4 +55,4 @@ def _environment_put_back() -> Iterator[None]:
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Composes a configuration whose cache is the test's own."""
-    return lambda *overrides: dict(composed(f"cache_dir={tmp_path}/cache", *overrides))
+    return lambda *overrides: dict(composed(f"cache_dir={cache_in(tmp_path)}", *overrides))

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 import yaml
 from commands import run_command
+from compiled_programs import cache_in
 
 from recsweep.data.split import Split
 from recsweep.persistence import load_model
@@ -82,7 +83,7 @@ def recsweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [
             sys.executable, "-m", "recsweep", "--config-dir=.", "model=clicked_together",
             "data=synthetic", "data.n_users=200", "data.n_items=50", "k=[10]", "tracking=off",
-            f"cache_dir={folder}/cache", "hydra.run.dir=run", *arguments,
+            f"cache_dir={cache_in(folder)}", "hydra.run.dir=run", *arguments,
         ],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=False,

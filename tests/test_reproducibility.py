@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from compiled_programs import cache_in
 
 COMMAND = [
     "data=synthetic", "tracking=off", "model.hidden_dims=[32]", "model.latent_dim=8",
@@ -16,7 +17,7 @@ COMMAND = [
 
 
 def run(folder: Path, backend: str, seed: int) -> Path:
-    settings = [f"backend={backend}", f"seed={seed}", f"cache_dir={folder.parent / 'cache'}"]
+    settings = [f"backend={backend}", f"seed={seed}", f"cache_dir={cache_in(folder.parent)}"]
     done = subprocess.run(
         [sys.executable, "-m", "recsweep", *COMMAND, *settings, f"hydra.run.dir={folder}"],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},

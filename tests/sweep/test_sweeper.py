@@ -16,6 +16,7 @@ import optuna
 import pytest
 import yaml
 from commands import Ended, assert_refused, run_command
+from compiled_programs import cache_in
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow_runs import start
 from runs import SMALL, SMALL_DATA
@@ -561,7 +562,7 @@ COMMAND = (
 
 def started(folder: Path, line: str) -> "subprocess.Popen[str]":
     folder.mkdir(exist_ok=True)
-    cache = f"cache_dir={folder.parent / 'cache'}"
+    cache = f"cache_dir={cache_in(folder.parent)}"
     return start(folder, COMMAND, *shlex.split(line), cache)
 
 

@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from commands import run_command
+from compiled_programs import cache_in
 from runs import SMALL, SMALL_DATA
 
 from recsweep.app import run
@@ -183,7 +184,7 @@ def recsweep(
 ) -> subprocess.CompletedProcess[str]:
     """`python -m recsweep LINE` with the source of some folder."""
     return subprocess.run(
-        [sys.executable, "-m", "recsweep", *line.split(), f"cache_dir={folder / 'cache'}"],
+        [sys.executable, "-m", "recsweep", *line.split(), f"cache_dir={cache_in(folder)}"],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(source), **environment},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -99,7 +99,7 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     with tracker(store, experiment="refused") as one:
         assert "finds only a run (RUNNING)" in refusal("named", str(one.run_id))
     one.store.client.delete_run(one.run_id)
-    assert f"but {one.run_id} is none" in refusal("named", str(one.run_id))
+    assert f"not deleted, but {one.run_id} was; bring it back" in refusal("named", str(one.run_id))
 
 
 def test_only_the_files_that_are_asked_for_and_there_are_fetched(
