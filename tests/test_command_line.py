@@ -450,6 +450,7 @@ def test_an_interrupt_that_python_drops_is_sent_again(tmp_path: Path) -> None:
     code = """
 import gc, os, signal, time
 from recsweep.command_line import end_politely_on_signals
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's background job ignores it
 end_politely_on_signals()
 def interrupted(*_):
     gc.callbacks.remove(interrupted)
