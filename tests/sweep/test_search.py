@@ -72,7 +72,7 @@ def test_the_code_of_every_class_that_may_run_is_part_of_it(search: Callable[...
     searched = replace(made, make_space=lambda: toy_space(made.config, classes)).checked()
     assert list(searched.identity["code"]) == ["plans.Toy", "recsweep", "runs.Other"]
     assert all(len(text) == 16 for text in searched.identity["code"].values())
-    plan = searched.plan(deadline=None, parent_run=None, stop_file=None)
+    plan = searched.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
     assert plan.code == searched.identity["code"]
     assert searched.identity["versions"] == environment.versions()
 
