@@ -49,7 +49,7 @@ def sgemm_flop_per_s(n: int = 4000, n_products: int = 5) -> float:
 
 def clicks(folder: Path):  # noqa: ANN201 - a CSR matrix, whose module is imported late
     """The training clicks as users × items."""
-    from recsweep.data.liang import Liang
+    from recsweep.data.sources.liang import Liang
 
     source = Liang(name="bench", path=folder)
     return source.load(source.files(folder)).train

@@ -3,22 +3,33 @@
 The layers, from the outside in; a module imports only from the ones below its own:
 
     command_line   python -m recsweep: composes the configuration (Hydra)
-    mistakes       what is wrong with a command line, in one line each
     serving        what MLflow runs to load a registered model
+    mistakes       what is wrong with a command line, in one line each
     tasks          what `task=` can do, one file each
     sweep          Optuna's studies: search space, workers, resume (with Hydra's -m)
+    comparison     finished runs side by side: statistics, tables, pages
+    recommendations  lists of recommended items and their files
+    runs           finished runs on disk: find, read, reproduce
     app            configuration -> objects
-    report         finished runs -> tables and plots
+    report         what a person sees of a run: progress, tables, files
     experiment     one trial in reading order: fit, evaluate, keep the best epoch
-    tracking       MLflow tracker and silent tracker
+    tracking       MLflow, or nothing
     evaluation     scores -> masked top-k -> hits -> metrics per user
     models         one file per recommender
     persistence    fitted models and whole folders on disk
     training       batches, schedules, the epoch loop, one engine per backend
     data           sources, filters, splits, download, cache
+    build          `_target_` -> an object, or which value is wrong
     metrics        arrays in, one value per user out
-    build, known_keys, shell, environment, interfaces, inverse, memory, seeds, source_code,
-    errors
+    interfaces     what the layers promise each other
+    environment    backend, threads, versions, commit
+    inverse        the inverse of a large matrix
+    known_keys     which key somebody meant who typed another one
+    memory         how much memory there is
+    seeds          one seed, from which every consumer of randomness gets its own
+    shell          commands that can be pasted into a terminal
+    source_code    hashes of the code that a result depends on
+    errors         the few exceptions that somebody catches
 """
 
 __version__ = "0.1.0"

@@ -193,7 +193,7 @@ def evaluated(settings: Settings) -> Any:
 
 def prepared(settings: Settings) -> Any:
     """The split that `data`, `transform` and `split` describe, from the cache if it is there."""
-    from recsweep.data.cache import prepare
+    from recsweep.data.prepare import prepare
 
     source, transform, splitter = (made(settings, *step) for step in DATA_STEPS)
     return prepare(source, transform, splitter, settings.cache)

@@ -21,17 +21,17 @@ from recsweep.app import Settings, made
 from recsweep.build import validated
 from recsweep.data.ids import as_ids
 from recsweep.data.interactions import quoted
-from recsweep.data.requested import CATALOGUE, Requested, histories, places, unknown_ids
 from recsweep.data.table import LARGEST
+from recsweep.data.user_histories import CATALOGUE, Requested, histories, places, unknown_ids
 from recsweep.errors import InputError
-from recsweep.tasks.recommend import Fitted, ranked
-from recsweep.tracking.served import PARAMS, RUN_FILES, UNKNOWN_ITEMS
+from recsweep.recommendations.fitted_model import FittedModel, rank_items
+from recsweep.tracking.registry import PARAMS, RUN_FILES, UNKNOWN_ITEMS
 
 
 class ServedModel(PythonModel):
     """The model of a run, as MLflow loads it."""
 
-    fitted: Fitted
+    fitted: FittedModel
 
     def load_context(self, context: Any) -> None:
         """Read the run's files, with the run's backend.
@@ -49,7 +49,7 @@ class ServedModel(PythonModel):
         settings = validated(Settings, config, "")
         environment.choose_backend(settings.backend, settings.threads)
         environment.load_backend()
-        self.fitted = Fitted(settings, "", *load_model(folder / "model"))
+        self.fitted = FittedModel(settings, "", *load_model(folder / "model"))
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
@@ -79,7 +79,9 @@ class ServedModel(PythonModel):
                 f"unknown_items must be {' or '.join(UNKNOWN_ITEMS)}, but is {unknown_items!r}"
             )
         requested = self._requested(_checked(model_input), unknown_items == "refuse")
-        return _as_table(ranked(self.fitted, requested, k, self._batch_size), self.fitted.item_ids)
+        return _as_table(
+            rank_items(self.fitted, requested, k, self._batch_size), self.fitted.item_ids
+        )
 
     @property
     def _batch_size(self) -> int:

@@ -57,8 +57,16 @@ def of_names(names: Iterable[str]) -> dict[str, str]:
 
 def of_package() -> str:
     """Of recsweep's own source, which any change to it changes."""
-    package = Path(__file__).parent
-    return _digest((str(file.relative_to(package)), file) for file in package.rglob("*.py"))
+    return of_folder(Path(__file__).parent)
+
+
+def of_folder(folder: Path) -> str:
+    """Of all Python files in a folder and below it.
+
+    Args:
+        folder: Any.
+    """
+    return _digest((str(file.relative_to(folder)), file) for file in folder.rglob("*.py"))
 
 
 def of_files(*files: Path) -> str:

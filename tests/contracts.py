@@ -13,9 +13,9 @@ import scipy.sparse as sp
 
 from recsweep import command_line
 from recsweep.build import build
+from recsweep.data.sources.synthetic import Synthetic
 from recsweep.data.split import Split
-from recsweep.data.strong import Strong
-from recsweep.data.synthetic import Synthetic
+from recsweep.data.splits.strong import Strong
 from recsweep.evaluation import Evaluator
 from recsweep.interfaces import CSR, HasLoss, Recommender
 from recsweep.persistence import load_model, save_model

@@ -6,10 +6,10 @@ from typing import Any
 
 import pandas as pd
 
-from recsweep.comparison.reading import ScoredRun, read_run
 from recsweep.evaluation import Evaluation
 from recsweep.experiment import Trial
 from recsweep.report import write_results, write_yaml
+from recsweep.runs.scored_run import ScoredRun, read_run
 
 SPLIT = "5" * 64
 ENVIRONMENT = {"run_id": "none", "git.commit": "c" * 40, "backend": "jax", "version.numpy": "2.0"}

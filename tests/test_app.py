@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import SMALL
+from small_runs import SMALL
 
 from recsweep.app import Settings, parameters, run
 from recsweep.build import validated

@@ -1,6 +1,7 @@
 """The house style that a machine can hold: names, sizes and where tests are."""
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,22 @@ def test_a_file_has_a_telling_name(file: Path) -> None:
 def test_a_module_opens_with_what_it_owns(file: Path) -> None:
     text = file.read_text(encoding="utf-8")
     assert not text.strip() or ast.get_docstring(ast.parse(text)), "a first sentence is missing"
+
+
+OPEN = {"models", "sources", "splits", "tasks"}
+"""Packages that another file may join without a change of their docstring."""
+
+
+@pytest.mark.parametrize(
+    "package", [f.parent for f in FILES if f.stem == "__init__" and f.parent.name not in OPEN],
+    ids=label,
+)  # fmt: skip
+def test_a_packages_docstring_is_the_map_of_its_modules(package: Path) -> None:
+    text = (package / "__init__.py").read_text(encoding="utf-8")
+    modules = {f.stem for f in package.glob("*.py")} - {"__init__", "__main__"}
+    packages = {f.parent.name for f in package.glob("*/__init__.py")}
+    shown = re.findall(r"^ {4}(\w+) {2,}\S", text, re.MULTILINE)
+    assert sorted(shown) == sorted(modules | packages)
 
 
 @pytest.mark.parametrize("file", FILES, ids=label)

@@ -17,11 +17,11 @@ import pytest
 import yaml
 from compiled_programs import cache_in
 from contracts import composed
-from runs import SMALL, SMALL_DATA
+from small_runs import SMALL, SMALL_DATA
 
 from recsweep.app import run
 from recsweep.errors import InputError
-from recsweep.tracking.served import register
+from recsweep.tracking.registry import register
 from recsweep.tracking.store import Store
 
 ROOT = Path(__file__).resolve().parent.parent

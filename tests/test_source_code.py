@@ -180,7 +180,7 @@ def test_a_configuration_names_its_classes_wherever_they_are(write: Write) -> No
         write(f"my_{name}.py", f"name = '{name}'")
     config = {
         "model": {"_target_": "my_a.Model", "layers": [{"_target_": "my_b.Layer"}]},
-        "data": {"_target_": "recsweep.data.synthetic.Synthetic"},
+        "data": {"_target_": "recsweep.data.sources.synthetic.Synthetic"},
         "k": [1, 2],
     }
     assert of_config(config, {"_target_": "my_a.Model"}) == {

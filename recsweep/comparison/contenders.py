@@ -9,10 +9,10 @@ from typing import Any
 import pandas as pd
 
 from recsweep.app import parameters, parameters_of_run
-from recsweep.comparison.reading import ScoredRun
 from recsweep.errors import InputError
+from recsweep.runs.scored_run import ScoredRun
+from recsweep.tracking.nested_runs import trial_name
 from recsweep.tracking.store import cut
-from recsweep.tracking.sweeps import trial_name
 
 SEEDS = ("seed", "split.seed")
 NAME_CHARACTERS = 40

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from recsweep.comparison.writing import markdown_table
+from recsweep.comparison.rendering import markdown_table
 from recsweep.errors import InputError
 
 if TYPE_CHECKING:

@@ -1,12 +1,9 @@
 """The page of a comparison: one HTML file that needs no network, with its plots."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any, NamedTuple
 
-from recsweep.comparison.table import Comparison, Pair, Score
-
-if TYPE_CHECKING:
-    from recsweep.comparison.writing import Section
+from recsweep.comparison.statistics import Comparison, Pair, Score
 
 # plotly and markdown-it are imported where they are used: only a comparison needs them.
 
@@ -40,7 +37,21 @@ p { color: var(--soft); font-size: .86rem; }
 """
 
 
-def html(sections: Sequence["Section"]) -> str:
+class Section(NamedTuple):
+    """A part of the page.
+
+    Args:
+        title: Its heading.
+        markdown: Its text.
+        figure: Plotly's, shown above the text; None = there is none.
+    """
+
+    title: str
+    markdown: str
+    figure: Any = None
+
+
+def html(sections: Sequence[Section]) -> str:
     """The whole page: texts from Markdown, figures above them, Plotly's script once.
 
     Args:

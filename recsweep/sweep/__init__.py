@@ -1,1 +1,13 @@
-"""Sweeps: studies whose trials are shared by workers, pruned, and resumed after any death."""
+"""Sweeps: studies whose trials are shared by workers, pruned, and resumed after any crash.
+
+Rooms, from the outside in; a module imports only from the rooms below its own:
+
+    sweeper           what Hydra's -m hands over: one study per model, then their comparison
+    study_comparison  the winners of several studies side by side
+    execution         workers, the process that launches them, and the winner's last trainings
+    reporting         tables, plots, files and MLflow pages of a study
+    study             what a study is and what it has reached
+    sampling          which values the next trial gets, and when a trial is pruned
+    storage           where trials are kept, and who may write
+    space             what is searched
+"""

@@ -19,20 +19,20 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsweep import app, environment
 from recsweep.build import validated
-from recsweep.comparison.table import Statistics
+from recsweep.comparison.statistics import Statistics
 from recsweep.errors import InputError
-from recsweep.sweep import watchdog
-from recsweep.sweep.branch import resolved
-from recsweep.sweep.comparing import compare_studies
-from recsweep.sweep.grammar import encode
-from recsweep.sweep.outcome import Outcome
-from recsweep.sweep.parent import Parent
-from recsweep.sweep.results import aligned
-from recsweep.sweep.samplers import Grid
-from recsweep.sweep.search import Search, SweepSettings
-from recsweep.sweep.space import make_space
-from recsweep.sweep.study import SharedStudy
-from recsweep.sweep.watchdog import Process
+from recsweep.sweep.execution import watchdog
+from recsweep.sweep.execution.coordinator import Parent
+from recsweep.sweep.execution.setup import Search, SweepSettings
+from recsweep.sweep.execution.watchdog import Process
+from recsweep.sweep.reporting.result import Outcome
+from recsweep.sweep.reporting.tables import aligned
+from recsweep.sweep.sampling.samplers import Grid
+from recsweep.sweep.space.branch import resolved
+from recsweep.sweep.space.dimension import encode
+from recsweep.sweep.space.space import make_space
+from recsweep.sweep.study.shared_study import SharedStudy
+from recsweep.sweep.study_comparison import compare_studies
 from recsweep.tracking import without_passwords
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")

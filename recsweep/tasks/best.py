@@ -12,7 +12,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 if TYPE_CHECKING:
-    from recsweep.sweep.standing import Studies
+    from recsweep.sweep.study.catalog import Studies
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -21,8 +21,8 @@ class Best:
 
     def run(self, job: Job) -> None:
         """Print one line to put after `python -m recsweep`; of several objectives the front's."""
-        from recsweep.sweep.results import trial_overrides  # loads Optuna
-        from recsweep.sweep.standing import Studies
+        from recsweep.sweep.reporting.result_files import trial_overrides
+        from recsweep.sweep.study.catalog import Studies
 
         studies = Studies.of(job.settings.sweep)
         study, found = studies.load(_chosen(job.settings.study, studies))

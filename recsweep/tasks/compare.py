@@ -12,8 +12,13 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, Settings, made
 from recsweep.comparison.contenders import grouped
-from recsweep.comparison.past_run import objective_of
-from recsweep.comparison.reading import (
+from recsweep.comparison.rendering import write_comparison
+from recsweep.comparison.statistics import Statistics
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, HomePath
+from recsweep.persistence import refuse_folder, whole_folder
+from recsweep.runs.locate import objective_of
+from recsweep.runs.scored_run import (
     NEEDED,
     SUMMARY,
     ScoredRun,
@@ -22,11 +27,6 @@ from recsweep.comparison.reading import (
     read_run,
     read_study,
 )
-from recsweep.comparison.table import Statistics
-from recsweep.comparison.writing import write_comparison
-from recsweep.errors import InputError
-from recsweep.interfaces import STRICT, HomePath
-from recsweep.persistence import refuse_folder, whole_folder
 from recsweep.tracking import LATEST
 from recsweep.tracking.found import FoundRun, RunFinder, refuse_unknown
 
@@ -121,8 +121,8 @@ def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
     """The winner's replicates; of a sweep that still goes on, how far it is."""
     if (folder / SUMMARY).is_file():
         return read_study(folder)
-    from recsweep.sweep.results import counts_line  # loads Optuna
-    from recsweep.sweep.standing import Studies
+    from recsweep.sweep.reporting.tables import counts_line  # loads Optuna
+    from recsweep.sweep.study.catalog import Studies
 
     _, standing = Studies.of({**settings.sweep, "folder": str(folder.parent)}).load(folder.name)
     raise InputError(

@@ -24,7 +24,7 @@ class Evaluate:
     """Measure recommendations, whoever made them.
 
     Args:
-        recommendations: See `recsweep.data.recommendations` for the formats.
+        recommendations: See `recsweep.recommendations.files` for the formats.
         truth: `user item [value]` lines; items with value 0 are not wanted.
         output: JSON file to write; None = only print.
         overwrite: Whether it may already be there.
@@ -37,8 +37,8 @@ class Evaluate:
 
     def run(self, job: Job) -> None:
         """Print the table of metrics and who could not be counted."""
-        from recsweep.data.recommendations import read_recommendations
         from recsweep.persistence import refuse_file
+        from recsweep.recommendations.files import read_recommendations
         from recsweep.report import table_of_folds
 
         evaluator, left_out = _evaluator(job)
@@ -131,7 +131,7 @@ def _notes(lists: Lists, truth: Mapping[str, set[str]], files: tuple[str, str]) 
     Raises:
         InputError: They have no user or no item in common, so that every metric would be 0.
     """
-    from recsweep.data.requested import examples
+    from recsweep.data.user_histories import examples
 
     recommended: set[str] = set().union(*lists.values())
     wanted: set[str] = set().union(*truth.values())
@@ -159,7 +159,7 @@ def _notes(lists: Lists, truth: Mapping[str, set[str]], files: tuple[str, str]) 
 def _only_in(some: Collection[str], others: Collection[str], source: str, place: str) -> str:
     import pandas as pd
 
-    from recsweep.data.requested import unknown_ids
+    from recsweep.data.user_histories import unknown_ids
 
     ids = pd.Series(sorted(some), dtype=object)
     return unknown_ids(ids, np.where(ids.isin(list(others)), 0, -1), source, place)

@@ -18,7 +18,7 @@ class Export:
 
     def run(self, job: Job) -> None:
         """Print what was written."""
-        from recsweep.data.liang import write_liang
+        from recsweep.data.sources.liang import write_liang
         from recsweep.persistence import refuse_folder, whole_folder
 
         folder = self.folder

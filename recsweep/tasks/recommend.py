@@ -2,12 +2,10 @@
 
 import logging
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
@@ -15,34 +13,18 @@ from recsweep import environment
 from recsweep.app import FILES, Job, Settings, made, prepared
 from recsweep.build import validated
 from recsweep.errors import InputError
-from recsweep.interfaces import STRICT, HomePath, Recommender
+from recsweep.interfaces import STRICT, HomePath
+from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
 if TYPE_CHECKING:
-    from recsweep.comparison.past_run import PastRun
-    from recsweep.data.recommendations import Ranking
-    from recsweep.data.requested import Requested
+    from recsweep.data.user_histories import Requested
+    from recsweep.runs.locate import PastRun
 
 # The rest is imported where it is used, once the backend is chosen.
 
 log = logging.getLogger(__name__)
 
 OF_THE_RUN = ("data", "split", "transform", "model", "optimizer", "backend")
-
-
-class Fitted(NamedTuple):
-    """What a run left behind.
-
-    Args:
-        settings: The run's own.
-        split_fingerprint: Of the split that it was trained on.
-        model: Ready to score.
-        item_ids: Original id of each column of its scores.
-    """
-
-    settings: Settings
-    split_fingerprint: str
-    model: Recommender
-    item_ids: np.ndarray
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -78,10 +60,10 @@ class Recommend:
 
     def run(self, job: Job) -> None:
         """Print for how many users what was written."""
-        from recsweep.comparison.run_lookup import find
         from recsweep.data.disk import disk_errors_in_one_line, whole_file
-        from recsweep.data.recommendations import encoded, format_of, refuse_spaces
         from recsweep.persistence import refuse_file
+        from recsweep.recommendations.files import encoded, format_of, refuse_spaces
+        from recsweep.runs.lookup import find
 
         setting = "task.output"
         output = refuse_file(self.output, setting, self.overwrite)
@@ -98,16 +80,16 @@ class Recommend:
         if file_format == "txt":
             refuse_spaces(requested.user_ids, "task.format")
             refuse_spaces(fitted.item_ids, "task.format")
-        rankings = ranked(fitted, requested, evaluator.k[-1], evaluator.batch_size)
+        rankings = rank_items(fitted, requested, evaluator.k[-1], evaluator.batch_size)
         with disk_errors_in_one_line(output, setting), whole_file(output) as file:
             file.writelines(encoded(rankings, file_format))
         n_users = len(requested.user_ids)
         print(f"{n_users:,} users, up to {evaluator.k[-1]:,} items each\nfile      {output}")  # noqa: T201
 
-    def _requested(self, fitted: Fitted) -> "Requested":
+    def _requested(self, fitted: FittedModel) -> "Requested":
         """Who is to be recommended something, and what they have."""
         from recsweep.data.plain_text import read_users
-        from recsweep.data.requested import Requested, read_histories
+        from recsweep.data.user_histories import Requested, read_histories
 
         if self.histories:
             transform = made(fitted.settings, "transform", "apply")
@@ -125,39 +107,10 @@ class Recommend:
         return everybody if names is None else everybody.chosen(names, self.unknown_users == "skip")
 
 
-def ranked(fitted: Fitted, requested: "Requested", k: int, batch_size: int) -> Iterator["Ranking"]:
-    """The best unseen items of one user after the other, fewer than k if there are no more.
-
-    Args:
-        fitted: Whose model scores.
-        requested: Whom for.
-        k: Items per user, at most the catalogue's.
-        batch_size: Users who are scored at a time.
-    """
-    from tqdm import tqdm
-
-    from recsweep.data.recommendations import Ranking
-    from recsweep.evaluation import top_k
-
-    n_users, n_items = requested.history.shape
-    n_unseen = n_items - np.diff(requested.history.indptr)
-    with tqdm(total=n_users, unit=" users", disable=None) as bar:  # None: only on a terminal
-        for start in range(0, n_users, batch_size):
-            part = slice(start, start + batch_size)
-            rows = requested.history[part]
-            scores = fitted.model.score(rows)
-            items = top_k(scores, rows, k)
-            best = np.take_along_axis(np.asarray(scores, np.float32), items, axis=1)
-            users = requested.user_ids[part]
-            for user, row, values, n in zip(users, items, best, n_unseen[part], strict=True):
-                yield Ranking(user, fitted.item_ids[row[:n]], values[:n])
-            bar.update(rows.shape[0])
-
-
-def _fitted(run: "PastRun", job: Job) -> Fitted:
+def _fitted(run: "PastRun", job: Job) -> FittedModel:
     """Read a run's results; where files and the cache lie, and the threads, are said now."""
-    from recsweep.comparison.past_run import read_yaml, with_files
     from recsweep.persistence import load_model
+    from recsweep.runs.locate import read_yaml, with_files
     from recsweep.tracking import MODEL
 
     settings = job.settings
@@ -169,7 +122,7 @@ def _fitted(run: "PastRun", job: Job) -> Fitted:
     environment.choose_backend(of_run.backend, of_run.threads)
     environment.load_backend()
     fingerprint = str(read_yaml(run.results / "split.yaml").get("fingerprint"))
-    return Fitted(of_run, fingerprint, *load_model(run.results / MODEL))
+    return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL))
 
 
 def _evaluator(settings: Settings) -> Any:

@@ -13,7 +13,7 @@ from recsweep.interfaces import STRICT
 from recsweep.shell import command, setting
 
 if TYPE_CHECKING:
-    from recsweep.comparison.past_run import PastRun
+    from recsweep.runs.locate import PastRun
     from recsweep.tracking.store import Store
 
 
@@ -35,9 +35,9 @@ class Register:
         Raises:
             InputError: There is no such run or no registry, or the name cannot be used.
         """
-        from recsweep.comparison.past_run import read_yaml
-        from recsweep.comparison.run_lookup import find
-        from recsweep.tracking.served import refuse_name, register
+        from recsweep.runs.locate import read_yaml
+        from recsweep.runs.lookup import find
+        from recsweep.tracking.registry import refuse_name, register
 
         name = refuse_name(self.name, "task.name")
         tracker = made(job.settings, "tracking", "log_metrics")

@@ -22,8 +22,8 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 if TYPE_CHECKING:
-    from recsweep.comparison.past_run import PastRun
-    from recsweep.comparison.replay import Comparison, Difference
+    from recsweep.runs.locate import PastRun
+    from recsweep.runs.reproduction import Comparison, Difference
 
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
 
@@ -67,14 +67,14 @@ class Reproduce:
         Raises:
             InputError: The run cannot be repeated, or its metrics are not reproduced.
         """
-        from recsweep.comparison.replay import (
+        from recsweep.persistence import refuse_folder
+        from recsweep.runs.lookup import find
+        from recsweep.runs.reproduction import (
             Comparison,
             Measured,
             differences,
             may_change_metrics,
         )
-        from recsweep.comparison.run_lookup import find
-        from recsweep.persistence import refuse_folder
 
         refuse_folder(job.results, "hydra.run.dir")
         with TemporaryDirectory(prefix="recsweep-") as folder:
@@ -121,7 +121,7 @@ def _given(run_id: str | None) -> str:
 
 def _repeat(past: "PastRun", job: Job) -> Repeat:
     """The run's configuration; where files lie is said now."""
-    from recsweep.comparison.past_run import parse_yaml, read, read_yaml, with_files
+    from recsweep.runs.locate import parse_yaml, read, read_yaml, with_files
 
     config = {
         **{name: job.config[name] for name in OF_SWEEPS},
@@ -202,7 +202,7 @@ def _train_again(parent: Connection, repeat: Repeat) -> None:
 
 def _environment(repeat: Repeat) -> dict[str, str]:
     """What the repeat is about to run with; its data are prepared, the backend is loaded."""
-    from recsweep.comparison.past_run import of_another_version
+    from recsweep.runs.locate import of_another_version
     from recsweep.tracking import SilentTracker
 
     settings = validated(Settings, repeat.config, "")

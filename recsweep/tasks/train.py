@@ -20,10 +20,10 @@ class Train:
 
     def run(self, job: Job) -> None:
         """Print the table of metrics and where everything is."""
-        from recsweep.comparison.recorded import page
         from recsweep.experiment import Patience, refit, run_trial
         from recsweep.persistence import refuse_folder
         from recsweep.report import Progress, final_metrics
+        from recsweep.runs.records import page
         from recsweep.seeds import Seeds
 
         settings = job.settings

@@ -17,8 +17,8 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 if TYPE_CHECKING:
-    from recsweep.sweep.records import StudyRecords
-    from recsweep.tracking.upload import Record, Uploader
+    from recsweep.sweep.reporting.run_records import StudyRecords
+    from recsweep.tracking.backfill import Record, Uploader
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -45,8 +45,8 @@ class Upload:
             self._upload_study(job, place)
 
     def _upload_run(self, job: Job, results: Path) -> None:
-        from recsweep.comparison.past_run import parse_yaml, read, read_yaml
-        from recsweep.comparison.recorded import recorded
+        from recsweep.runs.locate import parse_yaml, read, read_yaml
+        from recsweep.runs.records import recorded
 
         config = read_yaml(results / "config.yaml")
         model, data = model_name(config), config["data"].get("name")
@@ -70,8 +70,8 @@ class Upload:
         _tell(uploader, parent, [*said, uploader.upload(parent)])
 
     def _study(self, job: Job, place: Path) -> "StudyRecords":
-        from recsweep.sweep.records import StudyRecords
-        from recsweep.sweep.standing import Studies
+        from recsweep.sweep.reporting.run_records import StudyRecords
+        from recsweep.sweep.study.catalog import Studies
 
         studies = Studies.of(job.settings.sweep)
         if len(place.parts) > 1:
@@ -92,7 +92,7 @@ class Upload:
 
 def _uploader(job: Job, config: dict[str, Any]) -> "Uploader":
     """To the store that is set now; in the experiment that is set now, or else the run's own."""
-    from recsweep.tracking.upload import Uploader
+    from recsweep.tracking.backfill import Uploader
 
     tracker = made(job.settings, "tracking", "log_metrics")
     if not hasattr(tracker, "store"):

@@ -1,19 +1,25 @@
 """Where runs are kept: MLflow, or nowhere. The one package that imports MLflow.
 
-    runs        one run in MLflow
-    silent      the tracker that keeps nothing
-    sweeps      which runs belong to a sweep
-    finished    which run is meant when one is to be used again
-    store       the place itself: its client, its database, what can be wrong with it
-    relocation  files of a database that was moved or copied with its folder
+    mlflow_tracker   a run in MLflow: a single one, a sweep's, or one of its trials
+    null_tracker     the tracker of `tracking=off`
+    backfill         runs that were kept in files, brought to MLflow
+    registry         MLflow's registry of models
+    found            which runs are meant when several are to be compared
+    finished         which run is meant when one is to be used again
+    ui_view          how MLflow's UI opens a sweep
+    fault_tolerance  a store that goes away costs a run a warning
+    nested_runs      which runs belong to a sweep
+    run_note         Markdown for the page of a run
+    store            the place itself: its client, its database, what can be wrong with it
+    relocation       files of a database that was moved or copied with its folder
 
 The names below are part of every configuration that a run has written down.
 """
 
 from recsweep.tracking.finished import LATEST, MODEL
-from recsweep.tracking.runs import MLflowTracker
-from recsweep.tracking.silent import SilentTracker
+from recsweep.tracking.mlflow_tracker import MLflowTracker
+from recsweep.tracking.nested_runs import trial_name
+from recsweep.tracking.null_tracker import SilentTracker
 from recsweep.tracking.store import without_passwords
-from recsweep.tracking.sweeps import trial_name
 
 __all__ = ["LATEST", "MODEL", "MLflowTracker", "SilentTracker", "trial_name", "without_passwords"]

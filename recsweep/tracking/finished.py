@@ -6,8 +6,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from recsweep.errors import InputError
-from recsweep.tracking.store import mlflow_name, without_passwords
-from recsweep.tracking.sweeps import (
+from recsweep.tracking.nested_runs import (
     COMMAND,
     KIND,
     PARENT,
@@ -17,6 +16,7 @@ from recsweep.tracking.sweeps import (
     is_result,
     is_trial,
 )
+from recsweep.tracking.store import mlflow_name, without_passwords
 
 LATEST = "latest"
 """Stands for the newest finished run, or the best model of the newest sweep."""

@@ -9,8 +9,7 @@ from typing import Any, NoReturn
 
 from recsweep.errors import InputError
 from recsweep.tracking.finished import LATEST, existing, meant, refuse_deleted
-from recsweep.tracking.store import USABLE, Store, cut
-from recsweep.tracking.sweeps import (
+from recsweep.tracking.nested_runs import (
     KIND,
     PAGE,
     PARENT,
@@ -19,6 +18,7 @@ from recsweep.tracking.sweeps import (
     TRIAL,
     is_result,
 )
+from recsweep.tracking.store import USABLE, Store, cut
 
 CONFIGURATIONS = "recsweep.test_configurations"
 """Tag of a sweep's run: for how many configurations it has scored test."""

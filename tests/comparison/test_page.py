@@ -9,9 +9,9 @@ import pytest
 from scored_runs import scored_run
 
 from recsweep.comparison.contenders import grouped
-from recsweep.comparison.page import figure_of_pairs, figure_of_scores, html
-from recsweep.comparison.table import Comparison, Statistics, compare
-from recsweep.comparison.writing import Section, write_comparison
+from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html
+from recsweep.comparison.rendering import write_comparison
+from recsweep.comparison.statistics import Comparison, Statistics, compare
 
 HOW = Statistics(metrics=None, unit="users", test="t", confidence=0.95, n_resamples=200, seed=0)
 VALUES = {"ease": [0.5, 0.75, 0.5], "ials": [0.5, 0.5, 0.75], "popularity": [0.0, 0.25, 0.0]}

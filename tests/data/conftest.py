@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from recsweep.data.delimited import Delimited
 from recsweep.data.interactions import Interactions
-from recsweep.data.movielens import MovieLens
+from recsweep.data.sources.delimited import Delimited
+from recsweep.data.sources.movielens import MovieLens
 from recsweep.data.transform import Binary, transformed
 from recsweep.errors import InputError
 

@@ -9,17 +9,17 @@ import pytest
 import scipy.sparse as sp
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.cache import prepare
-from recsweep.data.heldout import Heldout
 from recsweep.data.interactions import Interactions
 from recsweep.data.leaks import refuse_leaks
-from recsweep.data.liang import Liang
-from recsweep.data.presplit import Presplit
-from recsweep.data.source import Source
+from recsweep.data.prepare import prepare
+from recsweep.data.sources.liang import Liang
+from recsweep.data.sources.source import Source
 from recsweep.data.split import Fold, Split
-from recsweep.data.strong import Strong
+from recsweep.data.splits.heldout import Heldout
+from recsweep.data.splits.presplit import Presplit
+from recsweep.data.splits.strong import Strong
+from recsweep.data.splits.weak import Weak
 from recsweep.data.transform import Binary
-from recsweep.data.weak import Weak
 from recsweep.interfaces import STRICT
 
 

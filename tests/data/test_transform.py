@@ -8,8 +8,8 @@ import pytest
 from contracts import composed
 
 from recsweep.data.interactions import Interactions
+from recsweep.data.splits.weak import Weak
 from recsweep.data.transform import Binary, Log1p, Raw, Transform, transformed
-from recsweep.data.weak import Weak
 
 COUNTS = np.array([1, 3, 99.5, 0], np.float32)
 

@@ -19,9 +19,11 @@ import optuna
 from faults.processes import MARK, processes, send, wait_until_gone, workers
 from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from runs import SMALL_DATA
+from small_runs import SMALL_DATA
 
-from recsweep.sweep.locks import FileLease, PostgresLocks, make_locks
+from recsweep.sweep.storage.backends import make_locks
+from recsweep.sweep.storage.locks import FileLease
+from recsweep.sweep.storage.postgres_locks import PostgresLocks
 
 ROOT = Path(__file__).resolve().parents[2]
 N_SEEDS = 2

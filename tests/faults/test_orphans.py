@@ -16,8 +16,9 @@ from faults.processes import MARK, processes, send, wait_until_gone
 from mlflow_runs import ROOT
 from optuna.trial import FrozenTrial
 
-from recsweep.sweep.storage import JOURNAL, open_storage
-from recsweep.sweep.worker import SAID
+from recsweep.sweep.storage.backends import open_storage
+from recsweep.sweep.storage.journal import JOURNAL
+from recsweep.sweep.study.folder import SAID
 
 pytestmark = pytest.mark.slow
 

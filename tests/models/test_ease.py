@@ -11,7 +11,7 @@ import scipy.sparse as sp
 from commands import run_command
 
 from recsweep import environment
-from recsweep.data.liang import Liang
+from recsweep.data.sources.liang import Liang
 from recsweep.errors import InputError
 from recsweep.evaluation import Evaluator
 from recsweep.models import ease

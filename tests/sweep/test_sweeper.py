@@ -19,14 +19,15 @@ from commands import Ended, assert_refused, run_command
 from compiled_programs import cache_in
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow_runs import start
-from runs import SMALL, SMALL_DATA
+from small_runs import SMALL, SMALL_DATA
 
 from recsweep.app import Settings, model_name, parameters
 from recsweep.build import validated
 from recsweep.command_line import composed, conf_folder
 from recsweep.errors import InputError
-from recsweep.sweep.identity import of_config
-from recsweep.sweep.storage import JOURNAL, open_storage
+from recsweep.sweep.storage.backends import open_storage
+from recsweep.sweep.storage.journal import JOURNAL
+from recsweep.sweep.study.identity import of_config
 from recsweep.sweep.sweeper import (
     _Combination,
     _combinations,
@@ -376,7 +377,7 @@ def test_a_study_of_other_settings_is_refused_by_the_difference(tmp_path: Path) 
     assert run_command(folder, line).code == 0
     for change, expected in (
         ("evaluation_batch_size=100", "evaluation_batch_size was 500 and is 100;"),
-        ("sampler=random", "sampler._target_ was recsweep.sweep.samplers.TPE and is "),
+        ("sampler=random", "sampler._target_ was recsweep.sweep.sampling.samplers.TPE and is "),
     ):
         ended = run_command(folder, f"{line} {change}")
         assert ended.code == 1

@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from commands import assert_refused, run_command
-from runs import SMALL_DATA, metrics
 from scored_runs import write_run, write_study
+from small_runs import SMALL_DATA, metrics
 from studies import COMPLETE, PRUNED, add, make_study
 
 from recsweep.app import run

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from runs import SMALL_DATA, metrics
+from small_runs import SMALL_DATA, metrics
 
 from recsweep.app import run
 from recsweep.errors import InputError

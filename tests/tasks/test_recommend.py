@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from runs import SMALL, SMALL_DATA, metrics
+from small_runs import SMALL, SMALL_DATA, metrics
 
 from recsweep.app import Settings, prepared, run
 from recsweep.build import validated

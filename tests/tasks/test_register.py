@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from commands import assert_refused, run_command
-from runs import SMALL_DATA
+from small_runs import SMALL_DATA
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),  # MLflow's, of SQLAlchemy

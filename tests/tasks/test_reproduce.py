@@ -16,7 +16,7 @@ import pytest
 import yaml
 from commands import run_command
 from compiled_programs import cache_in
-from runs import SMALL, SMALL_DATA
+from small_runs import SMALL, SMALL_DATA
 
 from recsweep.app import run
 from recsweep.errors import InputError

@@ -9,7 +9,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 import yaml
-from runs import SMALL, SMALL_DATA, metrics
+from small_runs import SMALL, SMALL_DATA, metrics
 
 from recsweep.app import Settings, prepared, run
 from recsweep.build import validated

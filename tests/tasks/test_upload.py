@@ -8,7 +8,7 @@ import pytest
 from commands import Ended, assert_refused, run_command
 from mlflow_runs import start
 from mlflow_server import Server
-from runs import SMALL, SMALL_DATA
+from small_runs import SMALL, SMALL_DATA
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 

@@ -1,0 +1,135 @@
+"""Prepared splits on disk: cut once, shared by every run, trial and worker."""
+
+import hashlib
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from recsweep import source_code
+from recsweep.data.archive import ZIP_DAMAGE
+from recsweep.data.disk import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
+from recsweep.data.leaks import refuse_leaks
+from recsweep.data.matrix import packed_ids, unpacked_ids
+from recsweep.data.sources.source import Source
+from recsweep.data.split import Fold, Split, Splitter
+from recsweep.data.transform import Transform, transformed
+from recsweep.errors import InputError
+from recsweep.interfaces import CSR
+
+log = logging.getLogger(__name__)
+
+MATRICES = ("train", "valid_history", "valid_target", "test_history", "test_target")
+IDS = ("train_user_ids", "valid_user_ids", "test_user_ids", "item_ids")
+
+
+def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Path) -> Split:
+    """The split of a source, from the cache if it was made before.
+
+    Args:
+        source: Where interactions come from.
+        transform: What becomes of their values.
+        splitter: How they are cut.
+        cache: Folder for downloads and prepared splits.
+
+    Raises:
+        InputError: Something about the data or the folder is wrong.
+    """
+    files = source.files(cache)
+    for file in files:
+        if not file.is_file():
+            found = "is a folder" if file.is_dir() else "is not there"
+            raise InputError(f"data.path must name a file, but {file} {found}; give another path")
+    with disk_errors_in_one_line(cache, "data.path"):
+        key = _key([source, transform, splitter], [*files, *splitter.files()])
+        target = cache / "splits" / f"{key}.npz"
+    with disk_errors_in_one_line(cache, "cache_dir"), sole_writer(target):
+        split = _loaded(target) if target.is_file() else None
+        if split is None:
+            data = source.load(files)
+            if isinstance(data, Split):
+                refuse_leaks(data, has_shared_users=source.has_shared_users)
+            split = splitter.split(transformed(data, transform))
+            with whole_file(target) as out:
+                np.savez(out, allow_pickle=False, **_arrays(split))
+    return split
+
+
+def _key(steps: list[Any], files: list[Path]) -> str:
+    """Changes with the files' content, any setting, and the code of this package or of a class."""
+    described = [_described(step) for step in steps]
+    settings = {
+        "steps": [{**step, "path": None} for step in described],
+        "files": [file_sha256(file) for file in files],
+        "package": source_code.of_folder(Path(__file__).parent),
+        "code": source_code.of_names(source_code.targets(described)),
+    }
+    text = json.dumps(settings, default=str, sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _described(value: Any) -> Any:
+    """A step, and what it is made of, as a configuration would describe it."""
+    if isinstance(value, Mapping):
+        return {str(key): _described(each) for key, each in value.items()}
+    if isinstance(value, list | tuple):
+        return [_described(each) for each in value]
+    if not is_dataclass(value):
+        return value
+    settings = {field.name: _described(getattr(value, field.name)) for field in fields(value)}
+    return {"_target_": f"{type(value).__module__}.{type(value).__qualname__}", **settings}
+
+
+def _arrays(split: Split) -> dict[str, np.ndarray]:
+    ids = (split.train_user_ids, split.valid.user_ids, split.test.user_ids, split.item_ids)
+    arrays = {name: packed_ids(each) for name, each in zip(IDS, ids, strict=True)}
+    for name, matrix in zip(MATRICES, split.matrices, strict=True):
+        arrays[f"{name}.indptr"] = matrix.indptr
+        arrays[f"{name}.indices"] = matrix.indices
+        arrays[f"{name}.data"] = matrix.data
+    for name, fold in (("valid", split.valid), ("test", split.test)):
+        if fold.n_unknown is not None:
+            arrays[f"{name}_n_unknown"] = fold.n_unknown
+    return {**arrays, "fingerprints": np.array([split.data_fingerprint, split.fingerprint])}
+
+
+def _loaded(target: Path) -> Split | None:
+    """The split at `target`, or None when the file is damaged and must be made again."""
+    try:
+        with target.open("rb") as file, np.load(file, allow_pickle=False) as members:
+            arrays = dict(members)
+        data_fingerprint, fingerprint = (str(entry) for entry in arrays["fingerprints"])
+        split = _split(arrays, data_fingerprint)
+        damage = "" if split.fingerprint == fingerprint else "not what its fingerprint says"
+    except (*ZIP_DAMAGE, ValueError, KeyError, IndexError, TypeError, MemoryError) as error:
+        damage = " ".join(f"{type(error).__name__} {error}".split())
+    if damage:
+        log.warning("prepared split %s is damaged (%s) and is made again", target, damage)
+        return None
+    return split
+
+
+def _split(arrays: Mapping[str, np.ndarray], data_fingerprint: str) -> Split:
+    train_users, valid_users, test_users, items = (unpacked_ids(arrays[name]) for name in IDS)
+    train, valid_history, valid_target, test_history, test_target = (
+        _matrix(arrays, name, len(items)) for name in MATRICES
+    )
+    return Split(
+        train=train,
+        train_user_ids=train_users,
+        valid=Fold(valid_history, valid_target, valid_users, arrays.get("valid_n_unknown")),
+        test=Fold(test_history, test_target, test_users, arrays.get("test_n_unknown")),
+        item_ids=items,
+        data_fingerprint=data_fingerprint,
+    )
+
+
+def _matrix(arrays: Mapping[str, np.ndarray], name: str, n_items: int) -> CSR:
+    indptr = arrays[f"{name}.indptr"]
+    parts = (arrays[f"{name}.data"], arrays[f"{name}.indices"], indptr)
+    return sp.csr_matrix(parts, shape=(len(indptr) - 1, n_items))

@@ -1,0 +1,1 @@
+"""What `data=` names: one file per source; `source.py` holds what they share."""

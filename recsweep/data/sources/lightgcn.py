@@ -1,0 +1,149 @@
+"""The two text files in which LightGCN and its followers keep a split: `user item item …` lines.
+
+           train.txt       train         valid target   test history   test target
+    user 0 0 1 2    ──▶    x . x . .     . x . . .      x x x . .      . . . x .  ◀── test.txt
+    user 1 1 2 4           . x . . x     . . x . .      . x x . x      x . . . .
+
+There is no validation part: a share of each user's line in train.txt is drawn for it. The history
+of a validation user is what is left; of a test user, all of their line in train.txt.
+"""
+
+import logging
+from dataclasses import dataclass as plain_dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar
+
+import numpy as np
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.data.holdout_draw import draw_held_out
+from recsweep.data.interactions import quoted
+from recsweep.data.matrix import (
+    fingerprint,
+    from_pairs,
+    keep_entries,
+    matrix_arrays,
+    repeated_pairs,
+)
+from recsweep.data.sources.source import Source
+from recsweep.data.split import Fold, Split
+from recsweep.errors import InputError
+from recsweep.interfaces import CSR, STRICT
+
+log = logging.getLogger(__name__)
+
+FILES = ("train.txt", "test.txt")
+MAX_DIGITS = 18
+"""Of an id, which is kept in 64 bits."""
+
+
+@plain_dataclass(frozen=True)
+class _Pairs:
+    """What one file holds: ids of its users, and of both sides of each pair."""
+
+    file: Path
+    user_ids: np.ndarray
+    users: np.ndarray
+    items: np.ndarray
+
+
+@dataclass(kw_only=True, config=STRICT)
+class LightGCN(Source):
+    """A folder with train.txt and test.txt.
+
+    Args:
+        valid_fraction: Share of each user's training items that is held out for validation.
+        seed: Of that draw.
+    """
+
+    has_shared_users: ClassVar[bool] = True
+
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+    def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
+        """The two files."""
+        if self.path is None:
+            raise InputError(
+                f"data=lightgcn needs the folder with {' and '.join(FILES)}; give data.path=FOLDER"
+            )
+        files = [self.path / name for name in FILES]
+        for file in files:
+            if not file.is_file():
+                raise InputError(
+                    f"data.path must be a folder with {' and '.join(FILES)}, but {file.name} not "
+                    f"found in {self.path}; give the folder that holds them"
+                )
+        return files
+
+    def load(self, files: list[Path]) -> Split:
+        """The split; the items are those of both files, and nobody can recommend test's own."""
+        known, held_out = map(_read, files)
+        user_ids = np.union1d(known.user_ids, held_out.user_ids)
+        item_ids = np.union1d(known.items, held_out.items)
+        rows, target = (_matrix(pairs, user_ids, item_ids) for pairs in (known, held_out))
+        is_valid, _ = draw_held_out(
+            np.diff(rows.indptr), "user", self.valid_fraction, 0.0, self.seed
+        )
+        train, valid_target = (keep_entries(rows, kept) for kept in (~is_valid, is_valid))
+        test = Fold(rows, target, user_ids).of_whom_something_is_held_out()
+        _warn_of_unknown(test, files[1])
+        return Split(
+            train=train,
+            train_user_ids=user_ids,
+            valid=Fold(train, valid_target, user_ids).of_whom_something_is_held_out(),
+            test=test,
+            item_ids=item_ids,
+            data_fingerprint=fingerprint(
+                user_ids, item_ids, *matrix_arrays(rows), *matrix_arrays(target)
+            ),
+        )
+
+
+def _read(file: Path) -> _Pairs:
+    """All pairs of a file; a user may have none, or several lines."""
+    user_ids, lists = [], []
+    with file.open("rb") as lines:
+        for number, line in enumerate(lines, 1):
+            fields = line.split()
+            if not fields:
+                continue
+            if not b"".join(fields).isdigit() or max(map(len, fields)) > MAX_DIGITS:
+                bad = next(f for f in fields if not f.isdigit() or len(f) > MAX_DIGITS)
+                raise InputError(
+                    f"lines must be a user and their items, all whole numbers from 0 on, but line "
+                    f"{number:,} of {file} has {quoted(bad.decode(errors='replace'))}; fix it"
+                )
+            ids = np.array(fields).astype(np.int64)
+            user_ids.append(ids[0])
+            lists.append(ids[1:])
+    items = np.concatenate([np.empty(0, np.int64), *lists])
+    if not len(items):
+        raise InputError(f"{file} must hold at least one user with an item, but has none; fix it")
+    users = np.array(user_ids, np.int64)
+    return _Pairs(file, users, np.repeat(users, [len(each) for each in lists]), items)
+
+
+def _matrix(pairs: _Pairs, user_ids: np.ndarray, item_ids: np.ndarray) -> CSR:
+    """Users × items; entries within a row keep the file's order."""
+    cells = (np.searchsorted(user_ids, pairs.users), np.searchsorted(item_ids, pairs.items))
+    matrix = from_pairs(*cells, np.ones(len(pairs.items)), (len(user_ids), len(item_ids)))
+    repeated = repeated_pairs(matrix)
+    if len(repeated):
+        user, item = repeated[0]
+        raise InputError(
+            f"every pair in {pairs.file} must occur once, but {len(repeated):,} occur more than "
+            f"once (first: user {user_ids[user]}, item {item_ids[item]}); remove the repeats"
+        )
+    return matrix
+
+
+def _warn_of_unknown(test: Fold, file: Path) -> None:
+    """Whoever has nothing in train.txt is ranked all the same, as the published figures are."""
+    unknown = test.user_ids[np.diff(test.history.indptr) == 0]
+    if len(unknown):
+        log.warning(
+            "%s of %s users in %s have no items in train.txt, so their lists are not personal "
+            "(such as user %s)", f"{len(unknown):,}", f"{len(test.user_ids):,}", file, unknown[0],
+        )  # fmt: skip

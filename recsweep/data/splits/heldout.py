@@ -1,0 +1,138 @@
+"""A file names the test interactions; everything in the data set is for training.
+
+           items          train        valid target   test target
+    user 1  x x x . .     x . x . .    . x . . .      . . . x .
+    user 2  . x x . x     . x x . x    . . . . .      x . . . .  ◀── truth file
+    user 3  x . x x . ──▶ . . x x .    x . . . .      . . . . .
+    user 4  x x . x .     x x . x .    . . . . .      . . x . .
+
+Validation is a random share of the data set. The history of a validation user is their training
+row; of a test user, all that the data set has of them.
+"""
+
+import logging
+from pathlib import Path
+from typing import Annotated, Any
+
+import numpy as np
+import pandas as pd
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.data.holdout_draw import draw_held_out
+from recsweep.data.interactions import Interactions, quoted
+from recsweep.data.matrix import from_pairs, keep_entries
+from recsweep.data.plain_text import read_pairs
+from recsweep.data.split import Fold, Split, Splitter, refuse_split
+from recsweep.data.user_histories import examples, places, unknown_ids
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, HomePath
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Heldout(Splitter):
+    """Test interactions from a truth file.
+
+    Args:
+        path: `user item [value]` lines; a value of 0 is no interaction, others are not used.
+        valid_fraction: Share of all interactions of the data set that is held out for validation.
+        seed: Of the validation draw.
+    """
+
+    path: HomePath | None
+    valid_fraction: Annotated[float, Field(gt=0, lt=1)]
+    seed: Annotated[int, Field(ge=0)]
+
+    def files(self) -> list[Path]:
+        """The truth file."""
+        if self.path is None or not self.path.is_file():
+            found = "is missing" if self.path is None else f"{self.path} is no file"
+            raise InputError(
+                f"split=heldout needs the file with the test interactions, but split.path {found}; "
+                "give split.path=FILE"
+            )
+        return [self.path]
+
+    def split(self, data: Interactions | Split) -> Split:
+        """Cut `data`; the items are all of the data set's, those of validation alone included.
+
+        Test items that the data set does not have count as relevant items that nobody can
+        recommend; test users whom it does not have cannot be known and are left out.
+
+        Raises:
+            InputError: The data is already split, the file cannot be used, or validation is empty.
+        """
+        data = refuse_split(data, "heldout")
+        test = self._test(data)
+        valid, _ = draw_held_out(
+            np.diff(data.matrix.indptr), "all", self.valid_fraction, 0.0, self.seed
+        )
+        train, target = (keep_entries(data.matrix, kept) for kept in (~valid, valid))
+        return Split(
+            train=train,
+            train_user_ids=data.user_ids,
+            valid=Fold(train, target, data.user_ids).of_whom_something_is_held_out(),
+            test=test,
+            item_ids=data.item_ids,
+            data_fingerprint=data.fingerprint,
+        )
+
+    def _test(self, data: Interactions) -> Fold:
+        """The fold that the file describes, users in the order of the data set."""
+        users, items = self._pairs(data)
+        rows = np.unique(users)
+        place = np.searchsorted(rows, users)
+        is_known = items >= 0
+        shape = (len(rows), len(data.item_ids))
+        ones = np.ones(is_known.sum(), np.float32)
+        fold = Fold(
+            history=data.matrix[rows],
+            target=from_pairs(place[is_known], items[is_known], ones, shape),
+            user_ids=data.user_ids[rows],
+            n_unknown=np.bincount(place[~is_known], minlength=len(rows)),
+        )
+        self._refuse_seen(fold, data.item_ids)
+        return fold
+
+    def _pairs(self, data: Interactions) -> tuple[np.ndarray, np.ndarray]:
+        """Rows and columns of the file's pairs; column −1 = an item that the data set lacks."""
+        (file,) = self.files()
+        table = read_pairs(file)
+        if "value" in table:
+            table = table[table["value"] > 0]
+        users = places(table["user"], data.user_ids)
+        items = places(table["item"], data.item_ids)
+        self._tell_unknown(table["user"], users, "users", data.user_ids)
+        self._tell_unknown(table["item"], items, "items", data.item_ids)
+        is_stranger = users < 0
+        return users[~is_stranger], items[~is_stranger]
+
+    def _tell_unknown(
+        self, given: "pd.Series[Any]", at: np.ndarray, kind: str, ids: np.ndarray
+    ) -> None:
+        """Warn of ids that the data set does not have; refuse the file if it has none of them."""
+        found = unknown_ids(given, at, f"{kind} of {self.path}", "the data set")
+        if (at < 0).all():
+            raise InputError(
+                f"{self.path} must name {kind} of the data set, such as {examples(ids)}, but "
+                f"{found or 'every value is 0'}; check that both have the same ids"
+            )
+        if found:
+            become = {"users": "left out", "items": "nobody can recommend them"}[kind]
+            log.warning("%s: %s", found, become)
+
+    def _refuse_seen(self, fold: Fold, item_ids: np.ndarray) -> None:
+        history = fold.history.copy()
+        history.data[:] = 1  # a value of 0 is an interaction too
+        seen = history.multiply(fold.target).tocsr()
+        if seen.nnz:
+            seen.sort_indices()
+            seen = seen.tocoo()
+            user, item = fold.user_ids[seen.row[0]], item_ids[seen.col[0]]
+            raise InputError(
+                f"{self.path} must hold interactions that are not in the data set, but "
+                f"{seen.nnz:,} are (first: user {quoted(user)}, item {quoted(item)}); remove them "
+                "from one of the two"
+            )

@@ -1,0 +1,12 @@
+"""Finished runs on disk: where they are, what they say, and whether a repeat gives the same.
+
+The modules, from the outside in:
+
+    lookup        the run that a command means
+    records       what a run's folder says, as a tracker would have heard it
+    reproduction  a repeat of a run held against it
+    scored_run    a run that was scored on test, read from its folder
+    weights       the saved weights of two models, piece by piece
+    consistency   metrics per user and curves, held against metrics.json
+    locate        a past run: its folder, its configuration, its files
+"""

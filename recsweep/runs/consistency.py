@@ -1,0 +1,98 @@
+"""Reads a run's metrics per user and its curves, and holds them against its `metrics.json`."""
+
+import json
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recsweep.errors import InputError
+from recsweep.evaluation import PER_USER
+from recsweep.report import read_curves
+from recsweep.runs.locate import read
+
+METRICS, CURVES = "metrics.json", "curves.csv"
+FOLDS = ("valid", "test")
+ROUNDING = 1e-9
+"""Relative; the same mean in another order of the users differs in its last bits."""
+
+
+def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.DataFrame:
+    """A fold's metrics: a column per metric and cut-off; index: user ids.
+
+    Args:
+        results: The folder of a run.
+        fold: `valid` or `test`.
+        place: What the user knows it by; None = the folder.
+
+    Raises:
+        InputError: A file is missing or damaged, or the two are not of the same run.
+    """
+    file = results / f"{fold}_metrics_per_user.parquet"
+    frame = read(file, pd.read_parquet, pd.DataFrame)
+    told = _told(results, fold)
+    users = (told.get("n_users", len(frame)), len(frame))
+    if users[0] != users[1]:
+        raise _unlike(place or results, file.name, "the number of users", users)
+    means = {str(name): float(value) for name, value in frame.mean().items()}
+    known = [name for name in told["mean"] if name.partition("@")[0] in PER_USER]
+    for name in dict.fromkeys([*known, *means]):
+        values = (told["mean"].get(name), means.get(name))
+        if not _is_same(*values):
+            raise _unlike(place or results, file.name, f"the mean of {fold} {name}", values)
+    return frame
+
+
+def epochs(results: Path) -> list[tuple[int, dict[str, float]]]:
+    """A run's curves: epoch (from 1) and values by name.
+
+    Args:
+        results: The folder of a run.
+
+    Raises:
+        InputError: A file is missing or damaged, or the two are not of the same run.
+    """
+    curves = read(results / CURVES, lambda _: read_curves(results), list)
+    best_epoch = read(results / METRICS, _best_epoch, int)
+    best = dict(curves).get(best_epoch)
+    if best is None:
+        found = (f"epoch {best_epoch}", f"one of {len(curves)}")
+        raise _unlike(results, CURVES, "the best epoch", found)
+    for name, mean in _told(results, "valid")["mean"].items():
+        values = (mean, best.get(f"valid/{name}"))
+        if not _is_same(*values):
+            what = f"valid {name} of the best epoch, {best_epoch},"
+            raise _unlike(results, CURVES, what, values)
+    return curves
+
+
+def _told(results: Path, fold: str) -> dict[str, Any]:
+    """What `metrics.json` says of a fold."""
+    return read(results / METRICS, lambda file: _of_fold(file, fold), dict)
+
+
+def _of_fold(file: Path, fold: str) -> Any:
+    told = json.loads(file.read_text(encoding="utf-8"))[fold]
+    if not isinstance(told["mean"], Mapping):
+        raise TypeError(f"{fold} has no means")
+    return told
+
+
+def _best_epoch(file: Path) -> int:
+    return int(json.loads(file.read_text(encoding="utf-8"))["best_epoch"])
+
+
+def _is_same(a: float | None, b: float | None) -> bool:
+    if a is None or b is None:
+        return a is b
+    return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING) or (a != a and b != b)  # noqa: PLR0124
+
+
+def _unlike(place: object, file: str, what: str, values: tuple[object, object]) -> InputError:
+    first, second = ("absent" if value is None else value for value in values)
+    return InputError(
+        f"{METRICS} and {file} must be of the same run, but in {place} {what} is {first} in the "
+        f"first and {second} in the second; copy the run's whole folder again, or train again"
+    )

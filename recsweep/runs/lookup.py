@@ -1,0 +1,92 @@
+"""Finds the run that is to be used again and says which one it is."""
+
+import os
+import sys
+from pathlib import Path
+
+from recsweep.app import Settings, made, model_name
+from recsweep.errors import InputError
+from recsweep.runs.consistency import METRICS
+from recsweep.runs.locate import PastRun, objective_of, read_metrics, read_yaml
+from recsweep.runs.scored_run import is_study, replicates_of
+from recsweep.tracking import LATEST, MODEL
+
+
+def find(run: str, setting: str, settings: Settings, folder: Path) -> PastRun:
+    """A finished run, fetched when it is tracked; one line on stderr says which one it is.
+
+    Args:
+        run: Its id in MLflow, `latest`, the name of a study or a run, or a results folder.
+        setting: Where the user has named it, such as `task.run`.
+        settings: Say where runs are tracked and where studies are.
+        folder: An existing, empty one for files that are fetched.
+
+    Raises:
+        InputError: There is no such run, it did not finish, or it has no model.
+    """
+    found, why = _found(run, setting, settings, folder)
+    told = ", ".join(filter(None, [why, described(found.results)]))
+    print(f"{setting}={run} is run {found.name}: {told}", file=sys.stderr, flush=True)  # noqa: T201
+    return found
+
+
+def _found(run: str, setting: str, settings: Settings, folder: Path) -> tuple[PastRun, str]:
+    """The run, and what makes it the one that is meant."""
+    path = Path(os.path.expanduser(run))  # noqa: PTH111 - unknown ~user: not found
+    sweeps = Path(os.path.expanduser(settings.sweep["folder"]))  # noqa: PTH111
+    is_name = path.name == run and not path.is_dir()
+    for study in (sweeps / run, path) if is_name and run != LATEST else (path,):
+        if study.is_dir() and is_study(study) and not (study / MODEL).is_dir():
+            return _winner(study), f"winner of study {study.name}"
+    if is_name or run == LATEST:
+        tracker = made(settings, "tracking", "download")
+        try:
+            run_id, why = tracker.download(run, folder)
+        except InputError as error:
+            raise InputError(str(error).replace("task.run", setting)) from error
+        return PastRun(run_id, folder, tracker), why
+    if path.absolute().parent.name == "trials" and path.is_dir():
+        raise InputError(
+            f"{setting} must be a run with a model and a test, but {run} is a trial of a sweep, "
+            "which has neither; give the winner's results folder, or train what task=best prints"
+        )
+    if not (path / MODEL).is_dir():
+        raise InputError(
+            f"{setting} must be the results folder of a run, but {run} has no folder {MODEL}; give "
+            "OUTPUT_FOLDER/results, the name of a study, the id of a run, or latest"
+        )
+    return PastRun(run, path), ""
+
+
+def _winner(study: Path) -> PastRun:
+    """The first training of a study's winner, the one that `sweep.register` registers."""
+    results = replicates_of(study)[0]
+    if not (results / MODEL).is_dir():
+        raise InputError(
+            f"a study's winner must have a folder {MODEL}, but {results} has none; copy the "
+            "study's whole folder again"
+        )
+    return PastRun(str(results), results)
+
+
+def described(results: Path) -> str:
+    """What a run is: `ease on ml-100k, ndcg@100 0.4123 on validation and 0.4011 on test`.
+
+    Args:
+        results: Its results folder; files that are not there are left out.
+    """
+    if not (results / "config.yaml").is_file():
+        return ""
+    config = read_yaml(results / "config.yaml")
+    data = (config.get("data") or {}).get("name", "data")
+    name = f"{model_name(config)} on {data}"
+    if not (results / METRICS).is_file():
+        return name
+    told = read_metrics(results)
+    objective = objective_of(config, told)
+    scores = [
+        f"{told[fold]['mean'][objective]:.4f} on {name}"
+        for fold, name in (("valid", "validation"), ("test", "test"))
+        if objective in told[fold]["mean"]
+    ]
+    return f"{name}, {objective} {' and '.join(scores)}"

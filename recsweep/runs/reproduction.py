@@ -1,0 +1,311 @@
+"""Holds the repeat of a run against the run: what it runs with, measured and learned."""
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import pandas as pd
+
+from recsweep.environment import NOT_INSTALLED
+from recsweep.runs.consistency import epochs, metrics_per_user
+from recsweep.runs.locate import read, read_yaml
+from recsweep.runs.weights import ArrayDifference, changed_arrays, names_of_arrays
+
+UNKNOWN = "unknown"
+NOT_COMPARED = ("git.commit", "git.dirty")
+"""Where the code comes from; its own hash says whether it is the same."""
+FOLDS = {"valid": "validation", "test": "test"}
+SHOWN, SHOWN_CHARACTERS = 10, 40
+
+Verdict = Literal["identical", "reproduced", "not reproduced"]
+
+
+class Difference(NamedTuple):
+    """A field of the environment that has another value now.
+
+    Args:
+        field: Its name, such as `version.numpy`.
+        was: In the run.
+        now: In its repeat.
+    """
+
+    field: str
+    was: str
+    now: str
+
+    def __str__(self) -> str:
+        """One line; the beginning of a fingerprint tells it from another."""
+        was, now = (text[:SHOWN_CHARACTERS] for text in (self.was, self.now))
+        return f"{self.shown}: {was} → {now}"
+
+    @property
+    def shown(self) -> str:
+        """The field for people."""
+        return re.sub(r"^code\.", "code of ", self.field)
+
+
+def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+    """What a repeat runs with that its run did not, in the order of `now`.
+
+    Args:
+        was: The run's environment, see `recsweep.app.tags`, or more.
+        now: The repeat's.
+    """
+    gone = [name for name in was if name.startswith("version.") and name not in now]
+    pairs = [Difference(name, was.get(name, UNKNOWN), now.get(name, UNKNOWN)) for name in now]
+    pairs += [Difference(name, was[name], UNKNOWN) for name in gone]
+    return [pair for pair in pairs if pair.was != pair.now and pair.field not in NOT_COMPARED]
+
+
+def may_change_metrics(changed: list[Difference], device: str) -> str:
+    """Why metrics need not be the same to the last bit; empty = they must be.
+
+    Args:
+        changed: See `differences`.
+        device: What the repeat computes on.
+    """
+    fields = [each.shown for each in changed if NOT_INSTALLED not in each]
+    if fields:
+        return f"{', '.join(fields)} may change them"
+    return "" if device == "cpu" else f"{device} adds in any order"
+
+
+class Measured(NamedTuple):
+    """What a run measured and learned.
+
+    Args:
+        split: Fingerprint of the data and how they were split.
+        best_epoch: From 1.
+        means: Fold -> metric -> its mean over users, or the catalogue's value.
+        per_user: Fold -> a column per metric; index: user ids.
+        curves: A column per curve, seconds left out; index: epoch, from 1.
+        weights: The file with what its model has learned.
+    """
+
+    split: str
+    best_epoch: int
+    means: dict[str, dict[str, float]]
+    per_user: dict[str, pd.DataFrame]
+    curves: pd.DataFrame
+    weights: Path
+
+    @classmethod
+    def of(cls, results: Path) -> "Measured":
+        """Read a run's files.
+
+        Raises:
+            InputError: One is missing or damaged, or two are not of the same run.
+        """
+        best_epoch, means = read(results / "metrics.json", _epoch_and_means, tuple)
+        frames = {fold: metrics_per_user(results, fold) for fold in FOLDS}
+        split = str(read_yaml(results / "split.yaml").get("fingerprint", UNKNOWN))
+        rows = dict(epochs(results))
+        curves = pd.DataFrame(list(rows.values()), list(rows))
+        curves = curves[[name for name in curves if not str(name).startswith("time/")]]
+        return cls(split, best_epoch, means, frames, curves, results / "model" / "weights.npz")
+
+
+def _epoch_and_means(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
+    summary = json.loads(file.read_text(encoding="utf-8"))
+    return int(summary["best_epoch"]), {fold: dict(summary[fold]["mean"]) for fold in FOLDS}
+
+
+def compared(was: Measured, now: Measured) -> pd.DataFrame:
+    """A row per metric of each fold, the largest difference first.
+
+    Columns: `metric`, such as `test ndcg@100`, `was`, `now`, `difference` of the two, and of how
+    many users the value changed, `n_users`. What only one of them has differs by infinity.
+    """
+    rows = []
+    for fold, shown in FOLDS.items():
+        before, after = was.means[fold], now.means[fold]
+        changed = _n_changed(was.per_user[fold], now.per_user[fold])
+        for name in {**before, **after}:
+            values = before.get(name, np.nan), after.get(name, np.nan)
+            rows.append((f"{shown} {name}", *values, values[1] - values[0], changed.get(name, 0)))
+    table = pd.DataFrame(rows, columns=["metric", "was", "now", "difference", "n_users"])
+    table["difference"] = table["difference"].fillna(np.inf)
+    return table.sort_values("difference", key=np.abs, ascending=False, kind="stable")
+
+
+def _n_changed(was: pd.DataFrame, now: pd.DataFrame) -> dict[str, int]:
+    """Of how many users each metric has another value; who is in one of them alone has."""
+    was, now = was.align(now)
+    is_same = (was == now) | (was.isna() & now.isna())
+    return {str(name): int(n) for name, n in (~is_same).sum().items()}
+
+
+def changed_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
+    """A row per curve with other values, the largest difference first.
+
+    Columns: `curve`, such as `train/loss`, `n_epochs` in which it differs, the `first_epoch` of
+    them, and the largest `difference`. What only one of them has differs by infinity.
+    """
+    was, now = was.align(now)
+    is_changed = ~((was == now) | (was.isna() & now.isna()))
+    distance = (now - was).abs().where(is_changed, 0.0).fillna(np.inf)
+    rows = [
+        (
+            name,
+            int(changed.sum()),
+            int(was.index[int(changed.argmax())]),
+            float(distance[name].max()),
+        )
+        for name, changed in is_changed.items()
+        if changed.any()
+    ]
+    table = pd.DataFrame(rows, columns=["curve", "n_epochs", "first_epoch", "difference"])
+    return table.sort_values("difference", ascending=False, kind="stable")
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """How a repeat compares to its run.
+
+    Args:
+        was: What the run measured and learned.
+        now: What its repeat did.
+        tolerance: Largest difference of a mean; None = everything must be identical.
+    """
+
+    was: Measured
+    now: Measured
+    tolerance: float | None
+
+    @cached_property
+    def table(self) -> pd.DataFrame:
+        """See `compared`: of the metrics that differ."""
+        table = compared(self.was, self.now)
+        return table[(table["difference"] != 0) | (table["n_users"] > 0)]
+
+    @property
+    def n_too_far(self) -> int:
+        """Metrics that differ by more than they may."""
+        far = self.table["difference"].abs()
+        return len(far) if self.tolerance is None else int((far > self.tolerance).sum())
+
+    @cached_property
+    def curves(self) -> pd.DataFrame:
+        """See `changed_curves`."""
+        return changed_curves(self.was.curves, self.now.curves)
+
+    @cached_property
+    def weights(self) -> list[ArrayDifference]:
+        """See `changed_arrays`."""
+        return changed_arrays(self.was.weights, self.now.weights)
+
+    @property
+    def beside_metrics(self) -> dict[str, str]:
+        """What else differs -> in plain words, how much."""
+        found = {}
+        if self.was.split != self.now.split:
+            found["split"] = f"{self.was.split[:12]} → {self.now.split[:12]}"
+        if self.was.best_epoch != self.now.best_epoch:
+            found["best epoch"] = f"{self.was.best_epoch} → {self.now.best_epoch}"
+        if not self.curves.empty:
+            found["curves"] = self._of_curves()
+        if self.weights:
+            found["weights"] = self._of_weights()
+        return found
+
+    def _of_curves(self) -> str:
+        most, lengths = self.curves.iloc[0], (len(self.was.curves), len(self.now.curves))
+        n_curves = len(self.was.curves.columns.union(self.now.curves.columns))
+        trained = "" if lengths[0] == lengths[1] else f"{lengths[0]} epochs → {lengths[1]}; "
+        return (
+            f"{trained}{len(self.curves)} of {n_curves} differ, from epoch "
+            f"{self.curves['first_epoch'].min()} on, largest difference {most.difference:.2g} "
+            f"({most.curve})"
+        )
+
+    def _of_weights(self) -> str:
+        most, n_arrays = self.weights[0], len(names_of_arrays(self.now.weights))
+        if most.was != most.now:
+            how = f"{most.name}: {most.was} → {most.now}"
+        else:
+            how = f"largest difference {most.largest:.2g} ({most.name})"
+        n_changed = sum(each.n_changed for each in self.weights)
+        numbers = f"{n_changed:,} number{'s' * (n_changed != 1)}"
+        return f"{len(self.weights)} of {n_arrays} arrays differ, in {numbers}, {how}"
+
+    @property
+    def verdict(self) -> Verdict:
+        """How it went; metrics decide where there is a tolerance."""
+        if self.table.empty and not self.beside_metrics:
+            return "identical"
+        is_exact = self.tolerance is None
+        return "not reproduced" if is_exact or self.n_too_far else "reproduced"
+
+    def lines(self) -> list[str]:
+        """Everything but the verdict: what differs, how much, and the metrics with most."""
+        width = max(map(len, self.beside_metrics), default=0)
+        lines = [f"{what:<{width}}  {how}" for what, how in self.beside_metrics.items()]
+        if not self.table.empty:
+            return [*lines, table_of_differences(self.table)]
+        if lines:
+            return lines
+        n_epochs, n_curves = self.now.curves.shape
+        return [
+            f"the same: split, best epoch, {n_curves} curves over {n_epochs} "
+            f"epoch{'s' * (n_epochs != 1)}, every weight"
+        ]
+
+    def summary(self) -> str:
+        """One line, after `lines`."""
+        n_metrics = sum(map(len, self.was.means.values()))
+        if self.verdict == "identical":
+            n_users = sum(map(len, self.now.per_user.values()))
+            return f"identical: {n_metrics} metrics of {n_users:,} users, bit for bit"
+        within = "" if self.tolerance is None else f" within {self.tolerance:g}"
+        parts = []
+        if not self.table.empty:
+            most = self.table.iloc[0]
+            differ = "differ by more" if within and self.n_too_far else "differ"
+            parts += [
+                f"{self.n_too_far or len(self.table)} of {n_metrics} metrics {differ}",
+                f"largest difference {abs(most.difference):.2g} ({most.metric})",
+            ]
+        if self.beside_metrics:
+            parts.append(f"other {' and '.join(self.beside_metrics)}")
+        return f"{self.verdict}{within}: {', '.join(parts)}"
+
+    def plain(self) -> dict[str, Any]:
+        """For YAML."""
+        return {
+            "verdict": self.verdict,
+            "tolerance": self.tolerance or 0.0,
+            "split": {"was": self.was.split, "is": self.now.split},
+            "best_epoch": {"was": self.was.best_epoch, "is": self.now.best_epoch},
+            "n_epochs": {"was": len(self.was.curves), "is": len(self.now.curves)},
+            "metrics": {
+                row["metric"]: {"was": row["was"], "is": row["now"], "n_users": row["n_users"]}
+                for row in self.table.to_dict("records")
+            },
+            "curves": {row.pop("curve"): row for row in self.curves.to_dict("records")},
+            "weights": {
+                each.name: {
+                    "was": each.was, "is": each.now, "n_changed": each.n_changed,
+                    "n_numbers": each.n_numbers, "difference": each.largest,
+                }
+                for each in self.weights
+            },
+        }  # fmt: skip
+
+
+def table_of_differences(table: pd.DataFrame) -> str:
+    """The largest differences, a line each.
+
+    Args:
+        table: See `compared`; with a row at least.
+    """
+    width = max(map(len, table["metric"]))
+    lines = [f"{'':<{width}} {'was':>10} {'is':>10} {'difference':>11} {'users':>7}"]
+    for metric, was, now, difference, n_users in table.head(SHOWN).itertuples(index=False):
+        numbers = f"{was:>10.6f} {now:>10.6f} {difference:>+11.1e} {n_users:>7,}"
+        lines.append(f"{metric:<{width}} {numbers}")
+    return "\n".join(lines)

@@ -1,0 +1,131 @@
+"""Holds the saved weights of two models against each other, piece by piece: they may be large."""
+
+import math
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, NamedTuple
+
+import numpy as np
+from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
+
+from recsweep.data.disk import file_sha256
+from recsweep.runs.locate import read
+
+CHUNK_BYTES = 1 << 24
+ABSENT = "absent"
+
+
+class ArrayDifference(NamedTuple):
+    """An array that is not the same.
+
+    Args:
+        name: Its name in the file.
+        was: Type and shape, such as `float32 200 x 600`, or `absent`.
+        now: The same of the other model.
+        n_changed: Numbers that differ; all of them where type or shape do.
+        n_numbers: How many there are.
+        largest: The largest difference of two numbers; infinite where they cannot be compared.
+    """
+
+    name: str
+    was: str
+    now: str
+    n_changed: int
+    n_numbers: int
+    largest: float
+
+
+class _Array(NamedTuple):
+    shape: tuple[int, ...]
+    is_fortran: bool
+    dtype: np.dtype
+
+    @property
+    def n_numbers(self) -> int:
+        return math.prod(self.shape)
+
+    def __str__(self) -> str:
+        return f"{self.dtype} {' x '.join(map(str, self.shape))}".rstrip()
+
+
+def names_of_arrays(file: Path) -> list[str]:
+    """The arrays of a model's weights.
+
+    Raises:
+        InputError: The file is missing or damaged.
+    """
+    return read(file, _names, list)
+
+
+def _names(file: Path) -> list[str]:
+    try:
+        with zipfile.ZipFile(file) as archive:
+            return [name.removesuffix(".npy") for name in archive.namelist()]
+    except zipfile.BadZipFile as error:
+        raise ValueError(error) from error
+
+
+def changed_arrays(was: Path, now: Path) -> list[ArrayDifference]:
+    """The arrays in which two files differ, the largest difference first.
+
+    Args:
+        was: `weights.npz` of a model.
+        now: Of the other one.
+
+    Raises:
+        InputError: A file is missing or damaged.
+    """
+    names = dict.fromkeys([*names_of_arrays(was), *names_of_arrays(now)])
+    if file_sha256(was) == file_sha256(now):
+        return []
+    with zipfile.ZipFile(was) as before, zipfile.ZipFile(now) as after:
+        found = [_compared(name, before, after) for name in names]
+    changed = [each for each in found if each.n_changed or each.was != each.now]
+    return sorted(changed, key=lambda each: -each.largest)
+
+
+def _compared(name: str, was: zipfile.ZipFile, now: zipfile.ZipFile) -> ArrayDifference:
+    first, second = _header(was, name), _header(now, name)
+    n_numbers = max(each.n_numbers for each in (first, second) if each)
+    shown = str(first or ABSENT), str(second or ABSENT)
+    if first is None or first != second:
+        return ArrayDifference(name, *shown, n_numbers, n_numbers, np.inf)
+    n_changed, largest = 0, 0.0
+    for a, b in zip(_pieces(was, name, first), _pieces(now, name, first), strict=True):
+        is_changed = ~((a == b) | ((a != a) & (b != b)))  # noqa: PLR0124 - NaN is NaN
+        n_changed += int(is_changed.sum())
+        largest = max(largest, _largest(a[is_changed], b[is_changed]))
+    return ArrayDifference(name, *shown, n_changed, n_numbers, largest)
+
+
+def _largest(a: np.ndarray, b: np.ndarray) -> float:
+    if not len(a):
+        return 0.0
+    if a.dtype.kind not in "biuf":
+        return np.inf
+    distance = np.abs(a.astype(np.float64) - b.astype(np.float64))
+    return float(np.where(np.isnan(distance), np.inf, distance).max())
+
+
+def _header(archive: zipfile.ZipFile, name: str) -> _Array | None:
+    """What an array is; None = it is not there."""
+    if f"{name}.npy" not in archive.namelist():
+        return None
+    with archive.open(f"{name}.npy") as stream:
+        return _read_header(stream)
+
+
+def _read_header(stream: IO[bytes]) -> _Array:
+    """The stream is at the numbers then."""
+    parse = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
+    return _Array(*parse[read_magic(stream)](stream))
+
+
+def _pieces(archive: zipfile.ZipFile, name: str, array: _Array) -> Iterator[np.ndarray]:
+    """The numbers in the order of the file."""
+    size = max(CHUNK_BYTES // array.dtype.itemsize, 1) * array.dtype.itemsize
+    with archive.open(f"{name}.npy") as stream:
+        _read_header(stream)
+        while raw := stream.read(size):
+            yield np.frombuffer(raw, array.dtype)

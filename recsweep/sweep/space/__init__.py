@@ -1,0 +1,8 @@
+"""What is searched.
+
+The modules, from the outside in:
+
+    space       all branches of a search, and the values of a trial
+    branch      one combination of the searched groups' options, and what is searched under it
+    dimension   one searched key: Hydra's sweep grammar as an Optuna distribution
+"""

@@ -1,0 +1,140 @@
+"""What the winner reaches on test, and how often test was scored for a study."""
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
+
+TEST_SCORED = "test_scored"
+"""Attribute of a study: trial and seed of every training whose test was scored."""
+
+
+class Looks(NamedTuple):
+    """How often test was scored for a study.
+
+    Args:
+        n_times: Trainings whose test was scored.
+        trials: Numbers of the trials they belong to.
+    """
+
+    n_times: int
+    trials: tuple[int, ...]
+
+    @classmethod
+    def of(cls, study: Any) -> "Looks":
+        """What an Optuna study has counted."""
+        looks = study.user_attrs.get(TEST_SCORED, [])
+        return cls(len(looks), tuple(sorted({look["trial"] for look in looks})))
+
+    def plain(self) -> dict[str, Any]:
+        """For YAML."""
+        numbers = list(self.trials)
+        return {"n_times": self.n_times, "n_configurations": len(numbers), "trials": numbers}
+
+    def __str__(self) -> str:
+        numbers = ", ".join(map(str, self.trials))
+        which = f"trial {numbers}" if len(self.trials) == 1 else f"trials {numbers}"
+        times = "once" if self.n_times == 1 else f"{self.n_times} times"
+        return f"test was scored {times} for this study ({which})"
+
+
+@dataclass(frozen=True)
+class FinalScores:
+    """What the winner reaches, over its replicates.
+
+    Args:
+        valid: Validation metrics: per user the mean over the replicates.
+        test: Test metrics, likewise.
+        replicates: `results` (its folder), `seed`, `best_epoch`, and the means of each, `valid`
+            and `test`.
+        looks: How often test was scored for the study.
+    """
+
+    valid: Any
+    test: Any
+    replicates: list[dict[str, Any]]
+    looks: Looks
+
+    @classmethod
+    def of(cls, trainings: Sequence[Path], study: Path, looks: Looks) -> "FinalScores":
+        """Read the files of a winner whose trainings are all done.
+
+        Args:
+            trainings: Their folders.
+            study: The study's folder.
+            looks: How often test was scored for the study.
+        """
+        results = [folder / "results" for folder in trainings]
+        return cls(
+            averaged(results, "valid"),
+            averaged(results, "test"),
+            [_replicate(folder, study) for folder in results],
+            looks,
+        )
+
+    def plain(self) -> dict[str, Any]:
+        """For YAML and JSON."""
+        errors = self.test.standard_errors.items()
+        return {
+            "mean": self.test.means,
+            "standard_error": {name: e if math.isfinite(e) else None for name, e in errors},
+            "standard_deviation_over_replicates": self.deviations,
+            "n_users": len(self.test.per_user),
+            "replicates": self.replicates,
+        }
+
+    @property
+    def deviations(self) -> dict[str, float]:
+        """Standard deviation of each test metric over the replicates; empty with one."""
+        import numpy as np
+
+        if len(self.replicates) < 2:
+            return {}
+        return {
+            name: float(np.std([each["test"][name] for each in self.replicates], ddof=1))
+            for name in self.test.means
+        }
+
+
+def _replicate(results: Path, study: Path) -> dict[str, Any]:
+    import yaml
+
+    config = yaml.safe_load((results / "config.yaml").read_text("utf-8"))
+    metrics = json.loads((results / "metrics.json").read_text("utf-8"))
+    return {
+        "results": str(results.relative_to(study)),
+        "seed": config["seed"],
+        "best_epoch": metrics["best_epoch"],
+        **{fold: metrics[fold]["mean"] for fold in ("valid", "test")},
+    }
+
+
+def averaged(results: Sequence[Path], fold: str) -> Any:
+    """One evaluation of several runs: the mean over runs of each user's metrics.
+
+    Args:
+        results: Folders of runs of the same model on the same split.
+        fold: `valid` or `test`.
+
+    Returns:
+        An `Evaluation`; the catalogue's metrics are means over the runs.
+
+    Raises:
+        InputError: Files of a run are damaged, or not of the same run.
+    """
+    import pandas as pd
+
+    from recsweep.evaluation import Evaluation
+    from recsweep.runs.consistency import metrics_per_user
+
+    frames = [metrics_per_user(folder, fold) for folder in results]
+    told = [json.loads((folder / "metrics.json").read_text("utf-8"))[fold] for folder in results]
+    per_user = pd.concat(frames).groupby(level=0, sort=False).mean()
+    of_catalog = {
+        name: sum(each["mean"][name] for each in told) / len(told)
+        for name in told[0]["mean"]
+        if name not in per_user
+    }
+    return Evaluation(per_user, of_catalog, max(each["n_without_target"] for each in told))

@@ -1,0 +1,229 @@
+"""Runs that were kept in files, brought to MLflow: whole, and only what it lacks."""
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from time import time
+from typing import Any, Literal
+
+from recsweep.interfaces import RunStatus
+from recsweep.tracking.finished import existing
+from recsweep.tracking.mlflow_tracker import MLflowTracker, cut_tags, origin
+from recsweep.tracking.nested_runs import (
+    KIND,
+    PARENT,
+    STATE,
+    STATES,
+    STUDY,
+    forget_reason,
+    mlflow_status,
+    oldest,
+    supersede,
+)
+from recsweep.tracking.store import mlflow_name, patience
+
+UPLOADED, RECORD = "recsweep.uploaded", "recsweep.record"
+Upload = Literal["new", "completed", "there"]
+"""What an upload came to: MLflow had no such run, a part of it, or all of it."""
+
+Epoch = tuple[int, Mapping[str, float]]
+"""Step and metrics."""
+
+
+@dataclass(frozen=True)
+class Record:
+    """A run as its files tell it.
+
+    Args:
+        name: Of the run.
+        run_id: Where MLflow may have it; None = it was not tracked.
+        status: How it ended.
+        reason: Why it did not go through.
+        began: Seconds of Unix time.
+        ended: Likewise.
+        params: As they are logged.
+        tags: What the run noted about its environment.
+        marks: Whose it is, such as `recsweep.study`.
+        data: Name, fingerprint and profile of the data set; None = not known.
+        curves: By epoch.
+        final: What is logged at the end.
+        files: Folder of its artifacts; None = it has none.
+        note: Text of its page; None = it has none.
+        command: That started it, such as `recsweep model=ease`.
+    """
+
+    name: str
+    run_id: str | None
+    status: RunStatus
+    reason: str
+    began: float | None
+    ended: float | None
+    params: Mapping[str, Any]
+    tags: Mapping[str, str]
+    marks: Mapping[str, str]
+    data: tuple[str, str, Mapping[str, int]] | None
+    curves: Sequence[Epoch]
+    final: Epoch
+    files: Path | None
+    note: str | None
+    command: str
+
+    @property
+    def key(self) -> str:
+        """The same for the same run, wherever its folder is."""
+        content = [self.params, self.tags, self.marks, self.curves, self.final]
+        text = json.dumps(content, sort_keys=True, default=str)
+        return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+class Uploader:
+    """Brings runs to one experiment.
+
+    Args:
+        tracker: Of that experiment; unopened.
+
+    Raises:
+        InputError: The store cannot be used.
+    """
+
+    def __init__(self, tracker: MLflowTracker) -> None:
+        self.tracker = tracker
+        self._new: set[str] = set()
+        tracker.must_answer = True
+        tracker.store.advice = "check it and type the same command again"
+        tracker.refuse_unusable()
+        with tracker.store.opened(tracker.experiment) as self.experiment:
+            self.client = tracker.store.client
+
+    def upload(self, record: Record) -> Upload:
+        """Let MLflow have all of a run.
+
+        Raises:
+            InputError: The store does not answer; a repeat goes on from there.
+        """
+        with self.tracker.mirror(), patience(3, 120):
+            run = self._found(record)
+            is_whole = run is not None and self._is_whole(run, record)
+            run = run or self._created(record)
+            if PARENT in record.marks:
+                where, run_id = run.info.experiment_id, run.info.run_id
+                supersede(self.client, where, record.marks, run_id)
+            if is_whole:
+                return "there"
+            self._log(run, record)
+            return "new" if run.info.run_id in self._new else "completed"
+
+    def begin(self, record: Record) -> str:
+        """The id of a run that others belong to; a new one is still to be uploaded.
+
+        Raises:
+            InputError: The store does not answer.
+        """
+        with self.tracker.mirror(), patience(3, 120):
+            return str((self._found(record) or self._created(record)).info.run_id)
+
+    def page(self, record: Record) -> str:
+        """What to type to look at a run that was uploaded, and where it is then."""
+        with self.tracker.mirror():
+            self._is_meant(self._found(record))
+        return self.tracker.ui_command
+
+    def _is_meant(self, run: Any) -> None:
+        """From now on the tracker is that of a run."""
+        self.tracker.run_id = run.info.run_id
+        self.tracker._experiment_id = run.info.experiment_id
+
+    def _found(self, record: Record) -> Any:
+        """The run that MLflow has of it, whole or not; None = it has none."""
+        run = existing(self.client, record.run_id) if record.run_id else None
+        if run is not None and run.info.lifecycle_stage != "deleted":
+            return run
+        if record.marks.get(KIND) == "sweep":
+            return oldest(self.client, self.experiment, record.marks[STUDY])
+        same = f"tags.`{RECORD}` = '{record.key}'"
+        return next(iter(self.client.search_runs([self.experiment], same, max_results=1)), None)
+
+    def _is_whole(self, run: Any, record: Record) -> bool:
+        """Whether nothing of it is missing; a run logs its curves before its final metrics."""
+        return (
+            run.info.status == mlflow_status(record.status)
+            and {mlflow_name(name) for name in record.params} <= set(run.data.params)
+            and not self._missing_final(run, record)
+            and not self._missing_epochs(run, record)
+            and not self._missing_files(run, record)
+        )
+
+    def _missing_final(self, run: Any, record: Record) -> dict[str, float]:
+        """Final metrics that it lacks or, as the run of a sweep that went on, has old values of."""
+        there = run.data.metrics
+        return {
+            name: value
+            for name, value in record.final[1].items()
+            if not _is_same(there.get(mlflow_name(name)), value)
+        }
+
+    def _missing_epochs(self, run: Any, record: Record) -> list[Epoch]:
+        """Epochs are logged as a whole, so that one metric tells."""
+        if not record.curves:
+            return []
+        name = mlflow_name(next(iter(record.curves[0][1])))
+        there = {m.step for m in self.client.get_metric_history(run.info.run_id, name)}
+        return [epoch for epoch in record.curves if epoch[0] not in there]
+
+    def _missing_files(self, run: Any, record: Record) -> set[str]:
+        if record.files is None:
+            return set()
+        there = {Path(file.path).name for file in self.client.list_artifacts(run.info.run_id)}
+        return {file.name for file in record.files.iterdir()} - there
+
+    def _created(self, record: Record) -> Any:
+        tags = cut_tags({RECORD: record.key, **origin(record.command), **record.marks})
+        began = _ms(record.began)
+        run = self.client.create_run(self.experiment, began, run_name=record.name, tags=tags)
+        self._new.add(run.info.run_id)
+        return run
+
+    def _log(self, run: Any, record: Record) -> None:
+        """What is missing, in the order in which a run logs it, and then its end."""
+        one, run_id = self.tracker, run.info.run_id
+        self._is_meant(run)
+        if run.info.status != "RUNNING":  # it is whole only once it ends
+            self.client.update_run(run_id, status="RUNNING")
+        one.log_missing(record.params)
+        uploaded = {UPLOADED: datetime.now(tz=UTC).date().isoformat()}
+        if PARENT in record.marks:
+            uploaded[STATE] = STATES[record.status]
+        one.log_settings({}, {**record.tags, **record.marks, **uploaded})
+        if record.data is not None:
+            one.log_data(*record.data)
+        one.log_epochs(_timed(record, self._missing_epochs(run, record)))
+        ended = _ms(record.ended) or int(1000 * time())
+        one.log_epochs([(record.final[0], ended, self._missing_final(run, record))])
+        if record.files is not None:
+            one.log_artifacts(record.files)
+        if record.note is not None:
+            one.set_note(record.note)
+        forget_reason(self.client, run)
+        one.end_at(record.status, record.reason, ended)
+
+
+def _timed(record: Record, epochs: Sequence[Epoch]) -> list[tuple[int, int, Mapping[str, float]]]:
+    """With the times at which they were logged, as far as the seconds of each epoch tell."""
+    at, times = record.began or 0.0, {}
+    for step, metrics in record.curves:
+        at += metrics.get("time/epoch_s", 0.0) + metrics.get("time/evaluate_s", 0.0)
+        times[step] = round(1000 * at)
+    return [(step, times[step], metrics) for step, metrics in epochs]
+
+
+def _is_same(there: float | None, value: float) -> bool:
+    """MLflow keeps infinity as the largest number."""
+    return there is not None and (there == value or not math.isfinite(value))
+
+
+def _ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(1000 * seconds)

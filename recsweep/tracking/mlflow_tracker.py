@@ -1,0 +1,404 @@
+"""A run in MLflow: a single one, the parent of a sweep, or one of its trials."""
+
+import getpass
+import json
+import shlex
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from types import TracebackType
+from typing import Annotated, Any, Self
+
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
+from recsweep.tracking.fault_tolerance import Mirror, mirrored
+from recsweep.tracking.finished import Meant, meant
+from recsweep.tracking.nested_runs import (
+    COMMAND,
+    PARENT,
+    REASON,
+    STATE,
+    STATES,
+    adopt_or_create,
+    child_tags,
+    forget_reason,
+    is_superseded,
+    mlflow_status,
+    running_children,
+    supersede,
+)
+from recsweep.tracking.store import (
+    ANSWERS,
+    Store,
+    cut,
+    mlflow_name,
+    patience,
+    without_passwords,
+)
+from recsweep.tracking.ui_view import share_view, view_link
+
+PARAMS_PER_CALL = 100
+PARAM_CHARACTERS = 6000
+TAG_CHARACTERS = 5000
+METRICS_PER_CALL = 1000
+
+
+@dataclass(kw_only=True, config=STRICT)
+class MLflowTracker(Mirror):
+    """One MLflow run, written through a client; no global state.
+
+    Args:
+        uri: Tracking store; None = MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
+        experiment: Its experiment's name.
+        run_name: Its name; None = what `named` is told.
+    """
+
+    uri: str | None
+    experiment: Annotated[str, Field(min_length=1)]
+    run_name: Annotated[str, Field(min_length=1)] | None
+
+    def __post_init__(self) -> None:
+        Mirror.__init__(self, Store(self.uri))
+        self.run_id: str | None = None
+        self._experiment_id = ""
+        self._child_tags: dict[str, str] = {}
+        self._is_ended = False
+        self.views: dict[str, str] = {}
+
+    def named(self, name: str) -> Self:
+        """Itself, under this name unless the configuration has given one."""
+        self.run_name = self.run_name or name
+        return self
+
+    def link(self, run_id: str | None) -> str:
+        """What follows the store's address in the address of a run's page."""
+        run = f"#/experiments/{self._experiment_id}/runs/{run_id}"
+        return f"{run}?workflowType=machine_learning"
+
+    @property
+    def ui_command(self) -> str:
+        """What to type to look at the run, and where it is then."""
+        return self.store.ui_command(*self.views.values(), self.link(self.run_id))
+
+    def refuse_unusable(self) -> None:
+        """Find out whether the store can be used before long work; a database is not made yet.
+
+        A sweep that has begun goes on whatever becomes of its store.
+
+        Raises:
+            InputError: It cannot be opened, or the server does not answer within seconds.
+        """
+        if not self._child_tags:
+            self.store.refuse_unusable()
+
+    # --- from its beginning to its end ----------------------------------------------------------
+
+    def __enter__(self) -> Self:
+        if self._child_tags:
+            self._join_sweep()
+        else:
+            with self.store.opened(self.experiment) as self._experiment_id:
+                self._create({})
+        self.found_again()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        if self._is_ended:
+            return
+        if error is None:
+            self.end("FINISHED")
+            return
+        if self.lost is None:
+            with suppress(Exception), patience(0, 5):  # it must not hide the error
+                self.end_at(*_ending(error))
+
+    @mirrored
+    def end(self, status: RunStatus, reason: str = "") -> None:
+        """End the run now; leaving the context changes nothing more, whatever happens until then.
+
+        Args:
+            status: What MLflow shall call it.
+            reason: Why it did not go through, such as `pruned at epoch 7: …`; empty = it did.
+        """
+        self.end_at(status, reason)
+
+    def end_at(self, status: RunStatus, reason: str, at_ms: int | None = None) -> None:
+        """The same at another time than now; an error is not held back."""
+        self._is_ended = True
+        if reason:
+            self._call("set_tag", REASON, cut(reason, TAG_CHARACTERS))
+        if self._child_tags:
+            self._call("set_tag", STATE, STATES[status])
+        self._call("set_terminated", mlflow_status(status), at_ms)
+
+    def _create(self, tags: Mapping[str, str]) -> None:
+        run = self.store.client.create_run(
+            self._experiment_id, run_name=self.run_name, tags={**origin(), **tags}
+        )
+        self.run_id = run.info.run_id
+
+    # --- sweeps ---------------------------------------------------------------------------------
+
+    def open_sweep(
+        self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+    ) -> None:
+        """Go on with the parent run of a study, or create it.
+
+        Other processes wait meanwhile for a database; for a server, hold the study's mutex.
+
+        Args:
+            study: Which study.
+            name: Of a new run.
+            params: Of a new run; an existing one keeps its own, since MLflow writes them once.
+            tags: Of a new run.
+        """
+        with self.store.opened(self.experiment) as self._experiment_id:
+            client, tags = self.store.client, {**origin(), **cut_tags(tags)}
+            run = adopt_or_create(client, self._experiment_id, study, name, tags)
+        self.run_id, self._is_ended = run.info.run_id, False
+        with self.store.one_line(ANSWERS), patience(3, 10):
+            self.log_missing(params)
+        self.kept_in(Path(study))
+        self.found_again()
+
+    @mirrored
+    def share_view(
+        self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
+    ) -> None:
+        """Let the UI show the trials of a sweep best first; `views` says where.
+
+        Args:
+            study: The sweep's study.
+            params: Searched key -> the values tried so far.
+            metrics: Columns, such as `valid_best/ndcg@100`; the first is the objective.
+        """
+        query = share_view(self.store.client, self._experiment_id, study, params, metrics)
+        self.views = {
+            "trials, best first": view_link(self._experiment_id, query),
+            "their curves": view_link(self._experiment_id, query, is_charts=True),
+        }
+
+    @mirrored
+    def close_sweep(self, status: RunStatus, reason: str = "") -> None:
+        """End the parent run, or end it anew: another terminal may have ended it before.
+
+        Args:
+            status: FINISHED or KILLED.
+            reason: Why it is not finished.
+        """
+        if not reason:
+            forget_reason(self.store.client, self.store.client.get_run(self.run_id))
+        self.end_at(status, reason)
+
+    def nested(
+        self, parent_run_id: str | None, study: str, part: Part, name: str
+    ) -> "MLflowTracker":
+        """One trial of a sweep, or its winner; the run begins with the context.
+
+        Args:
+            parent_run_id: The sweep's own run.
+            study: The sweep's study.
+            part: Which part of the sweep it is.
+            name: Of the run.
+        """
+        child = MLflowTracker(uri=self.uri, experiment=self.experiment, run_name=name)
+        child.store = self.store
+        child.kept_in(Path(self._kept_in or study))
+        child._child_tags = child_tags(str(parent_run_id), study, part)
+        return child
+
+    @mirrored
+    def _join_sweep(self) -> None:
+        """Create the run beside its parent's; by then the database is there."""
+        self._refuse_absent()
+        parent = self.store.client.get_run(self._child_tags[PARENT])
+        self._experiment_id = parent.info.experiment_id
+        command = parent.data.tags.get(COMMAND, "")  # a worker's own says nothing to a user
+        self._create({**self._child_tags, STATE: "running", COMMAND: command})
+        supersede(self.store.client, self._experiment_id, self._child_tags, str(self.run_id))
+
+    def tidy(self, study: str, verdict: Verdict) -> int:
+        """End the runs of trials that MLflow wrongly believes to be going on.
+
+        Args:
+            study: Whose trials.
+            verdict: Part of the sweep and run id -> status and reason; None = it is going on.
+
+        Returns:
+            How many were ended.
+        """
+        n_ended = 0
+        for part, run_id in self._running(study) or ():
+            if ending := verdict(part, run_id):
+                n_ended += self._end_another(run_id, *ending) or 0
+        return n_ended
+
+    @mirrored
+    def _running(self, study: str) -> list[tuple[Part, str]]:
+        self._refuse_absent()
+        experiment = self.store.client.get_experiment_by_name(self.experiment)
+        if experiment is None:
+            return []
+        return running_children(self.store.client, experiment.experiment_id, study)
+
+    @mirrored
+    def _end_another(self, run_id: str, status: RunStatus, reason: str) -> int:
+        client = self.store.client
+        if reason:
+            client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))
+        if not is_superseded(client.get_run(run_id)):
+            client.set_tag(run_id, STATE, STATES[status])
+        client.set_terminated(run_id, mlflow_status(status))
+        return 1
+
+    def _refuse_absent(self) -> None:
+        """MLflow would make the database anew."""
+        if self.store.database is not None and not self.store.database.exists():
+            raise FileNotFoundError(f"there is no {self.store.database}")
+
+    # --- what it holds --------------------------------------------------------------------------
+
+    @mirrored
+    def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        """Parameters and tags, once; what is too long for MLflow is cut and ends with …."""
+        from mlflow.entities import RunTag
+
+        self._log_params(params)
+        self._call("log_batch", tags=[RunTag(*tag) for tag in cut_tags(tags).items()])
+
+    @mirrored
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
+        """All metrics of an epoch in one call."""
+        self.log_epochs([(step, int(time.time() * 1000), metrics)])
+
+    def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
+        """Metrics of several epochs, whole epochs in each call.
+
+        Args:
+            epochs: Step, time in milliseconds of Unix time, and metrics of each.
+        """
+        from mlflow.entities import Metric
+
+        n_metrics = max([1, *(len(metrics) for _, _, metrics in epochs)])
+        n_epochs = max(1, METRICS_PER_CALL // n_metrics)
+        for start in range(0, len(epochs), n_epochs):
+            entries = [
+                Metric(mlflow_name(name), value, at_ms, step)
+                for step, at_ms, metrics in epochs[start : start + n_epochs]
+                for name, value in metrics.items()
+            ]
+            self._call("log_batch", metrics=entries)
+
+    @mirrored
+    def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
+        """The data set as an input of the run."""
+        from mlflow.entities import Dataset, DatasetInput, InputTag
+
+        data = Dataset(
+            name=name,
+            digest=digest[:36],
+            source_type="local",
+            source=json.dumps({"name": name, "fingerprint": digest}),
+            profile=json.dumps(dict(profile)),
+        )
+        tags = [InputTag("mlflow.data.context", "training")]
+        self._call("log_inputs", [DatasetInput(data, tags)])
+
+    @mirrored
+    def log_artifacts(self, folder: Path) -> None:
+        """Every file below `folder`."""
+        self._call("log_artifacts", str(folder))
+
+    @mirrored
+    def set_note(self, markdown: str) -> None:
+        """The text on the run's page; replaces the one before."""
+        self._call("set_tag", "mlflow.note.content", cut(markdown, TAG_CHARACTERS))
+
+    def download(self, run: str, folder: Path) -> Meant:
+        """Fetch the files of a finished run.
+
+        Args:
+            run: Its id; or, of this experiment, `latest`, or the name of a study or a run.
+            folder: An existing one.
+
+        Returns:
+            Which run it is.
+
+        Raises:
+            InputError: There is no such run, it did not finish, or it has no model.
+        """
+        self.store.refuse_absent(", or give task.run=FOLDER")
+        self.refuse_unusable()
+        with self.store.one_line("name an MLflow store whose runs and their files can be read"):
+            found = meant(self.store.client, self.experiment, run)
+            self.store.client.download_artifacts(found.run_id, "", str(folder))
+        return found
+
+    def log_missing(self, params: Mapping[str, Any]) -> None:
+        """Parameters that the run lacks: it is new, or the process that made it was killed.
+
+        MLflow refuses a call when another terminal logs the same parameter at the same moment.
+        """
+        while missing := self._missing(params):
+            try:
+                self._log_params(missing)
+            except Exception:
+                if len(self._missing(params)) == len(missing):
+                    raise
+            else:
+                return
+
+    def _missing(self, params: Mapping[str, Any]) -> dict[str, Any]:
+        kept = self.store.client.get_run(self.run_id).data.params
+        return {name: value for name, value in params.items() if mlflow_name(name) not in kept}
+
+    def _log_params(self, params: Mapping[str, Any]) -> None:
+        from mlflow.entities import Param
+
+        entries = [
+            Param(mlflow_name(name), cut(str(value), PARAM_CHARACTERS))
+            for name, value in params.items()
+        ]
+        for start in range(0, len(entries), PARAMS_PER_CALL):
+            self._call("log_batch", params=entries[start : start + PARAMS_PER_CALL])
+
+    def _call(self, method: str, *values: Any, **named: Any) -> None:
+        """Tell the store something about this run."""
+        getattr(self.store.client, method)(self.run_id, *values, **named)
+
+
+def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """As MLflow takes them."""
+    return {name: cut(value, TAG_CHARACTERS) for name, value in tags.items()}
+
+
+def origin(command: str | None = None) -> dict[str, str]:
+    """Who started the run and how, under the names that MLflow's UI shows.
+
+    Args:
+        command: Such as `recsweep model=ease`; None = this process's.
+    """
+    command = command or shlex.join(["recsweep", *without_passwords(sys.argv[1:])])
+    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
+    tags[COMMAND] = cut(command, TAG_CHARACTERS)
+    with suppress(KeyError, OSError, ImportError):  # a container without a user database
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
+
+
+def _ending(error: BaseException) -> tuple[RunStatus, str]:
+    """How MLflow shall call the end of a run, and why it came."""
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
+    if isinstance(error, BrokenPipeError):
+        return "KILLED", "stopped because nobody reads the output any more"
+    return "FAILED", f"{type(error).__name__}: {error}"

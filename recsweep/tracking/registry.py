@@ -1,0 +1,230 @@
+"""A run's model in MLflow's registry: it loads as a pyfunc that takes users' histories.
+
+    import mlflow
+    model = mlflow.pyfunc.load_model("models:/NAME/1")
+    model.predict(histories, params={"k": 5})
+
+What is loaded is `recsweep/serving.py`.
+"""
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from importlib.util import find_spec
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recsweep.environment import versions
+from recsweep.errors import InputError
+from recsweep.tracking.finished import MODEL
+from recsweep.tracking.nested_runs import STUDY
+from recsweep.tracking.store import Store, patience, without_passwords
+
+RUN_FILES = "run"
+"""What a served model calls its folder with the run's files."""
+UNKNOWN_ITEMS = ("ignore", "refuse")
+PARAMS = {"k": 10, "unknown_items": UNKNOWN_ITEMS[0]}
+"""Parameters of a prediction and their defaults."""
+COPIED_TAGS = (STUDY, "split.fingerprint", "git.commit")
+"""Tags of a run that its registered version has as well."""
+DESCRIPTION = """\
+Recommends items to users by their histories.
+
+Input: a table with a row per interaction and the columns `user`, `item` (original ids) and, if
+there are any, `value`. Output: `user`, `rank`, `item`, `score`, best first, without what a user
+has. Parameters: `k`, items per user (10), and `unknown_items`, `ignore` or `refuse` (ignore).
+"""
+
+
+class Registered(NamedTuple):
+    """A version of a registered model.
+
+    Args:
+        name: Of the model.
+        version: Its number.
+        is_new: It was not there before.
+    """
+
+    name: str
+    version: str
+    is_new: bool
+
+    @property
+    def uri(self) -> str:
+        """What MLflow loads it by."""
+        return f"models:/{self.name}/{self.version}"
+
+    def usage(self, store: Store) -> str:
+        """Two lines of Python that load and use it; `histories` has a row per interaction.
+
+        Args:
+            store: Whose registry has it.
+        """
+        uri = without_passwords(store.uri)
+        return (
+            f"import mlflow; mlflow.set_tracking_uri({json.dumps(uri)})\n"
+            f'mlflow.pyfunc.load_model("{self.uri}").predict(histories, params={{"k": 10}})'
+        )
+
+
+def refuse_name(name: str | None, setting: str) -> str:
+    """The name, if MLflow takes it and a filter of MLflow finds it.
+
+    Args:
+        name: What the user typed.
+        setting: Where.
+
+    Raises:
+        InputError: It is missing, or has other characters.
+    """
+    if name and re.fullmatch(r"\w[\w.\- ]{0,199}", name.strip()) and name == name.strip():
+        return name
+    raise InputError(
+        f"{setting} must be a name of letters, digits, spaces and any of _-. that begins with one "
+        f"of the first two, but is {name!r}; give {setting}=NAME"
+    )
+
+
+def register(store: Store, run_id: str, name: str, results: Path, objective: str) -> Registered:
+    """Log a run's model as a pyfunc and make it a version of a registered model, once.
+
+    Args:
+        store: Has the run.
+        run_id: The run's id.
+        name: Of the registered model; made when it is new. See `refuse_name`.
+        results: The run's files, with `config.yaml`, `metrics.json` and `model/`.
+        objective: What validation chose by, such as `ndcg@100`.
+
+    Returns:
+        The version that the run's model has now, or had already.
+
+    Raises:
+        InputError: The store has no such run, no registry, or does not answer.
+    """
+    with store.one_line("name an MLflow store with a model registry"), patience(3, 10):
+        client = store.client
+        there = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
+        if there:
+            return Registered(name, str(min(int(each.version) for each in there)), is_new=False)
+        run = client.get_run(run_id)
+        tags = {"run_id": run_id, **_valid(results, objective)}
+        tags |= {tag: run.data.tags[tag] for tag in COPIED_TAGS if tag in run.data.tags}
+        with _new_model(client, run, name) as model_id:
+            _log(client, results, run_id, model_id)
+            _ensure_registered(client, name)
+            with _meant_by_default(store.uri):
+                version = client.create_model_version(
+                    name, f"models:/{model_id}", run_id, tags,
+                    model_id=model_id, description=DESCRIPTION,
+                )  # fmt: skip
+        return Registered(name, str(version.version), is_new=True)
+
+
+def _valid(results: Path, objective: str) -> dict[str, str]:
+    told = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
+    return {"objective": objective, "valid": f"{told['valid']['mean'][objective]:.6f}"}
+
+
+def _ensure_registered(client: Any, name: str) -> None:
+    from mlflow.exceptions import MlflowException
+
+    try:
+        client.create_registered_model(name)
+    except MlflowException as error:
+        if error.error_code != "RESOURCE_ALREADY_EXISTS":
+            raise
+
+
+@contextmanager
+def _meant_by_default(uri: str) -> Iterator[None]:
+    """A registry in a database looks for a model where the process keeps runs by default."""
+    from mlflow.tracking._tracking_service.utils import _use_tracking_uri
+
+    variable = "MLFLOW_TRACKING_URI"
+    before = os.environ.get(variable)
+    try:
+        with _use_tracking_uri(uri):
+            yield
+    finally:
+        os.environ.pop(variable, None)
+        if before is not None:
+            os.environ[variable] = before
+
+
+@contextmanager
+def _new_model(client: Any, run: Any, name: str) -> Iterator[str]:
+    """Id of a model of a run, which is gone again if the block fails."""
+    model = client.create_logged_model(run.info.experiment_id, name, run.info.run_id)
+    try:
+        yield str(model.model_id)
+    except BaseException:
+        with suppress(Exception):  # it must not hide the error
+            client.delete_logged_model(model.model_id)
+        raise
+
+
+def _log(client: Any, results: Path, run_id: str, model_id: str) -> None:
+    """Let a new model have its files, and the run the model."""
+    from mlflow.entities import LoggedModelOutput
+
+    with TemporaryDirectory(prefix="recsweep-") as folder:
+        _save(Path(folder) / "model", results, run_id, model_id)
+        client.log_model_artifacts(model_id, f"{folder}/model")
+    client.finalize_logged_model(model_id, "READY")
+    client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
+
+
+def _save(folder: Path, results: Path, run_id: str, model_id: str) -> None:
+    """A folder that MLflow loads: the run's files, and the code that reads them."""
+    import pandas as pd
+    from mlflow.models import Model
+    from mlflow.pyfunc import save_model
+
+    item_ids = pd.read_parquet(results / MODEL / "items.parquet")["item"].to_numpy()
+    code = find_spec("recsweep.serving")
+    with TemporaryDirectory(prefix="recsweep-") as staging:
+        files = Path(staging) / RUN_FILES
+        shutil.copytree(results / MODEL, files / MODEL)
+        shutil.copy(results / "config.yaml", files)
+        save_model(
+            folder,
+            python_model=str(code and code.origin),
+            artifacts={RUN_FILES: str(files)},
+            mlflow_model=Model(run_id=run_id, model_id=model_id, model_uuid=model_id),
+            signature=_signature(item_ids),
+            input_example=pd.DataFrame({"user": "a", "item": item_ids[:2]}),
+            pip_requirements=_requirements(results),
+        )
+
+
+def _signature(item_ids: np.ndarray) -> Any:
+    """Parameters and columns of the answer; `serving.py` itself checks what comes in.
+
+    MLflow would drop columns that it does not know, and refuse ids that are numbers here and text
+    there. Users come back as they went in, which no type of MLflow's says quietly.
+    """
+    from mlflow.models import ModelSignature
+    from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
+
+    item = "string" if item_ids.dtype == object else "long"
+    columns = {"user": "string", "rank": "long", "item": item, "score": "float"}
+    kinds = {int: "long", str: "string"}
+    return ModelSignature(
+        outputs=Schema([ColSpec(kind, column) for column, kind in columns.items()]),
+        params=ParamSchema([ParamSpec(n, kinds[type(v)], v) for n, v in PARAMS.items()]),
+    )
+
+
+def _requirements(results: Path) -> list[str]:
+    """This recsweep, and the backend that the run has; told, since MLflow guesses for seconds."""
+    import yaml
+
+    backend = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))["backend"]
+    found = versions()
+    return [f"{package}=={found[package]}" for package in ("recsweep", "keras", backend)]

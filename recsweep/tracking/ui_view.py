@@ -1,0 +1,118 @@
+"""How MLflow's UI opens a sweep: trials best first, searched values and metrics beside them.
+
+The UI reads a view of an experiment's runs from a tag of the experiment, under the key that a link
+names, and lists it by its name. This is the format of MLflow 3.17; others may show all runs.
+"""
+
+import base64
+import hashlib
+import json
+import time
+import zlib
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from recsweep.tracking.nested_runs import KIND, STATE, STUDY
+from recsweep.tracking.store import mlflow_name
+
+VIEW = "mlflow.sharedViewState."
+"""With a view's key: the tag that holds it."""
+NAME, STARTED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
+"""Columns that a table of runs always has."""
+WIDTHS = {"name": 170, "icon": 50, "objective": 150, "value": 85, "exponent": 175}
+"""Of columns, in pixels: the objective and five searched values fit beside each other."""
+
+
+def share_view(
+    client: Any,
+    experiment_id: str,
+    study: str,
+    params: Mapping[str, Sequence[Any]],
+    metrics: Sequence[str],
+) -> str:
+    """Let the UI show the trials of a study in a table made for them, and in charts.
+
+    The same study has the same key for ever; its tag is written when something changed.
+
+    Args:
+        client: MLflow's.
+        experiment_id: Whose runs they are.
+        study: Its name, also the view's; made of what a study's name may be made of.
+        params: Searched key -> the values tried so far: where they need an exponent, which comes
+            last, the column is wide enough to show it.
+        metrics: Columns, such as `valid_best/ndcg@100`; the first is the objective, largest first.
+
+    Returns:
+        The query that opens it, for `view_link`.
+    """
+    key = hashlib.sha256(study.encode()).hexdigest()[:16]
+    state = _deflated(json.dumps(_state(study, params, list(map(mlflow_name, metrics)))))
+    known = json.loads(client.get_experiment(experiment_id).tags.get(f"{VIEW}{key}", "{}"))
+    if known.get("state") != state:
+        now = int(time.time() * 1000)
+        view = {"name": study, "createdAt": known.get("createdAt", now), "updatedAt": now}
+        client.set_experiment_tag(
+            experiment_id, f"{VIEW}{key}", json.dumps({**view, "state": state})
+        )
+    return f"viewStateShareKey={key}"
+
+
+def view_link(experiment_id: str, query: str, is_charts: bool = False) -> str:
+    """What follows the UI's address in the address of a view.
+
+    Args:
+        experiment_id: Whose view it is.
+        query: What `share_view` returned.
+        is_charts: Curves by epoch and parallel coordinates instead of the table.
+    """
+    mode = "&compareRunsMode=CHART" if is_charts else ""
+    return f"#/experiments/{experiment_id}/runs?{query}&workflowType=machine_learning{mode}"
+
+
+def _state(study: str, params: Mapping[str, Sequence[Any]], metrics: list[str]) -> dict[str, Any]:
+    """What the UI keeps of a page: what is shown, in which order, and how."""
+    objective, *others = [f"metrics.`{name}`" for name in metrics]
+    searched = {f"params.`{mlflow_name(key)}`": _width(tried) for key, tried in params.items()}
+    shown = {
+        objective: WIDTHS["objective"],
+        **searched,
+        **dict.fromkeys(others, WIDTHS["value"]),
+        f"tags.`{STATE}`": WIDTHS["value"],
+    }
+    widths = {NAME: WIDTHS["name"], STARTED: WIDTHS["icon"], **shown, DURATION: WIDTHS["value"]}
+    return {
+        "searchFilter": f"tags.{STUDY} = '{study}' AND tags.{KIND} = 'trial'",
+        "orderByKey": objective,
+        "orderByAsc": False,
+        "selectedColumns": list(shown),
+        "columnOrder": list(widths),
+        "columnWidths": widths,
+        "compareRunCharts": _charts(list(params), metrics[0]),
+        "compareRunSections": [{"uuid": "sweep", "name": "sweep", "display": True, "columns": 2}],
+        "isAccordionReordered": True,  # these charts stay above those that the UI adds
+    }
+
+
+def _width(tried: Sequence[Any]) -> int:
+    has_exponent = any(isinstance(value, float) and "e" in str(value) for value in tried)
+    return WIDTHS["exponent" if has_exponent else "value"]
+
+
+def _charts(keys: list[str], objective: str) -> list[dict[str, Any]]:
+    """Curves of the best trials by epoch, and which values led to which objective."""
+    names = [f"valid/{objective.rpartition('/')[2]}", "valid/loss", "train/loss"]
+    common = {"metricSectionId": "sweep", "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}
+    curves = [
+        {"type": "LINE", "uuid": name, "metricKey": name, "selectedMetricKeys": [name], **common}
+        for name in names
+    ]
+    parallel = {
+        "type": "PARALLEL", "uuid": "parallel", "metricSectionId": "sweep", "showAllRuns": True,
+        "selectedParams": list(map(mlflow_name, keys)), "selectedMetrics": [objective],
+    }  # fmt: skip
+    return [*curves, parallel]
+
+
+def _deflated(text: str) -> str:
+    """As the UI writes it: a long text stays below the limit of a tag."""
+    return f"deflate;{base64.b64encode(zlib.compress(text.encode())).decode()}"

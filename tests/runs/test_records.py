@@ -1,0 +1,71 @@
+"""A run's folder, read as a tracker would have heard it."""
+
+import math
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+from compiled_programs import cache_in
+from small_runs import SMALL
+
+from recsweep import app
+from recsweep.errors import InputError
+from recsweep.runs.records import recorded
+from recsweep.tracking import SilentTracker
+
+
+class Listener(SilentTracker):
+    """Remembers what it is told."""
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self.heard: dict[str, Any] = {"curves": []}
+
+    def log_settings(self, params: Any, tags: Any) -> None:
+        self.heard |= {"params": params, "tags": tags}
+
+    def log_data(self, name: str, digest: str, profile: Any) -> None:
+        self.heard["data"] = (name, digest, dict(profile))
+
+    def log_metrics(self, metrics: Any, step: int = 0) -> None:
+        if "best_epoch" in metrics:
+            self.heard["final"] = (step, dict(metrics))
+        else:
+            self.heard["curves"].append((step, dict(metrics)))
+
+    def log_artifacts(self, folder: Path) -> None:
+        self.heard["files"] = folder
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]:
+    """A run's folder and what its tracker was told."""
+    from contracts import composed
+
+    folder, listener = tmp_path_factory.mktemp("run"), Listener()
+    app.run(dict(composed(f"cache_dir={cache_in(folder)}", *SMALL)), folder, [], listener)
+    return folder / "results", listener.heard
+
+
+def test_a_folder_says_what_the_tracker_was_told(run: tuple[Path, dict[str, Any]]) -> None:
+    results, heard = run
+    record = asdict(recorded(results, {"a": "b"}, "a name", "recsweep model=multivae"))
+    assert {name: record[name] for name in heard} == heard
+    assert (record["name"], record["marks"], record["status"]) == ("a name", {"a": "b"}, "FINISHED")
+    took = [m["time/epoch_s"] + m["time/evaluate_s"] for _, m in heard["curves"]]
+    assert math.isclose(record["ended"] - record["began"], sum(took), abs_tol=1e-5)
+
+
+@pytest.mark.parametrize(
+    "name", ["config.yaml", "environment.yaml", "split.yaml", "curves.csv", "metrics.json"]
+)
+def test_a_damaged_file_is_one_line(
+    run: tuple[Path, dict[str, Any]], tmp_path: Path, name: str
+) -> None:
+    for file in run[0].iterdir():
+        if file.is_file():
+            (tmp_path / file.name).write_bytes(file.read_bytes())
+    (tmp_path / name).write_text("epoch,a\nx,y\n", encoding="utf-8")
+    with pytest.raises(InputError, match=f"a run must come with a readable {name}"):
+        recorded(tmp_path, {}, "a name", "a command")
