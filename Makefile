@@ -4,8 +4,8 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 PYTEST := $(BIN)/python -m pytest
-# whole files to two processes or more: tests of a file share what is slow to make
-ALL_CORES := -n auto --maxprocesses 4 --dist loadfile
+# whole files to a process per core: tests of a file share what is slow to make
+ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 

@@ -31,7 +31,7 @@ def open_one(name: str, url: str | None, folder: Path) -> Any:
     from optuna.storages import JournalStorage
     from optuna.storages.journal import JournalFileBackend
 
-    from recsweep.sweep.storage.backends import open_storage
+    from recsweep.sweeps.storage.backends import open_storage
 
     if name == STOCK:
         return JournalStorage(JournalFileBackend(str(folder / "journal.log")))
@@ -61,7 +61,7 @@ def work(place: tuple[str, str | None, Path, str], n_trials: int, start: Any, er
     """What each process does: wait for all others, then write its trials."""
     import optuna
 
-    from recsweep.sweep.storage.backends import make_locks
+    from recsweep.sweeps.storage.backends import make_locks
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     name, url, folder, study_name = place

@@ -39,7 +39,7 @@ def sweep(n_trials: int, n_workers: int) -> tuple[float, list]:
     if done.returncode:
         sys.exit("the sweep failed")
     wall_s = time.perf_counter() - started
-    from recsweep.sweep.study.catalog import Studies
+    from recsweep.sweeps.study.catalog import Studies
 
     study, _ = Studies.of({"folder": folder / "sweeps", "storage": None}).load("uneven")
     return wall_s, study.get_trials()

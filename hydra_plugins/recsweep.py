@@ -9,7 +9,7 @@ from omegaconf import DictConfig
 
 
 class RecsweepSweeper(Sweeper):
-    """Hands `-m` over to `recsweep.sweep.sweeper`."""
+    """Hands `-m` over to `recsweep.sweeps.sweeper`."""
 
     def setup(self, *, hydra_context: HydraContext, task_function: Any, config: DictConfig) -> None:
         """Note what Hydra gives."""
@@ -18,9 +18,9 @@ class RecsweepSweeper(Sweeper):
     def sweep(self, arguments: list[str]) -> Any:
         """Search what the overrides of the command line ask for."""
         try:
-            from recsweep.sweep.sweeper import sweep
+            from recsweep.sweeps.sweeper import sweep
 
-            sweep(self.hydra_context, self.config, arguments)
+            return sweep(self.hydra_context, self.config, arguments)
         except HydraException:
             raise
         except Exception as error:

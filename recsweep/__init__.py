@@ -1,12 +1,16 @@
 """recsweep: hyperparameter sweeps for recommenders that learn from implicit feedback.
 
+The Python API, see `recsweep.api`: load_config, load_split, fit, evaluate, recommend, sweep,
+load_study, compare. The command line: python -m recsweep --help.
+
 The layers, from the outside in; a module imports only from the ones below its own:
 
+    api            the Python API: one call per step of an experiment
     command_line   python -m recsweep: composes the configuration (Hydra)
     serving        what MLflow runs to load a registered model
     mistakes       what is wrong with a command line, in one line each
     tasks          what `task=` can do, one file each
-    sweep          Optuna's studies: search space, workers, resume (with Hydra's -m)
+    sweeps         Optuna's studies: search space, workers, resume (with Hydra's -m)
     comparison     finished runs side by side: statistics, tables, pages
     recommendations  lists of recommended items and their files
     runs           finished runs on disk: find, read, reproduce
@@ -32,4 +36,33 @@ The layers, from the outside in; a module imports only from the ones below its o
     errors         the few exceptions that somebody catches
 """
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from recsweep.api import (
+        compare,
+        evaluate,
+        fit,
+        load_config,
+        load_split,
+        load_study,
+        recommend,
+        sweep,
+    )
+
 __version__ = "0.1.0"
+__all__ = [
+    "compare", "evaluate", "fit", "load_config", "load_split", "load_study", "recommend", "sweep",
+]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    """Load the API when it is first used."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("recsweep.api"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

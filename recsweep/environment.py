@@ -107,7 +107,7 @@ def load_backend() -> None:
         InputError: JAX finds no device that it may use, or Keras computes in other numbers.
     """
     if (folder := cache_folder()) is not None:
-        os.environ.setdefault("JAX_COMPILATION_CACHE_DIR", str(folder / "xla" / _machine()))
+        _keep_programs_in(folder / "xla" / _machine())
     is_chatty = os.environ.get("KERAS_BACKEND") == "tensorflow"
     with (
         _without_remarks() if is_chatty else nullcontext(),
@@ -122,6 +122,13 @@ def load_backend() -> None:
         )
     if keras.config.backend() == "jax":
         _refuse_absent_platform()
+
+
+def _keep_programs_in(folder: Path) -> None:
+    """Tell JAX, unless the user has; what a parent with other threads has chosen does not count."""
+    chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
+    if chosen in (None, os.environ.get("RECSWEEP_XLA")):
+        os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["RECSWEEP_XLA"] = str(folder)
 
 
 @contextmanager

@@ -10,4 +10,4 @@ class InputError(ValueError):
 
 
 class TrainingDivergedError(InputError):
-    """A trial whose loss is no longer finite: a sweep records it and goes on."""
+    """A trial whose loss is no longer finite: a sweep records it and continues."""

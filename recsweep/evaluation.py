@@ -184,7 +184,7 @@ def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
     if np.shape(scores) != seen.shape:
         raise ValueError(
             f"a model must score {seen.shape[0]} users × {seen.shape[1]} items, but gave an array "
-            f"of shape {np.shape(scores)}; mend its score method"
+            f"of shape {np.shape(scores)}; fix its score method"
         )
     mask = np.zeros(seen.shape, bool)
     mask[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = True

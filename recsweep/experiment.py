@@ -11,7 +11,7 @@ from recsweep.interfaces import CSR, HasLoss, Recommender, State
 from recsweep.seeds import Seeds
 
 Listener = Callable[[int, Mapping[str, float]], bool]
-"""Hears of every epoch: index (from 0) and metrics by name; answers "go on?"."""
+"""Hears of every epoch: index (from 0) and metrics by name; answers "continue?"."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +93,7 @@ class Patience:
         self._best, self._best_epoch = -math.inf, -1
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Whether to go on."""
+        """Whether to continue."""
         value = metrics[f"valid/{self.objective}"]
         if value > self._best:
             self._best, self._best_epoch = value, epoch

@@ -18,7 +18,7 @@ State = dict[str, np.ndarray]
 """What a fitted model has learned, as named arrays."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
-"""Called after each epoch with its index (from 0) and its losses; answers "go on?"."""
+"""Called after each epoch with its index (from 0) and its losses; answers "continue?"."""
 
 RunStatus = Literal["FINISHED", "PRUNED", "KILLED", "FAILED"]
 """How a tracked run ends: it went through, was pruned, was stopped, or broke."""
@@ -37,7 +37,7 @@ class Part(NamedTuple):
 
 
 Verdict = Callable[[Part, str], tuple[RunStatus, str] | None]
-"""Part of a sweep and run id -> how the run ended and why; None = it goes on."""
+"""Part of a sweep and run id -> how the run ended and why; None = it continues."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 """How every class that configuration builds is validated: no unknown key, NaN, or `true` for 1."""
@@ -84,7 +84,7 @@ class Tracker(Protocol):
 
     run_id: str | None
     lost: str | None
-    """Once a store went away in mid-run: the line that says so; the run goes on untracked."""
+    """Once a store went away in mid-run: the line that says so; the run continues untracked."""
     views: Mapping[str, str]
     """What the UI can open of a sweep -> the link, once `share_view` was called."""
 

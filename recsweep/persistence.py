@@ -150,7 +150,7 @@ def refuse_file(target: Path, setting: str, overwrite: bool) -> Path:
     with disk_errors_in_one_line(file, setting):
         place = next(path for path in file.parents if path.exists())
         if not (place.is_dir() and os.access(place, os.W_OK)):
-            found, do = f"{place} is no such folder", "mend that"
+            found, do = f"{place} is no such folder", "fix it"
         elif file.is_dir():
             found, do = f"{file} is a folder itself", "name a file in it"
         elif file.exists() and not overwrite:

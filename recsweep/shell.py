@@ -2,8 +2,33 @@
 
 import re
 import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 
+_typed: ContextVar[Sequence[str] | None] = ContextVar("typed", default=None)
 READ_AS_NO_TEXT = ("true", "false", "null", "nan", "inf", "none")
+
+
+def typed() -> list[str]:
+    """What was typed after `python -m recsweep`, or would be, where a program asked for it."""
+    arguments = _typed.get()
+    return list(sys.argv[1:] if arguments is None else arguments)
+
+
+@contextmanager
+def typed_as(arguments: Sequence[str]) -> Iterator[None]:
+    """Let `typed` give these arguments in this context.
+
+    Args:
+        arguments: What to type for the same.
+    """
+    token = _typed.set(arguments)
+    try:
+        yield
+    finally:
+        _typed.reset(token)
 
 
 def command(*words: str) -> str:

@@ -3,6 +3,8 @@
 import os
 from pathlib import Path
 
+from recsweep import environment
+
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / ".pytest_cache" / "xla" / os.environ.get("PYTEST_XDIST_WORKER", "alone")
 """JAX does not write whole files at once, so processes of pytest do not share one."""
@@ -27,4 +29,4 @@ def keep_compiled_programs() -> None:
     os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
     import jax
 
-    jax.config.update("jax_compilation_cache_dir", str(FOLDER / "tests"))
+    jax.config.update("jax_compilation_cache_dir", str(FOLDER / environment._machine()))

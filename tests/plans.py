@@ -13,11 +13,11 @@ from small_runs import SMALL_DATA
 
 from recsweep.interfaces import STRICT
 from recsweep.source_code import of_config
-from recsweep.sweep.execution.watchdog import Process
-from recsweep.sweep.space.branch import Branch
-from recsweep.sweep.space.dimension import dimension
-from recsweep.sweep.space.space import Space
-from recsweep.sweep.study.shared_study import Plan
+from recsweep.sweeps.execution.watchdog import Process
+from recsweep.sweeps.space.branch import Branch
+from recsweep.sweeps.space.dimension import dimension
+from recsweep.sweeps.space.space import Space
+from recsweep.sweeps.study.shared_study import Plan
 
 N_EPOCHS = 4
 SEARCH = ("model.quality=interval(0.0,1.0)",)
@@ -91,8 +91,8 @@ def toy_plan(folder: Path, config: dict[str, Any] | None = None, **changes: Any)
     plan = Plan(
         study=folder.name, folder=str(folder), storage=None, n_trials=4, deadline=None, seed=0,
         try_defaults=True, max_retries=2, max_failures=10,
-        sampler={"_target_": "recsweep.sweep.sampling.samplers.Random"},
-        pruner={"_target_": "recsweep.sweep.sampling.pruners.NoPruner"},
+        sampler={"_target_": "recsweep.sweeps.sampling.samplers.Random"},
+        pruner={"_target_": "recsweep.sweeps.sampling.pruners.NoPruner"},
         objectives=["ndcg@10"], space=toy_space(config).plain(), backend="jax", threads=1,
         code=of_config(config), parent_run=None, parent_process=asdict(Process.current()),
         stop_file=None, retry=[],

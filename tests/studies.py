@@ -6,10 +6,10 @@ from typing import Any
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
-from recsweep.sweep.space.branch import Branch
-from recsweep.sweep.space.dimension import dimension
-from recsweep.sweep.space.space import Space
-from recsweep.sweep.storage.backends import open_storage
+from recsweep.sweeps.space.branch import Branch
+from recsweep.sweeps.space.dimension import dimension
+from recsweep.sweeps.space.space import Space
+from recsweep.sweeps.storage.backends import open_storage
 
 FIXED = ["model=multivae", "data=synthetic"]
 COMPLETE, PRUNED, FAIL, RUNNING = (

@@ -12,8 +12,8 @@ from recsweep.app import Settings
 from recsweep.build import build, validated
 from recsweep.command_line import conf_folder
 from recsweep.errors import InputError
-from recsweep.sweep.execution.setup import SweepSettings
-from recsweep.sweep.space.space import make_space
+from recsweep.sweeps.execution.setup import SweepSettings
+from recsweep.sweeps.space.space import make_space
 
 VOCABULARY = {
     "_target_", "latent_dim", "hidden_dims", "dropout_rate", "decoder_dropout_rate", "batch_size",

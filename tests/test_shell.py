@@ -5,7 +5,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from recsweep.shell import command, setting
+from recsweep.shell import command, setting, typed, typed_as
 
 
 @pytest.mark.parametrize(
@@ -28,3 +28,11 @@ def test_a_setting_is_read_back(value: str) -> None:
 
 def test_a_plain_value_stays_as_it_is() -> None:
     assert command(setting("task.of", "a/b-1.c")) == "python -m recsweep task.of=a/b-1.c"
+
+
+def test_a_program_says_what_would_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["recsweep", "model=ease"])
+    assert typed() == ["model=ease"]
+    with typed_as(["-m", "model=popularity"]):
+        assert typed() == ["-m", "model=popularity"]
+    assert typed() == ["model=ease"]

@@ -64,8 +64,8 @@ def write_comparison(
     texts = {
         "comparison.md": markdown(sections),
         "comparison.tex": latex(found),
-        "comparison.csv": _csv(_score_records(found)),
-        "pairs.csv": _csv(_pair_records(found)),
+        "comparison.csv": _csv(score_records(found)),
+        "pairs.csv": _csv(pair_records(found)),
         "comparison.html": html(sections),
     }
     for name, text in texts.items():
@@ -348,7 +348,7 @@ def _latex_cell(score: Score) -> str:
 # --- CSV -----------------------------------------------------------------------------------------
 
 
-def _score_records(found: Comparison) -> list[dict[str, Any]]:
+def score_records(found: Comparison) -> list[dict[str, Any]]:
     """A row per metric, contender and replicate: every single value."""
     return [
         {
@@ -374,7 +374,8 @@ def _score_records(found: Comparison) -> list[dict[str, Any]]:
     ]
 
 
-def _pair_records(found: Comparison) -> list[dict[str, Any]]:
+def pair_records(found: Comparison) -> list[dict[str, Any]]:
+    """A row per metric and pair of contenders."""
     return [
         {"metric": pair.metric, "a": pair.a, "b": pair.b, "difference": pair.difference.mean,
          "low": pair.difference.low, "high": pair.difference.high, "p": pair.difference.p,

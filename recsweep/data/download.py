@@ -120,7 +120,7 @@ class _Part:
 
 
 class _TransferBrokenError(Exception):
-    """The connection ended before the file did; another attempt may go on from there."""
+    """The connection ended before the file did; another attempt may continue from there."""
 
 
 def _transfer_patiently(url: str, part: _Part, *, has_checksum: bool) -> None:
@@ -195,7 +195,7 @@ def _version(response: HTTPResponse) -> str | None:
 
 
 def _total_if_it_fits(part: _Part, response: HTTPResponse) -> int:
-    """Length of the whole file, if the answer goes on exactly where `part` ends."""
+    """Length of the whole file, if the answer continues exactly where `part` ends."""
     stated = response.headers["Content-Range"] or ""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", stated)
     if match is None or int(match[1]) != part.n_bytes():

@@ -119,7 +119,7 @@ def _loaded(target: Path, n_items: int) -> Float[np.ndarray, "items items"] | No
 
 
 def _keep(gram: Float[np.ndarray, "items items"], target: Path) -> None:
-    """Write it, or say why not: a disk may lack the room, and the fit can go on without."""
+    """Write it, or say why not: a disk may lack the room, and the fit can continue without."""
     try:
         with whole_file(target) as out:
             np.savez(out, allow_pickle=False, gram=gram)

@@ -294,5 +294,5 @@ def _header(path: Path, first: list[str]) -> tuple[str, list[str], dict[str, int
 
 def _malformed(path: Path, number: int, must: str, found: str) -> InputError:
     return InputError(
-        f"every line of {path} must {must}, but line {number:,} has {found}; mend or remove it"
+        f"every line of {path} must {must}, but line {number:,} has {found}; fix or remove it"
     )

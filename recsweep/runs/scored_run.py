@@ -118,7 +118,8 @@ def replicates_of(folder: Path) -> list[Path]:
     if not replicates:
         raise InputError(
             f"study {folder.name} must have a winner that was scored on test, but has none: "
-            f"{_how_far(summary)}; go on with {summary.get('resume', 'the command that began it')}"
+            f"{_how_far(summary)}; resume it with "
+            f"{summary.get('resume', 'the command that started it')}"
         )
     return [folder / each["results"] for each in replicates]
 

@@ -12,7 +12,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 if TYPE_CHECKING:
-    from recsweep.sweep.study.catalog import Studies
+    from recsweep.sweeps.study.catalog import Studies
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -21,16 +21,16 @@ class Best:
 
     def run(self, job: Job) -> None:
         """Print one line to put after `python -m recsweep`; of several objectives the front's."""
-        from recsweep.sweep.reporting.result_files import trial_overrides
-        from recsweep.sweep.study.catalog import Studies
+        from recsweep.sweeps.reporting.result_files import trial_overrides
+        from recsweep.sweeps.study.catalog import Studies
 
         studies = Studies.of(job.settings.sweep)
-        study, found = studies.load(_chosen(job.settings.study, studies))
+        study, found = studies.load(chosen_study(job.settings.study, studies))
         if not found.front:
             raise InputError(
                 f"study {found.study} must have a complete trial, but has none yet "
-                f"({found.n_finished} of {found.n_trials} done); continue it with the command that "
-                "began it"
+                f"({found.n_finished} of {found.n_trials} done); resume it with the command that "
+                "started it"
             )
         if job.settings.study is None:
             print(f"# study {found.study}", file=sys.stderr, flush=True)  # noqa: T201
@@ -40,8 +40,16 @@ class Best:
             print(shlex.join(trial_overrides(study, row)), flush=True)  # noqa: T201
 
 
-def _chosen(name: str | None, studies: "Studies") -> str:
-    """The study's name, which may be left out when there is only one."""
+def chosen_study(name: str | None, studies: "Studies") -> str:
+    """The study's name, which may be left out when there is only one.
+
+    Args:
+        name: As the user gave it.
+        studies: Where to look.
+
+    Raises:
+        InputError: There is none of that name, or there are several and no name.
+    """
     names, elsewhere = studies.names, studies.in_databases
     if name in elsewhere or (elsewhere and not names):
         which = name or next(iter(elsewhere))
@@ -51,7 +59,7 @@ def _chosen(name: str | None, studies: "Studies") -> str:
         )
     if not names:
         raise InputError(
-            f"there must be a study in {studies}, but there is none; begin one with "
+            f"there must be a study in {studies}, but there is none; start one with "
             "python -m recsweep -m model=CHOICE, or set sweep.folder or sweep.storage"
         )
     if name is None and len(names) > 1:

@@ -118,16 +118,16 @@ def _tell_latest(run: ScoredRun) -> None:
 
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
-    """The winner's replicates; of a sweep that still goes on, how far it is."""
+    """The winner's replicates; of a sweep that still continues, how far it is."""
     if (folder / SUMMARY).is_file():
         return read_study(folder)
-    from recsweep.sweep.reporting.tables import counts_line  # loads Optuna
-    from recsweep.sweep.study.catalog import Studies
+    from recsweep.sweeps.reporting.tables import counts_line  # loads Optuna
+    from recsweep.sweeps.study.catalog import Studies
 
     _, standing = Studies.of({**settings.sweep, "folder": str(folder.parent)}).load(folder.name)
     raise InputError(
         f"study {folder.name} must have ended to be compared, but has not: "
-        f"{counts_line(standing)}; go on with the command that began it"
+        f"{counts_line(standing)}; resume it with the command that started it"
     )
 
 

@@ -117,7 +117,7 @@ def _wanted(path: Path) -> dict[str, set[str]]:
         table = table[table["value"] > 0]
     if table.empty:
         raise InputError(
-            f"{path} must hold an item with a value above 0, but every value is 0; mend it"
+            f"{path} must hold an item with a value above 0, but every value is 0; fix it"
         )
     wanted: dict[str, set[str]] = {}
     for user, item in zip(table["user"].astype(str), table["item"].astype(str), strict=True):

@@ -101,7 +101,7 @@ class Recommend:
             raise InputError(
                 "the data must be what the run was trained on, split "
                 f"{fitted.split_fingerprint[:12]}…, but is now split {split.fingerprint[:12]}…; "
-                "bring the data of then back, or give task.histories=FILE"
+                "restore the original data, or give task.histories=FILE"
             )
         everybody = Requested(*split.known_histories())
         return everybody if names is None else everybody.chosen(names, self.unknown_users == "skip")

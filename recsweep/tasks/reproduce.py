@@ -103,7 +103,7 @@ class Reproduce:
         if of_data and self.other_data == "refuse":
             raise InputError(
                 f"a run must be repeated on its own data, but {' and '.join(of_data)} differ; "
-                "bring the data of then back, give data.path=…, or set task.other_data=compare"
+                "restore the original data, give data.path=…, or set task.other_data=compare"
             )
 
 
@@ -150,7 +150,7 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
     """A new interpreter that does `work(connection, repeat)`.
 
     Yields:
-        Gives the next answer, which is waited for; the process goes on when it is asked for one.
+        Gives the next answer, which is waited for; the process continues when it is asked for one.
     """
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
@@ -160,7 +160,7 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
 
     def answer() -> Any:
         try:
-            here.send("go on")
+            here.send("continue")
             found = here.recv()
         except (EOFError, BrokenPipeError):
             process.join()

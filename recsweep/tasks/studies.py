@@ -9,7 +9,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 if TYPE_CHECKING:
-    from recsweep.sweep.study.status import Standing
+    from recsweep.sweeps.study.status import Standing
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -18,8 +18,8 @@ class ListStudies:
 
     def run(self, job: Job) -> None:
         """Print a line per study, also of one that cannot be read."""
-        from recsweep.sweep.reporting.tables import aligned  # loads Optuna
-        from recsweep.sweep.study.catalog import Studies
+        from recsweep.sweeps.reporting.tables import aligned  # loads Optuna
+        from recsweep.sweeps.study.catalog import Studies
 
         studies = Studies.of(job.settings.sweep)
         names = studies.names

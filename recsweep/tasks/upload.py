@@ -17,7 +17,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 if TYPE_CHECKING:
-    from recsweep.sweep.reporting.run_records import StudyRecords
+    from recsweep.sweeps.reporting.run_records import StudyRecords
     from recsweep.tracking.backfill import Record, Uploader
 
 
@@ -70,8 +70,8 @@ class Upload:
         _tell(uploader, parent, [*said, uploader.upload(parent)])
 
     def _study(self, job: Job, place: Path) -> "StudyRecords":
-        from recsweep.sweep.reporting.run_records import StudyRecords
-        from recsweep.sweep.study.catalog import Studies
+        from recsweep.sweeps.reporting.run_records import StudyRecords
+        from recsweep.sweeps.study.catalog import Studies
 
         studies = Studies.of(job.settings.sweep)
         if len(place.parts) > 1:

@@ -94,7 +94,7 @@ class Uploader:
         self.tracker = tracker
         self._new: set[str] = set()
         tracker.must_answer = True
-        tracker.store.advice = "check it and type the same command again"
+        tracker.store.advice = "check it and re-run the same command"
         tracker.refuse_unusable()
         with tracker.store.opened(tracker.experiment) as self.experiment:
             self.client = tracker.store.client
@@ -103,7 +103,7 @@ class Uploader:
         """Let MLflow have all of a run.
 
         Raises:
-            InputError: The store does not answer; a repeat goes on from there.
+            InputError: The store does not answer; a repeat continues from there.
         """
         with self.tracker.mirror(), patience(3, 120):
             run = self._found(record)

@@ -37,7 +37,7 @@ def mirrored(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, 
 
 
 class Mirror:
-    """A run that goes on without its store.
+    """A run that continues without its store.
 
     Args:
         store: Where the run is kept.
@@ -60,7 +60,7 @@ class Mirror:
 
     @contextmanager
     def mirror(self) -> Iterator[None]:
-        """What goes wrong in the block is said in one line; the run goes on without its store.
+        """What goes wrong in the block is said in one line; the run continues without its store.
 
         A server may be started again meanwhile: that costs 12 s where nobody listens and 52 s
         where nobody answers. A process that has lost a store does not wait for it again.
@@ -85,6 +85,6 @@ class Mirror:
         uri = setting("tracking.uri", without_passwords(self.store.uri))
         upload = command("task=upload", setting("task.of", self._kept_in), uri)
         return (
-            f"warning: the tracking store went away, {found}; the run goes on and keeps everything "
-            f"in {self._kept_in}; upload it later: {upload}"
+            f"warning: the tracking store went away, {found}; the run continues and keeps "
+            f"everything in {self._kept_in}; upload it later: {upload}"
         )

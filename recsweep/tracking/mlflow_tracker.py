@@ -3,7 +3,6 @@
 import getpass
 import json
 import shlex
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -15,6 +14,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
+from recsweep.shell import typed
 from recsweep.tracking.fault_tolerance import Mirror, mirrored
 from recsweep.tracking.finished import Meant, meant
 from recsweep.tracking.nested_runs import (
@@ -87,7 +87,7 @@ class MLflowTracker(Mirror):
     def refuse_unusable(self) -> None:
         """Find out whether the store can be used before long work; a database is not made yet.
 
-        A sweep that has begun goes on whatever becomes of its store.
+        A sweep that has begun continues whatever becomes of its store.
 
         Raises:
             InputError: It cannot be opened, or the server does not answer within seconds.
@@ -387,7 +387,7 @@ def origin(command: str | None = None) -> dict[str, str]:
     Args:
         command: Such as `recsweep model=ease`; None = this process's.
     """
-    command = command or shlex.join(["recsweep", *without_passwords(sys.argv[1:])])
+    command = command or shlex.join(["recsweep", *without_passwords(typed())])
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
     tags[COMMAND] = cut(command, TAG_CHARACTERS)
     with suppress(KeyError, OSError, ImportError):  # a container without a user database

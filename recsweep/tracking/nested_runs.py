@@ -133,7 +133,7 @@ def adopt_or_create(
 
 
 def forget_reason(client: Any, run: Any) -> None:
-    """A run that goes on, or ended well after all, does not say why it broke off."""
+    """A run that continues, or ended well after all, does not say why it broke off."""
     if REASON in run.data.tags:
         client.delete_tag(run.info.run_id, REASON)
 

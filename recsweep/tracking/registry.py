@@ -28,8 +28,7 @@ from recsweep.tracking.store import Store, patience, without_passwords
 
 RUN_FILES = "run"
 """What a served model calls its folder with the run's files."""
-UNKNOWN_ITEMS = ("ignore", "refuse")
-PARAMS = {"k": 10, "unknown_items": UNKNOWN_ITEMS[0]}
+PARAMS = {"k": 10, "unknown_items": "ignore"}
 """Parameters of a prediction and their defaults."""
 COPIED_TAGS = (STUDY, "split.fingerprint", "git.commit")
 """Tags of a run that its registered version has as well."""

@@ -219,7 +219,7 @@ def _make_client(uri: str) -> Any:
 
 
 def _make_tables(database: Path, folder: Path) -> None:
-    """Let a new database appear whole: MLflow takes seconds and cannot mend a half-made one."""
+    """Let a new database appear whole: MLflow takes seconds and cannot repair a half-made one."""
     if database.exists() and database.stat().st_size:
         return
     unfinished = folder / f"{database.name}.unfinished"

@@ -375,9 +375,9 @@ def test_other_code_of_ours_gives_another_key(
 ):
     before = _key([source, BINARY, STRONG], [])
     package = shutil.copytree(Path(cache_module.__file__).parent, tmp_path / "data")
-    monkeypatch.setattr(cache_module, "__file__", str(package / "cache.py"))
+    monkeypatch.setattr(cache_module, "__file__", str(package / "prepare.py"))
     assert _key([source, BINARY, STRONG], []) == before
-    with (package / "strong.py").open("a", encoding="utf-8") as file:
+    with (package / "splits" / "strong.py").open("a", encoding="utf-8") as file:
         file.write("# another line\n")
     assert _key([source, BINARY, STRONG], []) != before
 

@@ -21,9 +21,9 @@ from optuna.storages import JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
 from small_runs import SMALL_DATA
 
-from recsweep.sweep.storage.backends import make_locks
-from recsweep.sweep.storage.locks import FileLease
-from recsweep.sweep.storage.postgres_locks import PostgresLocks
+from recsweep.sweeps.storage.backends import make_locks
+from recsweep.sweeps.storage.locks import FileLease
+from recsweep.sweeps.storage.postgres_locks import PostgresLocks
 
 ROOT = Path(__file__).resolve().parents[2]
 N_SEEDS = 2

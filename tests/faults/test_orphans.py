@@ -16,9 +16,9 @@ from faults.processes import MARK, processes, send, wait_until_gone
 from mlflow_runs import ROOT
 from optuna.trial import FrozenTrial
 
-from recsweep.sweep.storage.backends import open_storage
-from recsweep.sweep.storage.journal import JOURNAL
-from recsweep.sweep.study.folder import SAID
+from recsweep.sweeps.storage.backends import open_storage
+from recsweep.sweeps.storage.journal import JOURNAL
+from recsweep.sweeps.study.folder import SAID
 
 pytestmark = pytest.mark.slow
 

@@ -67,7 +67,9 @@ def test_a_study_says_for_how_many_configurations_it_scored_test(tmp_path: Path)
 
 def test_a_study_without_a_scored_winner_says_how_far_it_is(tmp_path: Path) -> None:
     folder = write_study(tmp_path / "s", "ease", [], trials={"asked": 30, "finished": 12})
-    with pytest.raises(InputError, match="has none: 12 of 30 trials done; go on with recsweep -m"):
+    with pytest.raises(
+        InputError, match="has none: 12 of 30 trials done; resume it with recsweep -m"
+    ):
         read_study(folder)
     write_yaml(folder / "results" / "optimization_results.yaml", {"pareto_front": []})
     with pytest.raises(InputError, match="several objectives"):

@@ -94,7 +94,7 @@ def test_among_several_one_must_be_named(best: Any, tmp_path: Path) -> None:
 
 def test_where_nothing_is_a_sweep_is_suggested(best: Any, tmp_path: Path) -> None:
     assert refused(best) == (
-        f"there must be a study in {tmp_path}/sweeps/, but there is none; begin one with "
+        f"there must be a study in {tmp_path}/sweeps/, but there is none; start one with "
         "python -m recsweep -m model=CHOICE, or set sweep.folder or sweep.storage"
     )
 
@@ -113,6 +113,6 @@ def test_a_study_in_a_database_says_where_it_is(
 def test_a_study_without_a_complete_trial_has_no_winner_yet(best: Any, tmp_path: Path) -> None:
     add(make_study(tmp_path / "sweeps" / "vae"), RUNNING)
     assert refused(best) == (
-        "study vae must have a complete trial, but has none yet (0 of 4 done); continue it with "
-        "the command that began it"
+        "study vae must have a complete trial, but has none yet (0 of 4 done); resume it with "
+        "the command that started it"
     )

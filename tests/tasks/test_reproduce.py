@@ -303,7 +303,7 @@ def test_one_changed_byte_of_the_data_is_said_and_refused_or_compared(
     assert "metrics must be" not in other.out
     assert other.error == (
         "a run must be repeated on its own data, but data.fingerprint and split.fingerprint "
-        "differ; bring the data of then back, give data.path=…, or set task.other_data=compare"
+        "differ; restore the original data, give data.path=…, or set task.other_data=compare"
     )
     compared = reproduce(results, f"data.path='{moved}'", "task.other_data=compare")
     assert "within 0.01, since data.fingerprint, split.fingerprint may change them" in compared.out

@@ -108,7 +108,7 @@ def test_a_store_that_is_off_or_away_is_a_line(tmp_path: Path) -> None:
     assert run_command(folder, line).code == 0
     for setting, expected in (
         ("tracking=off", "task=upload needs a store, but tracking=off names none"),
-        ("tracking.uri=http://127.0.0.1:1", "refused); check it and type the same command again"),
+        ("tracking.uri=http://127.0.0.1:1", "refused); check it and re-run the same command"),
     ):
         ended = run_command(folder, f"task=upload task.of=../out {setting}")
         assert_refused(folder, ended, expected)

@@ -116,7 +116,7 @@ def test_an_upload_that_broke_off_goes_on(store: str, record: Record) -> None:
     assert record.files is not None
     unreadable = record.files / "model" / "unreadable"
     unreadable.symlink_to("nowhere")
-    with pytest.raises(InputError, match=r"unreadable.*; check it and type the same command again"):
+    with pytest.raises(InputError, match=r"unreadable.*; check it and re-run the same command"):
         Uploader(tracker(store)).upload(record)
     unreadable.unlink()
     assert run_named(store, record.name).info.status == "RUNNING"
@@ -182,5 +182,5 @@ def test_an_uploaded_trial_takes_the_place_of_a_run_that_was_lost(
 
 
 def test_a_store_that_cannot_be_used_is_one_line() -> None:
-    with pytest.raises(InputError, match=r"refused.; check it and type the same command again$"):
+    with pytest.raises(InputError, match=r"refused.; check it and re-run the same command$"):
         Uploader(tracker("http://127.0.0.1:1"))

@@ -13,9 +13,9 @@ def test_a_table_leaves_out_empty_columns_and_keeps_bars_apart() -> None:
 
 
 def test_commands_are_listed_with_what_they_are_for() -> None:
-    commands = {"go on": "python -m recsweep -m", "odd": "echo `date`"}
+    commands = {"continue": "python -m recsweep -m", "odd": "echo `date`"}
     assert markdown_commands(commands) == (
-        "- go on: `python -m recsweep -m`\n- odd: `` echo `date` ``"
+        "- continue: `python -m recsweep -m`\n- odd: `` echo `date` ``"
     )
 
 

@@ -68,7 +68,7 @@ def _read_pairs(file: Path) -> pd.DataFrame:
         if not is_number.all():
             raise InputError(
                 f"uid and sid must be whole numbers from 0 to 999,999,999, but {file} has "
-                f"{quoted(texts[~is_number][0])}; mend it"
+                f"{quoted(texts[~is_number][0])}; fix it"
             )
         table[column] = texts.to_numpy(dtype=str).astype(np.int64)[table[column].cat.codes]
     return table
@@ -87,12 +87,12 @@ def _item_ids(files: list[Path], tables: dict[str, pd.DataFrame]) -> np.ndarray:
     try:
         lines = files[-1].read_text(encoding="utf-8").rstrip("\n").split("\n")
     except UnicodeDecodeError as error:
-        raise InputError(f"{files[-1]} must be UTF-8 text, but {error}; mend it") from error
+        raise InputError(f"{files[-1]} must be UTF-8 text, but {error}; fix it") from error
     ids = [id_text(line) or "" for line in lines]
     if len(set(ids)) <= last_item or len(set(ids)) < len(ids):
         raise InputError(
             f"{files[-1]} must name every item once, but {len(ids):,} lines with {len(set(ids)):,} "
-            f"different ids stand for sids up to {last_item:,}; mend it, or remove it to use the "
+            f"different ids stand for sids up to {last_item:,}; fix it, or remove it to use the "
             "sids as ids"
         )
     return typed_ids(ids)
@@ -105,7 +105,7 @@ def _fold(tables: dict[str, pd.DataFrame], part: str, n_items: int, folder: Path
     if len(strangers):
         raise InputError(
             f"every user of {part}_te.csv must have a history in {part}_tr.csv, but "
-            f"{len(strangers):,} have none (first: uid {strangers[0]}); mend the files in {folder}"
+            f"{len(strangers):,} have none (first: uid {strangers[0]}); fix the files in {folder}"
         )
     return Fold(
         _matrix(history, users, n_items, folder / f"{part}_tr.csv"),

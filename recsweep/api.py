@@ -1,0 +1,415 @@
+"""The Python API: one call per step of an experiment; `recsweep.NAME` loads it on first use.
+
+Overrides are those of the command line: what follows `python -m recsweep` there is one string each
+here. Mistakes raise `InputError`, a `ValueError` whose message is one line.
+"""
+
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import threadpoolctl
+from hydra import initialize_config_dir
+from hydra.core.global_hydra import GlobalHydra
+
+from recsweep import app, environment, shell
+from recsweep.build import validated
+from recsweep.command_line import composed, conf_folder, groups
+from recsweep.comparison.contenders import grouped
+from recsweep.comparison.rendering import pair_records, printed, score_records
+from recsweep.comparison.statistics import Statistics
+from recsweep.comparison.statistics import compare as compare_contenders
+from recsweep.data.split import Fold, Split
+from recsweep.errors import InputError
+from recsweep.evaluation import Evaluation
+from recsweep.mistakes import explain, refuse_mistyped
+from recsweep.recommendations.fitted_model import FittedModel
+from recsweep.recommendations.tables import recommend_to
+from recsweep.runs.locate import read_yaml
+from recsweep.runs.scored_run import ScoredRun, is_study, read_run, read_study
+from recsweep.tracking import SilentTracker
+
+Config = dict[str, Any]
+
+
+# --- one run --------------------------------------------------------------------------------------
+
+
+def load_config(*overrides: str, config_dir: str | Path | None = None) -> Config:
+    """The resolved configuration of `python -m recsweep OVERRIDES`.
+
+    Args:
+        overrides: Such as `model=multivae` or `model.beta=0.2`.
+        config_dir: A folder with YAML files of your own, as `--config-dir` names one.
+
+    Returns:
+        Nested dicts, as `--cfg job --resolve` prints them.
+
+    Raises:
+        InputError: A key, a choice or a value is wrong.
+    """
+    with _explained(overrides):
+        return composed(*overrides, *_search_path(config_dir))
+
+
+def load_split(config: Config) -> Split:
+    """Prepare the split that a configuration describes, or read it from the cache.
+
+    Args:
+        config: See `load_config`.
+
+    Returns:
+        Training data (users × items, sparse) and the folds `valid` and `test`.
+
+    Raises:
+        InputError: The data cannot be read or split.
+    """
+    settings = _settings(config)
+    environment.use_cache(settings.cache)
+    return app.prepared(settings)
+
+
+@dataclass(frozen=True)
+class Fit:
+    """A fitted model and how it was trained.
+
+    Args:
+        config: What it was made from.
+        fitted: The model with its catalogue.
+        best_epoch: The epoch whose weights it has, from 1.
+        curves: A column per curve, such as `train/loss`; index: epoch, from 1.
+        valid: Validation metrics of the best epoch.
+    """
+
+    config: Config
+    fitted: FittedModel = field(repr=False)
+    best_epoch: int
+    curves: pd.DataFrame = field(repr=False)
+    valid: Evaluation = field(repr=False)
+
+    @property
+    def model(self) -> Any:
+        """The recommender itself: `score(history)` gives scores, users × items."""
+        return self.fitted.model
+
+
+def fit(config: Config, split: Split | None = None) -> Fit:
+    """Train a model and keep the epoch that is best on validation. Test data are not touched.
+
+    With `refit=true` it is then trained anew for as many epochs, on training and validation data.
+
+    Args:
+        config: See `load_config`; nothing is tracked, whatever its group `tracking` says.
+        split: See `load_split`, which is called when this is left out.
+
+    Returns:
+        The fitted model; progress goes to stderr.
+
+    Raises:
+        InputError: The configuration or the data cannot be used, or another backend runs already.
+    """
+    settings = _settings(config)
+    evaluator, _, model = app.checked(settings, SilentTracker())
+    from recsweep.experiment import Patience, refit, run_trial
+    from recsweep.report import Progress
+    from recsweep.seeds import Seeds
+
+    split = app.prepared(settings) if split is None else split
+    evaluator.refuse_large_k(split.train.shape[1])
+    with Progress(getattr(model, "n_epochs", 1), evaluator.objective) as progress:
+        patience = Patience(settings.patience, evaluator.objective)
+        trial = run_trial(
+            model, split.train, split.valid, evaluator, Seeds(settings.seed), [patience, progress]
+        )
+    if settings.refit:
+        model = app.made(settings, "model", "fit")
+        refit(model, split.without_test()[1], trial, Seeds(settings.seed))
+    curves = pd.DataFrame(trial.curves, index=pd.RangeIndex(1, len(trial.curves) + 1, name="epoch"))
+    fitted = FittedModel(settings, split.fingerprint, model, split.item_ids)
+    return Fit(config, fitted, trial.best_epoch + 1, curves, trial.valid)
+
+
+def evaluate(fit: Fit, fold: Fold) -> Evaluation:
+    """Rank every unseen item for each user of a fold, and measure the lists.
+
+    Args:
+        fit: See `fit`; its configuration says `k` and `metrics`.
+        fold: `split.test` or `split.valid`.
+
+    Returns:
+        `means` and `standard_errors`, dicts by metric such as `ndcg@10`, and `per_user`, a
+        DataFrame.
+    """
+    return app.evaluated(fit.fitted.settings).evaluate(fit.model.score, fold)
+
+
+def recommend(fit: Fit, histories: pd.DataFrame, k: int = 10) -> pd.DataFrame:
+    """Recommend items that users do not have.
+
+    Args:
+        fit: See `fit`.
+        histories: A row per interaction: `user`, `item` and, if there are any, `value`.
+        k: Items per user.
+
+    Returns:
+        `user`, `rank` (1 = best), `item`, `score`.
+
+    Raises:
+        InputError: The table or `k` cannot be used.
+    """
+    return recommend_to(fit.fitted, histories, k)
+
+
+# --- sweeps ---------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class StudyResult:
+    """One study: its trials, the best one, and what its winner reached on test.
+
+    Args:
+        name: The study's.
+        folder: With `results`, `trials` and `winner`.
+        objectives: What was searched for, such as `ndcg@100`.
+        trials: A row per trial, as in `trials.csv`.
+        best: Searched key -> value of the best trial; empty before one is complete, or with several
+            objectives.
+        best_overrides: What trains the best trial as a single run.
+        test: A row per metric: `mean` over the winner's trainings, `standard_error` over users,
+            `standard_deviation` over the trainings; None = not scored.
+        runs: Results folders of the winner's trainings.
+    """
+
+    name: str
+    folder: Path
+    objectives: list[str]
+    trials: pd.DataFrame = field(repr=False)
+    best: dict[str, Any]
+    best_overrides: list[str] = field(repr=False)
+    test: pd.DataFrame | None = field(repr=False)
+    runs: list[Path] = field(repr=False)
+
+
+@dataclass(frozen=True)
+class SweepResult:
+    """What a sweep came to.
+
+    Args:
+        studies: By name, in the order of the command: one per model, data set and backend.
+        comparisons: Folders of the comparisons of several winners.
+    """
+
+    studies: dict[str, StudyResult]
+    comparisons: list[Path]
+
+    @property
+    def only(self) -> StudyResult:
+        """The study of a sweep with a single one.
+
+        Raises:
+            InputError: There are several.
+        """
+        if len(self.studies) > 1:
+            raise InputError(
+                f"the sweep must have one study, but has {', '.join(self.studies)}; choose one of "
+                "result.studies"
+            )
+        return next(iter(self.studies.values()))
+
+    @property
+    def trials(self) -> pd.DataFrame:
+        """The trials of all studies, with the column `study` first."""
+        tables = {name: study.trials for name, study in self.studies.items()}
+        return pd.concat(tables, names=["study"]).reset_index("study").reset_index(drop=True)
+
+    @property
+    def best(self) -> dict[str, Any]:
+        """Of the only study, see `StudyResult`."""
+        return self.only.best
+
+    @property
+    def test(self) -> pd.DataFrame | None:
+        """Of the only study, see `StudyResult`."""
+        return self.only.test
+
+
+def sweep(*overrides: str, config_dir: str | Path | None = None) -> SweepResult:
+    """Search hyperparameters, as `python -m recsweep -m OVERRIDES` does, and score the winner.
+
+    The same call resumes a sweep that was interrupted.
+
+    Args:
+        overrides: Such as `model=ease,item_knn`, `sweep.n_trials=20`, `model.l2=interval(1,1000)`.
+        config_dir: A folder with YAML files of your own, as `--config-dir` names one.
+
+    Returns:
+        Trials, winners and their test scores; progress goes to stderr, tables to stdout.
+
+    Raises:
+        InputError: Something cannot be searched, or trials failed.
+        KeyboardInterrupt: Ctrl-C; the same call continues.
+    """
+    own = [] if config_dir is None else [f"--config-dir={Path(config_dir).absolute()}"]
+    with (
+        _explained(overrides),
+        _process_put_back(),
+        shell.typed_as(["-m", *own, *overrides]),
+        initialize_config_dir(str(conf_folder()), version_base="1.3"),
+    ):
+        refuse_mistyped(overrides, groups())
+        hydra = GlobalHydra.instance().hydra
+        assert hydra is not None  # noqa: S101 - just initialised
+        lines = [*overrides, *_search_path(config_dir)]
+        swept = hydra.multirun("config", _no_task, lines, with_log_configuration=False)
+    studies = {name: _study(name, settings) for name, settings in swept.studies.items()}
+    return SweepResult(studies, swept.comparisons)
+
+
+def load_study(name: str, folder: str | Path = "sweeps", storage: str | None = None) -> StudyResult:
+    """Read a study, finished or not.
+
+    Args:
+        name: The study's.
+        folder: What holds the studies' folders, `sweep.folder`.
+        storage: `sweep.storage`; None = the journal in the study's folder.
+
+    Raises:
+        InputError: There is none, or it cannot be read.
+    """
+    from recsweep.sweeps.study.catalog import Studies
+    from recsweep.tasks.best import chosen_study
+
+    settings = {"folder": str(folder), "storage": storage}
+    return _study(chosen_study(name, Studies.of(settings)), settings)
+
+
+@dataclass(frozen=True)
+class ComparisonResult:
+    """Several models side by side.
+
+    Args:
+        scores: A row per metric, model and training, as in `comparison.csv`.
+        pairs: A row per metric and pair of models, as in `pairs.csv`.
+        text: The table for a terminal.
+    """
+
+    scores: pd.DataFrame = field(repr=False)
+    pairs: pd.DataFrame = field(repr=False)
+    text: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResult:
+    """Compare finished runs and the winners of sweeps, with intervals and corrected paired tests.
+
+    Args:
+        of: Studies, folders of studies, or results folders of runs; two at least.
+        statistics: Such as `metrics=["ndcg@100"]`, `unit`, `test`, `confidence`; what is left out
+            is as in `task=compare`.
+
+    Raises:
+        InputError: They cannot be compared.
+    """
+    usual = load_config("task=compare")["task"]
+    known = {name: usual[name] for name in Statistics.__dataclass_fields__}
+    how = validated(Statistics, {**known, **statistics}, "task")
+    found = compare_contenders(grouped([run for each in of for run in _runs(each)]), how)
+    return ComparisonResult(
+        pd.DataFrame(score_records(found)), pd.DataFrame(pair_records(found)), printed(found)
+    )
+
+
+# --- below ----------------------------------------------------------------------------------------
+
+
+def _settings(config: Mapping[str, Any]) -> app.Settings:
+    return validated(app.Settings, dict(config), "")
+
+
+def _search_path(config_dir: str | Path | None) -> list[str]:
+    if config_dir is None:
+        return []
+    folder = Path(config_dir).absolute()
+    if not folder.is_dir():
+        raise InputError(f"config_dir must be a folder, but {folder} is none; give another path")
+    if str(folder) not in sys.path:
+        sys.path.insert(0, str(folder))  # as the command line has its current folder
+    quoted = shell.setting("path", f"file://{folder}").partition("=")[2]
+    return [f"hydra.searchpath=[{quoted}]"]
+
+
+@contextmanager
+def _process_put_back() -> Iterator[None]:
+    """What a sweep notes for its workers, in the environment and for BLAS, is not for later."""
+    before = dict(os.environ)
+    with threadpoolctl.threadpool_limits(limits=None):
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(before)
+
+
+@contextmanager
+def _explained(overrides: Sequence[str]) -> Iterator[None]:
+    """What Hydra says of a mistake becomes the line that the command line would print."""
+    try:
+        yield
+    except InputError as error:
+        if names := getattr(error, "__notes__", []):  # of one of several studies
+            raise InputError(": ".join([*names, str(error)])) from error
+        raise
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in {"hydra", "omegaconf"}:
+            raise
+        raise InputError(explain(error, overrides, groups())) from error
+
+
+def _no_task(_config: object) -> None:
+    """What Hydra wants to run; the sweeper runs workers instead."""
+
+
+def _study(name: str, settings: Mapping[str, Any]) -> StudyResult:
+    from recsweep.sweeps.reporting.result_files import trial_overrides, trial_records
+    from recsweep.sweeps.study.catalog import Studies
+
+    studies = Studies.of(settings)
+    study, status = studies.load(name)
+    folder, best = studies.folder.absolute() / name, status.best
+    columns, rows = trial_records(status)
+    file = folder / "results" / "optimization_results.yaml"
+    test = read_yaml(file).get("test") if file.is_file() else None
+    return StudyResult(
+        name=name,
+        folder=folder,
+        objectives=list(status.objectives),
+        trials=pd.DataFrame(rows, columns=columns),
+        best=dict(best.settings) if best else {},
+        best_overrides=trial_overrides(study, best) if best else [],
+        test=_scores(test) if test else None,
+        runs=[folder / each["results"] for each in (test or {}).get("replicates", [])],
+    )
+
+
+def _scores(test: Mapping[str, Any]) -> pd.DataFrame:
+    """What `optimization_results.yaml` says of the winner's test."""
+    columns = {
+        "mean": test["mean"],
+        "standard_error": test["standard_error"],
+        "standard_deviation": test["standard_deviation_over_replicates"],
+    }
+    return pd.DataFrame(columns, index=list(test["mean"])).rename_axis("metric")
+
+
+def _runs(of: StudyResult | str | Path) -> list[ScoredRun]:
+    folder = of.folder if isinstance(of, StudyResult) else Path(of).expanduser()
+    if not folder.is_dir():
+        raise InputError(f"{of} must be a folder of a study or of a run's results, but is none")
+    return read_study(folder) if is_study(folder) else [read_run(folder, str(folder))]

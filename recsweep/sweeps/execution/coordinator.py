@@ -1,0 +1,396 @@
+"""The process that launches workers: from the first trial to the winner's score on test."""
+
+import sys
+import time
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from optuna.trial import FrozenTrial, TrialState
+
+from recsweep import app, environment
+from recsweep.data.disk import disk_errors_in_one_line
+from recsweep.errors import InputError
+from recsweep.interfaces import Part
+from recsweep.runs.locate import read_yaml
+from recsweep.shell import command, setting
+from recsweep.sweeps.execution.final_evaluation import Winner
+from recsweep.sweeps.execution.interrupt import StopRequest
+from recsweep.sweeps.execution.progress import SweepProgress
+from recsweep.sweeps.execution.setup import CheckedSearch
+from recsweep.sweeps.execution.worker import FINAL, Finalist, Worker
+from recsweep.sweeps.reporting.mlflow_note import Told, summary_note, view_of
+from recsweep.sweeps.reporting.result import Outcome
+from recsweep.sweeps.reporting.result_files import write_optimization_results, write_trials
+from recsweep.sweeps.reporting.run_records import outcome_metrics
+from recsweep.sweeps.reporting.tables import counts_line
+from recsweep.sweeps.reporting.trial_record import STATUS
+from recsweep.sweeps.study.final_scores import Looks
+from recsweep.sweeps.study.folder import trial_folder
+from recsweep.sweeps.study.identity import refuse_difference
+from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.sweeps.study.status import Standing
+from recsweep.tracking.store import without_passwords
+
+POLL_S = 0.5
+ENDED = "n_trials_at_end"
+"""Attribute of a study: how many trials it had when all was done."""
+
+
+class Killed(str):
+    """Why a process ended that could not say so itself."""
+
+
+@dataclass
+class Parent:
+    """Runs one study to its end, together with whoever else runs it.
+
+    Args:
+        checked: The study.
+    """
+
+    checked: CheckedSearch
+    study: SharedStudy = field(init=False)
+
+    def __post_init__(self) -> None:
+        """Open or make the study.
+
+        Raises:
+            InputError: It is another one.
+        """
+        plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
+        self.study = SharedStudy(plan)
+        with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
+            Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
+        self._identify()
+        if self.checked.sweep.retry_failed:
+            failed = [trial._trial_id for trial in self.study.failed()]
+            self.study.plan = replace(plan, retry=failed)
+            if failed:
+                self.study.study.set_user_attr(ENDED, None)
+
+    def run(self) -> Outcome:
+        """Launch workers until all trials are finished, then train the winner and score test.
+
+        Raises:
+            InputError: Workers cannot continue, or all trials have failed.
+            KeyboardInterrupt: It was asked to stop; the same command continues.
+        """
+        plan = self.study.plan
+        _say(f"study     {plan.study} in {plan.folder}")
+        outcome = self._outcome() if self._is_complete() else self._run(Path(plan.folder))
+        self._tell(outcome)
+        if failure := self._failure(outcome.standing):
+            raise InputError(failure)
+        return outcome
+
+    def _identify(self) -> None:
+        """Note what a new study is, or refuse to continue with another one."""
+        checked, study = self.checked, self.study.study
+        with self.study.locks.mutex():
+            attrs = study.user_attrs
+            if "identity" in attrs:
+                refuse_difference(study.study_name, attrs["identity"], checked.identity)
+                if attrs["identity"]["config"] != checked.identity["config"]:
+                    self._note_identity()  # its files have moved
+            elif self.study.trials():
+                raise InputError(
+                    f"study {study.study_name} must be one of recsweep's, but another program made "
+                    "it; choose another name with study=NAME"
+                )
+            else:
+                self._note_identity()
+            n_trials = max(checked.sweep.n_trials, len(self.study.trials()))
+            if attrs.get("n_trials") != n_trials:
+                study.set_user_attr("n_trials", n_trials)
+
+    def _note_identity(self) -> None:
+        study, checked = self.study.study, self.checked
+        study.set_user_attr("space", without_passwords(checked.space))
+        study.set_user_attr("objectives", checked.objectives)
+        study.set_user_attr("identity", checked.identity)
+
+    def _standing(self) -> Standing:
+        n_trials, n_begun = self.checked.sweep.n_trials, len(self.study.trials())
+        n_trials = n_begun if self.study.is_exhausted() else max(n_trials, n_begun)
+        return Standing.of(self.study.study, n_trials, self.study.is_alive)
+
+    # --- trials ----------------------------------------------------------------------------------
+
+    def _run(self, folder: Path) -> Outcome:
+        """Everything that is still to be done, tracked as one run."""
+        checked, tracker = self.checked, self.checked.tracker
+        tracker.kept_in(folder)
+        name = f"sweep {self.checked.search.name}"
+        params = {**app.parameters(checked.identity), "n_trials": checked.sweep.n_trials}
+        with self.study.locks.mutex():  # two terminals adopt or make the same run
+            tracker.open_sweep(checked.search.name, name, params, self._tags())
+            tracker.share_view(checked.search.name, *view_of(self.study, self._standing()))
+        timeout = checked.sweep.timeout
+        with StopRequest(folder) as stop:
+            plan = checked.plan(
+                deadline=timeout and time.time() + timeout,
+                parent_run=tracker.run_id,
+                stop_file=str(stop.file),
+                retry=self.study.plan.retry,
+            )
+            try:
+                self._search(plan, stop)
+                outcome = self._outcome(plan if self.study.is_finished() else None)
+                if stop.reason is not None:
+                    raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
+            except BaseException as error:
+                if isinstance(error, KeyboardInterrupt):
+                    self.study.interrupt()
+                    self._say_how_to_go_on()  # first: telling the tracker may take a while
+                self._tidy()
+                tracker.close_sweep(*_ending(error))
+                raise
+            self._tidy()
+        self._track(outcome)
+        if failure := self._failure(outcome.standing):
+            tracker.close_sweep("FAILED", failure)
+        elif self.study.is_finished():
+            tracker.close_sweep("FINISHED")
+        else:
+            tracker.close_sweep("KILLED", "stopped by sweep.timeout")
+        self._note_end()
+        return outcome
+
+    def _search(self, plan: Plan, stop: StopRequest) -> None:
+        """Launch workers again and again until nothing is left to run."""
+        checked, n_idle = self.checked, 0  # launches in a row in which nothing was begun
+        self._refuse_failures()
+        with SweepProgress(self._standing):
+            while stop.reason is None and not self.study.is_finished():
+                before = self._mark()
+                self._tidy()
+                error = self._launch(Worker(plan.plain()), checked.sweep.n_workers)
+                self._refuse_failures()
+                is_late = plan.deadline is not None and time.time() > plan.deadline
+                if stop.reason is not None or is_late:
+                    return
+                n_idle = n_idle + 1 if self._mark() == before else 0
+                if n_idle <= checked.sweep.max_retries * isinstance(error, Killed):
+                    continue
+                if not any(map(self.study.is_alive, self.study.unfinished())):
+                    raise InputError(
+                        f"workers must be able to run trials, but none was run ({error}); fix "
+                        "it and re-run the same command"
+                    )
+                time.sleep(POLL_S)  # another terminal's workers are at the last trials
+
+    def _launch(self, task: Worker | Finalist, n_processes: int) -> str | None:
+        """Run a task in so many processes; the line that stopped one of them, if any."""
+        try:
+            done = self.checked.search.launch(task, n_processes, self.study.plan.folder)
+        except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
+            return Killed(" ".join(f"{type(error).__name__}: {error}".split()))
+        return next((each["error"] for each in done if each["error"]), None)
+
+    def _mark(self) -> Any:
+        """What changes when a worker did anything."""
+        claims = [(trial.state, trial.user_attrs.get("began")) for trial in self.study.trials()]
+        return claims, self.study.is_exhausted()
+
+    def _refuse_failures(self) -> None:
+        n_failed, limit = len(self.study.failed()), self.checked.sweep.max_failures
+        if n_failed > limit:
+            raise InputError(
+                f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
+                f"{self._last_failure()}; fix it and add sweep.retry_failed=true, which runs them "
+                "again, or raise sweep.max_failures"
+            )
+
+    def _failure(self, standing: Standing) -> str | None:
+        """Why a study has come to nothing; None = it has come to something, or is not there yet."""
+        n_failed = standing.count("failed")
+        if not n_failed or standing.count("complete"):
+            return None
+        return (
+            f"some trial of {standing.study} must be complete, but {n_failed} of "
+            f"{standing.n_finished} failed, {self._last_failure()}; fix it and add "
+            "sweep.retry_failed=true, which runs them again"
+        )
+
+    def _last_failure(self) -> str:
+        """Why the last of the failed trials failed, and where its log is."""
+        failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
+        last = max(failed, key=lambda trial: trial.datetime_complete or datetime.min)
+        log = trial_folder(self.study.plan.folder, last.number) / "log.txt"
+        return f"the last one because {last.user_attrs['reason']} (see {log})"
+
+    # --- tracking --------------------------------------------------------------------------------
+
+    def _tags(self) -> dict[str, str]:
+        identity = self.checked.identity
+        return {
+            **environment.git_state(),
+            **{f"version.{name}": text for name, text in identity["versions"].items()},
+            **app.code_tags(identity["code"]),
+            "backend": self.checked.settings.backend,
+            "threads": str(self.checked.settings.threads),
+            "data": app.data_name(self.checked.settings),
+            "data.fingerprint": identity["fingerprint"]["data"],
+            "split.fingerprint": identity["fingerprint"]["split"],
+        }
+
+    def _tidy(self) -> None:
+        """End the runs of trials whose process died before it could."""
+        self.checked.tracker.tidy(self.checked.search.name, self._verdict)
+
+    def _verdict(self, part: Part, run_id: str) -> tuple[str, str] | None:
+        """How a run ended that the tracker believes to be going on; None = it is."""
+        if part.replicate is not None:
+            is_alive = self.study.is_alive(FINAL + part.replicate)
+            return None if is_alive else ("KILLED", "its process died")
+        number = part.trial
+        is_alive = self.study.is_alive(number)  # first: the trial may end meanwhile
+        trial = next((t for t in self.study.trials() if t.number == number), None)
+        if trial is not None and trial.state.is_finished():
+            if _is_untracked(trial):
+                return "KILLED", "the tracking store went away; task=upload completes this run"
+            if trial.user_attrs.get("run_id") == run_id:
+                return STATUS[trial.state], trial.user_attrs.get("reason", "")
+        elif is_alive:
+            return None
+        return "KILLED", "its process died; the trial began again in another run"
+
+    def _track(self, outcome: Outcome) -> None:
+        """The outcome on the page of the whole sweep."""
+        standing, tracker = outcome.standing, self.checked.tracker
+        test = outcome.test.plain() if outcome.test else None
+        tracker.log_metrics(outcome_metrics(standing, test))
+        looks = outcome.looks.plain()
+        tracker.log_settings({}, {
+            "recsweep.test_scored": str(looks["n_times"]),
+            "recsweep.test_configurations": str(looks["n_configurations"]),
+        })  # fmt: skip
+        from recsweep.sweeps.reporting import plots  # takes 2 s: plotly, pyplot, scikit-learn
+
+        plots.write_plots(self.study.study, standing, self._results() / "plots")
+        tracker.log_artifacts(self._results())
+        tracker.share_view(standing.study, *view_of(self.study, standing))
+        self._register(outcome)
+        told = Told.of(
+            self.study, outcome, self.checked.search.command, self._tags(), tracker.views
+        )
+        tracker.set_note(summary_note(outcome, told))
+
+    def _register(self, outcome: Outcome) -> None:
+        """Make the winner's first training a version of a registered model, if that is wanted."""
+        name, tracker = self.checked.sweep.register, self.checked.tracker
+        if name is None or outcome.test is None or tracker.lost:
+            return
+        from recsweep.tracking.registry import register  # imports MLflow's models: takes seconds
+
+        results = Path(self.study.plan.folder) / outcome.test.replicates[0]["results"]
+        run_id = read_yaml(results / "environment.yaml")["run_id"]
+        if run_id is not None:
+            objective = self.checked.objectives[0]
+            found = register(tracker.store, run_id, name, results, objective)
+            _say(f"registered {found.uri}")
+
+    # --- outcome ---------------------------------------------------------------------------------
+
+    def _results(self) -> Path:
+        return Path(self.study.plan.folder) / "results"
+
+    def _is_complete(self) -> bool:
+        """Whether all trials are finished, their winner was scored and all of it was tracked."""
+        n_trials = self.study.study.user_attrs.get(ENDED)
+        if not self.study.is_finished() or len(self.study.trials()) != n_trials:
+            return False
+        winner = self._winner(self._standing())
+        return winner is None or not winner.missing or self._is_locked(winner)
+
+    def _note_end(self) -> None:
+        """Let the same command find nothing to do from now on."""
+        if self.study.is_finished():
+            self.study.study.set_user_attr(ENDED, len(self.study.trials()))
+
+    def _outcome(self, plan: Plan | None = None) -> Outcome:
+        """What the study has reached, written down.
+
+        Args:
+            plan: Train the winner and score it on test where that is not done yet; None = do not.
+        """
+        standing = self._standing()
+        winner = self._winner(standing) if self.study.is_finished() else None
+        if winner and plan and winner.missing and not self._is_locked(winner):
+            self._train(winner, plan)
+        test = winner.scores() if winner else None
+        outcome, results = Outcome(standing, test, Looks.of(self.study.study)), self._results()
+        results.mkdir(exist_ok=True)
+        write_optimization_results(
+            results / "optimization_results.yaml", self.study.study, standing,
+            self.checked.search.command,
+            {"test": test and test.plain(), "test_scored": outcome.looks.plain()},
+        )  # fmt: skip
+        write_trials(results / "trials.csv", standing)
+        return outcome
+
+    def _winner(self, standing: Standing) -> Winner | None:
+        sweep, best = self.checked.sweep, standing.best
+        if best is None:
+            return None
+        return Winner(self.study, best, sweep.final_seeds)
+
+    def _is_locked(self, winner: Winner) -> bool:
+        """Whether test was scored for another trial and may not be for this one."""
+        return bool(winner.others_scored()) and not self.checked.sweep.score_another
+
+    def _train(self, winner: Winner, plan: Plan) -> None:
+        """Train the winner again as runs of their own, and now test is scored."""
+        n_left, n_deaths = len(winner.missing), 0
+        _say(f"the winner is trained again with {n_left} seeds to be scored on test")
+        while winner.missing and not plan.is_stopped:
+            left = [index for index in winner.missing if not self.study.is_alive(FINAL + index)]
+            if not left:
+                time.sleep(POLL_S)  # another terminal does it, or a process whose parent died
+                continue
+            finalist = winner.finalist(Worker(plan.plain()))
+            error = self._launch(finalist, min(len(left), self.checked.sweep.n_workers))
+            n_deaths += isinstance(error, Killed)
+            if error and not (isinstance(error, Killed) and n_deaths <= plan.max_retries):
+                raise InputError(
+                    f"the winner, trial {winner.best.number}, must be trained again for test, but "
+                    f"{error}; fix it and re-run the same command"
+                )
+        while any(self.study.is_alive(FINAL + index) for index in range(winner.n_seeds)):
+            time.sleep(POLL_S)
+
+    def _tell(self, outcome: Outcome) -> None:
+        """Print the best trials, the winner's table and how to continue."""
+        folder, lines, name = self._results(), outcome.lines(), self.checked.search.name
+        lines += ["", f"results   {folder / 'optimization_results.yaml'}"]
+        if not self.study.is_finished():
+            lines.append(f"resume    {self.checked.search.command}")
+        if (n_failed := outcome.standing.count("failed")) and outcome.standing.front:
+            failed = f"{n_failed} trial{'s' * (n_failed > 1)}, {self._last_failure()}"
+            lines.append(f"failed    {failed}; sweep.retry_failed=true runs them again")
+        if self.checked.tracker.lost or any(map(_is_untracked, self.study.trials())):
+            upload = command("task=upload", setting("task.of", name))
+            lines.append(f"tracking  the store went away meanwhile; {upload} brings it the rest")
+        elif self.checked.tracker.run_id is not None:
+            lines.append(f"open UI   {self.checked.tracker.ui_command}")
+        print("\n".join(lines), flush=True)  # noqa: T201
+
+    def _say_how_to_go_on(self) -> None:
+        _say(f"{counts_line(self._standing())}\nresume    {self.checked.search.command}")
+
+
+def _is_untracked(trial: FrozenTrial) -> bool:
+    return bool(trial.user_attrs.get("is_untracked"))
+
+
+def _ending(error: BaseException) -> tuple[str, str]:
+    """How the tracker calls the end of a sweep that broke off."""
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
+    return "FAILED", " ".join(str(error).split())
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes

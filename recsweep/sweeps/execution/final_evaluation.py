@@ -1,0 +1,85 @@
+"""The winner's last trainings: one per seed, each a run of its own that scores test once.
+
+    sweeps/STUDY/winner/0024/replicate-0/   results/, log.txt, and said.txt once all is tracked
+
+The study counts every look at test under `test_scored`, before it happens, so that no death hides
+one; scoring another trial of the same study is refused unless it is asked for.
+"""
+
+import copy
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from recsweep.sweeps.execution.worker import Finalist, Worker
+from recsweep.sweeps.reporting.result_files import trial_overrides
+from recsweep.sweeps.reporting.trial_record import training_name
+from recsweep.sweeps.study.final_scores import FinalScores, Looks
+from recsweep.sweeps.study.folder import SAID
+from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.sweeps.study.status import TrialRow
+
+
+@dataclass(frozen=True)
+class Winner:
+    """The best trial, trained again with several seeds.
+
+    Args:
+        study: Whose best trial it is.
+        best: The trial.
+        n_seeds: Trainings, with the trial's seed and those that follow it.
+    """
+
+    study: SharedStudy
+    best: TrialRow
+    n_seeds: int
+
+    @property
+    def folders(self) -> list[Path]:
+        """One per training."""
+        place = Path(self.study.plan.folder) / "winner" / f"{self.best.number:04d}"
+        return [place / f"replicate-{index}" for index in range(self.n_seeds)]
+
+    @property
+    def missing(self) -> list[int]:
+        """Indices of the trainings that are not done."""
+        return [index for index, folder in enumerate(self.folders) if not (folder / SAID).exists()]
+
+    def others_scored(self) -> list[int]:
+        """Other trials of the study that have been scored on test."""
+        return [trial for trial in Looks.of(self.study.study).trials if trial != self.best.number]
+
+    def finalist(self, worker: Worker) -> Finalist:
+        """What trains those that are missing, in any number of processes.
+
+        Args:
+            worker: Of the same sweep.
+        """
+        return Finalist(worker, [self._training(index) for index in self.missing])
+
+    def _training(self, index: int) -> dict[str, Any]:
+        config = copy.deepcopy(self.study.space.config(self.best.settings))
+        config["seed"] += index
+        kept = [
+            line
+            for line in trial_overrides(self.study.study, self.best)
+            if line.partition("=")[0] != "seed"
+        ]
+        return {
+            "trial": self.best.number,
+            "index": index,
+            "config": config,
+            "overrides": [*kept, f"seed={config['seed']}"],
+            "folder": str(self.folders[index]),
+            "name": training_name(config, self.best.settings),
+        }
+
+    def scores(self) -> FinalScores | None:
+        """What the trainings came to; None unless all are done."""
+        return (
+            None
+            if self.missing or not self.n_seeds
+            else FinalScores.of(
+                self.folders, Path(self.study.plan.folder), Looks.of(self.study.study)
+            )
+        )

@@ -1,0 +1,76 @@
+"""Ctrl-C in a sweep: once, workers finish their epoch; twice, everything ends at once."""
+
+import os
+import re
+import signal
+import socket
+import sys
+import threading
+import time
+from contextlib import suppress
+from pathlib import Path
+from types import FrameType, TracebackType
+from typing import Any, Self
+
+SIGNALS = [
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+]
+
+
+class StopRequest:
+    """As a context: turns the first signal into a file that workers look for.
+
+    Args:
+        folder: Where the file goes.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._mine = f"stop-{socket.gethostname()}-"
+        self.file = folder / f"{self._mine}{os.getpid()}-{time.time_ns()}"
+        self.reason: str | None = None
+        self._before: dict[int, Any] = {}
+
+    def __enter__(self) -> Self:
+        self._tidy()
+        is_main = threading.current_thread() is threading.main_thread()
+        for number in SIGNALS if is_main else []:  # in a web server's thread none can be heard
+            if signal.getsignal(number) != signal.SIG_IGN:
+                self._before[number] = signal.signal(number, self._hear)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        self.file.unlink(missing_ok=True)
+
+    def _tidy(self) -> None:
+        """Remove what processes of this host left that were killed."""
+        for file in self.file.parent.iterdir():
+            found = re.fullmatch(rf"{re.escape(self._mine)}(\d+)-\d+", file.name)
+            if found and not _is_alive(int(found[1])):
+                file.unlink(missing_ok=True)
+
+    def _hear(self, number: int, _frame: FrameType | None) -> None:
+        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        if self.reason is not None:
+            raise KeyboardInterrupt(f"{name}, twice")
+        self.reason = name
+        self.file.touch()
+        with suppress(OSError):  # a terminal that was closed
+            line = f"stopping after this epoch; {name} again stops at once"
+            print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # somebody else's
+        return True
+    return True

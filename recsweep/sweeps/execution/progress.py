@@ -1,0 +1,184 @@
+"""What a person sees while workers run: two live lines on a terminal, else a line per trial."""
+
+import logging
+import os
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from textwrap import shorten
+from typing import Any, Self, TextIO
+
+from recsweep.sweeps.study.status import FINISHED, Standing, TrialRow, shown_duration, shown_value
+from recsweep.tracking import trial_name
+
+log = logging.getLogger(__name__)
+LAST_LOOK_S = 10.0
+"""How long the end of a sweep waits for a storage that does not answer."""
+
+
+class SweepProgress:
+    """Looks at a study now and then, from a thread of its own, and says what is new.
+
+    A look that fails changes nothing: the storage may be back at the next one.
+
+    Args:
+        look: Reads what the study has reached.
+        stream: Where to write; None = stderr.
+        every_s: Seconds between two looks.
+    """
+
+    def __init__(
+        self, look: Callable[[], Standing], stream: TextIO | None = None, every_s: float = 1.0
+    ) -> None:
+        self.standing: Standing | None = None
+        self._look = look
+        self._stream = stream or sys.stderr
+        self._every_s = every_s
+        self._is_over = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
+        self._live: Any = None
+
+    def __enter__(self) -> Self:
+        self._look_once()  # what was finished before is no news
+        if self._stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
+            self._live = _live(self._stream)
+            self._live.start()
+        elif self.standing and self.standing.n_finished < self.standing.n_trials:
+            done = status(self.standing)[0]
+            self._print(f"{done}; workers begin: the first trial of each imports and compiles")
+        self._show(None)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        """Look once more, and leave the last line standing."""
+        self._is_over.set()
+        try:
+            self._thread.join(LAST_LOOK_S)
+        finally:
+            if self._live is not None:
+                self._live.stop()  # shows the cursor again
+        if self._live is None and self.standing is not None:
+            self._print(" · ".join([*status(self.standing), best_line(self.standing)]))
+
+    def _watch(self) -> None:
+        """Until the last look, which comes after the end was called out."""
+        is_last = False
+        while not is_last:
+            is_last = self._is_over.wait(self._every_s)
+            before = self.standing
+            if self._look_once():
+                self._show(before)
+
+    def _look_once(self) -> bool:
+        try:
+            self.standing = self._look()
+        except Exception as error:  # noqa: BLE001 - whatever a storage may raise
+            log.debug("the study could not be read: %s", error)
+            return False
+        return True
+
+    def _show(self, before: Standing | None) -> None:
+        now = self.standing
+        if now is None:
+            return
+        if self._live is not None:
+            with suppress(OSError):  # a terminal that was closed
+                self._live.update(_two_lines(now), refresh=True)
+            return
+        known = {row.number for row in (before or now).rows if row.state in FINISHED}
+        new = [row for row in now.rows if row.state in FINISHED and row.number not in known]
+        for n_done, row in enumerate(new, len(known) + 1):
+            self._print(trial_line(now, row, n_done))
+
+    def _print(self, line: str) -> None:
+        with suppress(OSError):  # nobody reads it any more
+            print(line, file=self._stream, flush=True)
+
+
+def _live(stream: TextIO) -> Any:
+    from rich.console import Console  # only a terminal needs it
+    from rich.live import Live
+
+    return Live(console=Console(file=stream), auto_refresh=False)
+
+
+def _two_lines(standing: Standing) -> Any:
+    """`7 of 30 done ━━━━ 2 running · …` over `best ndcg@100 …`, cut to the terminal's width."""
+    from rich.console import Group
+    from rich.progress_bar import ProgressBar
+    from rich.table import Table
+    from rich.text import Text
+
+    done, *others = status(standing)
+    bar = ProgressBar(max(standing.n_trials, 1), standing.n_finished)
+    line = Table.grid(padding=(0, 1), expand=True)
+    for ratio in (None, 1, None):  # the bar takes what the words leave
+        line.add_column(ratio=ratio, no_wrap=True)
+    line.add_row(done, bar, " · ".join(others))
+    return Group(line, Text(best_line(standing), no_wrap=True, overflow="ellipsis"))
+
+
+def trial_line(standing: Standing, row: TrialRow, n_done: int) -> str:
+    """What one finished trial brought.
+
+    Args:
+        standing: What the study has reached with it.
+        row: The trial.
+        n_done: How many were finished when it was.
+    """
+    number = f"{row.number:>{len(str(standing.n_trials - 1))}}"
+    end = {
+        "complete": f"complete, best epoch {row.best_epoch}",
+        "pruned": f"pruned at epoch {row.n_epochs}, best epoch {row.best_epoch or 'unknown'}",
+        "failed": f"failed ({shorten(row.reason or 'no reason was noted', 100)})",
+    }[row.state]
+    best, is_in_front = standing.best, len(standing.objectives) > 1 and row in standing.front
+    parts = [
+        f"trial {number} {end}",
+        standing.shown(row),
+        f"(best {shown_value(standing.objectives[0], best.values[0])}, trial {best.number})"
+        if best
+        else "",
+        "(on the Pareto front)" if is_in_front else "",
+        "" if row.wall_s is None else shown_duration(row.wall_s),
+    ]
+    count = ", ".join([f"{n_done} of {standing.n_trials} done", *_time_left(standing)])
+    return f"{'  '.join(part for part in parts if part)}; {count}"
+
+
+def status(standing: Standing) -> list[str]:
+    """Such as `7 of 30 done`, `2 running`, `3 pruned`, `0 failed`, `about 12 min left`."""
+    absent = [(standing.count(state), state) for state in ("interrupted", "lost")]
+    return [
+        f"{standing.n_finished} of {standing.n_trials} done",
+        *(f"{standing.count(state)} {state}" for state in ("running", "pruned", "failed")),
+        *(f"{n} {state}" for n, state in absent if n),
+        *_time_left(standing),
+    ]
+
+
+def best_line(standing: Standing) -> str:
+    """Such as `best ndcg@100 0.4123 (trial 5: β=.31 d=.42)`; else the best of each objective."""
+    if not standing.front:
+        return "no trial is complete yet"
+    row = standing.best
+    if row:
+        name = trial_name(f"trial {row.number}:", row.settings)
+        return f"best {standing.shown(row)} ({name})"
+    bests = []
+    for place, (name, direction) in enumerate(
+        zip(standing.objectives, standing.directions, strict=True)
+    ):
+        choose = max if direction == "maximize" else min
+        best = choose(standing.front, key=lambda row: row.values[place])
+        bests.append(f"{name} {shown_value(name, best.values[place])} (trial {best.number})")
+    return f"{len(standing.front)} on the Pareto front, best {', '.join(bests)}"
+
+
+def _time_left(standing: Standing) -> list[str]:
+    seconds = standing.seconds_left
+    if seconds is None or standing.n_finished >= standing.n_trials:
+        return []
+    return [f"about {shown_duration(seconds)} left"]

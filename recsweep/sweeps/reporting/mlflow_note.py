@@ -1,0 +1,185 @@
+"""What a sweep's page in MLflow says: what was searched and found, and how to have it again."""
+
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import yaml
+
+from recsweep import shell
+from recsweep.sweeps.reporting.result import Outcome
+from recsweep.sweeps.reporting.tables import best_rows, counts_line, remark_on_pruned
+from recsweep.sweeps.study.final_scores import FinalScores
+from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.sweeps.study.status import Standing, shown_value
+from recsweep.tracking.run_note import markdown_commands, markdown_table
+from recsweep.tracking.store import cut
+
+NOTE_CHARACTERS = 5000
+PLACES = ("sweep.folder", "sweep.storage", "tracking.uri", "tracking.experiment", "cache_dir")
+"""Settings that later commands need where the sweep had them."""
+
+Table = tuple[Sequence[str], Sequence[Sequence[str]]]
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a note tells beside the outcome.
+
+    Args:
+        best: Titles and rows of the table of the best trials, the default configuration's last.
+        searched: Dotted key or group -> its sweep in Hydra's grammar.
+        commands: What for -> command line.
+        made_with: Such as `jax` -> its version.
+        links: What the UI can open -> where.
+    """
+
+    best: Table
+    searched: Mapping[str, str]
+    commands: Mapping[str, str]
+    made_with: Mapping[str, str]
+    links: Mapping[str, str]
+
+    @classmethod
+    def of(
+        cls, study: SharedStudy, outcome: Outcome, command: str, tags: Mapping[str, str],
+        links: Mapping[str, str],
+    ) -> Self:  # fmt: skip
+        """Read it from a study.
+
+        Args:
+            study: The study.
+            outcome: What it came to.
+            command: The sweep's.
+            tags: Of the sweep's run.
+            links: What the UI can open -> where.
+        """
+        name = outcome.standing.study
+        places = [word for word in shlex.split(command) if word.partition("=")[0] in PLACES]
+        commands = {
+            "resume, or print the result again": command,
+            "print what trains the winner as a single run": shell.command(
+                "task=best", shell.setting("study", name), *places
+            ),
+        }
+        for run_id in _run_ids(outcome, Path(study.plan.folder))[:1]:
+            again = "train the winner again and compare its metrics with those of the run"
+            commands[again] = shell.command("task=reproduce", f"run_id={run_id}", *places)
+        made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
+        best, searched = best_rows(outcome.standing), study.space.described()
+        return cls(best, searched, commands, made_with, links)
+
+
+def view_of(study: SharedStudy, standing: Standing) -> tuple[dict[str, list[Any]], list[str]]:
+    """What a table of the study's trials is to show beside their names.
+
+    Args:
+        study: The study.
+        standing: What it has reached.
+
+    Returns:
+        Searched key -> the values tried; the tracker's names of metrics, the first objective first.
+    """
+    keys = dict.fromkeys(key for branch in study.space.branches for key in branch.dimensions)
+    tried = {key: [r.settings[key] for r in standing.rows if key in r.settings] for key in keys}
+    metric, _, k = standing.objectives[0].partition("@")
+    known = next((row.metrics for row in standing.rows if row.metrics), {})
+    others = [name for name in known if name.endswith(f"@{k}") and name != f"{metric}@{k}"]
+    named = [
+        f"time/{name}" if name.endswith("_s") else f"valid_best/{name}"
+        for name in dict.fromkeys([*standing.objectives, *others[:1]])
+    ]
+    return tried, [*named, "best_epoch"]
+
+
+def summary_note(outcome: Outcome, told: Told) -> str:
+    """Markdown of at most `NOTE_CHARACTERS`; the table of trials gives way to the rest.
+
+    Args:
+        outcome: What the study came to.
+        told: The rest.
+    """
+    head, rows = told.best
+    text = ""
+    for n_kept in range(max(len(rows) - 1, 0), -1, -1):
+        text = "\n\n".join(
+            filter(None, _parts(outcome, told, (head, [*rows[:n_kept], *rows[-1:]])))
+        )
+        if len(text) <= NOTE_CHARACTERS:
+            break
+    return cut(text, NOTE_CHARACTERS)
+
+
+def _parts(outcome: Outcome, told: Told, best: Table) -> list[str]:
+    standing = outcome.standing
+    own = standing.default.settings if standing.default else {}
+    searched = [
+        [f"`{key}`", f"`{sweep}`", f"{own.get(key, '')}"] for key, sweep in told.searched.items()
+    ]
+    return [
+        _headline(outcome),
+        " · ".join(f"[{what}]({where})" for what, where in told.links.items()),
+        f"### Best trials\n\n{markdown_table(*best)}" if best[1] else "",
+        remark_on_pruned(standing),
+        counts_line(standing),
+        _scores(standing.objectives[0], outcome.test) if outcome.test else "",
+        f"### Again\n\n{markdown_commands(told.commands)}",
+        f"### Searched\n\n{markdown_table(['setting', 'sweep', 'default'], searched)}",
+        f"### Made with\n\n{', '.join(f'{k} {v}' for k, v in told.made_with.items())}",
+    ]
+
+
+def _headline(outcome: Outcome) -> str:
+    """The winner on validation and on test."""
+    standing, name = outcome.standing, outcome.standing.objectives[0]
+    if len(standing.objectives) > 1:
+        objectives = " and ".join(standing.objectives)
+        return f"**{len(standing.front)} trials are on the Pareto front of {objectives}.**"
+    if standing.best is None:
+        return f"**No trial is complete** ({standing.n_finished} of {standing.n_trials} done)."
+    best = f"Trial {standing.best.number}: validation {standing.shown(standing.best)}"
+    sentences = [f"**{best}** (default: {_default(standing)})."]
+    if outcome.test:
+        error = outcome.test.test.standard_errors.get(name)
+        shown = f"{outcome.test.test.means[name]:.4f}" + (f" ± {error:.4f}" if error else "")
+        n, deviation = len(outcome.test.replicates), outcome.test.deviations.get(name)
+        spread = f"; standard deviation {deviation:.4f}" if deviation is not None else ""
+        sentences.append(
+            f"**Test {shown}**: mean of {n} trainings ± standard error over users{spread}."
+        )
+    if outcome.looks.n_times:
+        looks = str(outcome.looks)
+        sentences.append(f"{looks[0].upper()}{looks[1:]}.")
+    return " ".join(sentences)
+
+
+def _default(standing: Standing) -> str:
+    default = standing.default
+    if default is None or default.state != "complete":
+        return default.state if default else "not tried"
+    return shown_value(standing.objectives[0], default.values[0])
+
+
+def _scores(name: str, test: FinalScores) -> str:
+    """A row per training of the winner."""
+    rows = [
+        [
+            str(each["seed"]),
+            *(f"{each[fold][name]:.4f}" for fold in ("valid", "test")),
+        ]
+        for each in test.replicates
+    ]
+    head = ["seed", f"validation {name}", f"test {name}"]
+    return f"### The winner, trained again\n\n{markdown_table(head, rows)}"
+
+
+def _run_ids(outcome: Outcome, folder: Path) -> list[str]:
+    """Of the winner's trainings that were tracked."""
+    files = [
+        folder / each["results"] / "environment.yaml"
+        for each in (outcome.test.replicates if outcome.test else [])
+    ]
+    found = [yaml.safe_load(file.read_text("utf-8")).get("run_id") for file in files]
+    return [run_id for run_id in found if run_id]

@@ -1,0 +1,225 @@
+"""Which plots a sweep has, how each is to be read, and the page that holds them all.
+
+It takes seconds to import what draws them: import this where a sweep has ended.
+"""
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from html import escape
+from pathlib import Path
+
+import optuna
+
+from recsweep.comparison.page import Section, html
+from recsweep.data.disk import disk_errors_in_one_line, whole_file
+from recsweep.sweeps.reporting import plots_matplotlib, plots_plotly
+from recsweep.sweeps.reporting.plot_data import LegibleStudy
+from recsweep.sweeps.reporting.tables import best_table
+from recsweep.sweeps.study.status import Standing
+from recsweep.tracking.store import cut, mlflow_name
+
+REASON_CHARACTERS = 200
+
+
+@dataclass(frozen=True)
+class Plot:
+    """One plot, as an image and as a part of the page.
+
+    Args:
+        draw: The function that draws it, in `plots_matplotlib` and in `plots_plotly`.
+        title: Over it.
+        reading: How to read it, and what not to conclude.
+        shown: What is drawn.
+        missing: Why it cannot be drawn; empty = it can.
+    """
+
+    draw: str
+    title: str
+    reading: str
+    shown: LegibleStudy
+    missing: str = ""
+
+    @property
+    def name(self) -> str:
+        """Of its file and of its place in the page."""
+        several = len(self.shown.standing.objectives) > len(self.shown.objectives) == 1
+        return f"{self.draw}_{mlflow_name(self.shown.objectives[0])}" if several else self.draw
+
+
+def write_plots(study: optuna.Study, standing: Standing, folder: Path) -> list[Path]:
+    """Write `sweep.html`, which needs no network, and a PNG of every plot that can be drawn.
+
+    Args:
+        study: Whose trials they are.
+        standing: What it has reached.
+        folder: Made when it is not there.
+
+    Returns:
+        The files, the page first.
+
+    Raises:
+        InputError: The disk refuses.
+    """
+    page, pictures = folder / "sweep.html", []
+    sections = [Section(escape(standing.study), f"```\n{best_table(standing)}\n```")]
+    with disk_errors_in_one_line(folder, "sweep.folder"), _quiet():
+        folder.mkdir(parents=True, exist_ok=True)
+        for plot in _plots(study, standing):
+            file = folder / f"{plot.name}.png"
+            image, section = _drawn(plot)
+            sections.append(section)
+            if image:
+                with whole_file(file) as stream:
+                    stream.write(image)
+                pictures.append(file)
+        with whole_file(page) as stream:
+            stream.write(html(sections).encode())
+    return [page, *pictures]
+
+
+@contextmanager
+def _quiet() -> Iterator[None]:
+    """Optuna calls its plots experimental, and remarks on studies that are small."""
+    verbosity = optuna.logging.get_verbosity()
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        optuna.logging.set_verbosity(verbosity)
+
+
+def _drawn(plot: Plot) -> tuple[bytes | None, Section]:
+    """A plot's PNG, if there is one, and its section of the page."""
+    image, figure, missing = None, None, plot.missing
+    if not missing:
+        try:
+            figure = plots_plotly.finished(getattr(plots_plotly, plot.draw)(plot.shown))
+            with plots_matplotlib.off_screen():
+                image = plots_matplotlib.png(getattr(plots_matplotlib, plot.draw)(plot.shown))
+        except Exception as error:  # noqa: BLE001 - no plot is worth a sweep
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            missing = f"the library that draws it failed ({cut(reason, REASON_CHARACTERS)})"
+    if missing:
+        return None, Section(plot.title, f"This plot is missing: {missing}.")
+    return image, Section(plot.title, plot.reading, figure)
+
+
+# --- which there are ------------------------------------------------------------------------------
+
+
+def _plots(study: optuna.Study, standing: Standing) -> Iterator[Plot]:
+    """All of them, in the order of the page."""
+    shown = LegibleStudy.of(study, standing, standing.objectives)
+    if len(standing.objectives) == 1:
+        yield from _of_one_objective(shown)
+        yield _curves(shown)
+    else:
+        yield _pareto(shown)
+        for objective in standing.objectives:
+            yield from _of_one_objective(LegibleStudy.of(study, standing, [objective]))
+    yield _parallel(shown)
+    yield _speed(shown)
+    yield _workers(shown)
+
+
+def _of_one_objective(shown: LegibleStudy) -> Iterator[Plot]:
+    yield Plot(
+        "history", f"History of {shown.label}",
+        "Each point is a complete trial, the line the best one so far. A line that gets better at "
+        "its end says that the budget was small. The best of many trials looks better than it is: "
+        "what counts is its score on test.",
+        shown, _no_trial(shown),
+    )  # fmt: skip
+    yield Plot(
+        "importance", f"Importance of hyperparameters for {shown.label}",
+        "The share of the variance over the whole space that a hyperparameter explains by itself "
+        "(fANOVA, Hutter et al. 2014; complete trials only). A value that ruins a trial counts as "
+        "much as one that improves it, and with fewer than some fifty trials it is a hint. "
+        + _only_some(shown),
+        shown, _no_importance(shown),
+    )  # fmt: skip
+    yield Plot(
+        "slices", f"{_capital(shown.label)} by hyperparameter",
+        "Each point is a complete trial, the darker the later. Trials are dense where the sampler "
+        "looked, which proves nothing by itself; where the best ones lie at the end of an axis, "
+        f"search beyond it. {shown.outside}",
+        shown, _no_trial(shown) or _no_params(shown),
+    )  # fmt: skip
+
+
+def _curves(shown: LegibleStudy) -> Plot:
+    has_none = not any(t.intermediate_values for t in shown.study.get_trials(deepcopy=False))
+    return Plot(
+        "curves", f"{_capital(shown.label)} by epoch",
+        "Every trial; a cross is where one was pruned. A pruned curve that was still rising like "
+        "the best one did at that epoch says that the pruner is too eager.",
+        shown, "no trial has reported an epoch" if has_none else "",
+    )  # fmt: skip
+
+
+def _parallel(shown: LegibleStudy) -> Plot:
+    value = "its Pareto rank, 0 being the front" if len(shown.objectives) > 1 else "its value"
+    return Plot(
+        "parallel", "Parallel coordinates",
+        f"Each line is a complete trial, coloured by {value}. Where the lines of good trials run "
+        "together, they share a value; where they spread, it matters less.",
+        shown, _no_trial(shown) or _no_params(shown),
+    )  # fmt: skip
+
+
+def _pareto(shown: LegibleStudy) -> Plot:
+    too_many = "there are more than three objectives" if len(shown.objectives) > 3 else ""
+    return Plot(
+        "pareto", "Pareto front",
+        "Red trials are beaten by none in all objectives: which of them is best is a choice, not a "
+        "result.",
+        shown, _no_trial(shown) or too_many,
+    )  # fmt: skip
+
+
+def _speed(shown: LegibleStudy) -> Plot:
+    is_empty = not any(shown.speeds(kind) for kind in shown.kinds)
+    return Plot(
+        "speed", "Speed and quality",
+        "Seconds of training against the best epoch's value. Hollow trials were pruned: with more "
+        "time they might have come further. Seconds depend on what else the machine did.",
+        shown, "no trial has a time and a value" if is_empty else "",
+    )  # fmt: skip
+
+
+def _workers(shown: LegibleStudy) -> Plot:
+    return Plot(
+        "workers", "Workers",
+        "Which process (host:process) ran which trial when. A trial that began again after "
+        "its process died shows its last run only.",
+        shown, "" if shown.standing.rows else "no trial has begun",
+    )  # fmt: skip
+
+
+def _no_trial(shown: LegibleStudy) -> str:
+    return "" if shown.values else "no trial is complete"
+
+
+def _no_params(shown: LegibleStudy) -> str:
+    return "" if shown.params else "no hyperparameter has more than one value"
+
+
+def _no_importance(shown: LegibleStudy) -> str:
+    if len(shown.values) < 2:
+        return f"it needs two complete trials, and there are {len(shown.values)}"
+    if len(set(shown.values)) < 2:
+        return "all complete trials have the same value"
+    return "" if shown.shared else _no_params(shown) or "no hyperparameter is in all trials"
+
+
+def _only_some(shown: LegibleStudy) -> str:
+    names = ", ".join(name for name in shown.params if name not in shown.shared)
+    return f"Left out, since only some trials have them: {names}." if names else ""
+
+
+def _capital(text: str) -> str:
+    return text[:1].upper() + text[1:]

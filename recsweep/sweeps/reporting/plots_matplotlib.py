@@ -1,0 +1,138 @@
+"""Plots of a sweep as PNG: Optuna draws with pyplot, which is left as it was."""
+
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from io import BytesIO
+from typing import Any
+
+import matplotlib.pyplot as plt
+import numpy as np
+from matplotlib.dates import ConciseDateFormatter
+from matplotlib.patches import Patch
+from optuna.visualization import matplotlib as optuna_draws
+
+from recsweep.sweeps.reporting.importance import Known
+from recsweep.sweeps.reporting.plot_data import COLORS, LegibleStudy, label, worker
+
+DPI = 110
+INCHES = (8.0, 4.8)
+MAX_NUMBERED = 60
+"""So many bars have room for the number of their trial."""
+
+
+@contextmanager
+def off_screen() -> Iterator[None]:
+    """No window, no style and no figure of pyplot's outlives the block."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its font cache
+    backend, figures = plt.get_backend(), set(plt.get_fignums())
+    plt.switch_backend("agg")
+    try:
+        with plt.style.context("default"):
+            yield
+    finally:
+        for number in set(plt.get_fignums()) - figures:
+            plt.close(number)
+        plt.switch_backend(backend)
+
+
+def png(axes: Any) -> bytes:
+    """The image of a figure whose axes are given."""
+    stream = BytesIO()
+    np.ravel(axes)[0].figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
+    return stream.getvalue()
+
+
+def history(shown: LegibleStudy) -> Any:
+    """The objective by trial, and the best so far."""
+    axes: Any = optuna_draws.plot_optimization_history(shown.study, target_name=shown.label)
+    for line in axes.get_lines():
+        line.set(drawstyle="steps-post", alpha=1.0)
+    axes.legend(axes.get_legend_handles_labels()[0], ("complete trial", "best so far"))
+    return _finished(axes, xlabel="trial")
+
+
+def importance(shown: LegibleStudy) -> Any:
+    """A bar per hyperparameter."""
+    axes: Any = optuna_draws.plot_param_importances(
+        shown.study, Known(shown.importances), target_name=shown.label
+    )
+    axes.get_legend().remove()
+    axes.set_title("", loc="left")
+    return _finished(axes, xlabel="share of the explained variance", ylabel="")
+
+
+def slices(shown: LegibleStudy) -> Any:
+    """The objective by each hyperparameter."""
+    panels: Any = optuna_draws.plot_slice(shown.study, target_name=shown.label)
+    for axes in np.ravel(panels):
+        axes.tick_params(labelsize="small")
+        axes.set_title("")
+    axes.figure.suptitle("")
+    return panels
+
+
+def parallel(shown: LegibleStudy) -> Any:
+    """A line per complete trial, through all hyperparameters."""
+    axes: Any = optuna_draws.plot_parallel_coordinate(shown.study, target_name=shown.label)
+    axes.figure.set_size_inches(2.0 * (len(shown.params) + 2), INCHES[1])
+    return _finished(axes)
+
+
+def curves(shown: LegibleStudy) -> Any:
+    """Validation by epoch of every trial; a pruned one ends with a cross."""
+    axes, drawn = optuna_draws.plot_intermediate_values(shown.study), set()
+    for line in axes.get_lines():
+        kind = shown.kind(int(str(line.get_label()).removeprefix("Trial")))
+        drawn.add(kind)
+        is_best = kind == "best"
+        line.set(color=COLORS[kind], alpha=1.0 if is_best else 0.6, zorder=3 if is_best else 2,
+                 linewidth=2.2 if is_best else 1.0, marker="x" if kind == "pruned" else "",
+                 markevery=[-1])  # fmt: skip
+    legend = [Patch(color=COLORS[kind], label=kind) for kind in COLORS if kind in drawn]
+    return _finished(axes, xlabel="epoch", ylabel=shown.label, legend=legend)
+
+
+def workers(shown: LegibleStudy) -> Any:
+    """A bar from the beginning of a trial to its end, in the row of who ran it."""
+    axes: Any = optuna_draws.plot_timeline(shown.study)
+    places, rows = shown.workers, shown.standing.rows
+    for bar, row in zip(axes.patches, rows, strict=True):
+        bar.set(y=places[worker(row)] - bar.get_height() / 2, edgecolor="white")
+    if len(rows) <= MAX_NUMBERED:
+        axes.bar_label(axes.containers[0], [str(row.number) for row in rows],
+                       label_type="center", fontsize=8, color="white")  # fmt: skip
+    axes.set_yticks(list(places.values()), list(places))
+    axes.set_ylim(len(places) - 0.4, -0.6)
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(axes.xaxis.get_major_locator()))
+    axes.tick_params(axis="x", rotation=0)
+    axes.figure.set_size_inches(INCHES[0], max(2.0, 1.2 + 0.5 * len(places)))
+    states = {shown.state(row.number) for row in rows}
+    legend = [Patch(color=COLORS[state], label=state) for state in COLORS if state in states]
+    return _finished(axes, xlabel="time", ylabel="", legend=legend)
+
+
+def speed(shown: LegibleStudy) -> Any:
+    """Training time against the objective; pruned trials are hollow."""
+    plt.style.use("ggplot")  # as Optuna does
+    _, axes = plt.subplots()
+    for kind, color in COLORS.items():
+        if points := shown.speeds(kind):
+            seconds, values, _ = zip(*points, strict=True)
+            axes.scatter(seconds, values, edgecolors=color, label=kind,
+                         facecolors="none" if kind == "pruned" else color)  # fmt: skip
+    axes.legend()
+    return _finished(axes, xlabel=label("train_s"), ylabel=shown.label)
+
+
+def pareto(shown: LegibleStudy) -> Any:
+    """The trials that no other beats in every objective, and the rest."""
+    names = [label(name) for name in shown.objectives]
+    return _finished(optuna_draws.plot_pareto_front(shown.study, target_names=names))
+
+
+def _finished(axes: Any, legend: list[Any] | None = None, **names: str) -> Any:
+    axes.set(title="", **names)
+    if legend:
+        axes.legend(handles=legend, bbox_to_anchor=(1.01, 1.0), loc="upper left")
+    return axes

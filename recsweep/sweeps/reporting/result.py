@@ -1,0 +1,76 @@
+"""What a study came to, and how it is said when a sweep ends."""
+
+from dataclasses import dataclass
+
+from recsweep.report import metric_table
+from recsweep.sweeps.reporting.tables import best_table
+from recsweep.sweeps.study.final_scores import FinalScores, Looks
+from recsweep.sweeps.study.status import Standing, TrialRow, shown_value
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a study came to.
+
+    Args:
+        standing: Its trials.
+        test: The winner's scores; None = there is no winner, or it was not scored.
+        looks: How often test was scored.
+    """
+
+    standing: Standing
+    test: FinalScores | None
+    looks: Looks
+
+    def cells(self) -> list[str]:
+        """A line of a table of several studies."""
+        standing = self.standing
+        name, best = standing.objectives[0], standing.best
+        score = error = None
+        if self.test:
+            test = self.test.test
+            score, error = test.means.get(name), test.standard_errors.get(name)
+        return [
+            standing.study,
+            str(standing.n_finished),
+            name,
+            shown_value(name, best.values[0]) if best else "",
+            _default(standing),
+            "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
+        ]
+
+    def lines(self) -> list[str]:
+        """The best trials and, once all are finished, the winner's scores."""
+        best, n_done = self.standing.best, self.standing.n_finished
+        lines = ["", best_table(self.standing)]
+        return lines + self._of_test(best) if best and n_done >= self.standing.n_trials else lines
+
+    def _of_test(self, best: TrialRow) -> list[str]:
+        """The winner's scores, or why there are none, and how often test was looked at."""
+        if self.test is None:
+            scored = ", ".join(map(str, self.looks.trials))
+            why = (
+                f"test was scored for trial {scored} of this study before, and trial {best.number} "
+                "is better on validation now; sweep.score_another=true scores it too, and every "
+                "table will say so"
+            )
+            return ["", why if scored else "test is not scored, since sweep.final_seeds=0"]
+        name, replicates = self.standing.objectives[0], self.test.replicates
+        seeds = ", ".join(str(each["seed"]) for each in replicates)
+        lines = [
+            f"\nwinner: trial {best.number}, trained again with seeds {seeds}\n",
+            metric_table(self.test.valid, self.test.test),
+        ]
+        if deviation := self.test.deviations.get(name):
+            values = " ".join(f"{each['test'][name]:.4f}" for each in replicates)
+            lines.append(f"test {name} by seed: {values}; standard deviation {deviation:.4f}")
+        return [*lines, str(self.looks)]
+
+
+def _default(standing: Standing) -> str:
+    """The default configuration's value, with its state where it was not trained to the end."""
+    default = standing.default
+    if default is None or not default.values:
+        return ""
+    value = shown_value(standing.objectives[0], default.values[0])
+    return value if default.state == "complete" else f"{value} {default.state}"

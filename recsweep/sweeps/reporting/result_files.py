@@ -1,0 +1,145 @@
+"""The files of a study: `trials.csv` and `optimization_results.yaml`."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+import optuna
+import yaml
+
+from recsweep.data.disk import disk_errors_in_one_line, whole_file
+from recsweep.sweeps.space.space import overrides
+from recsweep.sweeps.study.status import STATES, Standing, TrialRow
+
+
+def trial_overrides(study: optuna.Study, row: TrialRow) -> list[str]:
+    """What reproduces a trial as a single run: the sweep's fixed overrides and the trial's own."""
+    return [*study.user_attrs["identity"]["fixed"], *overrides(row.settings)]
+
+
+def write_optimization_results(
+    file: Path,
+    study: optuna.Study,
+    standing: Standing,
+    resume: str,
+    test: Mapping[str, Any] | None = None,
+) -> None:
+    """Write `optimization_results.yaml`, whole or not at all.
+
+    Args:
+        file: In an existing folder.
+        study: Whose trials they are.
+        standing: What it has reached.
+        resume: The command that continues the sweep.
+        test: `test`, the winner's scores, and `test_scored`, how often it was looked at.
+
+    Raises:
+        InputError: The disk refuses.
+    """
+    default = standing.default
+    content = {
+        "name": "optuna",
+        "study": standing.study,
+        "objectives": list(standing.objectives),
+        "directions": list(standing.directions),
+        **_winners(study, standing),
+        "default": default and {"trial": default.number, "state": default.state,
+                                "result": list(default.values), "epoch": default.best_epoch},
+        "trials": {
+            "asked": standing.n_trials,
+            "finished": standing.n_finished,
+            **{state: standing.count(state) for state in STATES},
+        },
+        "trials_wall_s": sum(row.wall_s or 0.0 for row in standing.rows),
+        "resume": resume,
+        **(test or {"test": None}),
+    }  # fmt: skip
+    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
+    _write_whole(file, text)
+
+
+def _winners(study: optuna.Study, standing: Standing) -> dict[str, Any]:
+    """The best trial under the keys of Hydra's other sweepers; of several objectives the front."""
+    found = [
+        {
+            "trial": row.number,
+            "evaluated_params": dict(row.settings),
+            "evaluated_result": row.values[0] if len(row.values) == 1 else list(row.values),
+            "overrides": trial_overrides(study, row),
+            "epoch": row.best_epoch,
+            "train_s": row.train_s,
+            "validation": dict(row.metrics),
+        }
+        for row in standing.front
+    ]
+    if len(standing.objectives) > 1:
+        return {"pareto_front": found}
+    return {f"best_{key}": value for row in found for key, value in row.items()}
+
+
+def write_trials(file: Path, standing: Standing) -> None:
+    """Write `trials.csv`: a row per trial; objectives, settings and validation metrics as columns.
+
+    Objectives and validation metrics are those of `best_epoch`, whatever became of the trial. What
+    it had reached after `n_epochs`, its last epoch, is called so.
+
+    Args:
+        file: In an existing folder; written whole or not at all.
+        standing: What the study has reached.
+
+    Raises:
+        InputError: The disk refuses.
+    """
+    text = io.StringIO()
+    columns, records = trial_records(standing)
+    writer = csv.DictWriter(text, columns)
+    writer.writeheader()
+    writer.writerows({key: _cell(value) for key, value in row.items()} for row in records)
+    _write_whole(file, text.getvalue())
+
+
+def trial_records(standing: Standing) -> tuple[list[str], list[dict[str, Any]]]:
+    """Columns and rows of `trials.csv`; a row has only the columns that its trial knows.
+
+    Args:
+        standing: What the study has reached.
+    """
+    records = [_record(standing, row) for row in standing.rows]
+    columns = dict.fromkeys(column for record in records for column in record)
+    return sorted(columns, key=lambda name: name.startswith("valid/")), records
+
+
+def _record(standing: Standing, row: TrialRow) -> dict[str, Any]:
+    n_reported = len(standing.objectives) == 1  # of several, epochs are not reported
+    return {
+        "trial": row.number,
+        "state": row.state,
+        **dict(zip_longest(standing.objectives, row.values)),
+        "best_epoch": row.best_epoch,
+        "n_epochs": row.n_epochs,
+        **{f"{name}_at_last_epoch": row.last_value for name in standing.objectives[:n_reported]},
+        "train_s": row.train_s,
+        "wall_s": row.wall_s,
+        "cpu_s": row.cpu_s,
+        "peak_bytes": row.peak_bytes,
+        "reason": row.reason,
+        **row.settings,
+        **{f"valid/{name}": value for name, value in row.metrics.items()},
+    }
+
+
+def _cell(value: Any) -> Any:
+    """JSON for what is neither a text nor a number, as a setting may be."""
+    is_plain = value is None or isinstance(value, str | float | int)
+    if is_plain and not isinstance(value, bool):
+        return value
+    return json.dumps(value, ensure_ascii=False)
+
+
+def _write_whole(file: Path, text: str) -> None:
+    with disk_errors_in_one_line(file, "sweep.folder"), whole_file(file) as stream:
+        stream.write(text.encode())

@@ -1,0 +1,168 @@
+"""When a trial is stopped as hopeless: Optuna's pruners as settings.
+
+A pruner is asked after every epoch, which it counts from 1. Each of them answers from the curves in
+the study alone, so a trial that begins again after its process died hears what it heard before.
+"""
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from typing import Annotated
+
+import optuna
+from optuna.pruners import BasePruner
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.interfaces import STRICT
+from recsweep.sweeps.storage.attempts import latest_attempts
+
+
+class Pruner(ABC):
+    """A rule that stops trials, with its settings."""
+
+    @abstractmethod
+    def make(self, n_epochs: int) -> BasePruner:
+        """Optuna's pruner.
+
+        Args:
+            n_epochs: That a trial has at most; 1 for a model with a closed form.
+        """
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Hyperband(Pruner):
+    """Successive halving at several paces, without waiting (Li et al. 2018, 2020).
+
+    A trial of the fastest pace is compared after `min_epochs` epochs, then after
+    `reduction_factor` times as many, and so on; each slower pace leaves out one more of the first
+    comparisons. A trial continues while it is among the best 1 / `reduction_factor` of its pace.
+
+    Args:
+        min_epochs: Epochs that every trial gets.
+        reduction_factor: One of so many continues.
+    """
+
+    min_epochs: Annotated[int, Field(ge=1)]
+    reduction_factor: Annotated[int, Field(ge=2)]
+
+    def make(self, n_epochs: int) -> BasePruner:
+        """Nothing is pruned where a trial ends before its first comparison."""
+        if n_epochs <= self.min_epochs:
+            return optuna.pruners.NopPruner()
+        return AsyncHyperband(self.min_epochs, n_epochs, self.reduction_factor)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Median(Pruner):
+    """Stops a trial whose best value so far is below the complete trials' median at its epoch.
+
+    Args:
+        n_startup_trials: Complete trials before anything is pruned.
+        n_warmup_epochs: Epochs of a trial before it is compared.
+    """
+
+    n_startup_trials: Annotated[int, Field(ge=1)]
+    n_warmup_epochs: Annotated[int, Field(ge=0)]
+
+    def make(self, n_epochs: int) -> BasePruner:  # noqa: ARG002 - it needs no end
+        """It compares at every epoch."""
+        return optuna.pruners.MedianPruner(
+            n_startup_trials=self.n_startup_trials, n_warmup_steps=self.n_warmup_epochs
+        )
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Wilcoxon(Pruner):
+    """Stops a trial whose curve lies below the best trial's, by a signed-rank test of the epochs.
+
+    Args:
+        p_threshold: Of the test, which is made anew at every epoch; larger prunes more.
+        n_startup_epochs: Epochs of a trial before it is compared.
+    """
+
+    p_threshold: Annotated[float, Field(gt=0, lt=1)]
+    n_startup_epochs: Annotated[int, Field(ge=2)]
+
+    def make(self, n_epochs: int) -> BasePruner:  # noqa: ARG002 - it needs no end
+        """Optuna does not announce that it is experimental."""
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+            return _Wilcoxon(p_threshold=self.p_threshold, n_startup_steps=self.n_startup_epochs)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class NoPruner(Pruner):
+    """Every trial runs to its end."""
+
+    def make(self, n_epochs: int) -> BasePruner:  # noqa: ARG002 - it needs no end
+        """Never prunes."""
+        return optuna.pruners.NopPruner()
+
+
+class AsyncHyperband(BasePruner):
+    """Hyperband as a function of curves and trial numbers alone.
+
+    Optuna's pruner notes a comparison in the trial before it answers, and takes a trial with that
+    note for one that may continue: were a process killed between the answer and the trial's end,
+    the trial would not be pruned when it is begun again. It also lets the study's name decide.
+
+    Args:
+        min_epochs: Epochs before the first comparison at the fastest pace.
+        n_epochs: That a trial has at most, more than `min_epochs`.
+        reduction_factor: One of so many continues; also the ratio of two comparisons' epochs.
+    """
+
+    def __init__(self, min_epochs: int, n_epochs: int, reduction_factor: int) -> None:
+        self._factor = reduction_factor
+        self._comparisons = [min_epochs]
+        while (following := self._comparisons[-1] * reduction_factor) < n_epochs:
+            self._comparisons.append(following)
+        self._paces = _paces(len(self._comparisons), reduction_factor)
+
+    def comparisons(self, number: int) -> list[int]:
+        """After which epochs a trial is compared."""
+        return self._comparisons[self._pace(number) :]
+
+    def _pace(self, number: int) -> int:
+        """How many of the first comparisons a trial is spared."""
+        return self._paces[number % len(self._paces)]
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """Whether a trial falls behind those of its pace at its latest epoch."""
+        epoch, attempts = trial.last_step, latest_attempts(study.get_trials(deepcopy=False))
+        numbers = {each._trial_id: each.number for each in attempts}
+        number = numbers.get(trial._trial_id, trial.number)
+        if epoch is None or epoch not in self.comparisons(number):
+            return False
+        sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
+        values = sorted(
+            sign * other.intermediate_values[epoch]
+            for other in attempts
+            if epoch in other.intermediate_values and self._pace(other.number) == self._pace(number)
+        )
+        n_that_go_on = max(1, len(values) // self._factor)
+        return sign * trial.intermediate_values[epoch] < values[-n_that_go_on]
+
+
+def _paces(n_comparisons: int, factor: int) -> list[int]:
+    """Which pace each trial has, in turn; the faster, the more trials, as in Hyperband."""
+    trials = [
+        math.ceil(n_comparisons * factor ** (n_comparisons - 1 - pace) / (n_comparisons - pace))
+        for pace in range(n_comparisons)
+    ]
+    turns = ((turn + 0.5) / n for n in trials for turn in range(n))
+    paces = (pace for pace, n in enumerate(trials) for _ in range(n))
+    return [pace for _, pace in sorted(zip(turns, paces, strict=True))]
+
+
+class _Wilcoxon(optuna.pruners.WilcoxonPruner):
+    """Does not warn that a trial outlived the best one: with early stopping that is usual."""
+
+    def prune(self, study: Study, trial: FrozenTrial) -> bool:
+        """The epochs that both have are compared."""
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "WilcoxonPruner finds steps", UserWarning)
+            return super().prune(study, trial)

@@ -1,0 +1,373 @@
+"""Which parameters the next trial gets: Optuna's samplers as settings, and one proposal.
+
+A proposal is a function of the sweep's seed, the trial's number and the trials before it. It is
+made in a study in memory by a sampler made for it alone, so it matters neither which process asks
+nor what that process did before: a sweep that was killed continues as if nothing had happened.
+"""
+
+import math
+import warnings
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.util import find_spec
+from typing import Annotated, Any, ClassVar, Literal
+
+import numpy as np
+import optuna
+from optuna.distributions import (
+    BaseDistribution,
+    FloatDistribution,
+    IntDistribution,
+)
+from optuna.samplers import BaseSampler
+from optuna.study import Study, StudyDirection
+from optuna.trial import FrozenTrial, TrialState
+from pydantic import Field
+from pydantic.dataclasses import dataclass as settings
+
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+from recsweep.seeds import Seeds
+from recsweep.sweeps.sampling.grid import grid_point, n_grid_points
+from recsweep.sweeps.space.space import Space
+
+MAX_GRID_POINTS = 1_000_000
+"""A larger grid is never finished, and its random order would fill the memory."""
+
+
+@dataclass(frozen=True)
+class Turn:
+    """What a sampler is made for: one trial of a sweep.
+
+    Args:
+        space: Of the sweep.
+        n_objectives: Of the sweep.
+        seeds: Of the sweep.
+        number: The trial's.
+    """
+
+    space: Space
+    n_objectives: int
+    seeds: Seeds
+    number: int
+
+    @property
+    def seed(self) -> int:
+        """A seed of this trial alone."""
+        return self.seeds.named(f"trial/{self.number}")
+
+
+class Sampler(ABC):
+    """A way to choose parameters, with its settings."""
+
+    needs_one_objective: ClassVar[bool] = False
+
+    def refuse(self, space: Space, n_objectives: int) -> None:
+        """Complain, before the first trial, of a search that this sampler cannot make.
+
+        Raises:
+            InputError: The sampler needs another space, one objective or a package.
+        """
+        if self.needs_one_objective and n_objectives > 1:
+            raise InputError(
+                f"sampler={_name(self)} needs one objective, but sweep.objectives has "
+                f"{n_objectives}; choose sampler=tpe"
+            )
+        self.refuse_space(space)
+
+    def refuse_space(self, space: Space) -> None:  # noqa: B027 - most samplers take any space
+        """Raise InputError where this sampler cannot search `space`."""
+
+    def n_points(self, space: Space) -> float:
+        """After how many trials nothing is left to propose."""
+        return 1 if not _distributions(space) else math.inf
+
+    @abstractmethod
+    def make(self, turn: Turn) -> BaseSampler:
+        """Optuna's sampler for one trial."""
+
+
+@settings(kw_only=True, config=STRICT)
+class TPE(Sampler):
+    """Tree-structured Parzen estimator of all parameters jointly (Watanabe 2023).
+
+    With several objectives each parameter is modelled on its own, as Optuna does by default.
+
+    Args:
+        n_startup_trials: Complete and pruned trials that are drawn at random before it learns.
+        n_ei_candidates: Draws among which the most promising one is taken.
+    """
+
+    n_startup_trials: Annotated[int, Field(ge=1)]
+    n_ei_candidates: Annotated[int, Field(ge=1)]
+
+    def make(self, turn: Turn) -> BaseSampler:
+        """Groups let it learn jointly where branches have different parameters."""
+        is_joint = turn.n_objectives == 1
+        return optuna.samplers.TPESampler(
+            seed=turn.seed,
+            n_startup_trials=self.n_startup_trials,
+            n_ei_candidates=self.n_ei_candidates,
+            multivariate=is_joint,
+            group=is_joint,
+        )
+
+
+@settings(kw_only=True, config=STRICT)
+class Random(Sampler):
+    """Independent uniform draws (Bergstra & Bengio 2012)."""
+
+    def make(self, turn: Turn) -> BaseSampler:
+        """Trial n draws the same, whatever came of the trials before it."""
+        return optuna.samplers.RandomSampler(seed=turn.seed)
+
+
+@settings(kw_only=True, config=STRICT)
+class Grid(Sampler):
+    """Every point of a finite space once, in a random order that the sweep's seed fixes."""
+
+    def refuse_space(self, space: Space) -> None:
+        """An interval has no last point, and a huge grid is never finished."""
+        for branch in space.branches:
+            for key, dimension in branch.dimensions.items():
+                if _is_interval(dimension.distribution):
+                    raise InputError(
+                        f"sampler=grid needs choices or ranges, but {key} is an interval; "
+                        f"write {key}=range(START,STOP,STEP) or choose sampler=random"
+                    )
+        if (n_points := self.n_points(space)) > MAX_GRID_POINTS:
+            raise InputError(
+                f"sampler=grid takes at most {MAX_GRID_POINTS:,} points, but the space has "
+                f"{n_points:,}; search fewer values or choose sampler=qmc"
+            )
+
+    def n_points(self, space: Space) -> int:
+        """The branches' products of values, summed."""
+        return n_grid_points(space.branches)
+
+    def make(self, turn: Turn) -> BaseSampler:
+        """Trial n is point n of the shuffled grid."""
+        random = np.random.RandomState(turn.seeds.named("grid"))
+        index = int(random.permutation(self.n_points(turn.space))[turn.number])
+        return _fixed(grid_point(turn.space.branches, index))
+
+
+@settings(kw_only=True, config=STRICT)
+class QMC(Sampler):
+    """A quasi-random sequence: trial n is its point n, each parameter a coordinate.
+
+    Args:
+        sequence: Which one.
+        scramble: Randomise it by the sweep's seed; else every seed gives the same points.
+    """
+
+    sequence: Literal["sobol", "halton"]
+    scramble: bool
+
+    def make(self, turn: Turn) -> BaseSampler:
+        """All trials share the scrambling."""
+        return _Sequence(
+            _distributions(turn.space),
+            qmc_type=self.sequence,
+            scramble=self.scramble,
+            seed=turn.seeds.named("qmc"),
+        )
+
+
+@settings(kw_only=True, config=STRICT)
+class CmaEs(Sampler):
+    """Covariance matrix adaptation (Hansen 2016) of numbers; choices are drawn at random.
+
+    Args:
+        n_startup_trials: Complete trials that are drawn at random before it starts.
+        population_size: Trials per generation; None = 4 + 3 ln(numbers).
+        learn_from_pruned: Take a pruned trial at its last value, else go without it.
+    """
+
+    needs_one_objective: ClassVar[bool] = True
+
+    n_startup_trials: Annotated[int, Field(ge=1)]
+    population_size: Annotated[int, Field(ge=5)] | None
+    learn_from_pruned: bool
+
+    def refuse_space(self, space: Space) -> None:
+        """It needs two numbers or more that every trial has."""
+        _need_package(self, "cmaes")
+        _need_equal_branches(self, space)
+        n_numbers = sum(_is_varied_number(found) for found in _distributions(space).values())
+        if n_numbers < 2:
+            raise InputError(
+                f"sampler=cmaes needs two or more intervals or ranges, but the space has "
+                f"{n_numbers}; choose sampler=tpe"
+            )
+
+    def make(self, turn: Turn) -> BaseSampler:
+        """Its state is in the system attributes of the trials."""
+        return optuna.samplers.CmaEsSampler(
+            seed=turn.seed,
+            n_startup_trials=self.n_startup_trials,
+            popsize=self.population_size,
+            consider_pruned_trials=self.learn_from_pruned,
+            warn_independent_sampling=False,
+        )
+
+
+@settings(kw_only=True, config=STRICT)
+class GP(Sampler):
+    """A Gaussian process and its expected improvement; it learns from complete trials alone.
+
+    Args:
+        n_startup_trials: Complete trials that are drawn at random before it learns.
+    """
+
+    n_startup_trials: Annotated[int, Field(ge=1)]
+
+    def refuse_space(self, space: Space) -> None:
+        """It learns of no parameter that only some trials have."""
+        _need_package(self, "torch")
+        _need_equal_branches(self, space)
+
+    def make(self, turn: Turn) -> BaseSampler:
+        """The process is fitted anew."""
+        return optuna.samplers.GPSampler(
+            seed=turn.seed,
+            n_startup_trials=self.n_startup_trials,
+            warn_independent_sampling=False,
+        )
+
+
+def propose(
+    sampler: Sampler,
+    space: Space,
+    trials: Sequence[FrozenTrial],
+    directions: Sequence[str],
+    seed: int,
+    enqueue_default: bool,
+) -> FrozenTrial | None:
+    """The next trial, ready for `study.add_trial`.
+
+    Args:
+        sampler: How parameters are chosen.
+        space: Where.
+        trials: All trials of the study by number; those still running are taken into account.
+        directions: `maximize` or `minimize` per objective.
+        seed: The sweep's.
+        enqueue_default: Begin with the configuration's own values, see `Space.default_params`;
+            a grid never does, as it has each of its points once.
+
+    Returns:
+        A running trial with number `len(trials)`; None once the space is exhausted.
+    """
+    number = len(trials)
+    if number >= sampler.n_points(space):
+        return None
+    turn = Turn(space, len(directions), Seeds(seed), number)
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    study = optuna.create_study(directions=[StudyDirection[name.upper()] for name in directions])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        study.sampler = _default(sampler, turn, enqueue_default) or sampler.make(turn)
+    study.add_trials(map(_Past.of, trials))
+    space.suggest(study.ask())
+    return _template(study.get_trials(deepcopy=False)[number])
+
+
+def _default(sampler: Sampler, turn: Turn, is_wanted: bool) -> BaseSampler | None:
+    """What proposes the configuration's own values, for the first trial and where they lie."""
+    if not is_wanted or turn.number > 0 or isinstance(sampler, Grid):
+        return None
+    params = turn.space.default_params()
+    return None if params is None else _fixed(params)
+
+
+def _fixed(params: dict[str, Any]) -> BaseSampler:
+    """Proposes these parameters."""
+    return optuna.samplers.PartialFixedSampler(params, optuna.samplers.RandomSampler(seed=0))
+
+
+def _template(asked: FrozenTrial) -> FrozenTrial:
+    """A trial as it was asked, without a sampler's notes for the time of asking."""
+    template = optuna.trial.create_trial(
+        state=TrialState.RUNNING,
+        params=asked.params,
+        distributions=asked.distributions,
+        system_attrs={k: v for k, v in asked.system_attrs.items() if "relative_params" not in k},
+    )
+    template.number = asked.number
+    return template
+
+
+class _Past(FrozenTrial):
+    """A trial of the history: as nobody changes it, no copy in depth is needed, which is slow."""
+
+    @classmethod
+    def of(cls, trial: FrozenTrial) -> "_Past":
+        """The same trial, for a study in memory."""
+        past = cls.__new__(cls)
+        past.__dict__.update(trial.__dict__)
+        return past
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> "_Past":
+        return self.of(self)
+
+
+class _Sequence(optuna.samplers.QMCSampler):
+    """Optuna counts the points in the study; here a trial's number is its point."""
+
+    def __init__(self, distributions: dict[str, BaseDistribution], **settings: Any) -> None:
+        super().__init__(**settings)
+        self._distributions = distributions
+
+    def infer_relative_search_space(
+        self,
+        study: Study,  # noqa: ARG002 - Optuna's signature
+        trial: FrozenTrial,  # noqa: ARG002
+    ) -> dict[str, BaseDistribution]:
+        """Every parameter has its coordinate, asked for in this trial or not."""
+        return self._distributions
+
+    def _find_sample_id(
+        self,
+        study: Study,
+        search_space: dict[str, BaseDistribution],  # noqa: ARG002
+    ) -> int:
+        return len(study.get_trials(deepcopy=False)) - 1
+
+
+def _distributions(space: Space) -> dict[str, BaseDistribution]:
+    """Every parameter that some trial may have, the choices of groups first."""
+    searched = [d for branch in space.branches for d in branch.dimensions.values()]
+    return {d.name: d.distribution for d in (*space.groups.values(), *searched)}
+
+
+def _name(sampler: Sampler) -> str:
+    """What the user types."""
+    return type(sampler).__name__.lower()
+
+
+def _need_package(sampler: Sampler, package: str) -> None:
+    """Refuse a sampler whose library is not installed."""
+    if find_spec(package) is None:
+        raise InputError(
+            f"sampler={_name(sampler)} needs the package {package}, but it is not installed; "
+            f"pip install 'recsweep[{_name(sampler)}]'"
+        )
+
+
+def _need_equal_branches(sampler: Sampler, space: Space) -> None:
+    """Refuse parameters that only some trials have: this sampler would draw them at random."""
+    first, *others = (branch.dimensions.keys() for branch in space.branches)
+    for key in (key for keys in others for key in sorted(first ^ keys)):
+        raise InputError(
+            f"sampler={_name(sampler)} needs the same parameters in every trial, but {key} depends "
+            f"on {', '.join(space.groups)}; choose sampler=tpe"
+        )
+
+
+def _is_interval(found: BaseDistribution) -> bool:
+    return isinstance(found, FloatDistribution) and found.step is None and not found.single()
+
+
+def _is_varied_number(found: BaseDistribution) -> bool:
+    return isinstance(found, FloatDistribution | IntDistribution) and not found.single()

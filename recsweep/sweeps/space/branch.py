@@ -1,0 +1,116 @@
+"""One branch of a search space: a composed configuration, and what is searched in it."""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+from omegaconf import OmegaConf
+from omegaconf.errors import OmegaConfBaseException
+from optuna.distributions import FloatDistribution
+
+from recsweep.build import build
+from recsweep.errors import InputError
+from recsweep.sweeps.space.dimension import Dimension, encode
+
+Config = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Branch:
+    """What is searched under one combination of the searched groups' options.
+
+    Args:
+        choices: Searched group -> option; empty when no group is searched.
+        config: Composed configuration, its interpolations not yet resolved.
+        dimensions: Dotted key -> what is searched there.
+    """
+
+    choices: dict[str, str]
+    config: Config
+    dimensions: dict[str, Dimension]
+
+    def at(self, settings: Mapping[str, Any]) -> Config:
+        """The whole configuration with these values at their dotted keys, resolved.
+
+        Raises:
+            InputError: A value that must be given is missing.
+        """
+        config = OmegaConf.create(self.config)
+        for key in self.dimensions:
+            OmegaConf.update(config, key, settings[key])
+        return resolved(config)
+
+    def own_settings(self) -> Config:
+        """The configuration's own values of what is searched."""
+        config = OmegaConf.create(resolved(OmegaConf.create(self.config)))
+        own = {key: OmegaConf.select(config, key) for key in self.dimensions}
+        return {
+            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
+            for key, value in own.items()
+        }
+
+    def outside(self) -> list[str]:
+        """The keys whose own value is not in the space."""
+        own = self.own_settings()
+        return [key for key, d in self.dimensions.items() if d.parameter(own[key]) is None]
+
+    def refuse_unusable(self) -> None:
+        """Build optimizer and model at each edge of each dimension, the rest being what it is.
+
+        Raises:
+            InputError: A value is not accepted, in the space or beside it, or has no effect.
+        """
+        start = self.own_settings()
+        start.update({key: self.dimensions[key].edges[0] for key in self.outside()})
+        self._build(start, None)
+        for key, searched in self.dimensions.items():
+            models = [self._build({**start, key: edge}, key) for edge in searched.edges]
+            if len(models) > 1 and all(model == models[0] for model in models):
+                raise InputError(unused(key, models[0]))
+
+    def _build(self, settings: Config, varied: str | None) -> Any:
+        """The configuration of a model that could be built."""
+        config = self.at(settings)
+        try:
+            for group in ("optimizer", "model"):
+                build(config.get(group), group)
+        except InputError as error:
+            named = (key for key in self.dimensions if re.match(rf"{key}[ .:\[]", str(error)))
+            key = next(named, varied)
+            if key is None:
+                raise
+            raise InputError(self._complaint(key, settings[key], str(error))) from error
+        return config.get("model")
+
+    def _complaint(self, key: str, value: Any, sentence: str) -> str:
+        searched = self.dimensions[key]
+        problem = sentence.removesuffix(f"; change {key}")
+        hint = "search where it is accepted"
+        if isinstance(searched.distribution, FloatDistribution) and "integer" in problem:
+            low, high = (f"{edge:g}" for edge in searched.edges)
+            whole = f"{key}=int(interval({low},{high}))"
+            hint = f"write {'whole numbers' if searched.is_stepped else whole}"
+        return (
+            f"all that is searched must be accepted, but {key}={searched} reaches "
+            f"{encode(value)}: {problem}; {hint}"
+        )
+
+
+def unused(key: str, model: Any) -> str:
+    """A sentence about something searched that makes no difference to this model."""
+    name = str(model.get("_target_")).rpartition(".")[2]
+    return f"what is searched must reach the model, but {name} does not use {key}; leave {key} out"
+
+
+def resolved(config: Any) -> Config:
+    """A configuration of OmegaConf as plain values.
+
+    Raises:
+        InputError: A value that must be given is missing.
+    """
+    try:
+        return cast("Config", OmegaConf.to_container(config, resolve=True))
+    except OmegaConfBaseException as error:
+        reason, key = str(error).splitlines()[0], error.full_key
+        raise InputError(f"{key} must have a value, but has none: {reason}; set {key}") from error

@@ -1,0 +1,50 @@
+"""Where studies and their locks are kept: in a journal's folder, SQLite or PostgreSQL."""
+
+from pathlib import Path
+
+from optuna.storages import BaseStorage, JournalStorage
+
+from recsweep.sweeps.storage import database
+from recsweep.sweeps.storage.journal import JOURNAL, Journal
+from recsweep.sweeps.storage.locks import FileLocks, Locks
+from recsweep.sweeps.storage.postgres_locks import PostgresLocks
+
+
+def open_storage(url: str | None, folder: Path) -> BaseStorage:
+    """The storage of a sweep, made when it is not there.
+
+    Args:
+        url: `sqlite:///PATH` or `postgresql+psycopg://…`; None = `journal.log` in `folder`.
+        folder: The sweep's; made when it is not there.
+
+    Raises:
+        StorageError: It cannot be reached, read or written, or is not a sweep's.
+    """
+    if url is None:
+        return JournalStorage(Journal(folder / JOURNAL))
+    address = database.parsed(url)
+    if not database.has_tables(address):
+        with make_locks(url, folder, "").mutex():
+            if not database.has_tables(address):
+                database.make_tables(address)
+    return database.open_tables(address)
+
+
+def make_locks(url: str | None, folder: Path, study: str) -> Locks:
+    """The locks that belong to a storage.
+
+    Args:
+        url: The storage's; None = its journal. Locks of an SQLite file lie beside that file, so
+            that they also hold between sweeps in different folders.
+        folder: The sweep's.
+        study: The study's name.
+
+    Raises:
+        StorageError: The URL is of a kind that cannot be used.
+    """
+    if url is None:
+        return FileLocks(folder / "locks")
+    address = database.parsed(url)
+    if address.drivername == database.SQLITE:
+        return FileLocks(Path(f"{address.database}.locks", study))
+    return PostgresLocks(address, study)

@@ -1,0 +1,173 @@
+"""What a storage URL stands for: a checked address, an engine, Optuna's tables, one-line errors."""
+
+import re
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy
+from optuna.exceptions import StorageInternalError
+from optuna.storages import RDBStorage
+from sqlalchemy.engine import URL, Engine, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+
+from recsweep.sweeps.storage.errors import StorageError
+from recsweep.tracking import without_passwords
+
+SQLITE, POSTGRES = "sqlite", "postgresql+psycopg"
+FORMS = f"{SQLITE}:///PATH or {POSTGRES}://USER:PASSWORD@HOST/DATABASE"
+BUSY_S = 60.0
+"""How long a process waits while another one writes to an SQLite file."""
+PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
+"""A PostgreSQL server that is gone is noticed within half a minute; the URL may say otherwise."""
+REASON_CHARACTERS = 200
+
+
+def parsed(url: str) -> URL:
+    """A storage URL, taken apart; the path of an SQLite file is made absolute.
+
+    Raises:
+        StorageError: It is neither SQLite on a file nor PostgreSQL through psycopg.
+    """
+    try:
+        address = make_url(url)
+    except (ArgumentError, ValueError):  # without the cause, which may show a password
+        raise StorageError(f"sweep.storage must be {FORMS}, but {_unreadable(url)}") from None
+    if "@" in (address.host or "") or "password" in address.query:
+        raise StorageError(
+            "the password in sweep.storage must stand between USER: and @HOST, with @ written as "
+            "%40, but does not; correct it, or leave it out and set PGPASSWORD"
+        )
+    path = address.database or ""
+    is_file = path not in ("", ":memory:") and not address.query
+    if address.drivername == SQLITE and is_file:
+        return address.set(database=str(Path(path).absolute()))
+    if address.drivername == POSTGRES:
+        return address
+    raise StorageError(
+        f"sweep.storage must be {FORMS}, but is {without_passwords(url)}; name one of these, or "
+        "set sweep.storage=null for a journal"
+    )
+
+
+def _unreadable(url: str) -> str:
+    """What is wrong; shown only where it looks like a file, for it could be a password."""
+    if re.fullmatch(r"[\w./~-]+", url):
+        return f"is {url}; for a file write sweep.storage=sqlite:///{url}"
+    return "cannot be read as that; correct it, or set sweep.storage=null for a journal"
+
+
+def options(address: URL) -> dict[str, Any]:
+    """What SQLAlchemy shall do differently for this address, as arguments of `create_engine`."""
+    if address.drivername == SQLITE:
+        return {"connect_args": {"timeout": BUSY_S}}
+    patience = {name: value for name, value in PATIENCE.items() if name not in address.query}
+    return {"connect_args": patience, "pool_pre_ping": True}
+
+
+def make_engine(address: URL, **more: Any) -> Engine:
+    """An engine with `options` and more.
+
+    Raises:
+        StorageError: The driver is missing.
+    """
+    with one_line(address):
+        return sqlalchemy.create_engine(address, **options(address), **more)
+
+
+def has_tables(address: URL) -> bool:
+    """Whether a database has Optuna's tables; it is not changed.
+
+    Raises:
+        StorageError: It has MLflow's or another program's, or cannot be reached.
+    """
+    if address.drivername == SQLITE and not Path(address.database or "").exists():
+        return False
+    engine = make_engine(address, poolclass=sqlalchemy.NullPool)
+    with one_line(address), engine.connect() as connection:
+        tables = set(sqlalchemy.inspect(connection).get_table_names())
+        is_mlflow = {"experiments", "runs"} <= tables
+        if is_mlflow or ("alembic_version" in tables and "studies" not in tables):
+            raise StorageError(  # both would count their versions in alembic_version
+                "sweep.storage must be a database of its own, but "
+                f"{address.render_as_string()} is {'that of MLflow' if is_mlflow else 'taken'}; "
+                "name another one, or set sweep.storage=null for a journal"
+            )
+        if "alembic_version" not in tables:
+            return False
+        version = sqlalchemy.text("SELECT version_num FROM alembic_version")
+        return connection.execute(version).scalar() is not None
+
+
+def make_tables(address: URL) -> None:
+    """Make Optuna's tables; two who do so at once would collide.
+
+    Raises:
+        StorageError: The database cannot be written.
+    """
+    if address.drivername == SQLITE:
+        _write_ahead(address)
+    _opened(address, skip_table_creation=False).engine.dispose()
+
+
+def open_tables(address: URL) -> RDBStorage:
+    """The storage in a database that `has_tables`.
+
+    Raises:
+        StorageError: They are of another version, which stay as they are, or cannot be reached.
+    """
+    storage = _opened(address, skip_table_creation=True)
+    weakref.finalize(storage, storage.engine.dispose).atexit = False
+    return storage
+
+
+def _opened(address: URL, *, skip_table_creation: bool) -> RDBStorage:
+    url = address.render_as_string(hide_password=False)
+    with one_line(address):
+        try:
+            return RDBStorage(url, options(address), skip_table_creation=skip_table_creation)
+        except RuntimeError as error:
+            raise StorageError(
+                "sweep.storage must have the tables of this version of Optuna, but "
+                f"{address.render_as_string()} has those of another one; name a new database, or "
+                "run optuna storage upgrade"
+            ) from error
+
+
+def _write_ahead(address: URL) -> None:
+    """Let readers of an SQLite file continue while somebody writes; the file remembers."""
+    engine = make_engine(address, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
+    with one_line(address), engine.connect() as connection:
+        connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
+
+
+@contextmanager
+def one_line(address: URL) -> Iterator[None]:
+    """Whatever SQLAlchemy, Optuna's tables or the disk say becomes one line without password.
+
+    Raises:
+        StorageError: Something went wrong.
+    """
+    try:
+        yield
+    except ImportError as error:
+        raise StorageError(
+            f"sweep.storage={address.drivername}://… needs psycopg, but there is none "
+            f"({error}); run pip install 'recsweep[postgres]', or set sweep.storage=null"
+        ) from error
+    except (SQLAlchemyError, StorageInternalError, OSError) as error:
+        raise StorageError(
+            f"sweep.storage must be a database that can be used, but is "
+            f"{address.render_as_string()} ({_reason(error)}); check it, or set "
+            "sweep.storage=null for a journal"
+        ) from error
+
+
+def _reason(error: BaseException) -> str:
+    """What the driver said."""
+    while error.__cause__ and not isinstance(error, DBAPIError):
+        error = error.__cause__
+    said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
+    return said if len(said) <= REASON_CHARACTERS else f"{said[: REASON_CHARACTERS - 1]}…"

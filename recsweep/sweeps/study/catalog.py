@@ -1,0 +1,137 @@
+"""All studies of a database or below a folder."""
+
+import shlex
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Any
+
+import optuna
+import yaml
+from pydantic import Field
+from pydantic.dataclasses import dataclass
+
+from recsweep.build import validated
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT, HomePath
+from recsweep.sweeps.storage import database
+from recsweep.sweeps.storage.backends import make_locks, open_storage
+from recsweep.sweeps.storage.journal import JOURNAL
+from recsweep.sweeps.study.identity import is_same
+from recsweep.sweeps.study.status import Standing
+from recsweep.tracking import without_passwords
+
+
+@dataclass(kw_only=True, config=STRICT)
+class Studies:
+    """All studies of a database, or of the journals below a folder.
+
+    Args:
+        storage: The database; None = a journal in each study's folder.
+        folder: What holds the studies' folders.
+    """
+
+    storage: Annotated[str, Field(min_length=1)] | None
+    folder: HomePath
+
+    @classmethod
+    def of(cls, sweep: Mapping[str, Any]) -> "Studies":
+        """Those that the settings `sweep.storage` and `sweep.folder` name."""
+        return validated(cls, {name: sweep[name] for name in ("storage", "folder")}, "sweep")
+
+    def __str__(self) -> str:
+        return str(without_passwords(self.storage or f"{self.folder}/"))
+
+    @cached_property
+    def _database(self) -> optuna.storages.BaseStorage | None:
+        return open_storage(self.storage, self.folder) if self.storage else None
+
+    @property
+    def names(self) -> list[str]:
+        """Names of all studies, by alphabet; looking for them makes no file.
+
+        Raises:
+            InputError: The database cannot be reached.
+        """
+        if self.storage and self._is_missing():
+            return []
+        if self._database is not None:
+            return sorted(optuna.get_all_study_names(storage=self._database))
+        return sorted(journal.parent.name for journal in self.folder.glob(f"*/{JOURNAL}"))
+
+    @property
+    def in_databases(self) -> dict[str, str]:
+        """Studies that have a folder here, but their trials elsewhere -> the setting to add."""
+        if self.storage:
+            return {}
+        folders = {
+            f.parent for part in ("results", "trials") for f in self.folder.glob(f"*/{part}")
+        }
+        return {f.name: _storage_of(f) for f in sorted(folders) if not (f / JOURNAL).exists()}
+
+    def renamed(self, name: str, identity: Mapping[str, Any]) -> str:
+        """The study that a command means whose files lie elsewhere now: its name has their path.
+
+        Args:
+            name: That the command gives it, which ends with a hash of the command.
+            identity: What it is.
+
+        Returns:
+            The name of the only study with this identity, when there is none of this name.
+        """
+        names, stem = self.names, name.rpartition("-")[0]
+        alike = [each for each in names if each.rpartition("-")[0] == stem]
+        if name in names:
+            return name
+        found = []
+        for each in alike:
+            with suppress(InputError):  # it is damaged, or was only started
+                study, _ = self.load(each)
+                if is_same(study.user_attrs.get("identity", {}), identity):
+                    found.append(each)
+        return found[0] if len(found) == 1 else name
+
+    def _is_missing(self) -> bool:
+        address = database.parsed(str(self.storage))
+        is_file = address.drivername == database.SQLITE
+        return is_file and not Path(str(address.database)).exists()
+
+    def load(self, name: str) -> tuple[optuna.Study, Standing]:
+        """A study and what it has reached.
+
+        Raises:
+            InputError: It cannot be read.
+        """
+        place = self.folder / name
+        try:
+            storage = self._database or open_storage(None, place)
+            study = optuna.load_study(study_name=name, storage=storage)
+            _refuse_unidentified(study)
+            locks = make_locks(self.storage, place, name)
+            return study, Standing.of(study, study.user_attrs["n_trials"], locks.is_leased)
+        except InputError:
+            raise
+        except Exception as error:  # whatever a damaged file makes of it
+            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            raise InputError(
+                f"study {name} must be one that recsweep made and nothing has damaged, but cannot "
+                f"be read ({reason[:120]}); bring {self} back from a copy, or move the study away"
+            ) from error
+
+
+def _refuse_unidentified(study: optuna.Study) -> None:
+    if "n_trials" not in study.user_attrs and not study.get_trials(deepcopy=False):
+        raise InputError(
+            f"study {study.study_name} must have trials, but was only started; resume it with the "
+            "command that started it"
+        )
+
+
+def _storage_of(folder: Path) -> str:
+    """`sweep.storage=…` of the command that writes to a study's folder; without password."""
+    file = folder / "results" / "optimization_results.yaml"
+    found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
+    command = shlex.split(found.get("resume", ""))
+    words = (shlex.quote(word) for word in command if word.startswith("sweep.storage="))
+    return next(words, "sweep.storage=URL")

@@ -1,0 +1,102 @@
+"""What a study is: everything that could change a trial's result, and how two of them differ."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from recsweep.app import FILES, parameters
+from recsweep.environment import NOT_INSTALLED
+from recsweep.errors import InputError
+
+NOT_PART_OF_IT = (
+    "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
+    "model_name",
+)  # fmt: skip
+"""Parts of a configuration that no trial's result depends on, or that are kept beside it."""
+_FILES = tuple(f".{key}" for key in FILES)
+ABSENT = "absent"
+SHOWN = 3
+SHOWN_CHARACTERS = 60
+
+
+def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
+    """The part of a configuration that trials depend on."""
+    kept = {name: node for name, node in config.items() if name not in NOT_PART_OF_IT}
+    sweep = kept.pop("sweep", {})
+    return {**kept, "sweep": {name: sweep.get(name) for name in ("seed", "try_defaults")}}
+
+
+def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise InputError when a study is not what it was, naming the first differences.
+
+    Files may lie elsewhere as long as their content is the same.
+
+    Args:
+        study: Its name.
+        before: What it was made with.
+        now: What it would continue with.
+    """
+    was, is_now = _leaves(before), _leaves(now)
+    changes = {
+        key: (was.get(key, ABSENT), is_now.get(key, ABSENT)) for key in _changed(before, now)
+    }
+    if not changes:
+        return
+    causes = [key for key in changes if not _follows(key, *changes[key])] or list(changes)
+    differences = [_sentence(key, *changes[key]) for key in causes[:SHOWN]]
+    more = f", and {len(causes) - SHOWN} more" if len(causes) > SHOWN else ""
+    raise InputError(
+        f"a study must resume with what it started with, but of {study} {', '.join(differences)}"
+        f"{more}; put that back, or start another one with study=NAME"
+    )
+
+
+def is_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
+    """Whether a study is what it was; its files may lie elsewhere.
+
+    Args:
+        before: What it was made with.
+        now: What it would continue with.
+    """
+    return not _changed(before, now)
+
+
+def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
+    """Names of what differs."""
+    was, is_now = _leaves(before), _leaves(now)
+    changed = [
+        key
+        for key in {**was, **is_now}
+        if _matters(key, was.get(key, ABSENT), is_now.get(key, ABSENT))
+    ]
+    if before.get("fingerprint") == now.get("fingerprint"):
+        return [key for key in changed if not f".{key}".endswith(_FILES)]
+    return changed
+
+
+def _matters(key: str, was: Any, is_now: Any) -> bool:
+    """Whether it differs; a library that is or was not there has not computed anything."""
+    is_absent = key.startswith("versions.") and NOT_INSTALLED in (was, is_now)
+    return bool(was != is_now) and not is_absent
+
+
+def _follows(key: str, was: Any, is_now: Any) -> bool:
+    """Whether a difference follows from that of a setting, as another class has other code."""
+    is_of_one = key.startswith("code.") and ABSENT in (was, is_now)
+    return is_of_one or key.startswith("fingerprint.")
+
+
+def _sentence(key: str, was: Any, is_now: Any) -> str:
+    if key.startswith("code."):
+        return f"the code of {key.removeprefix('code.')} changed"
+    return f"{key} was {_short(was)} and is {_short(is_now)}"
+
+
+def _leaves(identity: Mapping[str, Any]) -> dict[str, Any]:
+    """What is compared, by the name that the user types; how it was asked for does not matter."""
+    compared = {name: node for name, node in identity.items() if name != "fixed"}
+    return {key.removeprefix("config."): leaf for key, leaf in parameters(compared).items()}
+
+
+def _short(value: Any) -> str:
+    text = str(value)
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

@@ -1,0 +1,268 @@
+"""What a study has reached: a row per trial, counts, the best, the time left."""
+
+import dataclasses
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Self
+
+import optuna
+from optuna.trial import FrozenTrial, TrialState
+
+from recsweep.sweeps.storage.attempts import latest_attempts
+
+FINISHED = ("complete", "pruned", "failed")
+STATES = (*FINISHED, "running", "interrupted", "lost")
+"""The last two are running in the storage, but nobody runs them: Ctrl-C was pressed, or the process
+died. Both will begin again."""
+_NAMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
+
+
+@dataclasses.dataclass(frozen=True)
+class TrialRow:
+    """One trial.
+
+    Args:
+        number: From 0.
+        state: One of `STATES`.
+        values: One per objective, of the best epoch, also where the trial was pruned later; a
+            failed or unfinished one has none.
+        last_value: The single objective after the last epoch, where a pruned trial was stopped;
+            None = nothing was reported.
+        params: As Optuna keeps them.
+        settings: Searched key or group -> value.
+        n_epochs: How many it was trained.
+        best_epoch: From 1, of a complete or pruned trial.
+        train_s: Seconds of training.
+        wall_s: Seconds from claim to end.
+        cpu_s: Seconds of CPU time of its process, all threads together.
+        peak_bytes: The most memory that its process had held until its end.
+        reason: Why it was pruned or failed.
+        metrics: Validation means of the best epoch.
+        is_default: Whether it is the configuration's own values.
+        worker: Who runs or ran it.
+        began: When, in seconds of Unix time.
+        changed: When it was made or ended.
+    """
+
+    number: int
+    state: str
+    values: tuple[float, ...]
+    last_value: float | None
+    params: Mapping[str, Any]
+    settings: Mapping[str, Any]
+    n_epochs: int
+    best_epoch: int | None
+    train_s: float | None
+    wall_s: float | None
+    cpu_s: float | None
+    peak_bytes: int | None
+    reason: str | None
+    metrics: Mapping[str, float]
+    is_default: bool
+    worker: str | None
+    began: float | None
+    changed: datetime | None
+
+    @classmethod
+    def of(cls, trial: FrozenTrial, state: str, objectives: Sequence[str]) -> Self:
+        """What Optuna knows of a trial.
+
+        Optuna calls the last epoch's value that of a pruned trial; what the trial itself noted is
+        the best epoch's.
+        """
+        noted, duration = trial.user_attrs, trial.duration
+        wall_s = noted.get("wall_s", duration.total_seconds() if duration else None)
+        is_scored = state in ("complete", "pruned")
+        metrics = (noted.get("metrics") or {}) if is_scored else {}
+        values = tuple(trial.values or ())
+        last = trial.intermediate_values.get(max(trial.intermediate_values, default=0))
+        if state == "pruned":
+            last = next(iter(values), last)
+            values = tuple(map(metrics.get, objectives, values))
+        return cls(
+            number=trial.number,
+            state=state,
+            values=values,
+            last_value=last,
+            params=trial.params,
+            settings=noted.get("settings", {}),
+            n_epochs=noted.get("n_epochs", len(trial.intermediate_values)),
+            best_epoch=noted.get("best_epoch") if is_scored else None,
+            train_s=noted.get("train_s"),
+            wall_s=wall_s if state in FINISHED else None,
+            cpu_s=noted.get("cpu_s"),
+            peak_bytes=noted.get("peak_bytes"),
+            reason=noted.get("reason"),
+            metrics=metrics,
+            is_default=noted.get("is_default") is True,
+            worker=noted.get("worker"),
+            began=noted.get("began"),
+            changed=trial.datetime_complete or trial.datetime_start,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class Standing:
+    """What a study has reached.
+
+    Args:
+        study: Its name.
+        objectives: Such as `ndcg@100`.
+        directions: `maximize` or `minimize`, one per objective.
+        n_trials: How many were asked for; fewer when the space has no more.
+        rows: Every trial, by number.
+        front: Complete trials that no other beats in every objective, best in the first objective
+            first; with a single objective the best trial alone, of equal ones the first.
+        seconds_left: Until all trials are finished; None until every worker has ended two.
+    """
+
+    study: str
+    objectives: tuple[str, ...]
+    directions: tuple[str, ...]
+    n_trials: int
+    rows: tuple[TrialRow, ...]
+    front: tuple[TrialRow, ...]
+    seconds_left: float | None
+
+    @classmethod
+    def of(
+        cls, study: optuna.Study, n_trials: int, is_alive: Callable[[int], bool] | None = None
+    ) -> Self:
+        """Read a study.
+
+        Args:
+            study: With the user attributes `objectives` and, when it is so, `exhausted`.
+            n_trials: How many are asked for.
+            is_alive: Whether somebody works at this trial; None = at every one that is running.
+        """
+        directions = tuple(direction.name.lower() for direction in study.directions)
+        objectives = tuple(study.user_attrs["objectives"])
+        rows = _rows(study, objectives, is_alive)
+        if study.user_attrs.get("exhausted"):
+            n_trials = min(n_trials, len(rows))
+        ranked = _ranked(rows, directions[0])
+        if len(directions) > 1:
+            best = {trial._trial_id for trial in study.best_trials}
+            trials = latest_attempts(study.get_trials(deepcopy=False))
+            numbers = {trial.number for trial in trials if trial._trial_id in best}
+            front = tuple(row for row in ranked if row.number in numbers)
+        else:
+            front = tuple(ranked[:1])
+        seconds_left = _seconds_left(rows, n_trials)
+        return cls(study.study_name, objectives, directions, n_trials, rows, front, seconds_left)
+
+    def count(self, state: str) -> int:
+        """Trials in one of `STATES`."""
+        return sum(row.state == state for row in self.rows)
+
+    @property
+    def n_finished(self) -> int:
+        """Complete, pruned and failed trials."""
+        return sum(row.state in FINISHED for row in self.rows)
+
+    @property
+    def best(self) -> TrialRow | None:
+        """The best trial by the single objective; None before one is complete, or with several."""
+        return self.front[0] if self.front and len(self.objectives) == 1 else None
+
+    @property
+    def default(self) -> TrialRow | None:
+        """The trial of the configuration's own values."""
+        return next((row for row in self.rows if row.is_default), None)
+
+    @property
+    def changed(self) -> datetime | None:
+        """When a trial last started or ended."""
+        return max((row.changed for row in self.rows if row.changed), default=None)
+
+    @property
+    def ranked(self) -> tuple[TrialRow, ...]:
+        """Complete trials, best in the first objective first."""
+        return tuple(_ranked(self.rows, self.directions[0]))
+
+    @property
+    def placed(self) -> tuple[TrialRow, ...]:
+        """Complete and pruned trials, best first by the first objective at their best epoch.
+
+        Only complete ones compete: see `ranked` and `best`.
+        """
+        return tuple(_ranked(self.rows, self.directions[0], ("complete", "pruned")))
+
+    @property
+    def best_so_far(self) -> dict[int, float]:
+        """The best value of all complete trials up to each, by the first objective."""
+        better = max if self.directions[0] == "maximize" else min
+        curve: dict[int, float] = {}
+        for row in self.rows:
+            if row.state == "complete":
+                best = next(reversed(curve.values()), row.values[0])
+                curve[row.number] = better(best, row.values[0])
+        return curve
+
+    def shown(self, row: TrialRow) -> str:
+        """A trial's values under their names, such as `ndcg@100 0.4123, train_s 12.5`."""
+        pairs = zip(self.objectives, row.values, strict=False)
+        return ", ".join(f"{name} {shown_value(name, value)}" for name, value in pairs)
+
+
+def shown_value(objective: str, value: float) -> str:
+    """Four decimals of a metric, one of a time."""
+    return f"{value:.1f}" if objective.endswith("_s") else f"{value:.4f}"
+
+
+def shown_duration(seconds: float) -> str:
+    """Rounded to what a person plans with."""
+    for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
+        if seconds < size * limit:
+            amount = f"{seconds / size:.1f}" if unit == "h" else f"{seconds / size:.0f}"
+            return f"{amount} {unit}"
+    return f"{seconds / 86400:.1f} days"
+
+
+def _rows(
+    study: optuna.Study, objectives: Sequence[str], is_alive: Callable[[int], bool] | None
+) -> tuple[TrialRow, ...]:
+    trials = latest_attempts(study.get_trials(deepcopy=False))
+    running = [trial.number for trial in trials if not trial.state.is_finished()]
+    gone = {number for number in running if is_alive and not is_alive(number)}
+    if gone:  # look again: whoever ended in between was not lost, but told its result
+        trials = latest_attempts(study.get_trials(deepcopy=False))
+    return tuple(
+        TrialRow.of(
+            trial,
+            _NAMES.get(trial.state) or _unfinished(trial, trial.number in gone),
+            objectives,
+        )
+        for trial in trials
+    )
+
+
+def _unfinished(trial: FrozenTrial, is_gone: bool) -> str:
+    if not is_gone:
+        return "running"
+    return "interrupted" if trial.user_attrs.get("is_interrupted") else "lost"
+
+
+def _ranked(
+    rows: Sequence[TrialRow], direction: str, states: Sequence[str] = ("complete",)
+) -> list[TrialRow]:
+    """Trials in these states, best first; of equal ones by the order of states, then by number."""
+    sign = -1 if direction == "maximize" else 1
+    kept = (row for row in rows if row.state in states and row.values)
+    return sorted(kept, key=lambda row: (sign * row.values[0], states.index(row.state), row.number))
+
+
+def _seconds_left(rows: Sequence[TrialRow], n_trials: int) -> float | None:
+    """Mean time of the finished trials × trials left, less what is done of the running ones."""
+    times = [row.wall_s for row in rows if row.wall_s is not None]
+    running = [row for row in rows if row.state == "running"]
+    n_workers = max(len({row.worker or row.number for row in running}), 1)
+    if len(times) < 2 * n_workers:  # a worker's first trial imports and compiles
+        return None
+    mean = statistics.fmean(times)
+    n_left = n_trials - sum(row.state in FINISHED for row in rows)
+    ages = [time.time() - row.began for row in running if row.began is not None]
+    done = sum(min(max(age, 0.0), mean) for age in ages)
+    return max(mean * n_left - done, 0.0) / n_workers

@@ -1,0 +1,108 @@
+"""After several studies: their winners side by side, and how evenly they were tuned."""
+
+import hashlib
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from recsweep.comparison.contenders import grouped
+from recsweep.comparison.fairness import (
+    Tuning,
+    draw_expected_best,
+    fairness_markdown,
+    unevenness,
+)
+from recsweep.comparison.rendering import write_comparison
+from recsweep.comparison.statistics import Statistics
+from recsweep.persistence import whole_folder
+from recsweep.runs.scored_run import read_run
+from recsweep.sweeps.execution.coordinator import Parent
+from recsweep.sweeps.reporting.result import Outcome
+
+
+class Written(NamedTuple):
+    """A comparison.
+
+    Args:
+        folder: Where its files are.
+        text: For a terminal.
+        studies: That were compared.
+    """
+
+    folder: Path
+    text: str
+    studies: list[str]
+
+
+def compare_studies(
+    parents: Sequence[Parent], outcomes: Sequence[Outcome], statistics: Statistics
+) -> list[Written]:
+    """Compare the winners of those studies that share a split and an objective.
+
+    Args:
+        parents: The studies.
+        outcomes: What each came to.
+        statistics: How they are compared.
+    """
+    pairs: dict[str, list[tuple[Parent, Outcome]]] = {}
+    for parent, outcome in zip(parents, outcomes, strict=True):
+        if outcome.test is not None:
+            shared = (parent.checked.identity["fingerprint"], parent.checked.objectives)
+            pairs.setdefault(str(shared), []).append((parent, outcome))
+    return [_written(group, statistics) for group in pairs.values() if len(group) > 1]
+
+
+def _written(group: Sequence[tuple[Parent, Outcome]], statistics: Statistics) -> Written:
+    names = [parent.study.plan.study for parent, _ in group]
+    mark = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
+    folder = Path(group[0][0].study.plan.folder).parent / f"comparison-{mark}"
+    tunings = [tuning(parent, outcome) for parent, outcome in group]
+    runs = [
+        read_run(
+            Path(parent.study.plan.folder) / replicate["results"],
+            os.path.relpath(Path(parent.study.plan.folder) / replicate["results"]),
+            parent.study.plan.study,
+            len(outcome.looks.trials),
+        )
+        for parent, outcome in group
+        if outcome.test
+        for replicate in outcome.test.replicates
+    ]
+    fairness = {"Fairness of the tuning": (fairness_markdown(tunings), draw_expected_best(tunings))}
+    shutil.rmtree(folder, ignore_errors=True)  # of the same studies, with fewer trials
+    with whole_folder(folder, "sweep.folder") as unfinished:
+        text = write_comparison(grouped(runs), unfinished, statistics, fairness)
+    return Written(folder, "\n".join([text, "", *unevenness(tunings)]).rstrip(), names)
+
+
+def tuning(parent: Parent, outcome: Outcome) -> Tuning:
+    """What a study spent and found.
+
+    Args:
+        parent: The study.
+        outcome: What it came to.
+    """
+    standing, rows = outcome.standing, outcome.standing.rows
+    cpu_s = [row.cpu_s for row in rows if row.cpu_s is not None]
+    peaks = [row.peak_bytes for row in rows if row.peak_bytes is not None]
+    default = standing.default
+    return Tuning(
+        study=standing.study,
+        objective=standing.objectives[0],
+        n_asked=parent.checked.sweep.n_trials,
+        values=[row.values[0] for row in rows if row.state == "complete"],
+        n_complete=standing.count("complete"),
+        n_pruned=standing.count("pruned"),
+        n_failed=standing.count("failed"),
+        wall_s=sum(row.wall_s or 0.0 for row in rows),
+        cpu_s=sum(cpu_s) if cpu_s else None,
+        peak_bytes=max(peaks, default=None),
+        space=parent.study.space.described(),
+        default=default.values[0] if default and default.state == "complete" else None,
+        tuned=standing.best.values[0] if standing.best else None,
+        pruned_values=[
+            row.last_value for row in rows if row.state == "pruned" and row.last_value is not None
+        ],
+    )

@@ -1,0 +1,386 @@
+"""`python -m recsweep -m …`: one study per combination of model, data and backend, in turn."""
+
+import atexit
+import hashlib
+import itertools
+import multiprocessing
+import multiprocessing.util
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple, TypeVar, cast
+
+from hydra.core.override_parser.overrides_parser import OverridesParser
+from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
+from hydra.core.plugins import Plugins
+from hydra.types import HydraContext
+from omegaconf import DictConfig, OmegaConf, open_dict
+
+from recsweep import app, environment, shell
+from recsweep.build import validated
+from recsweep.comparison.statistics import Statistics
+from recsweep.errors import InputError
+from recsweep.sweeps.execution import watchdog
+from recsweep.sweeps.execution.coordinator import Parent
+from recsweep.sweeps.execution.setup import Search, SweepSettings
+from recsweep.sweeps.execution.watchdog import Process
+from recsweep.sweeps.reporting.result import Outcome
+from recsweep.sweeps.reporting.tables import aligned
+from recsweep.sweeps.sampling.samplers import Grid
+from recsweep.sweeps.space.branch import resolved
+from recsweep.sweeps.space.dimension import encode
+from recsweep.sweeps.space.space import make_space
+from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.sweeps.study_comparison import compare_studies
+from recsweep.tracking import without_passwords
+
+COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
+"""What several values make several studies of, each with the same budget."""
+NOT_IN_THE_NAME = ("study", "run_id", "tracking", "cache_dir", "debug", "sweep")
+"""Settings that may change while a study continues."""
+NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
+"""Settings that do not change a single run."""
+N_SEMAPHORES = 16
+"""More than joblib needs for its processes."""
+IN_THE_NAME = ("sweep.seed", "sweep.objectives", "sweep.try_defaults")
+
+T = TypeVar("T")
+
+
+class Swept(NamedTuple):
+    """What a command has searched.
+
+    Args:
+        studies: Each study's name -> the group `sweep` that it was searched with.
+        comparisons: Folders of comparisons of their winners.
+    """
+
+    studies: dict[str, dict[str, Any]]
+    comparisons: list[Path]
+
+
+def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Swept:
+    """Search what the command line asks for, print what was found, and write it down.
+
+    Args:
+        context: Hydra's.
+        config: As Hydra composed it without the sweep's overrides.
+        arguments: The overrides of the command line but those of Hydra itself.
+
+    Returns:
+        The studies and where the comparisons of their winners are.
+
+    Raises:
+        InputError: Something cannot be searched, or a study cannot continue or came to nothing.
+        KeyboardInterrupt: It was asked to stop; the same command continues.
+    """
+    overrides = OverridesParser.create().parse_overrides(arguments)
+    _refuse_duplicates(overrides)
+    parts = [_Combination.of(choices, overrides) for choices in _combinations(overrides)]
+    is_alone = len(parts) == 1
+    names = ["" if is_alone else " ".join(part.fixed[: len(part.choices)]) for part in parts]
+    searches = _each(names, lambda part: _search(context, config, part, is_alone), parts)
+    _refuse_same_names(names, searches)
+    _refuse_backends_in_one_process(config, searches)
+    checked = _each(names, Search.checked, searches)  # all of them, before any is run
+    parents = _each(names, Parent, checked)  # a study that has changed is refused now
+    begins = [name and f"{f'{n} of {len(names)}':<10}{name}" for n, name in enumerate(names, 1)]
+    outcomes, errors = _run_all(names, parents, begins)
+    comparisons = []
+    if len(outcomes) > 1:
+        print(_summary(list(outcomes.values())))  # noqa: T201
+        statistics = _statistics(context, config)
+        done = [parents[place] for place in outcomes]
+        for written in compare_studies(done, list(outcomes.values()), statistics):
+            print(f"\n{written.text}\n\npage      {written.folder / 'comparison.html'}")  # noqa: T201
+            comparisons.append(written.folder)
+    _raise_one(errors, len(parents))
+    studies = {each.checked.search.name: each.checked.settings.sweep for each in parents}
+    return Swept(studies, comparisons)
+
+
+def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -> list[T]:
+    """What `act` makes of each study's things; an error says which of several it concerns."""
+    made = []
+    for name, *own in zip(names, *things, strict=True):
+        try:
+            made.append(act(*own))
+        except Exception as error:
+            if name:
+                error.add_note(name)
+            raise
+    return made
+
+
+def _run_all(
+    names: Sequence[str], parents: Sequence[Parent], begins: Sequence[str]
+) -> tuple[dict[int, Outcome], list[InputError]]:
+    """Run one study after the other; what stops one does not stop the others.
+
+    Returns:
+        What each came to, by its place, and what stopped the rest.
+    """
+    outcomes: dict[int, Outcome] = {}
+    errors: list[InputError] = []
+    for place, (name, parent, begin) in enumerate(zip(names, parents, begins, strict=True)):
+        try:
+            (outcomes[place],) = _each([name], _run, [parent], [begin])
+        except InputError as error:
+            errors.append(error)
+            if name:
+                print(f"failed    {error}", file=sys.stderr, flush=True)  # noqa: T201
+    return outcomes, errors
+
+
+def _raise_one(errors: Sequence[InputError], n_studies: int) -> None:
+    """Raise all errors as one line."""
+    if len(errors) > 1:
+        lines = (": ".join([*error.__notes__, str(error)]) for error in errors)
+        raise InputError(f"{len(errors)} of {n_studies} studies failed: {' | '.join(lines)}")
+    for error in errors:
+        raise error
+
+
+def _statistics(context: HydraContext, config: DictConfig) -> Statistics:
+    """How winners are compared: as `task=compare` does."""
+    composed = context.config_loader.load_sweep_config(config, ["task=compare"])
+    task = cast("dict[str, Any]", OmegaConf.to_container(composed.task))
+    return Statistics(**{name: task[name] for name in Statistics.__dataclass_fields__})
+
+
+class _Combination(NamedTuple):
+    """One study of a command line.
+
+    Args:
+        choices: The values of `COMBINED` that tell it from the others.
+        fixed: Overrides that all its trials share.
+        swept: Overrides that its trials search.
+    """
+
+    choices: dict[str, str]
+    fixed: list[str]
+    swept: list[str]
+
+    @classmethod
+    def of(cls, choices: dict[str, str], overrides: Sequence[Override]) -> "_Combination":
+        own = [each for each in overrides if _key(each) not in choices]
+        return cls(
+            choices,
+            [f"{key}={value}" for key, value in choices.items()]
+            + [_line(each) for each in own if not each.is_sweep_override()],
+            [_line(each) for each in own if each.is_sweep_override()],
+        )
+
+
+def _combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
+    """Every combination of the values that several studies are made of."""
+    axes: dict[str, list[str]] = {}
+    for override in overrides:
+        key = _key(override)
+        if key in COMBINED and override.is_sweep_override():
+            sweep = override.value()
+            if not isinstance(sweep, ChoiceSweep) or any(
+                isinstance(value, Sweep | list | dict) for value in sweep.list
+            ):
+                raise InputError(
+                    f"{key} must be given as names, such as {key}=a,b, but is {_line(override)}"
+                )
+            axes[key] = [str(value) for value in override.sweep_string_iterator()]
+    return [dict(zip(axes, values, strict=True)) for values in itertools.product(*axes.values())]
+
+
+def _refuse_duplicates(overrides: Sequence[Override]) -> None:
+    keys = [_key(override) for override in overrides]
+    for key in keys:
+        if keys.count(key) > 1:
+            raise InputError(
+                f"a setting must be given once, but {key} is given {keys.count(key)} times; give "
+                "it once"
+            )
+
+
+def _key(override: Override) -> str:
+    return str(override.key_or_group)
+
+
+def _line(override: Override) -> str:
+    return str(override.input_line)
+
+
+def _search(
+    context: HydraContext, config: DictConfig, combination: _Combination, is_alone: bool
+) -> Search:
+    """The study of a combination."""
+
+    def compose(overrides: list[str]) -> dict[str, Any]:
+        composed = context.config_loader.load_sweep_config(config, overrides)
+        container = cast("dict[str, Any]", OmegaConf.to_container(composed, resolve=False))
+        choices = container.pop("hydra")["runtime"]["choices"]
+        return app.with_model_name(container, choices)
+
+    def settled(overrides: list[str]) -> dict[str, Any]:
+        return resolved(OmegaConf.create(compose(overrides)))
+
+    settings = validated(app.Settings, settled(combination.fixed), "")
+    wanted = validated(SweepSettings, settings.sweep, "sweep")
+    fixed = [line for line in combination.fixed if not _is_of(line, NOT_IN_THE_RUN)]
+    if settings.threads is None:  # each worker gets an equal share of the cores
+        fixed.append(f"threads={max(1, environment.n_cores() // wanted.n_workers)}")
+    if settings.objective is None and wanted.objectives:
+        fixed.append(f"objective={wanted.objectives[0]}")
+    changed = [line for line in combination.fixed if _is_of(line, NOT_IN_THE_RUN)]
+    return Search(
+        name=_name(settings, combination, is_alone),
+        config=settled([*fixed, *changed]),
+        fixed=sorted(fixed),
+        make_space=lambda: make_space(compose, [*fixed, *changed], combination.swept),
+        launch=partial(_launch, context, config, combination.fixed),
+        command=shlex.join(["python", "-m", "recsweep", *without_passwords(shell.typed())]),
+    )
+
+
+def _refuse_same_names(parts: Sequence[str], searches: Sequence[Search]) -> None:
+    """Two studies of one name would share a folder and, worse, their trials."""
+    first: dict[str, str] = {}
+    for part, search in zip(parts, searches, strict=True):
+        if search.name in first:
+            raise InputError(
+                f"studies of one command must have different names, but {first[search.name]} and "
+                f"{part} are both called {search.name}; give each value once, or type a command "
+                "for each"
+            )
+        first[search.name] = part
+
+
+def _refuse_backends_in_one_process(config: DictConfig, searches: Sequence[Search]) -> None:
+    backends = sorted({str(search.config["backend"]) for search in searches})
+    if len(backends) > 1 and _launches_with(config, "BasicLauncher"):
+        raise InputError(
+            f"one process has one backend, but hydra/launcher=basic runs backend="
+            f"{','.join(backends)} in this one; set hydra/launcher=joblib"
+        )
+
+
+def _launches_with(config: DictConfig, name: str) -> bool:
+    return str(config.hydra.launcher.get("_target_")).endswith(f".{name}")
+
+
+def _run(parent: Parent, begin: str) -> Outcome:
+    """Search one study, after what there is to say about it.
+
+    Args:
+        parent: The study.
+        begin: Which of several it is.
+    """
+    for line in filter(None, (begin, _remark(parent.study))):
+        print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+    settings = parent.checked.settings
+    environment.choose_for_children(settings.backend, settings.threads)
+    before = _executor()
+    try:
+        return parent.run()
+    finally:
+        if (executor := _executor()) is not before:
+            _end_processes(executor)
+
+
+def _remark(study: SharedStudy) -> str | None:
+    """What may surprise about trials that a new study is going to have."""
+    space, outside = study.space, " and ".join(study.space.default_outside())
+    if study.trials():
+        return None
+    if not space.described():
+        return "nothing is searched: one trial"
+    if not (study.plan.try_defaults and outside) or isinstance(study.sampler, Grid):
+        return None
+    if space.default_params() is None:
+        return f"the configuration as it stands is not tried: {outside}"
+    return (
+        f"trial 0 is the configuration as it stands, where {outside}; sweep.try_defaults=false "
+        "leaves it out"
+    )
+
+
+def _executor() -> Any:
+    """The processes that joblib has now; None = there are none."""
+    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
+    return loky and loky._executor
+
+
+def _end_processes(executor: Any) -> None:
+    """End joblib's processes, which it keeps for later: the next study may want another backend.
+
+    What they shared is given back here and not at exit: after Ctrl-C this process is gone at once,
+    and then loky would complain of what it finds.
+    """
+    if executor is None:
+        return
+    executor.terminate(kill_workers=True)
+    cast("Any", multiprocessing.util)._run_finalizers(0)  # semaphores
+    for remove_folder in executor._temp_folder_manager._finalizers.values():
+        remove_folder()
+        atexit.unregister(remove_folder)
+
+
+def _refuse_few_semaphores() -> None:
+    """Raise InputError where workers could not be started, as in a container with 4 kB for them."""
+    spawn = multiprocessing.get_context("spawn")
+    try:
+        for _ in [spawn.Semaphore() for _ in range(N_SEMAPHORES)]:
+            pass
+    except OSError as error:
+        raise InputError(
+            f"workers need {N_SEMAPHORES} semaphores, but the system gives fewer "
+            f"({error.strerror}); let /dev/shm have 1 MB or more (docker run --shm-size=64m), or "
+            "set hydra/launcher=basic, which needs none"
+        ) from error
+
+
+def _launch(
+    context: HydraContext, config: DictConfig, overrides: list[str], task: Any, n: int, folder: str
+) -> list[dict[str, Any]]:
+    """Run a task in some processes at once through Hydra's launcher; what each returned."""
+    own, place = config.copy(), [f"hydra.sweep.dir={encode(folder)}", "hydra.sweep.subdir=."]
+    with open_dict(own.hydra):
+        own.hydra.sweep.dir = folder
+        if _launches_with(config, "JoblibLauncher"):
+            _refuse_few_semaphores()
+            own.hydra.launcher.n_jobs = max(2, n)  # with 1 joblib would not make a process
+    launcher = Plugins.instance().instantiate_launcher(
+        hydra_context=context, task_function=task, config=own
+    )
+    if _launches_with(config, "JoblibLauncher"):  # of its processes some may never get a task
+        watched = {"initializer": watchdog.watch, "initargs": (Process.current(),)}
+        cast("Any", launcher).joblib.update(watched)
+    line = [*overrides, *place, "hydra.job.chdir=false"]
+    jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)
+    return [job.return_value for job in jobs]
+
+
+def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> str:
+    """The study's name: the same for the same command, whatever its budget is."""
+    own = {"model": settings.called, "data": app.data_name(settings)}
+    parts = own | combination.choices
+    readable = "-".join(parts[key] for key in COMBINED if key in parts).replace("/", "-")
+    if settings.study is not None:
+        return settings.study if is_alone else f"{settings.study}-{readable}"
+    lines = sorted(
+        line
+        for line in (*combination.fixed, *combination.swept)
+        if _is_of(line, IN_THE_NAME) or not _is_of(line, NOT_IN_THE_NAME)
+    )
+    return f"{readable}-{hashlib.sha256(chr(10).join(lines).encode()).hexdigest()[:8]}"
+
+
+def _is_of(line: str, keys: Sequence[str]) -> bool:
+    """Whether an override sets one of these keys, or something below one."""
+    key = line.lstrip("+~").partition("=")[0]
+    return any(key == each or key.startswith(f"{each}.") for each in keys)
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    """A line per study."""
+    head = ["study", "trials", "objective", "validation", "default", "test"]
+    return "\n".join(["", *aligned(head, [outcome.cells() for outcome in outcomes])])

@@ -1,0 +1,58 @@
+"""Histories in, lists out, as tables; a registered model, in test_serving.py, does the same."""
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_runs import SMALL_DATA
+
+from recsweep.app import Settings
+from recsweep.build import validated
+from recsweep.command_line import composed
+from recsweep.errors import InputError
+from recsweep.recommendations.fitted_model import FittedModel
+from recsweep.recommendations.tables import recommend_to
+
+
+class Fixed:
+    """The same scores for everybody."""
+
+    def score(self, history: Any) -> np.ndarray:
+        return np.tile(np.float32([0.5, 2.0, 1.0]), (history.shape[0], 1))
+
+
+@pytest.fixture(scope="module")
+def fitted() -> FittedModel:
+    settings = validated(Settings, composed("model=popularity", *SMALL_DATA), "")
+    model: Any = Fixed()
+    return FittedModel(settings, "", model, np.array([10, 20, 30]))
+
+
+def test_users_get_what_they_do_not_have_in_the_order_of_their_first_rows(
+    fitted: FittedModel,
+) -> None:
+    table = pd.DataFrame({"user": ["b", "a", "b"], "item": [20, 10, 99]})
+    found = recommend_to(fitted, table, k=2)
+    assert found.values.tolist() == [
+        ["b", 1, 30, 1.0], ["b", 2, 10, 0.5], ["a", 1, 20, 2.0], ["a", 2, 30, 1.0],
+    ]  # fmt: skip
+    assert list(found) == ["user", "rank", "item", "score"]
+
+
+@pytest.mark.parametrize(
+    ("table", "how", "expected"),
+    [
+        ({"user": ["a"], "item": [10]}, {"k": 4}, "k must be from 1 to the catalogue's 3 items"),
+        ({"user": ["a"], "item": [99]}, {"unknown_items": "refuse"}, "every item must be known"),
+        ({"user": ["a"], "item": [10]}, {"unknown_items": "keep"}, "must be ignore or refuse"),
+        ({"user": ["a"], "thing": [10]}, {}, "must have the columns user, item"),
+        ({"user": ["a", "a"], "item": [10, 10]}, {}, "that occurs once"),
+    ],
+)
+def test_what_cannot_be_used_is_one_line(
+    fitted: FittedModel, table: Any, how: Any, expected: str
+) -> None:
+    with pytest.raises(InputError, match=expected) as caught:
+        recommend_to(fitted, pd.DataFrame(table), **how)
+    assert "\n" not in str(caught.value)

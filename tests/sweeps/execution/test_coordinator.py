@@ -1,0 +1,446 @@
+"""The parent: it continues until all is done, says what it came to, and breaks off politely."""
+
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from plans import Toy, toy_config, toy_plan, toy_space
+from studies import COMPLETE, FAIL, PRUNED
+
+from recsweep.errors import InputError
+from recsweep.interfaces import Part
+from recsweep.sweeps.execution.coordinator import ENDED, FINAL, Parent
+from recsweep.sweeps.execution.setup import Search
+from recsweep.sweeps.execution.worker import Finalist, Worker
+from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+
+pytestmark = pytest.mark.usefixtures("undrawn")
+
+Config = Callable[..., dict[str, Any]]
+Made = Callable[..., Parent]
+SMALL = {"sweep.n_trials": 3, "sweep.final_seeds": 2}
+
+
+def in_this_process(task: Any, n: int, folder: str) -> list[dict[str, Any]]:  # noqa: ARG001
+    """A launcher that runs one after the other."""
+    return [task(None) for _ in range(n)]
+
+
+@pytest.fixture
+def parent(config: Config, tmp_path: Path) -> Made:  # noqa: ARG001 - puts the environment back
+    """A sweep of the toy: three trials at random."""
+
+    def make(*overrides: str, launch: Any = in_this_process, **model: Any) -> Parent:
+        usual = (f"sweep.folder={tmp_path}/sweeps", "sampler=random", "pruner=none")
+        names = {line.partition("=")[0] for line in overrides}
+        small = [f"{name}={n}" for name, n in SMALL.items() if name not in names]
+        toy = toy_config(tmp_path, *usual, *small, *overrides, **model)
+        search = Search("toy", toy, ["model=toy"], lambda: toy_space(toy), launch, "the command")
+        return Parent(search.checked())
+
+    return make
+
+
+def results(tmp_path: Path) -> dict[str, Any]:
+    file = tmp_path / "sweeps" / "toy" / "results" / "optimization_results.yaml"
+    loaded: dict[str, Any] = yaml.safe_load(file.read_text())
+    return loaded
+
+
+def test_a_sweep_ends_with_the_winners_score_on_test(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = parent().run()
+    standing, test = outcome.standing, outcome.test
+    assert (standing.n_finished, standing.count("complete")) == (3, 3)
+    assert test is not None
+    assert outcome.looks.plain() == {"n_times": 2, "n_configurations": 1, "trials": [0]}
+    assert results(tmp_path)["test_scored"] == outcome.looks.plain()
+    assert results(tmp_path)["test"]["mean"] == test.test.means
+    assert results(tmp_path)["resume"] == "the command"
+    printed = capsys.readouterr()
+    assert "3 of 3 trials done: 3 complete, 0 pruned, 0 failed" in printed.out
+    assert "winner: trial 0, trained again with seeds 42, 43\n" in printed.out
+    assert "test was scored 2 times for this study (trial 0)\n" in printed.out
+    assert "resume  " not in printed.out  # nothing is left
+    assert f"study     toy in {tmp_path}/sweeps/toy" in printed.err
+    name, n_trials, objective, validation, default, score = outcome.cells()
+    assert (name, n_trials, objective) == ("toy", "3", "ndcg@10")
+    assert validation == default == f"{standing.front[0].values[0]:.4f}"
+    assert score.startswith(f"{test.test.means['ndcg@10']:.4f} ± ")
+
+
+def nothing(*_: object) -> list[dict[str, Any]]:
+    raise AssertionError("nothing was to be launched")
+
+
+def test_a_finished_study_launches_nothing(
+    parent: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = parent().run()
+    table = capsys.readouterr().out
+    again = parent(launch=nothing).run()
+    assert (again.standing, again.looks) == (first.standing, first.looks)
+    assert capsys.readouterr().out == table
+
+
+def test_what_a_death_left_undone_at_the_very_end_is_done(parent: Made) -> None:
+    one = parent()
+    one.run()
+    one.study.study.set_user_attr(ENDED, None)  # it died before it could note the end
+    assert parent(launch=nothing).run().standing.n_finished == 3
+    assert one.study.study.user_attrs[ENDED] == 3
+
+
+def test_more_trials_go_on(parent: Made) -> None:
+    first = parent().run().standing
+    more = parent("sweep.n_trials=5").run().standing
+    assert more.n_finished == more.n_trials == 5
+    assert [row.params for row in more.rows[:3]] == [row.params for row in first.rows]
+
+
+def test_another_configuration_is_refused(parent: Made) -> None:
+    parent().run()
+    with pytest.raises(InputError, match=r"of toy seed was 42 and is 1; put that back"):
+        parent("seed=1")
+
+
+def test_too_many_failures_end_it_with_the_last_reason(parent: Made, tmp_path: Path) -> None:
+    with pytest.raises(InputError) as caught:
+        parent("sweep.max_failures=1", "sweep.n_trials=9", breaks="a fault").run()
+    assert str(caught.value) == (
+        "at most sweep.max_failures=1 trials may fail, but 2 did, the last one because "
+        f"ZeroDivisionError: a fault (see {tmp_path}/sweeps/toy/trials/0001/log.txt); fix it and "
+        "add sweep.retry_failed=true, which runs them again, or raise sweep.max_failures"
+    )
+    with pytest.raises(InputError, match=r"^at most sweep\.max_failures=1 trials"):
+        parent("sweep.max_failures=1", "sweep.n_trials=2", breaks="a fault", launch=nothing).run()
+
+
+def test_a_study_whose_trials_all_failed_ends_with_an_error_and_the_place_of_the_log(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for launch in (in_this_process, nothing):  # the second time it only says so
+        with pytest.raises(InputError) as caught:
+            parent(breaks="a fault", launch=launch).run()
+        log = tmp_path / "sweeps" / "toy" / "trials" / "0002" / "log.txt"
+        assert str(caught.value) == (
+            "some trial of toy must be complete, but 3 of 3 failed, the last one because "
+            f"ZeroDivisionError: a fault (see {log}); fix it and add sweep.retry_failed=true, "
+            "which runs them again"
+        )
+        assert "raise ZeroDivisionError(self.breaks)" in log.read_text()
+        said = "3 of 3 trials done: 0 complete, 0 pruned, 3 failed"
+        assert said in capsys.readouterr().out
+    assert results(tmp_path)["trials"]["failed"] == 3
+
+
+@pytest.fixture
+def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
+    """A cause outside of the configuration: `full` trials of the toy's fail."""
+    state, fit = {"full": True}, Toy.fit
+
+    def refuses(self: Toy, *arguments: Any) -> None:
+        if state["full"] and self.quality < 0.9:  # all but the default
+            raise MemoryError("the memory is full")
+        fit(self, *arguments)
+
+    monkeypatch.setattr(Toy, "fit", refuses)
+    return state
+
+
+def test_trials_that_failed_are_run_again_as_they_were(
+    parent: Made, tmp_path: Path, memory: dict[str, bool], capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = parent("sweep.n_trials=4").run().standing
+    failed = [row.number for row in first.rows if row.state == "failed"]
+    assert 0 < len(failed) < 4
+    log = tmp_path / "sweeps" / "toy" / "trials" / f"{failed[-1]:04d}" / "log.txt"
+    assert (
+        f"failed    {len(failed)} trial{'s' * (len(failed) > 1)}, the last one because "
+        f"MemoryError: the memory is full (see {log}); sweep.retry_failed=true runs them again\n"
+    ) in capsys.readouterr().out
+    again = parent("sweep.n_trials=4", launch=nothing).run()
+    assert again.standing == first, "nobody asked for it"
+    still = parent("sweep.n_trials=4", "sweep.retry_failed=true").run().standing
+    assert [row.state for row in still.rows] == [row.state for row in first.rows], "once a command"
+
+    memory["full"] = False
+    asked = parent("sweep.n_trials=4", "sweep.retry_failed=true")
+    done = asked.run().standing
+    assert (done.n_finished, done.count("complete"), done.n_trials) == (4, 4, 4)
+    assert [row.number for row in done.rows] == list(range(4))
+    assert [row.settings for row in done.rows] == [row.settings for row in first.rows]
+    assert len(asked.study.study.get_trials()) == 4 + 2 * len(failed), "Optuna's numbers continue"
+    assert (
+        results(tmp_path)["trials"] | {"finished": 4, "complete": 4, "failed": 0}
+        == (results(tmp_path)["trials"])
+    )
+    assert "failed    " not in capsys.readouterr().out.rpartition("rank")[2]
+    parent("sweep.n_trials=4", launch=nothing).run()
+
+    more = parent("sweep.n_trials=6").run().standing
+    assert more.n_finished == 6
+    shutil.rmtree(tmp_path / "sweeps" / "toy")
+    calm = parent("sweep.n_trials=6").run().standing
+    assert [row.settings for row in more.rows] == [row.settings for row in calm.rows]
+    assert [row.values for row in more.rows] == [row.values for row in calm.rows]
+
+
+def test_a_sweep_that_had_too_many_failures_can_run_them_again(
+    parent: Made, memory: dict[str, bool]
+) -> None:
+    with pytest.raises(InputError, match=r"^at most sweep\.max_failures=0 trials may fail"):
+        parent("sweep.n_trials=4", "sweep.max_failures=0").run()
+    memory["full"] = False
+    done = parent("sweep.n_trials=4", "sweep.max_failures=0", "sweep.retry_failed=true").run()
+    assert done.standing.count("complete") == 4
+
+
+def test_workers_that_do_nothing_are_no_endless_loop(parent: Made) -> None:
+    def broken(*_: object) -> list[dict[str, Any]]:
+        return [{"error": "no space left"}]
+
+    with pytest.raises(InputError, match=r"but none was run \(no space left\); fix it and re-run"):
+        parent(launch=broken).run()
+
+
+def test_a_launcher_that_breaks_is_used_again(parent: Made) -> None:
+    calls = []
+
+    def breaks_once(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        calls.append(task)
+        if len(calls) == 1:  # a trial is begun, then its process dies with the pool
+            claim = SharedStudy(Plan(**task.plan)).claim()
+            assert claim is not None
+            claim.lease.release()
+            raise RuntimeError("a process\nin the pool was terminated abruptly")
+        return in_this_process(task, n, folder)
+
+    standing = parent(launch=breaks_once).run().standing
+    assert [row.state for row in standing.rows] == 3 * ["complete"]
+    assert [type(task) for task in calls] == [Worker, Worker, Finalist]
+
+
+def test_a_winner_whose_process_dies_is_a_line_and_is_trained_by_the_next_command(
+    parent: Made,
+) -> None:
+    def breaks_last(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        if isinstance(task, Finalist):
+            raise RuntimeError("terminated")  # noqa: TRY004
+        return in_this_process(task, n, folder)
+
+    with pytest.raises(InputError) as caught:
+        parent(launch=breaks_last).run()
+    assert str(caught.value) == (
+        "the winner, trial 0, must be trained again for test, but RuntimeError: terminated; fix "
+        "it and re-run the same command"
+    )
+    assert parent().run().test is not None
+
+
+def test_test_is_not_scored_for_another_trial_unless_it_is_asked_for(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first = parent("sweep.n_trials=1", quality=0.1).run()
+    assert first.test is not None
+    capsys.readouterr()
+    more = parent("sweep.n_trials=4", quality=0.1).run()
+    assert more.standing.best is not None
+    assert more.standing.best.number != 0
+    assert (more.test, more.looks) == (None, first.looks)
+    assert results(tmp_path)["test"] is None
+    assert (
+        f"test was scored for trial 0 of this study before, and trial {more.standing.best.number} "
+        "is better on validation now; sweep.score_another=true scores it too"
+    ) in capsys.readouterr().out
+    again = parent("sweep.n_trials=4", quality=0.1, launch=nothing).run()
+    assert again.test is None
+    asked = parent("sweep.n_trials=4", "sweep.score_another=true", quality=0.1).run()
+    assert asked.test is not None
+    assert asked.test.test.means != first.test.test.means
+    assert asked.looks.plain() == {
+        "n_times": 4, "n_configurations": 2, "trials": [0, more.standing.best.number],
+    }  # fmt: skip
+    printed = capsys.readouterr().out
+    assert (
+        f"test was scored 4 times for this study (trials 0, {more.standing.best.number})" in printed
+    )
+
+
+def test_more_seeds_are_trained_without_those_that_are_there(parent: Made) -> None:
+    first = parent().run().test
+    more = parent("sweep.final_seeds=3").run()
+    assert first is not None
+    assert more.test is not None
+    assert more.test.replicates[:2] == first.replicates
+    assert [each["seed"] for each in more.test.replicates] == [42, 43, 44]
+    assert more.looks.n_times == 3
+
+
+def test_without_seeds_test_is_not_looked_at(
+    parent: Made, capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = parent("sweep.final_seeds=0").run()
+    assert (outcome.test, outcome.looks.n_times) == (None, 0)
+    assert "test is not scored, since sweep.final_seeds=0" in capsys.readouterr().out
+
+
+def test_the_winner_becomes_a_version_of_a_registered_model(parent: Made, tmp_path: Path) -> None:
+    import mlflow
+
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    parent("sweep.register=shop", *tracked).run()
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (version,) = client.search_model_versions("name = 'shop'")
+    run = client.get_run(version.run_id)
+    assert (run.data.tags["recsweep.kind"], run.data.tags["recsweep.replicate"]) == ("winner", "0")
+
+
+@pytest.mark.parametrize(
+    "line", [["sweep.register=a/b"], ["sweep.register=shop", "sweep.final_seeds=0"]]
+)
+def test_a_model_that_could_not_be_registered_is_refused_before_any_trial(
+    parent: Made, tmp_path: Path, line: list[str]
+) -> None:
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    with pytest.raises(InputError, match=r"^sweep\.register"):
+        parent(*line, *tracked)
+    assert not (tmp_path / "sweeps").exists()
+
+
+def test_a_stop_between_two_seeds_keeps_what_is_done(parent: Made) -> None:
+    def stops(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        if isinstance(task, Finalist):
+            task = replace(task, trainings=task.trainings[:1])
+            done = in_this_process(task, n, folder)
+            signal.raise_signal(signal.SIGINT)
+            return done
+        return in_this_process(task, n, folder)
+
+    with pytest.raises(KeyboardInterrupt):
+        parent(launch=stops).run()
+    calls = []
+
+    def counts(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        calls.append([training["index"] for training in task.trainings])
+        return in_this_process(task, n, folder)
+
+    outcome = parent(launch=counts).run()
+    assert calls == [[1]]
+    assert outcome.looks.n_times == 2
+
+
+def test_ctrl_c_keeps_the_study_and_says_how_to_go_on(
+    parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    before = signal.getsignal(signal.SIGINT)
+
+    def interrupted(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        signal.raise_signal(signal.SIGINT)
+        return in_this_process(task, n, folder)
+
+    with pytest.raises(KeyboardInterrupt, match=r"^Ctrl-C$"):
+        parent(launch=interrupted).run()
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.splitlines()[-2:] == [
+        "0 of 3 trials done: 0 complete, 0 pruned, 0 failed",
+        "resume    the command",
+    ]
+    assert signal.getsignal(signal.SIGINT) == before
+    assert not list((tmp_path / "sweeps").rglob("stop-*"))
+    assert parent().run().standing.n_finished == 3
+
+
+def test_ctrl_c_twice_says_it_too(parent: Made, capsys: pytest.CaptureFixture[str]) -> None:
+    def twice(*_: object) -> list[dict[str, Any]]:
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGTERM)
+        return []
+
+    with pytest.raises(KeyboardInterrupt, match="SIGTERM, twice"):
+        parent(launch=twice).run()
+    assert capsys.readouterr().err.splitlines()[-1] == "resume    the command"
+
+
+def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> None:
+    claims = []
+
+    def cut_off(task: Any, *_: object) -> list[dict[str, Any]]:
+        claims.append(SharedStudy(Plan(**task.plan)).claim())
+        signal.raise_signal(signal.SIGINT)
+        signal.raise_signal(signal.SIGINT)
+        return []
+
+    for n_times in range(1, 5):  # more often than a process may die
+        with pytest.raises(KeyboardInterrupt):
+            parent("sweep.max_retries=1", launch=cut_off).run()
+        claims[-1].lease.release()
+        (trial,) = parent().study.trials()
+        assert len(claims) == n_times
+        assert trial.user_attrs["is_interrupted"] is True
+        assert trial.user_attrs.get("n_deaths", 0) == 0
+    assert parent("sweep.max_retries=1").run().standing.count("complete") == 3
+
+
+def test_trials_of_another_terminal_are_not_cut_off(parent: Made) -> None:
+    one = parent()
+    elsewhere = {**one.study.plan.parent_process, "pid": 1}
+    claim = SharedStudy(replace(one.study.plan, parent_process=elsewhere)).claim()
+    assert claim is not None
+    one.study.interrupt()
+    assert "is_interrupted" not in one.study.trials()[0].user_attrs
+    claim.lease.release()
+
+
+@pytest.mark.parametrize("storage", ["null", "sqlite:///{}/sweeps.db"])
+def test_a_deadline_leaves_the_rest_for_the_next_command(
+    parent: Made, tmp_path: Path, storage: str
+) -> None:
+    place = f"sweep.storage={storage.format(tmp_path)}"
+    outcome = parent("sweep.timeout=1e-6", place).run()
+    assert (outcome.standing.n_finished, outcome.test) == (0, None)
+    assert results(tmp_path)["trials"]["finished"] == 0
+    assert parent(place).run().standing.n_finished == 3
+
+
+def test_an_exhausted_space_is_the_end(parent: Made) -> None:
+    one = parent("sweep.n_trials=9")
+    space = toy_space(one.checked.search.config, "model.quality=0.25,0.75").plain()
+    settings = replace(
+        one.checked.settings, sampler={"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
+    )
+    outcome = Parent(replace(one.checked, space=space, settings=settings)).run()
+    assert (outcome.standing.n_finished, outcome.standing.n_trials) == (2, 2)
+
+
+def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> None:
+    one = parent()
+    one.study = study = SharedStudy(toy_plan(tmp_path / "toy"))
+    for state in (COMPLETE, PRUNED, FAIL):
+        claim = study.claim()
+        assert claim is not None
+        noted = {} if state == COMPLETE else {"reason": "a reason"}
+        values = [0.5] if state == COMPLETE else None
+        study.finish(claim.frozen.number, state, values, {"run_id": "own", **noted})
+        claim.lease.release()
+    alive = study.claim()
+    assert alive is not None
+    died = ("KILLED", "its process died; the trial began again in another run")
+    assert [one._verdict(Part(n), "own") for n in range(3)] == [
+        ("FINISHED", ""), ("PRUNED", "a reason"), ("FAILED", "a reason"),
+    ]  # fmt: skip
+    assert one._verdict(Part(0), "another") == died
+    assert one._verdict(Part(alive.frozen.number), "any") is None
+    alive.lease.release()
+    assert one._verdict(Part(alive.frozen.number), "any") == died
+    assert one._verdict(Part(99), "any") == died
+    assert one._verdict(Part(0, 1), "any") == ("KILLED", "its process died")
+    with study.locks.lease(FINAL + 1):  # type: ignore[union-attr]
+        assert one._verdict(Part(0, 1), "any") is None

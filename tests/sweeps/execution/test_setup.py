@@ -1,0 +1,176 @@
+"""From settings to a checked search: what is refused, what makes its identity, what workers get."""
+
+import json
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from plans import toy_config, toy_space
+
+from recsweep import environment
+from recsweep.errors import InputError
+from recsweep.sweeps.execution.setup import CheckedSearch, Search
+from recsweep.sweeps.execution.watchdog import Process
+from recsweep.sweeps.study.shared_study import Plan
+
+Config = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def search(config: Config, tmp_path: Path) -> Callable[..., Search]:  # noqa: ARG001 - puts the environment back
+    """A search of the toy in the test's own folder."""
+
+    def make(*overrides: str) -> Search:
+        toy = toy_config(tmp_path, f"sweep.folder={tmp_path}/sweeps", *overrides)
+        return Search(
+            "toy", toy, ["data=synthetic"], lambda: toy_space(toy), lambda *_: [], "command"
+        )
+
+    return make
+
+
+def refused(search: Search) -> str:
+    with pytest.raises(InputError) as caught:
+        search.checked()
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_a_search_in_which_nothing_is_wrong_writes_nothing_but_the_cache(
+    search: Callable[..., Search], tmp_path: Path
+) -> None:
+    checked = search().checked()
+    assert isinstance(checked, CheckedSearch)
+    assert checked.objectives == ["ndcg@10"]
+    assert [path.name for path in tmp_path.iterdir()] == ["cache"]
+
+
+def test_the_identity_is_what_trials_depend_on(search: Callable[..., Search]) -> None:
+    def identity(*overrides: str) -> dict[str, Any]:
+        return search(*overrides).checked().identity
+
+    first = identity()
+    assert json.loads(json.dumps(first)) == first
+    assert first["space"] == {"model.quality": "interval(0.0,1.0)"}
+    assert first["fixed"] == ["data=synthetic"]
+    assert set(first["fingerprint"]) == {"data", "split"}
+    assert identity("sweep.n_trials=3", "sweep.n_workers=2", "sweep.max_failures=1") == first
+    for part, override in (
+        ("config", "seed=1"), ("config", "sweep.seed=1"), ("sampler", "sampler=random"),
+        ("pruner", "pruner=median"), ("fingerprint", "data.seed=5"),
+        ("objectives", "objective=recall@5"),
+    ):  # fmt: skip
+        assert identity(override)[part] != first[part], override
+
+
+def test_the_code_of_every_class_that_may_run_is_part_of_it(search: Callable[..., Search]) -> None:
+    made = search()
+    classes = "model._target_=plans.Toy,small_runs.Other"
+    searched = replace(made, make_space=lambda: toy_space(made.config, classes)).checked()
+    assert list(searched.identity["code"]) == ["plans.Toy", "recsweep", "small_runs.Other"]
+    assert all(len(text) == 16 for text in searched.identity["code"].values())
+    plan = searched.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
+    assert plan.code == searched.identity["code"]
+    assert searched.identity["versions"] == environment.versions()
+
+
+def test_a_plan_is_all_that_a_worker_needs(
+    search: Callable[..., Search], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    made = search("sweep.folder=here", "sweep.n_trials=7", "sweep.seed=3", "sampler=random")
+    plan = made.checked().plan(deadline=1.5, parent_run="run", stop_file="stop", retry=[3])
+    assert Plan(**json.loads(json.dumps(plan.plain()))) == plan
+    assert (plan.study, plan.folder) == ("toy", str(tmp_path / "here" / "toy"))
+    assert (plan.n_trials, plan.seed, plan.threads, plan.backend) == (7, 3, 1, "jax")
+    assert (plan.deadline, plan.parent_run, plan.stop_file) == (1.5, "run", "stop")
+    assert plan.retry == [3]
+    assert plan.sampler == {"_target_": "recsweep.sweeps.sampling.samplers.Random"}
+    assert Process.of(plan.parent_process).is_current
+    assert os.environ["OMP_NUM_THREADS"] == "1"  # for the processes that will be started
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("sweep.n_trials=0", "sweep.n_trials must be at least 1, but is 0"),
+        ("sweep.n_workers=0", "sweep.n_workers must be at least 1 and at most 1024, but is 0"),
+        ("sweep.timeout=0", "sweep.timeout must be above 0, but is 0"),
+        ("sweep.seed=-1", "sweep.seed must be at least 0, but is -1"),
+        ("sweep.max_retries=-1", "sweep.max_retries must be at least 0"),
+        ("sweep.objectives=[]", "sweep.objectives must have at least 1 item"),
+        ("+sweep.trials=3", "unknown key sweep.trials; did you mean sweep.n_trials?"),
+        ("task=evaluate", "-m searches with task=train, but the task is "),
+        ("k=[5,1000]", "k must not exceed the 50 items"),
+        ("metrics=[nope]", "metrics"),
+    ],
+)
+def test_wrong_settings_are_refused(
+    search: Callable[..., Search], override: str, expected: str
+) -> None:
+    assert expected in refused(search(override))
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb", "-m", ""])
+def test_a_name_that_is_no_folders_is_refused(search: Callable[..., Search], name: str) -> None:
+    assert "a study's name must be of letters" in refused(replace(search(), name=name))
+
+
+@pytest.mark.parametrize("name", ["multivae-ml-1m-0a1b2c3d", "Größe 3", "b=.2,c+1_x"])
+def test_a_name_that_is_a_folders_is_taken(search: Callable[..., Search], name: str) -> None:
+    assert (
+        replace(search(), name=name)
+        .checked()
+        .plan(deadline=None, parent_run=None, stop_file=None, retry=[])
+        .folder.endswith(f"/{name}")
+    )
+
+
+def test_a_folder_in_whose_place_is_a_file_is_refused(
+    search: Callable[..., Search], tmp_path: Path
+) -> None:
+    (tmp_path / "file").touch()
+    said = refused(search(f"sweep.folder={tmp_path}/file"))
+    assert said.startswith("sweep.folder must be a new or empty folder that can be written, but ")
+
+
+def test_objectives_begin_with_what_epochs_are_chosen_by(search: Callable[..., Search]) -> None:
+    both = search("sweep.objectives=[ndcg@10,train_s,wall_s]", "pruner=none")
+    assert both.checked().objectives == ["ndcg@10", "train_s", "wall_s"]
+    for wrong in ("[recall@5]", "[train_s]", "[ndcg@10,ndcg@10]"):
+        said = refused(search(f"sweep.objectives={wrong}", "pruner=none"))
+        assert "first the metric that epochs are chosen by (ndcg@10)" in said
+    assert "but has nope; change" in refused(search("sweep.objectives=[nope]"))
+
+
+def test_several_objectives_are_not_pruned(search: Callable[..., Search]) -> None:
+    assert refused(search("sweep.objectives=[ndcg@10,train_s]")).endswith("set pruner=none")
+
+
+@pytest.mark.parametrize(
+    ("storage", "tracking"),
+    [
+        ("sqlite:///x.db", "sqlite:///x.db"),
+        ("sqlite:///x.db", "sqlite:///{here}/x.db"),
+        ("postgresql+psycopg://a:b@h/db", "postgresql://c:d@h/db"),
+    ],
+)
+def test_a_database_that_mlflow_will_use_is_refused(
+    search: Callable[..., Search], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str,
+    tracking: str,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("recsweep.tracking.MLflowTracker.refuse_unusable", lambda _: None)
+    made = search(f"sweep.storage={storage}")
+    uri = tracking.format(here=tmp_path)
+    store = {"_target_": "recsweep.tracking.MLflowTracker", "uri": uri, "experiment": "x",
+             "run_name": None}  # fmt: skip
+    said = refused(replace(made, config={**made.config, "tracking": store}))
+    assert said.startswith("sweep.storage must be a database of its own, but is also the one that")
+
+
+def test_a_sampler_that_cannot_search_the_space_is_refused(search: Callable[..., Search]) -> None:
+    assert "model.quality is an interval" in refused(search("sampler=grid"))

@@ -1,0 +1,303 @@
+"""One trial: every epoch is reported and tracked, and however it ends, study and run agree."""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from mlflow_runs import tracker
+from plans import N_EPOCHS, toy_config, toy_plan, toy_space
+from studies import COMPLETE, FAIL, PRUNED, RUNNING
+
+from recsweep.sweeps.execution.trial_runner import Interrupted, Reports, TrialRunner
+from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.study.shared_study import Claim, SharedStudy
+
+MEDIAN = {
+    "_target_": "recsweep.sweeps.sampling.pruners.Median",
+    "n_startup_trials": 1, "n_warmup_epochs": 2,
+}  # fmt: skip
+
+
+class Tracked:
+    """A sweep of the toy in a real store.
+
+    Args:
+        folder: For its store, which is made once.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.uri = f"sqlite:///{folder}/mlflow.db"
+        self.parent = tracker(self.uri)
+        self.parent.open_sweep("toy", "sweep toy", {}, {})
+
+    def config(self, folder: Path, **model: Any) -> dict[str, Any]:
+        store = {"_target_": "recsweep.tracking.MLflowTracker", "uri": self.uri,
+                 "experiment": "tests", "run_name": None}  # fmt: skip
+        return {**toy_config(folder, **model), "tracking": store}
+
+    def runner(self, folder: Path, config: dict[str, Any], **changes: Any) -> TrialRunner:
+        plan = toy_plan(folder / "toy", config, parent_run=self.parent.run_id, **changes)
+        return TrialRunner(SharedStudy(plan))
+
+    def run_of(self, claim: Claim, study: SharedStudy) -> Any:
+        run_id = study.trials()[claim.frozen.number].user_attrs["run_id"]
+        return self.parent.store.client.get_run(run_id)
+
+    def curve(self, run: Any, name: str) -> list[tuple[int, float]]:
+        found = self.parent.store.client.get_metric_history(run.info.run_id, name)
+        return [(entry.step, entry.value) for entry in found]
+
+
+@pytest.fixture(scope="module")
+def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracked]:
+    before = dict(os.environ)
+    yield Tracked(tmp_path_factory.mktemp("store"))
+    os.environ.clear()
+    os.environ.update(before)
+
+
+def claimed(runner: TrialRunner) -> Claim:
+    claim = runner.study.claim()
+    assert claim is not None
+    return claim
+
+
+def ended(runner: TrialRunner) -> Claim:
+    """Run the next trial."""
+    claim = claimed(runner)
+    with claim.lease:
+        runner.run(claim)
+    return claim
+
+
+def read(folder: Path, file: str) -> str:
+    return (folder / "toy" / "trials" / "0000" / file).read_text()
+
+
+def test_a_complete_trial_is_its_best_epoch(tmp_path: Path, tracked: Tracked) -> None:
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path))
+    claim = ended(runner)
+    (trial,) = runner.study.trials()
+    attrs = trial.user_attrs
+    assert trial.state == COMPLETE
+    assert trial.values == [max(trial.intermediate_values.values())]
+    assert trial.values == [attrs["metrics"]["ndcg@10"]]
+    assert (attrs["best_epoch"], attrs["n_epochs"]) == (1, N_EPOCHS)  # all are the same
+    assert 0 < attrs["train_s"] < attrs["wall_s"]
+    assert "reason" not in attrs
+
+    run = tracked.run_of(claim, runner.study)
+    assert run.info.status == "FINISHED"
+    assert run.data.tags["mlflow.parentRunId"] == tracked.parent.run_id
+    assert run.data.tags["recsweep.trial"] == "0"
+    assert run.data.params["model.quality"] == "0.9"
+    assert run.data.metrics["valid_best/ndcg_at_10"] == trial.value
+    assert not [name for name in run.data.metrics if name.startswith("test")]
+    curve = dict(tracked.curve(run, "valid/ndcg_at_10"))
+    assert curve == trial.intermediate_values
+    assert list(curve) == list(range(1, N_EPOCHS + 1))
+
+    assert yaml.safe_load(read(tmp_path, "config.yaml"))["model"]["quality"] == 0.9
+    assert read(tmp_path, "curves.csv").count("\n") == 1 + N_EPOCHS
+    assert f"epoch   {N_EPOCHS}/{N_EPOCHS}" in read(tmp_path, "log.txt")
+
+
+def test_a_trial_has_the_settings_that_were_claimed(tmp_path: Path, tracked: Tracked) -> None:
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path))
+    ended(runner)
+    claim = ended(runner)
+    run = tracked.run_of(claim, runner.study)
+    quality = claim.frozen.params["model.quality"]
+    assert run.data.params["model.quality"] == str(quality)
+    assert run.info.run_name == f"plans quality={quality:.3g}".replace("=0.", "=.")
+
+
+def test_a_pruned_trial_keeps_its_curve_and_says_why(tmp_path: Path, tracked: Tracked) -> None:
+    config = tracked.config(tmp_path)
+    worse = toy_space(config, "model.quality=interval(0.0,0.4)").plain()
+    runner = tracked.runner(tmp_path, config, pruner=MEDIAN, space=worse)
+    ended(runner)
+    claim = ended(runner)
+    default, trial = runner.study.trials()
+    assert (default.state, trial.state) == (COMPLETE, PRUNED)
+    reason = f"pruned at epoch 2: ndcg@10 {trial.intermediate_values[2]:.4f}"
+    assert trial.user_attrs["reason"] == reason
+    assert list(trial.intermediate_values) == [1, 2]
+    run = tracked.run_of(claim, runner.study)
+    assert (run.info.status, run.data.tags["reason"]) == ("KILLED", reason)
+    assert run.data.tags["recsweep.state"] == "pruned"
+    assert dict(tracked.curve(run, "valid/ndcg_at_10")) == trial.intermediate_values
+
+
+def test_a_failing_trial_says_why_everywhere(tmp_path: Path, tracked: Tracked) -> None:
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path, breaks="a fault\nof the toy"))
+    claim = ended(runner)
+    (trial,) = runner.study.trials()
+    reason = "ZeroDivisionError: a fault of the toy"
+    assert (trial.state, trial.values) == (FAIL, None)
+    assert trial.user_attrs["reason"] == reason
+    run = tracked.run_of(claim, runner.study)
+    assert (run.info.status, run.data.metrics["valid/ndcg_at_10"] > 0) == ("FAILED", True)
+    assert run.data.tags["reason"].startswith("ZeroDivisionError: a fault")
+    log = read(tmp_path, "log.txt")
+    assert log.endswith(f"failed: {reason}\n")
+    assert "Traceback (most recent call last)" in log
+
+
+def test_bad_input_of_one_trial_is_a_line_in_its_log(tmp_path: Path) -> None:
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", toy_config(tmp_path, quality="x"))))
+    runner.study.space.branches[0].dimensions.clear()  # nothing else sets it
+    ended(runner)
+    (trial,) = runner.study.trials()
+    assert trial.state == FAIL
+    assert trial.user_attrs["reason"].startswith("model.quality must be a valid number")
+    assert read(tmp_path, "log.txt") == f"failed: {trial.user_attrs['reason']}\n"
+
+
+def test_an_interrupted_trial_is_not_finished_and_begins_again(
+    tmp_path: Path, tracked: Tracked
+) -> None:
+    stop = tmp_path / "stop"
+    stopped = tracked.runner(tmp_path, tracked.config(tmp_path), stop_file=str(stop))
+    claim = claimed(stopped)
+    stop.touch()
+    with pytest.raises(Interrupted), claim.lease:
+        stopped.run(claim)
+    (trial,) = stopped.study.trials()
+    assert (trial.state, list(trial.intermediate_values)) == (RUNNING, [1])
+    assert trial.user_attrs["is_interrupted"] is True
+    first = tracked.run_of(claim, stopped.study)
+    assert first.info.status == "KILLED"
+    assert first.data.tags["reason"].startswith("stopped by request; the trial begins again")
+
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path))
+    claim = ended(runner)
+    (trial,) = runner.study.trials()
+    assert (claim.frozen.number, trial.state, trial.user_attrs["n_deaths"]) == (0, COMPLETE, 0)
+    assert list(trial.intermediate_values) == list(range(1, N_EPOCHS + 1))
+    again = tracked.run_of(claim, runner.study)
+    assert again.info.run_id != first.info.run_id
+    assert len(tracked.curve(again, "valid/ndcg_at_10")) == N_EPOCHS
+    assert (again.data.tags["recsweep.kind"], again.data.tags["recsweep.state"]) == (
+        "trial", "complete",
+    )  # fmt: skip
+    tags = tracked.parent.store.client.get_run(first.info.run_id).data.tags
+    assert (tags["recsweep.kind"], tags["recsweep.superseded_by"]) == (
+        "superseded", again.info.run_id,
+    )  # fmt: skip
+
+
+def test_ctrl_c_twice_in_this_process_is_no_death(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", toy_config(tmp_path))))
+    claim = claimed(runner)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("plans.Toy.score", interrupt)
+    with pytest.raises(KeyboardInterrupt), claim.lease:
+        runner.run(claim)
+    (trial,) = runner.study.trials()
+    assert (trial.state, trial.user_attrs["is_interrupted"]) == (RUNNING, True)
+
+
+def test_a_lost_lease_is_not_told_over(tmp_path: Path, tracked: Tracked) -> None:
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path))
+    claim = claimed(runner)
+    claim.lease.release()
+    with pytest.raises(StorageError, match="that of trial 0 was lost"):
+        runner.run(claim)
+    (trial,) = runner.study.trials()
+    assert trial.state == RUNNING
+    assert "metrics" not in trial.user_attrs
+    assert tracked.run_of(claim, runner.study).info.status == "FAILED"
+
+
+def test_a_storage_that_is_gone_does_not_fail_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", toy_config(tmp_path))))
+    claim = claimed(runner)
+
+    def gone(*_: object) -> None:
+        raise StorageError("no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr("recsweep.sweeps.storage.journal.Journal.append_logs", gone)
+        with pytest.raises(StorageError, match="no space left"), claim.lease:
+            runner.run(claim)
+    assert runner.study.trials()[0].state == RUNNING
+
+
+def test_several_objectives_are_told_together(tmp_path: Path) -> None:
+    plan = toy_plan(tmp_path / "toy", objectives=["ndcg@10", "recall@5", "train_s"])
+    runner = TrialRunner(SharedStudy(plan))
+    ended(runner)
+    (trial,) = runner.study.trials()
+    attrs = trial.user_attrs
+    metrics = attrs["metrics"]
+    assert trial.values == [metrics["ndcg@10"], metrics["recall@5"], attrs["train_s"]]
+    assert trial.intermediate_values == {}
+
+
+def test_an_objective_that_is_no_number_fails_the_trial(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(*_: object) -> dict[str, Any]:
+        return {
+            "best_epoch": 1,
+            "train_s": 1.0,
+            "wall_s": 1.0,
+            "metrics": {"ndcg@10": float("nan")},
+        }
+
+    monkeypatch.setattr("recsweep.sweeps.execution.trial_runner._attributes", broken)
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy")))
+    ended(runner)
+    (trial,) = runner.study.trials()
+    assert trial.user_attrs["reason"] == (
+        "all objectives must be finite numbers, but are {'ndcg@10': nan}"
+    )
+
+
+def test_the_data_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from recsweep import app
+
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy")))
+    ended(runner)
+    monkeypatch.delattr(app, "prepared")
+    ended(runner)
+    assert [trial.state for trial in runner.study.trials()] == [COMPLETE, COMPLETE]
+
+
+class AtEpoch:
+    """A pruner of Optuna that stops at one epoch, and remembers when it was asked."""
+
+    def __init__(self, epoch: int) -> None:
+        self.epoch, self.asked = epoch, list[int]()
+
+    def prune(self, _study: Any, trial: Any) -> bool:
+        self.asked.append(trial.last_step)
+        return trial.last_step == self.epoch
+
+
+def test_a_trial_begun_again_is_pruned_where_it_was_before(tmp_path: Path) -> None:
+    study = SharedStudy(toy_plan(tmp_path / "toy"))
+    claim = study.claim()
+    assert claim is not None
+    for epoch in (1, 2):
+        claim.trial.report(0.5, epoch)
+    claim.lease.release()  # it died before it was told that epoch 2 was its last
+    study.study.pruner = pruner = AtEpoch(2)  # type: ignore[assignment]
+    again = study.claim()
+    assert again is not None
+    reports = Reports(again, study.plan, "ndcg@10")
+    assert reports(0, {"valid/ndcg@10": 0.5}) is True
+    assert pruner.asked == []
+    assert reports(1, {"valid/ndcg@10": 0.5}) is False
+    assert reports.pruned == "pruned at epoch 2: ndcg@10 0.5000"

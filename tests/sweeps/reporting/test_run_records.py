@@ -1,0 +1,104 @@
+"""A study and its folders, read as what a tracker should have."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+from plans import N_EPOCHS, toy_config, toy_plan
+
+from recsweep.interfaces import Part
+from recsweep.sweeps.execution.trial_runner import TrialRunner
+from recsweep.sweeps.reporting.run_records import StudyRecords, outcome_metrics
+from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.sweeps.study.status import Standing
+from recsweep.tracking.nested_runs import child_tags, sweep_tags
+
+IDENTITY = {"fixed": ["model=toy"], "versions": {"numpy": "2"},
+            "fingerprint": {"data": "d", "split": "s"}}  # fmt: skip
+
+
+def ended(folder: Path, n_trials: int, **model: str) -> StudyRecords:
+    """A sweep of the toy with so many finished trials and one more that was only started."""
+    study = SharedStudy(toy_plan(folder / "toy", toy_config(folder, **model)))
+    study.study.set_user_attr("identity", IDENTITY)
+    study.study.set_user_attr("objectives", ["ndcg@10"])
+    runner = TrialRunner(study)
+    for number in range(n_trials + 1):
+        claim = study.claim()
+        assert claim is not None
+        with claim.lease:
+            if number < n_trials:
+                runner.run(claim)
+    return StudyRecords(study.study, Standing.of(study.study, 4, study.is_alive), folder / "toy")
+
+
+def test_a_trial_is_what_the_study_and_its_folder_say(tmp_path: Path) -> None:
+    records = ended(tmp_path, 2)
+    first, second = records.children("parent")
+    trial = records.trials[1]
+    assert second.name == f"plans quality={trial.params['model.quality']:.3g}".replace("=0.", "=.")
+    assert second.params["model.quality"] == trial.params["model.quality"]
+    assert second.marks == child_tags("parent", "toy", Part(1))
+    assert [step for step, _ in second.curves] == list(range(1, N_EPOCHS + 1))
+    values = {step: metrics["valid/ndcg@10"] for step, metrics in second.curves}
+    assert values == trial.intermediate_values
+    assert second.final[0] == trial.user_attrs["best_epoch"]
+    assert second.final[1]["valid_best/ndcg@10"] == trial.value
+    assert (first.status, first.reason, first.run_id) == ("FINISHED", "", None)
+    assert second.began is not None
+    assert second.ended is not None
+    assert 0 <= second.ended - second.began < 600
+
+
+def test_a_trial_that_broke_has_the_curve_that_the_study_knows(tmp_path: Path) -> None:
+    records = ended(tmp_path, 1, breaks="a fault")
+    (broken,) = records.children("parent")
+    assert (broken.status, broken.reason) == ("FAILED", "ZeroDivisionError: a fault")
+    value = records.trials[0].intermediate_values[1]
+    assert broken.curves == [(1, {"valid/ndcg@10": value})]
+    assert broken.final == (0, {})
+
+
+def test_the_whole_sweep_is_its_outcome(tmp_path: Path) -> None:
+    records = ended(tmp_path, 2)
+    parent = records.parent()
+    assert parent.marks == sweep_tags("toy")
+    assert parent.params["fixed"] == ["model=toy"]
+    assert (parent.status, parent.reason) == (
+        "KILLED", "2 of 4 trials done: 2 complete, 0 pruned, 0 failed, 1 lost",
+    )  # fmt: skip
+    assert (parent.final[1]["n_complete"], parent.files) == (2.0, None)
+    assert "2 of 4 trials done" in str(parent.note)
+
+
+def test_the_winners_trainings_are_runs_of_their_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    records = ended(tmp_path, 1)
+    found = []
+    monkeypatch.setattr(
+        "recsweep.sweeps.reporting.run_records.recorded",
+        lambda *told: found.append(told) or told[2],
+    )
+    config = toy_config(tmp_path)
+    for index, seed in enumerate((42, 43, 44)):
+        results = tmp_path / "toy" / "winner" / "0000" / f"replicate-{index}" / "results"
+        results.mkdir(parents=True)
+        text = yaml.safe_dump({**config, "seed": seed})
+        (results / "config.yaml").write_text(text, encoding="utf-8")
+        if seed < 44:
+            (results.parent / "said.txt").touch()
+    _, *winners = records.children("parent")
+    assert winners == ["best: plans quality=.9 seed=42", "best: plans quality=.9 seed=43"]
+    marks = [child_tags("parent", "toy", Part(0, index)) for index in (0, 1)]
+    assert [told[1] for told in found] == marks
+
+
+def test_a_sweeps_metrics_have_those_of_its_winner(tmp_path: Path) -> None:
+    standing = ended(tmp_path, 1).standing
+    test = {"mean": {"ndcg@10": 0.5}, "standard_deviation_over_replicates": {"ndcg@10": 0.1}}
+    metrics = outcome_metrics(standing, test)
+    assert standing.best is not None
+    assert metrics["valid_best/ndcg@10"] == standing.best.values[0]
+    assert (metrics["test/ndcg@10"], metrics["test_sd/ndcg@10"]) == (0.5, 0.1)
+    assert not [name for name in outcome_metrics(standing, None) if name.startswith("test")]

@@ -1,0 +1,32 @@
+"""What the run of a trial is called, logs and says."""
+
+from pathlib import Path
+
+from studies import COMPLETE, add, make_study
+
+from recsweep.sweeps.reporting.trial_record import training_name, trial_metrics, trial_note
+
+
+def test_a_trainings_name_has_what_was_searched_and_its_seed() -> None:
+    config = {"model_name": "multivae", "seed": 43}
+    name = training_name(config, {"model.beta": 0.25})
+    assert name == "best: multivae beta=.25 seed=43"
+
+
+def test_a_trials_page_says_how_to_have_it_as_a_single_run(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    trial = add(study, COMPLETE, [0.5], beta=0.25)
+    note = trial_note(study, trial)
+    assert "trial 0 of vae as a single run" in note
+    assert "python -m recsweep model=multivae data=synthetic model.beta=0.25" in note
+
+
+def test_a_trial_logs_its_best_epochs_metrics_and_what_it_took() -> None:
+    attrs = {
+        "metrics": {"ndcg@10": 0.5}, "best_epoch": 3, "train_s": 1.0, "wall_s": 2.0, "cpu_s": 3.0,
+        "peak_bytes": 4,
+    }  # fmt: skip
+    assert trial_metrics(attrs) == {
+        "valid_best/ndcg@10": 0.5, "best_epoch": 3, "time/train_s": 1.0, "time/wall_s": 2.0,
+        "time/cpu_s": 3.0, "memory/peak_bytes": 4,
+    }  # fmt: skip

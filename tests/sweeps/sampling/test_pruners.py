@@ -1,0 +1,189 @@
+"""Planted curves are pruned as they should, twice alike, and across a death."""
+
+import math
+
+import numpy as np
+import optuna
+import pytest
+import yaml
+from optuna.pruners import BasePruner
+from optuna.storages import InMemoryStorage
+from optuna.trial import Trial, TrialState
+
+from recsweep.build import build
+from recsweep.command_line import conf_folder
+from recsweep.errors import InputError
+from recsweep.sweeps.sampling.pruners import AsyncHyperband, Pruner
+
+N_TRIALS, N_EPOCHS = 30, 60
+NAMES = ["hyperband", "median", "wilcoxon"]
+
+
+def pruner(name: str, **changes: float) -> Pruner:
+    text = (conf_folder() / "pruner" / f"{name}.yaml").read_text(encoding="utf-8")
+    made: Pruner = build({**yaml.safe_load(text), **changes}, "pruner")
+    return made
+
+
+def curves(seed: int = 0) -> np.ndarray:
+    """Trials × epochs: NDCG that rises to a level of its own, good levels in no order."""
+    random = np.random.default_rng(seed)
+    levels = 0.43 - np.abs(random.normal(0, 0.02, N_TRIALS))
+    speeds = random.uniform(8, 12, N_TRIALS)
+    rise = 1 - 0.45 * np.exp(-np.arange(1, N_EPOCHS + 1) / speeds[:, None])
+    noise: np.ndarray = random.normal(0, 0.0007, (N_TRIALS, N_EPOCHS))
+    return levels[:, None] * rise + noise
+
+
+def made_study(
+    made: BasePruner, direction: str = "maximize", storage: InMemoryStorage | None = None
+) -> optuna.Study:
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    return optuna.create_study(
+        storage=storage, study_name="s", direction=direction, pruner=made, load_if_exists=True
+    )
+
+
+def last_epoch(trial: Trial, curve: np.ndarray) -> int | None:
+    """After which epoch the trial is pruned; None = it is not."""
+    for epoch, value in enumerate(curve, 1):
+        trial.report(float(value), epoch)
+        if trial.should_prune():
+            return epoch
+    return None
+
+
+def tell(study: optuna.Study, number: int, curve: np.ndarray, pruned: int | None) -> None:
+    if pruned is None:
+        study.tell(number, float(curve.max()))
+    else:
+        study.tell(number, state=TrialState.PRUNED)
+
+
+def decisions(study: optuna.Study, all_curves: np.ndarray) -> list[int | None]:
+    found = []
+    for number, curve in enumerate(all_curves):
+        found.append(last_epoch(study.ask(), curve))
+        tell(study, number, curve, found[-1])
+    return found
+
+
+@pytest.fixture(params=NAMES)
+def name(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.mark.parametrize("choice", [*NAMES, "none"])
+@pytest.mark.parametrize("n_epochs", [1, 2, 9])
+def test_a_closed_form_and_a_short_training_run_to_their_end(choice: str, n_epochs: int) -> None:
+    study = made_study(pruner(choice).make(n_epochs))
+    assert decisions(study, curves()[:, :n_epochs]) == [None] * N_TRIALS
+
+
+def test_no_choice_is_forgotten_here() -> None:
+    assert {f.stem for f in (conf_folder() / "pruner").glob("*.yaml")} == {*NAMES, "none"}
+
+
+def test_none_prunes_nothing() -> None:
+    assert decisions(made_study(pruner("none").make(N_EPOCHS)), curves()) == [None] * N_TRIALS
+
+
+def test_the_same_curves_are_pruned_the_same_twice(name: str) -> None:
+    first, second = (decisions(made_study(pruner(name).make(N_EPOCHS)), curves()) for _ in range(2))
+    assert first == second
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_bad_trials_are_pruned_and_the_winner_is_good(name: str, seed: int) -> None:
+    found = decisions(made_study(pruner(name).make(N_EPOCHS)), curves(seed))
+    is_pruned = np.array([epoch is not None for epoch in found])
+    best = curves(seed).max(axis=1)
+    bad = np.argsort(best)[: N_TRIALS // 2]
+    assert is_pruned[bad].mean() >= 1 / 3
+    assert best[~is_pruned].max() > best.max() - 0.01  # half of the levels' spread
+    assert found[0] is None
+
+
+def test_hyperbands_defaults_prune_about_half_of_what_multivae_shows() -> None:
+    shares = []
+    for seed in range(10):
+        made = pruner("hyperband").make(100)
+        found = decisions(made_study(made), curves(seed))
+        shares.append(np.mean([epoch is not None for epoch in found]))
+    assert 0.4 < np.mean(shares) < 0.7
+    assert min(shares) >= 1 / 3
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_a_pace_is_optunas_successive_halving(number: int) -> None:
+    ours = AsyncHyperband(min_epochs=4, n_epochs=N_EPOCHS, reduction_factor=3)
+    pace = [4, 12, 36].index(ours.comparisons(number)[0])
+    theirs = optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=4, reduction_factor=3, min_early_stopping_rate=pace
+    )
+    found = decisions(made_study(ours), curves())
+    of_this_pace = [n for n in range(N_TRIALS) if ours.comparisons(n) == ours.comparisons(number)]
+    expected = decisions(made_study(theirs), curves()[of_this_pace])
+    assert [found[n] for n in of_this_pace] == expected
+    assert None in expected
+
+
+def test_hyperbands_paces_take_turns_with_hyperbands_shares() -> None:
+    made = AsyncHyperband(min_epochs=10, n_epochs=100, reduction_factor=3)
+    first = [made.comparisons(number)[0] for number in range(17)]
+    assert [first.count(epoch) for epoch in (10, 30, 90)] == [9, 5, 3]  # ⌈3 · 3^s / (s + 1)⌉
+    assert set(first[:4]) == {10, 30, 90}
+    assert made.comparisons(17) == made.comparisons(0) == [10, 30, 90]
+
+
+def test_what_is_minimised_is_pruned_when_it_is_high() -> None:
+    up = decisions(made_study(pruner("hyperband").make(N_EPOCHS)), curves())
+    down = decisions(made_study(pruner("hyperband").make(N_EPOCHS), "minimize"), -curves())
+    assert up == down != [None] * N_TRIALS
+
+
+def test_a_trial_that_outlives_the_best_one_is_no_warning() -> None:
+    study = made_study(pruner("wilcoxon").make(N_EPOCHS))
+    longer = np.linspace(0.30, 0.42, 40)
+    assert last_epoch(study.ask(), longer[:20] - 0.01) is None
+    study.tell(0, float(longer[19] - 0.01))
+    assert last_epoch(study.ask(), longer) is None
+
+
+@pytest.mark.parametrize("is_asked", [False, True])
+def test_a_trial_that_begins_again_is_pruned_as_if_nothing_had_happened(
+    name: str, is_asked: bool
+) -> None:
+    """The process dies after reporting an epoch, before or after it asked about it."""
+    expected = decisions(made_study(pruner(name).make(N_EPOCHS)), curves())
+    storage = InMemoryStorage()
+    for number, curve in enumerate(curves()):
+        study = made_study(pruner(name).make(N_EPOCHS), storage=storage)
+        died_at = expected[number] or 1 + number % N_EPOCHS
+        first_life = study.ask()
+        for epoch in range(1, died_at + 1):
+            first_life.report(float(curve[epoch - 1]), epoch)
+            is_pruned = is_asked and first_life.should_prune()
+            assert not is_pruned or epoch == expected[number]
+        study = made_study(pruner(name).make(N_EPOCHS), storage=storage)
+        found = second_life(Trial(study, study.get_trials()[number]._trial_id), curve)
+        tell(study, number, curve, found)
+        assert found == expected[number]
+
+
+def second_life(trial: Trial, curve: np.ndarray) -> int | None:
+    """What a caller has to do: neither report nor ask about an epoch that was outlived."""
+    reached = max(trial.storage.get_trial(trial._trial_id).intermediate_values)
+    for epoch, value in enumerate(curve, 1):
+        if epoch > reached:
+            trial.report(float(value), epoch)
+        if epoch >= reached and trial.should_prune():
+            return epoch
+    return None
+
+
+def test_a_setting_out_of_range_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"pruner\.reduction_factor must be at least 2"):
+        pruner("hyperband", reduction_factor=1)
+    with pytest.raises(InputError, match=r"pruner\.p_threshold must be above 0 and below 1"):
+        pruner("wilcoxon", p_threshold=math.pi)

@@ -1,0 +1,104 @@
+"""A branch's configuration takes values at its dotted keys, and is held to what builds."""
+
+from typing import Any
+
+import pytest
+from omegaconf import OmegaConf
+
+from recsweep.errors import InputError
+from recsweep.sweeps.space.branch import Branch, resolved, unused
+from recsweep.sweeps.space.dimension import dimension
+
+
+def branch(*sweeps: str, **model: Any) -> Branch:
+    """EASE beside an SGD that it does not use, unless `model` says otherwise."""
+    ease = {"_target_": "recsweep.models.ease.EASE", "l2": 500.0, "dropout_rate": 0.0}
+    sgd = {
+        "_target_": "recsweep.training.optimizers.SGD", "learning_rate": 0.05,
+        "schedule": "exponential", "learning_rate_decay": 0.99, "momentum": 0.0,
+    }  # fmt: skip
+    config = {"rate": 0.25, "optimizer": sgd, "model": {**ease, **model}}
+    return Branch({}, config, {d.name: d for d in map(dimension, sweeps)})
+
+
+def test_values_are_set_at_their_keys_and_interpolations_follow() -> None:
+    searched = branch("optimizer.momentum=interval(0,0.9)", twin="${optimizer}", dims=[1])
+    config = searched.at({"optimizer.momentum": 0.30000000000000004})
+    assert config["model"]["twin"] == config["optimizer"]
+    assert config["optimizer"]["momentum"] == 0.30000000000000004
+    assert searched.config["model"]["twin"] == "${optimizer}", "the branch itself is untouched"
+
+
+def test_its_own_values_are_plain_and_resolved() -> None:
+    searched = branch(
+        "model.l2=1,2", "model.dims=[1],[2]", "model.dropout_rate=interval(0,0.5)",
+        dims=[1], dropout_rate="${rate}",
+    )  # fmt: skip
+    assert searched.own_settings() == {
+        "model.l2": 500.0, "model.dims": [1], "model.dropout_rate": 0.25,
+    }  # fmt: skip
+    assert searched.outside() == ["model.l2"]
+
+
+def test_a_space_that_builds_is_not_refused() -> None:
+    branch("model.l2=tag(log,interval(1,100))", "model.dropout_rate=0,0.5").refuse_unusable()
+    branch().refuse_unusable()
+
+
+@pytest.mark.parametrize(
+    ("sweep", "line"),
+    [
+        (
+            "model.l2=interval(-1,5)",
+            r"model\.l2=interval\(-1\.0,5\.0\) reaches -1\.0: .*least 0",
+        ),
+        ("model.dropout_rate=0,1.5", r"model\.dropout_rate=0,1\.5 reaches 1\.5: .*below 1, but"),
+        ("model.l2=1,x", r"reaches x: model\.l2 must be a valid number, but is 'x'"),
+        (
+            "optimizer.schedule=none,exponential",
+            r"none,exponential reaches none: .*unused",
+        ),
+        ("optimizer.learning_rate=interval(1,11)", r"reaches 11\.0: .*at most 10"),
+    ],
+)
+def test_an_edge_that_does_not_build_is_named(sweep: str, line: str) -> None:
+    with pytest.raises(InputError, match=line) as error:
+        branch(sweep).refuse_unusable()
+    assert str(error.value).startswith("all that is searched must be accepted, but ")
+
+
+@pytest.mark.parametrize(
+    ("sweep", "hint"),
+    [
+        ("model.n_neighbors=interval(1,8)", r"write model\.n_neighbors=int\(interval\(1,8\)\)$"),
+        ("model.n_neighbors=range(1,8,0.5)", r"write whole numbers$"),
+    ],
+)
+def test_a_float_for_an_integer_gets_the_grammar_that_helps(sweep: str, hint: str) -> None:
+    knn = branch(sweep)
+    knn.config["model"] = {
+        "_target_": "recsweep.models.item_knn.ItemKNN", "n_neighbors": 100, "shrinkage": 10.0,
+    }  # fmt: skip
+    with pytest.raises(InputError, match=rf"valid integer, but is 1\.0; {hint}"):
+        knn.refuse_unusable()
+
+
+def test_what_is_wrong_beside_the_space_is_not_put_on_the_space() -> None:
+    with pytest.raises(InputError, match=r"^model\.dropout_rate must be at least 0 .* is 7;"):
+        branch("model.l2=1,2", dropout_rate=7).refuse_unusable()
+
+
+def test_a_value_that_the_search_replaces_need_not_build() -> None:
+    branch("model.dropout_rate=0,0.5", dropout_rate=7).refuse_unusable()
+
+
+def test_a_setting_without_effect_on_the_model_is_refused() -> None:
+    with pytest.raises(InputError, match=r"EASE does not use optimizer\.momentum; leave"):
+        branch("optimizer.momentum=0,0.5").refuse_unusable()
+    branch("optimizer.momentum=choice(0.5)").refuse_unusable()
+    assert unused("x", {"_target_": "a.B"}).endswith("B does not use x; leave x out")
+
+
+def test_a_value_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match=r"model\.l2 must have a value, .*; set model\.l2"):
+        resolved(OmegaConf.create({"model": {"l2": "${nothing}"}}))

@@ -1,0 +1,298 @@
+import os
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+
+import optuna
+import pytest
+
+from recsweep.sweeps.storage.backends import open_storage
+from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.storage.journal import JOURNAL, Journal
+from recsweep.sweeps.storage.locks import locked
+
+Record = dict[str, object]
+FIRST, SECOND, THIRD = ({"op_code": 2, "worker_id": w, "value": "é" * 9} for w in "abc")
+NOBODY = 65534
+
+STORM = """
+import os, random, signal, sys, time
+from pathlib import Path
+from recsweep.sweeps.storage.journal import Journal
+
+folder, seconds = Path(sys.argv[1]), float(sys.argv[2])
+path = folder / "journal.log"
+os.fsync = lambda _: None  # matters when the machine dies; writing is what shall be hit here
+
+def write(life):
+    journal = Journal(path)
+    acknowledged = os.open(folder / f"acknowledged-{life}", os.O_WRONLY | os.O_CREAT)
+    for i in range(10**9):
+        text = "x" * random.choice([10, 1000, 400_000])
+        journal.append_logs([{
+            "op_code": 2, "worker_id": "storm", "study_id": 0,
+            "user_attr": {f"writer {life}": [i, text]},
+        }])
+        os.write(acknowledged, f"{i}\\n".encode())
+        list(journal.read_logs(journal._n_read))
+        time.sleep(0.005)
+
+def start(life):
+    child = os.fork()
+    if child == 0:
+        random.seed(life)
+        try:
+            write(life)
+        finally:
+            os._exit(1)
+    return child
+
+def is_torn():
+    with path.open("rb") as file:
+        end = os.fstat(file.fileno()).st_size
+        return os.pread(file.fileno(), 1, end - 1) != b"\\n"
+
+random.seed(1)
+writers = [start(life) for life in range(4)]
+n_lives = n_torn = 0
+end = time.monotonic() + seconds
+while time.monotonic() < end:
+    victims = [random.randrange(4)]
+    moment = time.monotonic() + random.uniform(0.005, 0.05)
+    if n_lives % 2:  # take aim
+        victims, moment = range(4), moment + 1
+        while time.monotonic() < moment and not is_torn():
+            pass
+    else:
+        time.sleep(moment - time.monotonic())
+    for victim in victims:
+        os.kill(writers[victim], signal.SIGKILL)
+    for victim in victims:
+        assert os.WIFSIGNALED(os.waitpid(writers[victim], 0)[1]), "a writer failed"
+    n_torn += len(victims) > 1 and is_torn()
+    n_lives += 1
+    for victim in victims:
+        writers[victim] = start(4 * n_lives + victim)
+for writer in writers:
+    os.kill(writer, signal.SIGKILL)
+    os.waitpid(writer, 0)
+print(n_lives, n_torn)
+"""
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Path:
+    """A journal of two records."""
+    Journal(tmp_path / JOURNAL).append_logs([FIRST, SECOND])
+    return tmp_path / JOURNAL
+
+
+def records(path: Path) -> list[Record]:
+    return list(Journal(path).read_logs(0))
+
+
+def run(code: str, *arguments: object) -> str:
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert not done.stderr
+    return done.stdout.strip()
+
+
+@contextmanager
+def room_for(n_bytes: int) -> Iterator[None]:
+    """A limit that the system enforces in mid-write, as a full disk does."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.fixture
+def unwritable() -> Iterator[Path]:
+    """A folder that may be read; root becomes somebody else to see that."""
+    folder = Path(tempfile.mkdtemp())
+    folder.chmod(0o555)
+    is_root = os.geteuid() == 0
+    if is_root:
+        os.seteuid(NOBODY)
+    yield folder
+    if is_root:
+        os.seteuid(0)
+    shutil.rmtree(folder)
+
+
+def test_what_was_appended_is_read_also_by_others_and_by_optuna_itself(journal: Path) -> None:
+    one, other = Journal(journal), Journal(journal)
+    assert list(one.read_logs(0)) == [FIRST, SECOND]
+    other.append_logs([THIRD])
+    assert list(one.read_logs(2)) == [THIRD]
+    assert list(one.read_logs(3)) == []
+    assert list(one.read_logs(1)) == [SECOND, THIRD]
+    stock = optuna.storages.journal.JournalFileBackend(str(journal))
+    assert list(stock.read_logs(0)) == [FIRST, SECOND, THIRD]
+
+
+def test_a_record_is_on_the_disk_before_anybody_is_told(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    fsync, synced = os.fsync, []
+
+    def watched(descriptor: int) -> None:
+        synced.append(os.fstat(descriptor).st_size)
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, "fsync", watched)
+    Journal(journal).append_logs([THIRD])
+    assert synced == [journal.stat().st_size]
+
+
+def test_a_reader_who_stops_in_the_middle_goes_on_there(journal: Path) -> None:
+    reader = Journal(journal)
+    assert next(reader.read_logs(0)) == FIRST
+    assert list(reader.read_logs(1)) == [SECOND]
+
+
+def test_a_record_torn_at_any_byte_is_cut_on_opening(journal: Path) -> None:
+    whole = journal.read_bytes()
+    start = whole.index(b"\n") + 1
+    for end in range(start, len(whole)):
+        journal.write_bytes(whole[:end])
+        assert records(journal) == [FIRST]
+        assert journal.read_bytes() == whole[:start]
+        Journal(journal).append_logs([THIRD])
+        assert records(journal) == [FIRST, THIRD]
+
+
+def test_a_record_that_a_sibling_has_torn_is_cut_by_the_next_to_append(journal: Path) -> None:
+    reader, writer = Journal(journal), Journal(journal)
+    assert list(reader.read_logs(0)) == [FIRST, SECOND]
+    torn = b'{"op_code":2,"worker_id":"somebody who died in the middle of a long reco'
+    for n_bytes in (1, 20, len(torn)):
+        before = len(list(reader.read_logs(0)))
+        with journal.open("ab") as file:
+            file.write(torn[:n_bytes])
+        assert list(reader.read_logs(before)) == []
+        writer.append_logs([THIRD])
+        assert list(reader.read_logs(before)) == [THIRD]
+    assert records(journal) == [FIRST, SECOND, THIRD, THIRD, THIRD]
+
+
+@pytest.mark.parametrize("lost", [b"\0" * 12, b'{"op_code":2,\0\0\0\0\n', b"12\n"])
+def test_a_last_line_that_a_power_cut_has_spoilt_is_cut_on_opening(
+    journal: Path, lost: bytes
+) -> None:
+    whole = journal.read_bytes()
+    journal.write_bytes(whole + lost)
+    assert records(journal) == [FIRST, SECOND]
+    assert journal.read_bytes() == whole
+
+
+@pytest.mark.parametrize("content", [b"", b'{"op_c', b"\n"])
+def test_a_journal_without_a_whole_record_is_empty(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / JOURNAL).write_bytes(content)
+    assert open_storage(None, tmp_path).get_all_studies() == []
+    assert (tmp_path / JOURNAL).read_bytes() == b""
+
+
+def test_a_record_damaged_in_the_middle_is_named_and_nothing_is_changed(journal: Path) -> None:
+    Journal(journal).append_logs([THIRD])
+    spoilt = journal.read_bytes().replace(b'"worker_id":"b"', b'"worker_id:"b"')
+    journal.write_bytes(spoilt)
+    with pytest.raises(StorageError, match=r"^line 2 of \S+journal\.log must be .* damaged") as no:
+        open_storage(None, journal.parent)
+    assert "\n" not in str(no.value)
+    assert journal.read_bytes() == spoilt
+
+
+def test_a_journal_that_was_replaced_or_deleted_in_use_is_noticed(journal: Path) -> None:
+    storage = Journal(journal)
+    assert len(list(storage.read_logs(0))) == 2
+    journal.write_bytes(b"")
+    with pytest.raises(StorageError, match="became shorter"):
+        list(storage.read_logs(2))
+    journal.unlink()
+    with pytest.raises(StorageError, match="No such file"):
+        storage.append_logs([FIRST])
+    assert not journal.exists()
+
+
+def test_reading_waits_for_nobody(tmp_path: Path) -> None:
+    study = optuna.create_study(storage=open_storage(None, tmp_path), study_name="study")
+    study.set_user_attr("a", 1)
+    with locked(tmp_path / JOURNAL):  # perhaps by somebody who was stopped
+        again = optuna.load_study(storage=open_storage(None, tmp_path), study_name="study")
+        assert again.user_attrs == study.user_attrs == {"a": 1}
+
+
+def test_a_reader_waits_only_for_the_repair_of_what_it_cannot_read(journal: Path) -> None:
+    reader, whole = Journal(journal), journal.read_bytes()
+    with ThreadPoolExecutor() as pool:
+        with locked(journal):
+            journal.write_bytes(whole + b"spoilt\n")
+            found = pool.submit(lambda: list(reader.read_logs(0)))
+            time.sleep(0.2)
+            assert not found.done()
+            journal.write_bytes(whole)
+        assert found.result() == [FIRST, SECOND]
+
+
+def test_a_full_disk_leaves_the_journal_as_it_was(journal: Path) -> None:
+    storage, before = Journal(journal), journal.read_bytes()
+    for n_bytes in (0, 1, 30):
+        with (
+            room_for(len(before) + n_bytes),
+            pytest.raises(StorageError, match=r"^the study's journal \S+ must be") as caught,
+        ):
+            storage.append_logs([THIRD])
+        assert "\n" not in str(caught.value)
+        assert journal.read_bytes() == before
+    storage.append_logs([THIRD])
+    assert records(journal) == [FIRST, SECOND, THIRD]
+
+
+def test_a_folder_that_may_not_be_written_is_refused_in_one_line(unwritable: Path) -> None:
+    with pytest.raises(StorageError, match=r"^the study's journal .*\(Permission denied\)"):
+        open_storage(None, unwritable)
+    assert not list(unwritable.iterdir())
+
+
+def test_a_study_survives_pickling_of_its_journal(tmp_path: Path) -> None:
+    import pickle
+
+    study = optuna.create_study(storage=open_storage(None, tmp_path), study_name="study")
+    study.add_trial(optuna.trial.create_trial(value=1.0))
+    again = pickle.loads(pickle.dumps(study))  # noqa: S301 - our own
+    assert [trial.value for trial in again.trials] == [1.0]
+
+
+@pytest.mark.parametrize("seconds", [2.0, pytest.param(20.0, marks=pytest.mark.slow)])
+def test_what_was_acknowledged_outlives_a_storm_of_kills(tmp_path: Path, seconds: float) -> None:
+    optuna.create_study(storage=open_storage(None, tmp_path), study_name="storm")
+    n_volleys, n_torn = map(int, run(STORM, tmp_path, seconds).split())
+    written = [
+        (writer, entry[0])
+        for record in records(tmp_path / JOURNAL)[1:]
+        for writer, entry in record["user_attr"].items()
+    ]
+    acknowledged = {
+        (f"writer {file.name.partition('-')[2]}", int(i))
+        for file in tmp_path.glob("acknowledged-*")
+        for i in file.read_text().split()
+    }
+    assert n_volleys > seconds
+    assert n_torn > 0 or seconds < 10
+    assert len(acknowledged) > 10 * seconds
+    assert acknowledged <= set(written)
+    assert len(written) == len(set(written))
+    (study,) = open_storage(None, tmp_path).get_all_studies()
+    assert set(study.user_attrs) == {writer for writer, _ in written}

@@ -1,0 +1,178 @@
+"""The Python API gives what the command line gives, and as often as it is asked."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+from commands import run_command
+from compiled_programs import cache_in
+from small_runs import SMALL_DATA, metrics
+
+import recsweep
+from recsweep.errors import InputError
+
+ROOT = Path(__file__).resolve().parent.parent
+EASE = ("model=ease", *SMALL_DATA, "tracking=off")
+
+
+@pytest.fixture
+def in_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder of the test's own to be in, with its cache beside it."""
+    (tmp_path / "here").mkdir()
+    monkeypatch.chdir(tmp_path / "here")
+    return tmp_path
+
+
+def test_a_fit_scores_and_recommends_what_the_command_line_does(in_folder: Path) -> None:
+    cache = f"cache_dir={cache_in(in_folder)}"
+    ended = run_command(in_folder / "run", f"{' '.join(EASE)} hydra.run.dir=.")
+    assert ended.code == 0, ended.err
+    told = metrics(in_folder / "run")
+
+    config = recsweep.load_config(*EASE, cache)
+    split = recsweep.load_split(config)
+    fit = recsweep.fit(config, split)
+    assert fit.valid.means == told["valid"]["mean"]
+    assert fit.best_epoch == told["best_epoch"] == 1
+    assert fit.curves.index.tolist() == [1]
+    found = recsweep.evaluate(fit, split.test)
+    assert found.means == told["test"]["mean"]
+
+    history = split.test.history[:1].indices
+    user = pd.DataFrame({"user": "somebody", "item": split.item_ids[history]})
+    lists = recsweep.recommend(fit, user, k=3)
+    assert lists["user"].tolist() == ["somebody"] * 3
+    assert lists["rank"].tolist() == [1, 2, 3]
+    scores = fit.model.score(split.test.history[:1])[0]
+    scores[history] = -float("inf")
+    assert lists["item"].tolist() == split.item_ids[scores.argsort()[::-1][:3]].tolist()
+
+
+def test_without_a_split_the_configurations_own_is_taken(in_folder: Path) -> None:
+    config = recsweep.load_config(*EASE, f"cache_dir={cache_in(in_folder)}")
+    fit = recsweep.fit(config)
+    assert fit.fitted.split_fingerprint == recsweep.load_split(config).fingerprint
+
+
+@pytest.mark.parametrize(
+    ("override", "expected"),
+    [
+        ("model.l3=1", "l3"),
+        ("model=eese", "ease"),
+        ("seed=one", "seed must be a valid integer"),
+    ],
+)
+def test_a_mistake_is_the_line_of_the_command_line(override: str, expected: str) -> None:
+    with pytest.raises(InputError, match=expected) as caught:
+        recsweep.load_split(recsweep.load_config(*EASE, override))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_folder_of_ones_own_may_have_any_name(in_folder: Path) -> None:
+    place = in_folder / "mine, [für] (1)"
+    (place / "model").mkdir(parents=True)
+    (place / "model" / "own.yaml").write_text(
+        "# @package _global_\nmodel:\n  _target_: recsweep.models.popularity.Popularity\n"
+    )
+    config = recsweep.load_config("model=own", *SMALL_DATA, config_dir=place)
+    assert config["model"] == {"_target_": "recsweep.models.popularity.Popularity"}
+    assert config["model_name"] == "own"
+
+
+def test_a_refit_is_the_command_lines(in_folder: Path) -> None:
+    line = (*EASE, "refit=true")
+    ended = run_command(in_folder / "run", f"{' '.join(line)} hydra.run.dir=.")
+    assert ended.code == 0, ended.err
+    config = recsweep.load_config(*line, f"cache_dir={cache_in(in_folder)}")
+    split = recsweep.load_split(config)
+    found = recsweep.evaluate(recsweep.fit(config, split), split.test)
+    assert found.means == metrics(in_folder / "run")["test"]["mean"]
+
+
+def test_a_folder_of_ones_own_must_be_there(in_folder: Path) -> None:
+    with pytest.raises(InputError, match="config_dir must be a folder"):
+        recsweep.load_config(*EASE, config_dir=in_folder / "absent")
+
+
+SCRIPT = """
+import json, os, sys, yaml
+import recsweep
+before = dict(os.environ)
+
+def search(n_trials, *more):
+    return recsweep.sweep(
+        "model=ease", "data=synthetic", "data.n_users=120", "data.n_items=50", "k=[5,10]",
+        "model.l2=tag(log,interval(1,1000))", f"sweep.n_trials={n_trials}", "sweep.n_workers=2",
+        "sampler=random", "tracking=off", f"cache_dir={sys.argv[1]}", *more,
+    )
+
+first, again = search(2), search(3)
+both = recsweep.sweep(
+    "model=ease,popularity", "data=synthetic", "data.n_users=120", "data.n_items=50", "k=[5,10]",
+    "sweep.n_trials=1", "tracking=off", f"cache_dir={sys.argv[1]}",
+)
+alone = recsweep.load_study(again.only.name)
+file = again.only.folder / "results" / "optimization_results.yaml"
+table = recsweep.compare(*both.studies.values(), metrics=["ndcg@10"], n_resamples=100)
+print(json.dumps({
+    "trials": [first.trials["trial"].tolist(), again.trials["trial"].tolist()],
+    "states": again.trials["state"].tolist(),
+    "best": [again.best, alone.best],
+    "overrides": again.only.best_overrides,
+    "objective": again.only.objectives,
+    "test": again.test.loc["ndcg@10", "mean"],
+    "runs": [run.joinpath("metrics.json").is_file() for run in again.only.runs],
+    "names": [first.only.name == again.only.name, alone.name == again.only.name],
+    "both": sorted(both.trials["study"].str.partition("-")[0]),
+    "pages": [folder.joinpath("comparison.html").is_file() for folder in both.comparisons],
+    "resume": yaml.safe_load(file.read_text())["resume"],
+    "types": sorted({type(value).__name__ for value in again.trials["model.l2"]}),
+    "environment": dict(os.environ) == before,
+    "pairs": table.pairs[["metric", "a", "b"]].values.tolist(),
+}), file=open("found.json", "w"))
+"""
+
+
+def test_a_plain_script_searches_several_times(tmp_path: Path) -> None:
+    (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "script.py", str(cache_in(tmp_path))], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert found["trials"] == [[0, 1], [0, 1, 2]], "the second call went on with the first's study"
+    assert found["states"] == ["complete"] * 3
+    assert found["best"][0] == found["best"][1]
+    assert set(found["best"][0]) == {"model.dropout_rate", "model.l2"}, "the YAML searches one, too"
+    assert f"model.l2={found['best'][0]['model.l2']}" in found["overrides"]
+    assert found["objective"] == ["ndcg@10"]
+    assert 0 < found["test"] < 1
+    assert found["runs"] == [True] * len(found["runs"]) != []
+    assert found["names"] == [True, True]
+    assert found["both"] == ["ease", "popularity"]
+    assert found["pages"] == [True]
+    assert found["types"] == ["float"]
+    assert found["environment"]
+    assert found["resume"].startswith("python -m recsweep -m model=ease data=synthetic ")
+    ((metric, *pair),) = found["pairs"]
+    assert (metric, sorted(pair)) == ("ndcg@10", ["ease", "popularity"])
+
+
+def test_the_readmes_example_runs(tmp_path: Path) -> None:
+    text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
+    code = text.partition("```python\n")[2].partition("```")[0]
+    small = ", ".join(f'"{each}"' for each in (*SMALL_DATA, "tracking=off"))
+    small += f', "cache_dir={cache_in(tmp_path)}"'
+    code = code.replace('"data=ml-100k"', small).replace("n_trials=10", "n_trials=2")
+    code = code.replace("ndcg@100", "ndcg@10")
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "item_knn" in done.stdout
