@@ -54,5 +54,5 @@ def test_what_cannot_be_used_is_one_line(
     fitted: FittedModel, table: Any, how: Any, expected: str
 ) -> None:
     with pytest.raises(InputError, match=expected) as caught:
-        recommend_to(fitted, pd.DataFrame(table), **how)
+        recommend_to(fitted, pd.DataFrame(table), **{"k": 2, **how})
     assert "\n" not in str(caught.value)
