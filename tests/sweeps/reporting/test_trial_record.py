@@ -10,7 +10,7 @@ from recsweep.sweeps.reporting.trial_record import training_name, trial_metrics,
 def test_a_trainings_name_has_what_was_searched_and_its_seed() -> None:
     config = {"model_name": "multivae", "seed": 43}
     name = training_name(config, {"model.beta": 0.25})
-    assert name == "best: multivae beta=.25 seed=43"
+    assert name == "best: multivae β=.25 seed=43"
 
 
 def test_a_trials_page_says_how_to_have_it_as_a_single_run(tmp_path: Path) -> None:
