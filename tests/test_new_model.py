@@ -107,7 +107,7 @@ def test_its_settings_are_checked_before_any_data_is_read(folder: Path) -> None:
     assert wrong.stderr == (
         "error: model.alpha must be at least 0 and at most 1, but is 2; change model.alpha\n"
     )
-    assert not (folder / "cache").exists()
+    assert not (folder / "cache" / "splits").exists()
 
 
 @pytest.mark.slow
