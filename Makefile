@@ -36,7 +36,7 @@ postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
 faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 20 minutes
 	$(PYTEST) -m slow tests/faults
 
-faults-short: setup  ## the same with one sweep of two workers, about 3 minutes
+faults-short: setup  ## the same with one sweep of two workers
 	$(PYTEST) -m slow tests/faults/test_faults.py -k two-workers
 
 browser: setup  ## look at the MLflow UI and a comparison's page in a real Chromium

@@ -31,7 +31,7 @@ from recsweep.mistakes import explain, refuse_mistyped
 from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
 from recsweep.runs.locate import read_yaml
-from recsweep.runs.scored_run import ScoredRun, is_study, read_run, read_study
+from recsweep.runs.scored_run import ScoredRun, is_study, read_run, read_study, replicates_of
 from recsweep.tracking import SilentTracker
 
 Config = dict[str, Any]
@@ -252,12 +252,12 @@ def sweep(*overrides: str, config_dir: str | Path | None = None) -> SweepResult:
 
     Raises:
         InputError: Something cannot be searched, or trials failed.
-        KeyboardInterrupt: Ctrl-C; the same call continues.
+        KeyboardInterrupt: Ctrl-C; the same call resumes it.
     """
     own = [] if config_dir is None else [f"--config-dir={Path(config_dir).absolute()}"]
     with (
         _explained(overrides),
-        _process_put_back(),
+        _process_restored(),
         shell.typed_as(["-m", *own, *overrides]),
         initialize_config_dir(str(conf_folder()), version_base="1.3"),
     ):
@@ -346,7 +346,7 @@ def _search_path(config_dir: str | Path | None) -> list[str]:
 
 
 @contextmanager
-def _process_put_back() -> Iterator[None]:
+def _process_restored() -> Iterator[None]:
     """What a sweep notes for its workers, in the environment and for BLAS, is not for later."""
     before = dict(os.environ)
     with threadpoolctl.threadpool_limits(limits=None):
@@ -394,7 +394,7 @@ def _study(name: str, settings: Mapping[str, Any]) -> StudyResult:
         best=dict(best.settings) if best else {},
         best_overrides=trial_overrides(study, best) if best else [],
         test=_scores(test) if test else None,
-        runs=[folder / each["results"] for each in (test or {}).get("replicates", [])],
+        runs=replicates_of(folder) if test else [],
     )
 
 

@@ -1,4 +1,4 @@
-"""Commands that are printed and can be pasted into a terminal, whatever paths they have."""
+"""Commands: the one that was typed, and those that are printed to be pasted into a terminal."""
 
 import re
 import shlex

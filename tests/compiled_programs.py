@@ -1,4 +1,7 @@
-"""What XLA compiled, kept for all tests and the next session: most of a small training's time."""
+"""What XLA compiled, kept for all tests and the next session: most of a small training's time.
+
+Processes that a test kills have a cache of their own: they may leave half a program behind.
+"""
 
 import os
 from pathlib import Path

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled_programs import cache_in, keep_compiled_programs
+from compiled_programs import keep_compiled_programs
 from contracts import composed
 from postgres_server import binaries, postgres_server
 
@@ -55,4 +55,4 @@ def _environment_put_back() -> Iterator[None]:
 @pytest.fixture
 def config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Composes a configuration whose cache is the test's own."""
-    return lambda *overrides: dict(composed(f"cache_dir={cache_in(tmp_path)}", *overrides))
+    return lambda *overrides: dict(composed(f"cache_dir={tmp_path}/cache", *overrides))

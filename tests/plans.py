@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from compiled_programs import cache_in
 from contracts import composed
 from pydantic.dataclasses import dataclass
 from small_runs import SMALL_DATA
@@ -68,7 +67,7 @@ def toy_config(folder: Path, *overrides: str, **model: Any) -> dict[str, Any]:
         overrides: Of the command line.
         model: Settings of the toy.
     """
-    config = dict(composed("model=ease", f"cache_dir={cache_in(folder)}", *SMALL_DATA, *overrides))
+    config = dict(composed("model=ease", f"cache_dir={folder}/cache", *SMALL_DATA, *overrides))
     toy = {"quality": 0.9, "n_epochs": N_EPOCHS, "breaks": None, **model}
     return {**config, "model": {"_target_": "plans.Toy", **toy}, "model_name": None, "threads": 1}
 

@@ -13,7 +13,6 @@ from typing import NamedTuple
 
 import pytest
 from commands import run_command
-from compiled_programs import cache_in
 
 from recsweep import command_line
 
@@ -344,9 +343,8 @@ def start(folder: Path, line: str, **changes: str) -> subprocess.Popen[bytes]:
     environment = {**os.environ, "PYTHONPATH": str(ROOT), **changes}
     for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI"):
         environment.pop(name, None)
-    cache = cache_in(folder.parent)
     return subprocess.Popen(
-        [sys.executable, "-m", "recsweep", *shlex.split(line), f"cache_dir={cache}"],
+        [sys.executable, "-m", "recsweep", *shlex.split(line), f"cache_dir={folder.parent}/cache"],
         cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
 

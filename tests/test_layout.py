@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,13 @@ def test_no_test_file_is_left_without_its_module() -> None:
 def test_a_models_file_is_what_the_user_types() -> None:
     modules = {f.stem for f in (PACKAGE / "models").glob("*.py")} - {"__init__"}
     assert modules == {f.stem for f in (ROOT / "conf" / "model").glob("*.yaml")}
+
+
+def test_no_file_of_the_project_is_one_that_git_ignores() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("this is no checkout")
+    command = ["git", "ls-files", "--cached", "--ignored", "--exclude-standard"]
+    assert subprocess.run(command, cwd=ROOT, capture_output=True, check=True).stdout == b""
 
 
 def test_nothing_in_the_project_names_a_path_of_one_machine() -> None:

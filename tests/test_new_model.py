@@ -13,7 +13,6 @@ import numpy as np
 import pytest
 import yaml
 from commands import run_command
-from compiled_programs import cache_in
 
 from recsweep.data.split import Split
 from recsweep.persistence import load_model
@@ -83,7 +82,7 @@ def recsweep(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
         [
             sys.executable, "-m", "recsweep", "--config-dir=.", "model=clicked_together",
             "data=synthetic", "data.n_users=200", "data.n_items=50", "k=[10]", "tracking=off",
-            f"cache_dir={cache_in(folder)}", "hydra.run.dir=run", *arguments,
+            f"cache_dir={folder}/cache", "hydra.run.dir=run", *arguments,
         ],
         cwd=folder, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=False,
@@ -107,7 +106,7 @@ def test_its_settings_are_checked_before_any_data_is_read(folder: Path) -> None:
     assert wrong.stderr == (
         "error: model.alpha must be at least 0 and at most 1, but is 2; change model.alpha\n"
     )
-    assert not (folder / "cache" / "splits").exists()
+    assert not (folder / "cache").exists()
 
 
 @pytest.mark.slow

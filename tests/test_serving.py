@@ -15,7 +15,6 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
-from compiled_programs import cache_in
 from contracts import composed
 from small_runs import SMALL, SMALL_DATA
 
@@ -59,7 +58,7 @@ class Kept:
         register(self.store, self.run_id, "shop", self.results, "ndcg@5")
 
     def composed(self, *line: str) -> dict[str, Any]:
-        return dict(composed(f"cache_dir='{cache_in(self.folder)}'", *line))
+        return dict(composed(f"cache_dir='{self.folder}/cache'", *line))
 
     def loaded(self) -> Any:
         import mlflow

@@ -74,7 +74,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
 
     Raises:
         InputError: Something cannot be searched, or a study cannot continue or came to nothing.
-        KeyboardInterrupt: It was asked to stop; the same command continues.
+        KeyboardInterrupt: It was asked to stop; the same command resumes it.
     """
     overrides = OverridesParser.create().parse_overrides(arguments)
     _refuse_duplicates(overrides)

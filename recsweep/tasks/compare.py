@@ -118,7 +118,7 @@ def _tell_latest(run: ScoredRun) -> None:
 
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
-    """The winner's replicates; of a sweep that still continues, how far it is."""
+    """The winner's replicates; of a sweep that is still running, how far it is."""
     if (folder / SUMMARY).is_file():
         return read_study(folder)
     from recsweep.sweeps.reporting.tables import counts_line  # loads Optuna

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from compiled_programs import cache_in
 from small_runs import SMALL
 
 from recsweep import app
@@ -44,7 +43,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
     from contracts import composed
 
     folder, listener = tmp_path_factory.mktemp("run"), Listener()
-    app.run(dict(composed(f"cache_dir={cache_in(folder)}", *SMALL)), folder, [], listener)
+    app.run(dict(composed(f"cache_dir={folder}/cache", *SMALL)), folder, [], listener)
     return folder / "results", listener.heard
 
 

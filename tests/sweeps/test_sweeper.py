@@ -16,7 +16,6 @@ import optuna
 import pytest
 import yaml
 from commands import Ended, assert_refused, run_command
-from compiled_programs import cache_in
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow_runs import start
 from small_runs import SMALL, SMALL_DATA
@@ -563,7 +562,7 @@ COMMAND = (
 
 def started(folder: Path, line: str) -> "subprocess.Popen[str]":
     folder.mkdir(exist_ok=True)
-    cache = f"cache_dir={cache_in(folder.parent)}"
+    cache = f"cache_dir={folder.parent / 'cache'}"
     return start(folder, COMMAND, *shlex.split(line), cache)
 
 

@@ -33,5 +33,5 @@ def test_an_export_into_a_folder_in_use_is_refused_before_any_work(
     (tmp_path / "mine" / "train.csv").write_text("precious", encoding="utf-8")
     with pytest.raises(InputError, match=r"task\.folder must be a new or empty folder"):
         run(config("task=export", f"task.folder={tmp_path / 'mine'}"), tmp_path, [])
-    assert not (tmp_path / "cache" / "splits").exists()
+    assert not (tmp_path / "cache").exists()
     assert (tmp_path / "mine" / "train.csv").read_text("utf-8") == "precious"

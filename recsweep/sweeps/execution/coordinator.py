@@ -75,7 +75,7 @@ class Parent:
 
         Raises:
             InputError: Workers cannot continue, or all trials have failed.
-            KeyboardInterrupt: It was asked to stop; the same command continues.
+            KeyboardInterrupt: It was asked to stop; the same command resumes it.
         """
         plan = self.study.plan
         _say(f"study     {plan.study} in {plan.folder}")
@@ -86,7 +86,7 @@ class Parent:
         return outcome
 
     def _identify(self) -> None:
-        """Note what a new study is, or refuse to continue with another one."""
+        """Note what a new study is, or refuse to resume another one."""
         checked, study = self.checked, self.study.study
         with self.study.locks.mutex():
             attrs = study.user_attrs
@@ -362,7 +362,7 @@ class Parent:
             time.sleep(POLL_S)
 
     def _tell(self, outcome: Outcome) -> None:
-        """Print the best trials, the winner's table and how to continue."""
+        """Print the best trials, the winner's table and how to resume."""
         folder, lines, name = self._results(), outcome.lines(), self.checked.search.name
         lines += ["", f"results   {folder / 'optimization_results.yaml'}"]
         if not self.study.is_finished():

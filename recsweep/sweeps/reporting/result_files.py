@@ -98,7 +98,11 @@ def write_trials(file: Path, standing: Standing) -> None:
     columns, records = trial_records(standing)
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
-    writer.writerows({key: _cell(value) for key, value in row.items()} for row in records)
+    searched = {key for row in standing.rows for key in row.settings}
+    writer.writerows(
+        {key: _text(value) if key in searched else value for key, value in record.items()}
+        for record in records
+    )
     _write_whole(file, text.getvalue())
 
 
@@ -132,12 +136,10 @@ def _record(standing: Standing, row: TrialRow) -> dict[str, Any]:
     }
 
 
-def _cell(value: Any) -> Any:
-    """JSON for what is neither a text nor a number, as a setting may be."""
-    is_plain = value is None or isinstance(value, str | float | int)
-    if is_plain and not isinstance(value, bool):
-        return value
-    return json.dumps(value, ensure_ascii=False)
+def _text(setting: Any) -> str | float:
+    """JSON for what is neither a text nor a float."""
+    is_plain = isinstance(setting, str | float)
+    return setting if is_plain else json.dumps(setting, ensure_ascii=False)
 
 
 def _write_whole(file: Path, text: str) -> None:

@@ -42,7 +42,7 @@ class Hyperband(Pruner):
 
     Args:
         min_epochs: Epochs that every trial gets.
-        reduction_factor: One of so many continues.
+        reduction_factor: One trial in so many is kept at a comparison.
     """
 
     min_epochs: Annotated[int, Field(ge=1)]
@@ -112,7 +112,7 @@ class AsyncHyperband(BasePruner):
     Args:
         min_epochs: Epochs before the first comparison at the fastest pace.
         n_epochs: That a trial has at most, more than `min_epochs`.
-        reduction_factor: One of so many continues; also the ratio of two comparisons' epochs.
+        reduction_factor: One trial in so many is kept; also the ratio of two comparisons' epochs.
     """
 
     def __init__(self, min_epochs: int, n_epochs: int, reduction_factor: int) -> None:

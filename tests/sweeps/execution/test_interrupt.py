@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,16 @@ def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
         with pytest.raises(KeyboardInterrupt, match="SIGTERM, twice"):
             signal.raise_signal(signal.SIGTERM)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_in_another_thread_nothing_is_heard_and_nothing_breaks(tmp_path: Path) -> None:
+    def ask() -> str | None:
+        with StopRequest(tmp_path) as stop:
+            assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
+            return stop.reason
+
+    with ThreadPoolExecutor() as pool:
+        assert pool.submit(ask).result() is None
 
 
 def test_handlers_are_put_back(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from studies import COMPLETE, FIXED, RUNNING, add, make_study
 from recsweep.errors import InputError
 from recsweep.sweeps.reporting.result_files import (
     trial_overrides,
+    trial_records,
     write_optimization_results,
     write_trials,
 )
@@ -105,6 +106,13 @@ def test_trials_are_a_table_for_every_program(study: optuna.Study, tmp_path: Pat
     assert all(row["ndcg@100"] == row["valid/ndcg@100"] for row in rows), "both of the best epoch"
     assert float(rows[2]["model.beta"]) == 0.31456789
     assert rows[3]["ndcg@100"] == ""
+
+
+def test_records_of_trials_keep_the_types_of_settings(study: optuna.Study) -> None:
+    columns, records = trial_records(reached(study))
+    assert columns[-2:] == ["valid/ndcg@100", "valid/recall@20"]
+    assert (records[0]["trial"], records[0]["model.hidden_dims"]) == (0, [600])
+    assert records[2]["model.beta"] == 0.31456789
 
 
 def test_a_time_that_is_an_objective_has_one_column(tmp_path: Path) -> None:
