@@ -9,7 +9,7 @@ ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test postgres faults faults-short browser test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo test test-extended postgres faults faults-short browser test-all lint format types imports check bench bench-peers wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,6 +29,9 @@ demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to op
 
 test: setup lint types imports  ## checks and the default test suite, about 10 minutes
 	$(PYTEST) $(ALL_CORES) --durations=20
+
+test-extended: setup  ## the other backend, new processes, the notebooks
+	$(PYTEST) $(ALL_CORES) -m extended
 
 postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
 	$(PYTEST) -m 'postgres and not slow'

@@ -39,9 +39,9 @@ def sweep(n_trials: int, n_workers: int) -> tuple[float, list]:
     if done.returncode:
         sys.exit("the sweep failed")
     wall_s = time.perf_counter() - started
-    from recsweep.sweeps.study.catalog import Studies
+    from recsweep.sweeps.study.catalog import StudyCatalog
 
-    study, _ = Studies.of({"folder": folder / "sweeps", "storage": None}).load("uneven")
+    study, _ = StudyCatalog.of({"folder": folder / "sweeps", "storage": None}).load("uneven")
     return wall_s, study.get_trials()
 
 

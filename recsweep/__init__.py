@@ -1,39 +1,46 @@
 """recsweep: hyperparameter sweeps for recommenders that learn from implicit feedback.
 
-The Python API, see `recsweep.api`: load_config, load_split, fit, evaluate, recommend, sweep,
-load_study, compare. The command line: python -m recsweep --help.
+The Python API, see `recsweep.api`: load_config, load_interactions, load_split, fit, evaluate,
+recommend, evaluate_file, sweep, load_study, compare. The command line: python -m recsweep --help.
 
 The layers, from the outside in; a module imports only from the ones below its own:
 
-    api            the Python API: one call per step of an experiment
-    command_line   python -m recsweep: composes the configuration (Hydra)
-    serving        what MLflow runs to load a registered model
-    mistakes       what is wrong with a command line, in one line each
-    tasks          what `task=` can do, one file each
-    sweeps         Optuna's studies: search space, workers, resume (with Hydra's -m)
-    comparison     finished runs side by side: statistics, tables, pages
+    api              the Python API: one call per step of an experiment
+    command_line     python -m recsweep: composes the configuration (Hydra)
+    serving          what MLflow runs to load a registered model
+    mistakes         what is wrong with a command line, in one line each
+    tasks            what `task=` can do, one file each
+    sweeps           Optuna's studies: search space, workers, resume (with Hydra's -m)
+    comparison       finished runs side by side: statistics, tables, pages
     recommendations  lists of recommended items and their files
-    runs           finished runs on disk: find, read, reproduce
-    app            configuration -> objects
-    report         what a person sees of a run: progress, tables, files
-    experiment     one trial in reading order: fit, evaluate, keep the best epoch
-    tracking       MLflow, or nothing
-    evaluation     scores -> masked top-k -> hits -> metrics per user
-    models         one file per recommender
-    persistence    fitted models and whole folders on disk
-    training       batches, schedules, the epoch loop, one engine per backend
-    data           sources, filters, splits, download, cache
-    build          `_target_` -> an object, or which value is wrong
-    metrics        arrays in, one value per user out
-    interfaces     what the layers promise each other
-    environment    backend, threads, versions, commit
-    inverse        the inverse of a large matrix
-    known_keys     which key somebody meant who typed another one
-    memory         how much memory there is
-    seeds          one seed, from which every consumer of randomness gets its own
-    shell          commands that can be pasted into a terminal
-    source_code    hashes of the code that a result depends on
-    errors         the few exceptions that somebody catches
+    runs             finished runs: find, read, hold a repeat against them
+    experiment       one experiment from configuration to fitted model: a single run or a trial
+    app              configuration -> objects
+    report           what a person sees of a finished run: the table and the plot
+    progress         what a person sees of a fit
+    fitting          a fit in reading order: train, evaluate each epoch, keep the best one
+    tracking         MLflow, or nothing
+    evaluation       scores -> masked top-k -> hits -> metrics per user
+    models           one file per recommender
+    persistence      fitted models on disk
+    training         batches, schedules, the epoch loop, one engine per backend
+    data             sources, filters, splits, download, cache
+    run_files        names of the files that runs and studies write, and their readers
+    defaults         what YAML gives to a class that is built by hand
+    learned_arrays   what a model has learned, where that is a few arrays
+    build            `_target_` -> an object, or which value is wrong
+    metrics          arrays in, one value per user out
+    interfaces       what the layers promise each other
+    environment      backend, threads, versions, commit
+    files            files and folders that appear whole or not at all
+    inverse          the inverse of a large matrix
+    known_keys       which key somebody meant who typed another one
+    memory           how much memory there is
+    seeds            one seed, from which every consumer of randomness gets its own
+    shell            commands that can be pasted into a terminal
+    source_code      hashes of the code that a result depends on
+    messages         what messages and tables are made of
+    errors           the few exceptions that somebody catches
 """
 
 from importlib import import_module
@@ -43,8 +50,10 @@ if TYPE_CHECKING:
     from recsweep.api import (
         compare,
         evaluate,
+        evaluate_file,
         fit,
         load_config,
+        load_interactions,
         load_split,
         load_study,
         recommend,
@@ -53,7 +62,8 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 __all__ = [
-    "compare", "evaluate", "fit", "load_config", "load_split", "load_study", "recommend", "sweep",
+    "compare", "evaluate", "evaluate_file", "fit", "load_config", "load_interactions", "load_split",
+    "load_study", "recommend", "sweep",
 ]  # fmt: skip
 
 

@@ -4,35 +4,44 @@ Overrides are those of the command line: what follows `python -m recsweep` there
 here. Mistakes raise `InputError`, a `ValueError` whose message is one line.
 """
 
+import io
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, redirect_stderr, redirect_stdout
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 import threadpoolctl
 from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from recsweep import app, environment, shell
-from recsweep.build import validated
-from recsweep.command_line import composed, conf_folder, groups
-from recsweep.comparison.contenders import grouped
-from recsweep.comparison.rendering import pair_records, printed, score_records
+from recsweep.build import validate
+from recsweep.command_line import compose_config, groups
+from recsweep.comparison.contenders import group_runs
+from recsweep.comparison.rendering import comparison_text, pair_records, score_records
 from recsweep.comparison.statistics import Statistics
 from recsweep.comparison.statistics import compare as compare_contenders
+from recsweep.data.interactions import Interactions
 from recsweep.data.split import Fold, Split
+from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
-from recsweep.evaluation import Evaluation
+from recsweep.evaluation import Evaluation, training_popularity
+from recsweep.experiment import Experiment
 from recsweep.mistakes import explain, refuse_mistyped
 from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
-from recsweep.runs.locate import read_yaml
-from recsweep.runs.scored_run import ScoredRun, is_study, read_run, read_study, replicates_of
-from recsweep.tracking import SilentTracker
+from recsweep.run_files import is_study, read_summary
+from recsweep.runs.scored_run import ScoredRun, read_run, read_study, replicates_of
+from recsweep.tasks.evaluate import measure_file
+from recsweep.tracking import NullTracker
+
+if TYPE_CHECKING:
+    import optuna
 
 Config = dict[str, Any]
 
@@ -54,7 +63,7 @@ def load_config(*overrides: str, config_dir: str | Path | None = None) -> Config
         InputError: A key, a choice or a value is wrong.
     """
     with _explained(overrides):
-        return composed(*overrides, *_search_path(config_dir))
+        return compose_config(*overrides, *_search_path(config_dir))
 
 
 def load_split(config: Config) -> Split:
@@ -71,7 +80,32 @@ def load_split(config: Config) -> Split:
     """
     settings = _settings(config)
     environment.use_cache(settings.cache)
-    return app.prepared(settings)
+    return app.load_split(settings)
+
+
+def load_interactions(config: Config) -> pd.DataFrame:
+    """Read a data set before it is split: the interactions that its filters leave.
+
+    Args:
+        config: See `load_config`; `data.min_rating=null` keeps every positive value.
+
+    Returns:
+        A row per interaction: `user`, `item` (original ids) and `value`, before the transform.
+
+    Raises:
+        InputError: The data cannot be read, or come already split.
+    """
+    settings = _settings(config)
+    environment.use_cache(settings.cache)
+    source = app.build_group(settings, "data", "load")
+    found = source.load(source.files(settings.cache))
+    if not isinstance(found, Interactions):
+        raise InputError(
+            f"data={source.name} comes already split; see its parts with recsweep.load_split"
+        )
+    pairs = found.matrix.tocoo()
+    users, items = found.user_ids[pairs.row], found.item_ids[pairs.col]
+    return pd.DataFrame({"user": users, "item": items, "value": pairs.data})
 
 
 @dataclass(frozen=True)
@@ -84,6 +118,7 @@ class Fit:
         best_epoch: The epoch whose weights it has, from 1.
         curves: A column per curve, such as `train/loss`; index: epoch, from 1.
         valid: Validation metrics of the best epoch.
+        popularity: Training interactions of each item.
     """
 
     config: Config
@@ -91,6 +126,7 @@ class Fit:
     best_epoch: int
     curves: pd.DataFrame = field(repr=False)
     valid: Evaluation = field(repr=False)
+    popularity: np.ndarray = field(repr=False)
 
     @property
     def model(self) -> Any:
@@ -98,7 +134,7 @@ class Fit:
         return self.fitted.model
 
 
-def fit(config: Config, split: Split | None = None) -> Fit:
+def fit(config: Config, split: Split | None = None, *, progress: bool = True) -> Fit:
     """Train a model and keep the epoch that is best on validation. Test data are not touched.
 
     With `refit=true` it is then trained anew for as many epochs, on training and validation data.
@@ -106,32 +142,20 @@ def fit(config: Config, split: Split | None = None) -> Fit:
     Args:
         config: See `load_config`; nothing is tracked, whatever its group `tracking` says.
         split: See `load_split`, which is called when this is left out.
+        progress: Whether to show it, on stderr.
 
     Returns:
-        The fitted model; progress goes to stderr.
+        The fitted model.
 
     Raises:
         InputError: The configuration or the data cannot be used, or another backend runs already.
     """
-    settings = _settings(config)
-    evaluator, _, model = app.checked(settings, SilentTracker())
-    from recsweep.experiment import Patience, refit, run_trial
-    from recsweep.report import Progress
-    from recsweep.seeds import Seeds
-
-    split = app.prepared(settings) if split is None else split
-    evaluator.refuse_large_k(split.train.shape[1])
-    with Progress(getattr(model, "n_epochs", 1), evaluator.objective) as progress:
-        patience = Patience(settings.patience, evaluator.objective)
-        trial = run_trial(
-            model, split.train, split.valid, evaluator, Seeds(settings.seed), [patience, progress]
-        )
-    if settings.refit:
-        model = app.made(settings, "model", "fit")
-        refit(model, split.without_test()[1], trial, Seeds(settings.seed))
-    curves = pd.DataFrame(trial.curves, index=pd.RangeIndex(1, len(trial.curves) + 1, name="epoch"))
-    fitted = FittedModel(settings, split.fingerprint, model, split.item_ids)
-    return Fit(config, fitted, trial.best_epoch + 1, curves, trial.valid)
+    run = Experiment.prepare(_settings(config), NullTracker(), split)
+    result = run.refit(run.fit(progress_to=None if progress else io.StringIO()))
+    fitted = FittedModel(run.settings, run.split.fingerprint, run.model, run.split.item_ids)
+    popularity = training_popularity(run.split.train)
+    curves = result.curves_table()
+    return Fit(config, fitted, result.best_epoch + 1, curves, result.valid, popularity)
 
 
 def evaluate(fit: Fit, fold: Fold) -> Evaluation:
@@ -145,7 +169,26 @@ def evaluate(fit: Fit, fold: Fold) -> Evaluation:
         `means` and `standard_errors`, dicts by metric such as `ndcg@10`, and `per_user`, a
         DataFrame.
     """
-    return app.evaluated(fit.fitted.settings).evaluate(fit.model.score, fold)
+    evaluator = app.make_evaluator(fit.fitted.settings)
+    return evaluator.evaluate(fit.model.score, fold, fit.popularity)
+
+
+def evaluate_file(config: Config, recommendations: str | Path, truth: str | Path) -> Evaluation:
+    """Measure a file of recommendations, whoever made it, as `task=evaluate` does.
+
+    Args:
+        config: See `load_config`; its `k` and `metrics` are used, but for those that need the
+            catalogue.
+        recommendations: `user item item …` lines, CSV or JSON lines, best item first.
+        truth: `user item [value]` lines; items with value 0 are not wanted.
+
+    Returns:
+        As of `evaluate`; a user of the truth without a list counts as 0.
+
+    Raises:
+        InputError: A file cannot be read, or the two have no user or no item in common.
+    """
+    return measure_file(_settings(config), Path(recommendations), Path(truth)).evaluation
 
 
 def recommend(fit: Fit, histories: pd.DataFrame, k: int = 10) -> pd.DataFrame:
@@ -183,6 +226,8 @@ class StudyResult:
         test: A row per metric: `mean` over the winner's trainings, `standard_error` over users,
             `standard_deviation` over the trainings; None = not scored.
         runs: Results folders of the winner's trainings.
+        text: The table for a terminal.
+        storage: Where its trials are, as `sweep.storage` names it; None = in the folder.
     """
 
     name: str
@@ -193,6 +238,18 @@ class StudyResult:
     best_overrides: list[str] = field(repr=False)
     test: pd.DataFrame | None = field(repr=False)
     runs: list[Path] = field(repr=False)
+    text: str = field(repr=False)
+    storage: str | None = field(repr=False)
+
+    def __str__(self) -> str:
+        return self.text
+
+    def optuna_study(self) -> "optuna.Study":
+        """The study itself, for whatever Optuna has to offer."""
+        from recsweep.sweeps.study.catalog import StudyCatalog
+
+        settings = {"folder": str(self.folder.parent), "storage": self.storage}
+        return StudyCatalog.of(settings).load(self.name)[0]
 
 
 @dataclass(frozen=True)
@@ -238,7 +295,9 @@ class SweepResult:
         return self.only.test
 
 
-def sweep(*overrides: str, config_dir: str | Path | None = None) -> SweepResult:
+def sweep(
+    *overrides: str, config_dir: str | Path | None = None, progress: bool = True
+) -> SweepResult:
     """Search hyperparameters, as `python -m recsweep -m OVERRIDES` does, and score the winner.
 
     The same call resumes a sweep that was interrupted.
@@ -246,9 +305,10 @@ def sweep(*overrides: str, config_dir: str | Path | None = None) -> SweepResult:
     Args:
         overrides: Such as `model=ease,item_knn`, `sweep.n_trials=20`, `model.l2=interval(1,1000)`.
         config_dir: A folder with YAML files of your own, as `--config-dir` names one.
+        progress: Whether to show it, on stderr, and the tables of results, on stdout.
 
     Returns:
-        Trials, winners and their test scores; progress goes to stderr, tables to stdout.
+        Trials, winners and their test scores.
 
     Raises:
         InputError: Something cannot be searched, or trials failed.
@@ -256,6 +316,7 @@ def sweep(*overrides: str, config_dir: str | Path | None = None) -> SweepResult:
     """
     own = [] if config_dir is None else [f"--config-dir={Path(config_dir).absolute()}"]
     with (
+        nullcontext() if progress else _silence(),
         _explained(overrides),
         _process_restored(),
         shell.typed_as(["-m", *own, *overrides]),
@@ -281,11 +342,11 @@ def load_study(name: str, folder: str | Path = "sweeps", storage: str | None = N
     Raises:
         InputError: There is none, or it cannot be read.
     """
-    from recsweep.sweeps.study.catalog import Studies
+    from recsweep.sweeps.study.catalog import StudyCatalog
     from recsweep.tasks.best import chosen_study
 
     settings = {"folder": str(folder), "storage": storage}
-    return _study(chosen_study(name, Studies.of(settings)), settings)
+    return _study(chosen_study(name, StudyCatalog.of(settings)), settings)
 
 
 @dataclass(frozen=True)
@@ -310,7 +371,7 @@ def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResul
     """Compare finished runs and the winners of sweeps, with intervals and corrected paired tests.
 
     Args:
-        of: Studies, folders of studies, or results folders of runs; two at least.
+        of: StudyCatalog, folders of studies, or results folders of runs; two at least.
         statistics: Such as `metrics=["ndcg@100"]`, `unit`, `test`, `confidence`; what is left out
             is as in `task=compare`.
 
@@ -319,10 +380,12 @@ def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResul
     """
     usual = load_config("task=compare")["task"]
     known = {name: usual[name] for name in Statistics.__dataclass_fields__}
-    how = validated(Statistics, {**known, **statistics}, "task")
-    found = compare_contenders(grouped([run for each in of for run in _runs(each)]), how)
+    how = validate(Statistics, {**known, **statistics}, "task")
+    found = compare_contenders(group_runs([run for each in of for run in _runs(each)]), how)
     return ComparisonResult(
-        pd.DataFrame(score_records(found)), pd.DataFrame(pair_records(found)), printed(found)
+        pd.DataFrame(score_records(found)),
+        pd.DataFrame(pair_records(found)),
+        comparison_text(found),
     )
 
 
@@ -330,7 +393,7 @@ def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResul
 
 
 def _settings(config: Mapping[str, Any]) -> app.Settings:
-    return validated(app.Settings, dict(config), "")
+    return validate(app.Settings, dict(config), "")
 
 
 def _search_path(config_dir: str | Path | None) -> list[str]:
@@ -343,6 +406,12 @@ def _search_path(config_dir: str | Path | None) -> list[str]:
         sys.path.insert(0, str(folder))  # as the command line has its current folder
     quoted = shell.setting("path", f"file://{folder}").partition("=")[2]
     return [f"hydra.searchpath=[{quoted}]"]
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    with redirect_stdout(io.StringIO()), redirect_stderr(io.StringIO()):
+        yield
 
 
 @contextmanager
@@ -378,14 +447,14 @@ def _no_task(_config: object) -> None:
 
 def _study(name: str, settings: Mapping[str, Any]) -> StudyResult:
     from recsweep.sweeps.reporting.result_files import trial_overrides, trial_records
-    from recsweep.sweeps.study.catalog import Studies
+    from recsweep.sweeps.reporting.tables import best_table
+    from recsweep.sweeps.study.catalog import StudyCatalog
 
-    studies = Studies.of(settings)
+    studies = StudyCatalog.of(settings)
     study, status = studies.load(name)
     folder, best = studies.folder.absolute() / name, status.best
     columns, rows = trial_records(status)
-    file = folder / "results" / "optimization_results.yaml"
-    test = read_yaml(file).get("test") if file.is_file() else None
+    test = read_summary(folder).get("test")
     return StudyResult(
         name=name,
         folder=folder,
@@ -395,6 +464,8 @@ def _study(name: str, settings: Mapping[str, Any]) -> StudyResult:
         best_overrides=trial_overrides(study, best) if best else [],
         test=_scores(test) if test else None,
         runs=replicates_of(folder) if test else [],
+        text=best_table(status),
+        storage=settings["storage"],
     )
 
 

@@ -4,15 +4,20 @@ import os
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment, source_code
-from recsweep.build import build, validated
+from recsweep.build import build, validate
 from recsweep.errors import InputError
-from recsweep.interfaces import STRICT
+from recsweep.interfaces import STRICT, RunTracker
+from recsweep.run_files import RESULTS
+
+if TYPE_CHECKING:
+    from recsweep.data.split import Split
+    from recsweep.evaluation import Evaluator
 
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
 
@@ -21,7 +26,7 @@ DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
 """Groups on the way from files to a split, and what each must be able to do."""
 FILES = ("data.path", "split.path")
 """Where the files of a run lie, which may change: fingerprints say whether they are the same."""
-WITH_CODE = ("task", "data", "transform", "split", "optimizer", "model")
+WITH_CODE = ("task", "data", "transform", "split", "metrics", "optimizer", "model")
 """Groups whose classes a run's result depends on."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study", "run_id")
 """Parts of the configuration that do not change a single run."""
@@ -107,14 +112,14 @@ class Job(NamedTuple):
         overrides: What the command line changed, without passwords.
         results: The folder that the task may make.
         tracker: For the task's run; None = the one that `tracking` describes.
-        listeners: Hear of every epoch of a training, see `recsweep.experiment.Listener`.
+        listeners: Hear of every epoch of a training, see `recsweep.fitting.Listener`.
     """
 
     settings: Settings
     config: Config
     overrides: list[str]
     results: Path
-    tracker: Any = None
+    tracker: RunTracker | None = None
     listeners: Sequence[Any] = ()
 
 
@@ -122,7 +127,7 @@ def run(
     config: Config,
     folder: Path,
     overrides: list[str],
-    tracker: Any = None,
+    tracker: RunTracker | None = None,
     listeners: Sequence[Any] = (),
 ) -> None:
     """Do what `task=` says.
@@ -137,15 +142,15 @@ def run(
     Raises:
         InputError: Something in the configuration or the data cannot be used.
     """
-    from recsweep.tracking import without_passwords
+    from recsweep.messages import without_passwords
 
-    settings = validated(Settings, config, "")
+    settings = validate(Settings, config, "")
     config, overrides = without_passwords([config, overrides])
-    job = Job(settings, config, overrides, folder / "results", tracker, listeners)
-    made(settings, "task", "run").run(job)
+    job = Job(settings, config, overrides, folder / RESULTS, tracker, listeners)
+    build_group(settings, "task", "run").run(job)
 
 
-def made(settings: Settings, group: str, method: str) -> Any:
+def build_group(settings: Settings, group: str, method: str) -> Any:
     """What a group of the configuration describes.
 
     Args:
@@ -162,40 +167,20 @@ def made(settings: Settings, group: str, method: str) -> Any:
     return thing
 
 
-def checked(settings: Settings, tracker: Any = None) -> tuple[Any, Any, Any]:
-    """Evaluator, tracker and model of a configuration in which nothing is wrong.
-
-    The backend is loaded then, with the threads that were asked for.
-
-    Args:
-        settings: The top of the configuration.
-        tracker: An unopened one; None = the one that `tracking` describes.
-    """
-    environment.choose_backend(settings.backend, settings.threads)
-    environment.use_cache(settings.cache)
-    evaluator = evaluated(settings)
-    for group, method in (*DATA_STEPS, ("optimizer", "build")):
-        made(settings, group, method)
-    tracker = tracker or made(settings, "tracking", "log_metrics")
-    tracker = tracker.named(f"{settings.called}-{data_name(settings)}")
-    tracker.refuse_unusable()
-    environment.load_backend()  # last, since it takes seconds
-    return evaluator, tracker, made(settings, "model", "fit")
-
-
-def evaluated(settings: Settings) -> Any:
+def make_evaluator(settings: Settings) -> "Evaluator":
     """The evaluator that `k`, `metrics` and `objective` describe."""
     from recsweep.evaluation import Evaluator
 
     values = {name: getattr(settings, name) for name in ("k", "metrics", "objective")}
-    return validated(Evaluator, {**values, "batch_size": settings.evaluation_batch_size}, "")
+    values["batch_size"] = settings.evaluation_batch_size
+    return cast("Evaluator", validate(Evaluator, values, ""))
 
 
-def prepared(settings: Settings) -> Any:
+def load_split(settings: Settings) -> "Split":
     """The split that `data`, `transform` and `split` describe, from the cache if it is there."""
     from recsweep.data.prepare import prepare
 
-    source, transform, splitter = (made(settings, *step) for step in DATA_STEPS)
+    source, transform, splitter = (build_group(settings, *step) for step in DATA_STEPS)
     return prepare(source, transform, splitter, settings.cache)
 
 
@@ -224,7 +209,7 @@ def model_name(config: Config) -> str:
     return str(config.get("model_name") or target.split(".")[-2:][0])
 
 
-def tags(settings: Settings, split: Any) -> dict[str, str]:
+def run_tags(settings: Settings, split: "Split") -> dict[str, str]:
     """What a run needs to be told from others and replayed."""
     return {
         **environment.git_state(),
@@ -255,7 +240,7 @@ def code_tags(hashes: Mapping[str, str]) -> dict[str, str]:
     return {"code": hashes[source_code.OURS], **own}
 
 
-def sizes(settings: Settings, split: Any) -> str:
+def describe_sizes(settings: Settings, split: "Split") -> str:
     """One line about how large a split is."""
     n = split.profile()
     return (
@@ -268,7 +253,7 @@ def sizes(settings: Settings, split: Any) -> str:
 def parameters_of_run(config: Config) -> dict[str, Any]:
     """The leaves that say how one run was made: without what only sweeps read."""
     kept = {name: node for name, node in config.items() if name not in OF_SWEEPS}
-    return parameters(kept)
+    return parameters({**kept, "metrics": list(config.get("metrics") or ())})
 
 
 def parameters(node: Any, prefix: str = "") -> dict[str, Any]:

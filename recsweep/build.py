@@ -4,7 +4,6 @@ Hydra's `instantiate` does the same, but hides what pydantic says of a value in 
 exceptions, takes any function for a class, and layers below the application may not import Hydra.
 """
 
-import difflib
 import re
 from collections.abc import Mapping
 from importlib import import_module
@@ -13,9 +12,11 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
+from pydantic_core import ArgsKwargs
 
 from recsweep.errors import InputError
 from recsweep.known_keys import unknown_key
+from recsweep.messages import closest, shorten
 
 _BOUNDS = {
     "ge": ("at least", "greater than or equal to"),
@@ -42,7 +43,7 @@ def build(spec: Any, at: str) -> Any:
     if not isinstance(spec, Mapping):
         return spec
     values = {key: build(value, f"{at}.{key}") for key, value in spec.items() if key != "_target_"}
-    return validated(_locate(spec["_target_"], at), values, at) if "_target_" in spec else values
+    return validate(_locate(spec["_target_"], at), values, at) if "_target_" in spec else values
 
 
 def _locate(target: Any, at: str) -> type:
@@ -64,21 +65,25 @@ def _locate(target: Any, at: str) -> type:
     return found
 
 
-def validated(target: Any, values: Mapping[str, Any], at: str) -> Any:
-    """`target(**values)`; pydantic's complaint becomes one sentence.
+def validate(target: Any, values: Mapping[str, Any], at: str, instance: Any = None) -> Any:
+    """An instance with exactly these values; pydantic's complaint becomes one sentence.
 
     Args:
         target: A pydantic dataclass.
         values: Its arguments.
         at: Where they stand in the configuration, such as `model`; empty at the top.
+        instance: One that has no values yet; None = a new one.
 
     Raises:
         InputError: A value is missing, unknown or out of range.
     """
     try:
-        return target(**values)
+        made = target.__new__(target) if instance is None else instance
+        arguments = ArgsKwargs((), dict(values))
+        target.__pydantic_validator__.validate_python(arguments, self_instance=made)
     except ValidationError as error:
         raise InputError(_sentence(error, at, target.__pydantic_fields__)) from error
+    return made
 
 
 def _sentence(error: ValidationError, at: str, fields: Mapping[str, Any]) -> str:
@@ -93,10 +98,11 @@ def _sentence(error: ValidationError, at: str, fields: Mapping[str, Any]) -> str
         return f"{key} must be given, but is missing; add {key}=VALUE"
     if first["type"] == "value_error":
         reason = str(first["ctx"]["error"])
-        return f"{key}: {reason}" if key else reason
+        return reason if not key or reason.startswith(key) else f"{key}: {reason}"
     setting = key.partition("[")[0]
     requirement = _requirement(first, fields.get(setting.rpartition(".")[2]))
-    return f"{key} {requirement}, but is {_shown(first['input'])}; {_hint(first, setting)}"
+    found = shorten(repr(first["input"]), _SHOWN_CHARACTERS)
+    return f"{key} {requirement}, but is {found}; {_hint(first, setting)}"
 
 
 def _requirement(detail: Any, field: Any) -> str:
@@ -117,17 +123,11 @@ def _requirement(detail: Any, field: Any) -> str:
     return re.sub(r",? (unable to|got a|after) .*", "", message)
 
 
-def _shown(value: Any) -> str:
-    text = repr(value)
-    return text if len(text) <= _SHOWN_CHARACTERS else f"{text[:_SHOWN_CHARACTERS]}…"
-
-
 def _hint(detail: Any, setting: str) -> str:
     """The choice that was probably meant, else which setting to change."""
     choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
-    close = difflib.get_close_matches(str(detail["input"]), choices, n=1)
-    if close:
-        return f"did you mean {close[0]}?"
+    if close := closest(str(detail["input"]), choices):
+        return f"did you mean {close}?"
     given = detail["input"]
     if isinstance(given, str) and given.strip() and not isinstance(_read(given), str | None):
         return (

@@ -25,6 +25,7 @@ from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
 from recsweep import app
+from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.mistakes import (
     explain,
@@ -33,13 +34,6 @@ from recsweep.mistakes import (
     refuse_mistyped,
     refuse_unread,
 )
-
-
-def conf_folder() -> Path:
-    """The configuration: inside the package when it was installed, else the checkout's."""
-    package = Path(__file__).resolve().parent
-    inside = package / "conf"
-    return inside if inside.is_dir() else package.parent / "conf"
 
 
 def groups() -> dict[str, list[str]]:
@@ -52,7 +46,7 @@ def groups() -> dict[str, list[str]]:
     }
 
 
-def composed(*overrides: str) -> dict[str, Any]:
+def compose_config(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of `python -m recsweep OVERRIDES`, for a notebook or a test."""
     with initialize_config_dir(str(conf_folder()), version_base="1.3"):
         config = compose("config", list(overrides), return_hydra_config=True)

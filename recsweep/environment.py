@@ -18,6 +18,7 @@ import threadpoolctl
 
 from recsweep import __version__
 from recsweep.errors import InputError
+from recsweep.messages import one_line, shorten
 
 PACKAGES = (
     "cmaes", "hydra-core", "implicit", "jax", "jaxlib", "keras", "mlflow", "numpy", "optuna",
@@ -152,10 +153,10 @@ def _refuse_absent_platform() -> None:
         jax.devices()
     except (RuntimeError, AssertionError) as error:  # the second without the platform's plugin
         named = os.environ.get("JAX_PLATFORMS", "not set")
-        reason = " ".join(str(error).split()) or "no such device was found"
+        reason = one_line(error) or "no such device was found"
         raise InputError(
             f"JAX_PLATFORMS must name what JAX can compute on here, but is {named} "
-            f"({reason[:160]}); unset it, or set JAX_PLATFORMS=cpu"
+            f"({shorten(reason, 160)}); unset it, or set JAX_PLATFORMS=cpu"
         ) from error
 
 

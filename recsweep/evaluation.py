@@ -1,10 +1,11 @@
 """Users in batches -> scores -> seen items masked -> top-k -> hits -> metrics per user."""
 
-import difflib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
+from dataclasses import field
 from functools import cached_property
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
@@ -12,35 +13,27 @@ from jaxtyping import Bool, Int
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from recsweep.build import build
 from recsweep.data.split import Fold
+from recsweep.defaults import build_choice
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
-from recsweep.metrics import catalog, ranking
+from recsweep.messages import closest
+from recsweep.metrics.metric import CatalogMetric, Metric, UserMetric
+from recsweep.metrics.ranked_lists import RankedLists
 
-PER_USER = {
-    "ndcg": ranking.ndcg_at_k,
-    "ndcg_full_ideal": ranking.ndcg_full_ideal_at_k,
-    "recall": ranking.recall_at_k,
-    "recall_all": ranking.recall_all_at_k,
-    "precision": ranking.precision_at_k,
-    "map": ranking.average_precision_at_k,
-    "mrr": ranking.reciprocal_rank_at_k,
-    "hit_rate": ranking.hit_rate_at_k,
-}
-OF_CATALOG = {"coverage": catalog.coverage_at_k}
 
-Metric = Literal[
-    "ndcg", "ndcg_full_ideal", "recall", "recall_all", "precision", "map", "mrr", "hit_rate",
-    "coverage",
-]  # fmt: skip
+def _as_metrics(entry: Any) -> Any:
+    """Metrics by name; a name alone is that of a file in `conf/metrics`."""
+    if isinstance(entry, str):
+        entry = [entry]
+    if isinstance(entry, list):
+        return {str(name): build_choice("metrics", str(name)) for name in entry}
+    return build(entry, "metrics")
+
+
 _MAYBE_ONE = BeforeValidator(lambda entry: entry if isinstance(entry, list) else [entry])
 """`k=10` means `k=[10]`."""
-
-
-def definitions() -> dict[str, str]:
-    """What each metric means: the first line of its function's docstring."""
-    functions = {**PER_USER, **OF_CATALOG}
-    return {name: (f.__doc__ or "").splitlines()[0] for name, f in functions.items()}
 
 
 def default_objective(metrics: Sequence[str], k: Sequence[int]) -> str:
@@ -53,7 +46,7 @@ def objective_of(config: Mapping[str, Any]) -> str | None:
     if config.get("objective") is not None:
         return str(config["objective"])
     found: list[list[Any]] = [
-        entry if isinstance(entry, list) else [entry]  # one may be given without a list
+        list(entry) if isinstance(entry, list | dict) else [entry]  # `k=10` is no list
         for entry in (config.get("metrics"), config.get("k"))
     ]
     is_said = None not in (*found[0], *found[1])
@@ -68,11 +61,13 @@ class Evaluation:
         per_user: A column per metric and cut-off, such as `ndcg@10`; index: original user ids.
         of_catalog: Metrics of all users together, by name.
         n_without_target: Users who were left out because nothing of theirs is held out.
+        definitions: Name of a metric -> what it means.
     """
 
     per_user: pd.DataFrame
     of_catalog: dict[str, float]
     n_without_target: int
+    definitions: Mapping[str, str] = field(default_factory=dict)
 
     @cached_property
     def means(self) -> dict[str, float]:
@@ -84,6 +79,15 @@ class Evaluation:
         """Standard error of each mean; NaN with one user."""
         return {str(n): float(v) for n, v in self.per_user.sem(ddof=1).items()}
 
+    def summary(self) -> dict[str, Any]:
+        """For JSON, which has no NaN: the standard error of a single user is null."""
+        errors = self.standard_errors.items()
+        return {
+            "mean": self.means,
+            "standard_error": {name: e if math.isfinite(e) else None for name, e in errors},
+            "n_users": len(self.per_user),
+        }
+
 
 @dataclass(kw_only=True, config=STRICT)
 class Evaluator:
@@ -91,28 +95,27 @@ class Evaluator:
 
     Args:
         k: Cut-offs.
-        metrics: Names, see `definitions`.
+        metrics: By name; names alone are those of files in `conf/metrics`.
         batch_size: Users who are scored at a time.
         objective: What validation chooses by, such as `ndcg@100`; None = the first metric at the
             largest cut-off.
     """
 
     k: Annotated[list[Annotated[int, Field(ge=1)]], _MAYBE_ONE, Field(min_length=1)]
-    metrics: Annotated[list[Metric], _MAYBE_ONE, Field(min_length=1)]
+    metrics: Annotated[dict[str, Metric], BeforeValidator(_as_metrics), Field(min_length=1)]
     batch_size: Annotated[int, Field(ge=1)]
     objective: str | None
 
     def __post_init__(self) -> None:
         self.k = sorted(set(self.k))
-        self.metrics = list(dict.fromkeys(self.metrics))
         names = [f"{metric}@{k}" for metric in self.metrics for k in self.k]
         if self.objective is None:
-            self.objective = default_objective(self.metrics, self.k)
+            self.objective = default_objective(list(self.metrics), self.k)
         if self.objective not in names:
-            close = difflib.get_close_matches(self.objective, names, n=1)
+            example = closest(self.objective, names) or names[0]
             raise InputError(
                 f"objective must be one of the metrics {', '.join(self.metrics)} at one of the "
-                f"cut-offs {', '.join(map(str, self.k))}, such as {(close or names)[0]}, but is "
+                f"cut-offs {', '.join(map(str, self.k))}, such as {example}, but is "
                 f"{self.objective}; change objective, metrics or k"
             )
 
@@ -125,15 +128,22 @@ class Evaluator:
                 f"set k=[{fitting}]"
             )
 
-    def evaluate(self, score: Callable[[CSR], Any], fold: Fold) -> Evaluation:
+    def definitions(self) -> dict[str, str]:
+        """Name of each metric -> what it means."""
+        return {name: metric.definition for name, metric in self.metrics.items()}
+
+    def evaluate(
+        self, score: Callable[[CSR], Any], fold: Fold, popularity: np.ndarray | None = None
+    ) -> Evaluation:
         """Rank every item but the seen ones for each user of `fold`.
 
         Args:
             score: History -> finite scores, users × items; higher is better.
             fold: Who is shown what and must be recommended what.
+            popularity: Training interactions of each item, for metrics that ask for them.
 
         Raises:
-            InputError: A score is not finite, or nobody has a target.
+            InputError: A score is not finite, nobody has a target, or a metric cannot be computed.
         """
         if not fold.target.nnz:
             raise InputError("at least one user must have a held-out item, but none has")
@@ -146,21 +156,50 @@ class Evaluator:
                 for rows in (history[start : start + self.batch_size] for start in starts)
             ]
         )
-        hits = is_hit(ranked, target)
-        per_user = {
-            f"{metric}@{k}": PER_USER[metric](hits, ranked_fold.n_relevant, k)
-            for metric in self.metrics
-            if metric in PER_USER
-            for k in self.k
-        }
-        of_catalog = {
-            f"{metric}@{k}": OF_CATALOG[metric](ranked, history.shape[1], k)
-            for metric in self.metrics
-            if metric in OF_CATALOG
-            for k in self.k
-        }
-        frame = pd.DataFrame(per_user, index=pd.Index(ranked_fold.user_ids, name="user"))
-        return Evaluation(frame, of_catalog, len(fold.user_ids) - len(frame))
+        lists = RankedLists(
+            is_hit(ranked, target), ranked_fold.n_relevant, ranked, history.shape[1], popularity
+        )
+        index = pd.Index(ranked_fold.user_ids, name="user")
+        return self.measure(lists, index, len(fold.user_ids) - len(index))
+
+    def measure(
+        self, lists: RankedLists, users: "pd.Index[Any]", n_without_target: int = 0
+    ) -> Evaluation:
+        """Every metric at every cut-off.
+
+        Args:
+            lists: At least as long as the largest cut-off.
+            users: Original ids, in the order of the lists.
+            n_without_target: Users who were left out.
+
+        Raises:
+            InputError: A metric has other values than one per user, or one.
+        """
+        per_user: dict[str, np.ndarray] = {}
+        of_catalog: dict[str, float] = {}
+        for name, metric in self.metrics.items():
+            for k in self.k:
+                if isinstance(metric, UserMetric):
+                    per_user[f"{name}@{k}"] = _one_each(metric.per_user(lists, k), users, name)
+                elif isinstance(metric, CatalogMetric):
+                    of_catalog[f"{name}@{k}"] = float(metric.of_catalog(lists, k))
+        frame = pd.DataFrame(per_user, index=users)
+        return Evaluation(frame, of_catalog, n_without_target, self.definitions())
+
+
+def training_popularity(train: CSR) -> Int[np.ndarray, " items"]:
+    """Training interactions of each item."""
+    return np.bincount(train.indices, minlength=train.shape[1])
+
+
+def _one_each(values: Any, users: "pd.Index[Any]", name: str) -> np.ndarray:
+    found = np.asarray(values, np.float64)
+    if found.shape != (len(users),):
+        raise InputError(
+            f"metrics.{name} must give one value per user, {len(users):,}, but gives an array of "
+            f"shape {found.shape}; fix its per_user method"
+        )
+    return found
 
 
 def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
@@ -203,13 +242,13 @@ def _top_k_of(k: int) -> Callable[..., Any]:
     """A program: scores and which of them are seen -> is all finite, the k best, their items."""
     from keras import ops
 
-    from recsweep.training.backend import compiled
+    from recsweep.training.backend import compile_program
 
     def top_k(scores: Any, is_seen: Any) -> tuple[Any, Any, Any]:
         ranked = ops.where(scores == 0, 0.0, scores)  # XLA ranks 0 above -0
         return ops.all(ops.isfinite(scores)), *ops.top_k(ops.where(is_seen, -np.inf, ranked), k)
 
-    return compiled(top_k)
+    return compile_program(top_k)
 
 
 def is_hit(ranked: Int[np.ndarray, "users k"], target: CSR) -> Bool[np.ndarray, "users k"]:

@@ -1,146 +1,125 @@
-"""One trial in reading order: fit, evaluate each epoch, keep the best one; and the last refit."""
+"""One experiment from configuration to fitted model: what a single run, a trial and the API do."""
 
-import math
-import time
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from typing import Any, Self, TextIO
 
-from recsweep.data.split import Fold
-from recsweep.evaluation import Evaluation, Evaluator
-from recsweep.interfaces import CSR, HasLoss, Recommender, State
+from recsweep import app, environment
+from recsweep.app import Config, Settings
+from recsweep.data.split import Split
+from recsweep.evaluation import Evaluation, Evaluator, training_popularity
+from recsweep.fitting import FitResult, Listener, Patience, fit_best_epoch, refit
+from recsweep.interfaces import Recommender, RunTracker
+from recsweep.progress import Progress
 from recsweep.seeds import Seeds
-
-Listener = Callable[[int, Mapping[str, float]], bool]
-"""Hears of every epoch: index (from 0) and metrics by name; answers "continue?"."""
-
-
-@dataclass(frozen=True)
-class Trial:
-    """What came out of a fit.
-
-    Args:
-        best_epoch: Index of the epoch whose weights the model now has.
-        valid: Validation metrics of that epoch.
-        curves: Every epoch's values, by name, such as `train/loss` or `valid/ndcg@100`.
-        train_s: Seconds spent in the model's own training, without evaluation.
-        refit_s: Seconds that training anew took, see `refit`; None = there was none.
-    """
-
-    best_epoch: int
-    valid: Evaluation
-    curves: list[Mapping[str, float]]
-    train_s: float
-    refit_s: float | None = None
 
 
 @dataclass
-class _BestEpoch:
-    """Evaluates validation after each epoch and keeps the weights of the best one."""
+class Experiment:
+    """A configuration in which nothing is wrong, with its data.
 
-    model: Recommender
-    valid: Fold
+    Args:
+        settings: The top of the configuration.
+        evaluator: What is measured.
+        tracker: Where the run is kept; unopened.
+        model: Unfitted at first.
+        split: The data.
+    """
+
+    settings: Settings
     evaluator: Evaluator
-    listeners: Sequence[Listener]
-    curves: list[Mapping[str, float]] = field(default_factory=list)
-    epoch: int = -1
-    evaluation: Evaluation | None = None
-    weights: State = field(default_factory=dict)
-    train_s: float = 0.0
-    _started: float = field(default_factory=time.perf_counter)
+    tracker: RunTracker
+    model: Recommender
+    split: Split
 
-    def __call__(self, epoch: int, losses: Mapping[str, float]) -> bool:
-        now = time.perf_counter()
-        epoch_s, self.train_s = now - self._started, self.train_s + now - self._started
-        evaluation = self.evaluator.evaluate(self.model.score, self.valid)
-        metrics = {
-            **{f"train/{name}": value for name, value in losses.items()},
-            **self._valid_losses(),
-            **{f"valid/{name}": value for name, value in evaluation.means.items()},
-            "time/epoch_s": epoch_s,
-            "time/evaluate_s": time.perf_counter() - now,
-        }
-        self.curves.append(metrics)
-        self._keep_if_best(epoch, evaluation)
-        answers = [listener(epoch, metrics) for listener in self.listeners]  # each one hears
-        self._started = time.perf_counter()
-        return all(answers)
+    @classmethod
+    def prepare(
+        cls, settings: Settings, tracker: RunTracker | None = None, split: Split | None = None
+    ) -> Self:
+        """Check a configuration, load the backend with its threads, and prepare the data.
 
-    def _valid_losses(self) -> dict[str, float]:
-        """Loss on validation users' whole rows: what they have shown and what is held out."""
-        if not isinstance(self.model, HasLoss):
-            return {}
-        losses = self.model.loss(self.valid.history + self.valid.target)
-        return {f"valid/{name}": value for name, value in losses.items()}
+        Args:
+            settings: The top of the configuration.
+            tracker: An unopened one; None = the one that `tracking` describes.
+            split: The data; None = what `data`, `transform` and `split` describe.
 
-    def _keep_if_best(self, epoch: int, evaluation: Evaluation) -> None:
+        Raises:
+            InputError: The configuration or the data cannot be used.
+        """
+        environment.choose_backend(settings.backend, settings.threads)
+        environment.use_cache(settings.cache)
+        evaluator = app.make_evaluator(settings)
+        for group, method in (*app.DATA_STEPS, ("optimizer", "build")):
+            app.build_group(settings, group, method)
+        tracker = tracker or app.build_group(settings, "tracking", "log_metrics")
+        tracker = tracker.named(f"{settings.called}-{app.data_name(settings)}")
+        tracker.refuse_unusable()
+        environment.load_backend()  # late, since it takes seconds
+        model = app.build_group(settings, "model", "fit")
+        split = app.load_split(settings) if split is None else split
+        evaluator.refuse_large_k(split.train.shape[1])
+        return cls(settings, evaluator, tracker, model, split)
+
+    @cached_property
+    def tags(self) -> dict[str, str]:
+        """What it runs with: commit, code, versions, machine, fingerprints of its data."""
+        return app.run_tags(self.settings, self.split)
+
+    def log_settings(self, config: Config) -> None:
+        """Tell the open tracker what the run is.
+
+        Args:
+            config: The whole configuration, without passwords.
+        """
+        self.tracker.log_settings(app.parameters_of_run(config), self.tags)
+        name, split = app.data_name(self.settings), self.split
+        self.tracker.log_data(name, split.data_fingerprint, split.profile())
+
+    def fit(
+        self, listeners: Sequence[Listener] = (), progress_to: TextIO | None = None
+    ) -> FitResult:
+        """Train, and keep the epoch that is best on validation.
+
+        Args:
+            listeners: Hear of each epoch after the tracker, and may stop the training.
+            progress_to: Where progress goes; None = stderr.
+        """
         objective = str(self.evaluator.objective)
-        best = -math.inf if self.evaluation is None else self.evaluation.means[objective]
-        if evaluation.means[objective] > best:
-            self.epoch, self.evaluation, self.weights = epoch, evaluation, self.model.state()
+        n_epochs = getattr(self.model, "n_epochs", 1)
+        with Progress(n_epochs, objective, progress_to) as progress:
+            return fit_best_epoch(
+                self.model, self.split.train, self.split.valid, self.evaluator,
+                Seeds(self.settings.seed),
+                [
+                    partial(_track, self.tracker), Patience(self.settings.patience, objective),
+                    progress, *listeners,
+                ],
+            )  # fmt: skip
+
+    def refit(self, fitted: FitResult) -> FitResult:
+        """With `refit=true`: train a fresh model for as many epochs on all but test.
+
+        The first model is let go before, since two large ones may not fit into memory.
+
+        Args:
+            fitted: What came out of the first fit.
+
+        Returns:
+            The same, with the seconds that this took.
+        """
+        if not self.settings.refit:
+            return fitted
+        _, rows = self.split.without_test()
+        self.model = app.build_group(self.settings, "model", "fit")
+        return refit(self.model, rows, fitted, Seeds(self.settings.seed))
+
+    def evaluate_on_test(self) -> Evaluation:
+        """Score test: once, when nothing is left to choose."""
+        popularity = training_popularity(self.split.train)
+        return self.evaluator.evaluate(self.model.score, self.split.test, popularity)
 
 
-class Patience:
-    """A listener that stops the training when it no longer gains.
-
-    Args:
-        n_epochs: Epochs without gain that it waits; None = for ever.
-        objective: The metric that must grow, such as `ndcg@100`.
-    """
-
-    def __init__(self, n_epochs: int | None, objective: str) -> None:
-        self.n_epochs = n_epochs
-        self.objective = objective
-        self._best, self._best_epoch = -math.inf, -1
-
-    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
-        """Whether to continue."""
-        value = metrics[f"valid/{self.objective}"]
-        if value > self._best:
-            self._best, self._best_epoch = value, epoch
-        return self.n_epochs is None or epoch - self._best_epoch < self.n_epochs
-
-
-def run_trial(
-    model: Recommender,
-    train: CSR,
-    valid: Fold,
-    evaluator: Evaluator,
-    seeds: Seeds,
-    listeners: Sequence[Listener] = (),
-) -> Trial:
-    """Fit `model`, choosing its epoch by the evaluator's objective on validation.
-
-    Args:
-        model: Unfitted; has the best epoch's weights afterwards.
-        train: Users × items.
-        valid: What the epoch is chosen on. There is no test here.
-        evaluator: Metrics and objective.
-        seeds: Of weights, shuffling and noise.
-        listeners: Hear of each epoch and may stop the training.
-
-    Returns:
-        The best epoch, its validation metrics and all curves.
-    """
-    best = _BestEpoch(model, valid, evaluator, listeners)
-    model.fit(train, best, seeds)
-    if best.evaluation is None:
-        raise RuntimeError(f"{type(model).__name__}.fit must call on_epoch at least once")
-    model.restore(best.weights)
-    return Trial(best.epoch, best.evaluation, best.curves, best.train_s)
-
-
-def refit(model: Recommender, rows: CSR, trial: Trial, seeds: Seeds) -> Trial:
-    """Fit for as many epochs as were best before, with nothing left to choose.
-
-    Args:
-        model: A fresh one with the settings of the trial's; fitted afterwards.
-        rows: Training and validation together, users × items.
-        trial: Says how many epochs.
-        seeds: Of weights, shuffling and noise.
-
-    Returns:
-        `trial` with the seconds that this took.
-    """
-    started = time.perf_counter()
-    model.fit(rows, lambda epoch, _losses: epoch < trial.best_epoch, seeds)
-    return replace(trial, refit_s=time.perf_counter() - started)
+def _track(tracker: RunTracker, epoch: int, metrics: Any) -> bool:
+    tracker.log_metrics(metrics, step=epoch + 1)
+    return True

@@ -79,21 +79,16 @@ class HasLoss(Protocol):
         """Loss parts of `rows` without noise, means per user, under the training's names."""
 
 
-class Tracker(Protocol):
+class RunTracker(Protocol):
     """Where a run's settings, curves and files go. As a context it begins and ends the run."""
 
     run_id: str | None
     lost: str | None
     """Once a store went away in mid-run: the line that says so; the run continues untracked."""
-    views: Mapping[str, str]
-    """What the UI can open of a sweep -> the link, once `share_view` was called."""
 
     @property
     def ui_command(self) -> str:
         """What to type to look at the run; empty where it is not kept."""
-
-    def link(self, run_id: str) -> str:
-        """What follows the UI's address in the address of a run's page; empty as above."""
 
     def named(self, name: str) -> Self:
         """Itself, under this name unless the configuration has given one."""
@@ -128,10 +123,22 @@ class Tracker(Protocol):
     def set_note(self, markdown: str) -> None:
         """The text on the run's page; replaces the one before."""
 
+
+class SweepTracker(RunTracker, Protocol):
+    """Where a whole sweep goes: its own run, and a nested one per trial."""
+
+    views: Mapping[str, str]
+    """What the UI can open of a sweep -> the link, once `share_view` was called."""
+    store: Any
+    """The tracking store, for what only a store can do; None = there is none."""
+
+    def link(self, run_id: str) -> str:
+        """What follows the UI's address in the address of a run's page; empty without a store."""
+
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:
-        """Go on with the parent run of a study, or create it with these parameters and tags."""
+        """Resume the parent run of a study, or create it with these parameters and tags."""
 
     def share_view(
         self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
@@ -141,7 +148,7 @@ class Tracker(Protocol):
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """End the parent run."""
 
-    def nested(self, parent_run_id: str | None, study: str, part: Part, name: str) -> "Tracker":
+    def nested(self, parent_run_id: str | None, study: str, part: Part, name: str) -> RunTracker:
         """One trial of a sweep, or a replicate of its winner; the run begins with the context."""
 
     def tidy(self, study: str, verdict: Verdict) -> int:

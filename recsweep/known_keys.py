@@ -1,8 +1,9 @@
 """Which key of the configuration somebody meant who typed another one."""
 
-import difflib
 import re
 from collections.abc import Sequence
+
+from recsweep.messages import closest
 
 
 def _plain(name: str) -> str:
@@ -80,6 +81,6 @@ def _meant_key(key: str, known: Sequence[str]) -> str | None:
             return name
     anywhere = {last: name for name, last in leaves.items() if _plain(leaf) not in SYNONYMS}
     for names, cutoff in ((siblings, 0.6), (anywhere, 0.75)):
-        for near in difflib.get_close_matches(leaf, names, n=1, cutoff=cutoff):
+        if near := closest(leaf, names, cutoff):
             return names[near]
     return None

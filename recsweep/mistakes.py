@@ -1,7 +1,6 @@
 """What can be wrong with a command line, each in one line that says what to type instead."""
 
 import argparse
-import difflib
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -13,12 +12,15 @@ from omegaconf import OmegaConf
 
 from recsweep.errors import InputError
 from recsweep.known_keys import unknown_key
+from recsweep.messages import closest, one_line
 
 Groups = Mapping[str, Sequence[str]]
 """Name of a group of the configuration -> its choices."""
 COMMAND = "python -m recsweep"
 DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 """Those of a word processor or a web page, which no terminal understands."""
+SEVERAL = "metrics"
+"""The group of which a run has several choices."""
 STUDIES = ("sweep.folder", "sweep.storage")
 OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study", "run_id")
 """Settings of searches and of past runs, which no task reads but for these:"""
@@ -72,7 +74,7 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
         if argument.startswith("-"):
             _refuse_unknown_option(argument)
         key, _, value = argument.lstrip("+").partition("=")
-        if key in groups and re.fullmatch(r"\[.*\]", value.strip()):
+        if key in groups and key != SEVERAL and re.fullmatch(r"\[.*\]", value.strip()):
             names = ",".join(name.strip() for name in value.strip(" []").split(","))
             raise InputError(
                 f"{key} must be one choice, but is {value}; to search with several write "
@@ -98,15 +100,15 @@ def _refuse_unknown_option(argument: str) -> None:
     option = argument.partition("=")[0]
     if option in known or re.fullmatch(r"-[rmh]+", option):
         return
-    if "=" in argument and not difflib.get_close_matches(option, known, n=1, cutoff=0.8):
+    if "=" in argument and closest(option, known, 0.8) is None:
         raise InputError(
             f"settings are written without dashes, but {argument} has them; write "
             f"{argument.lstrip('-')}, or see {COMMAND} --help"
         )
     bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
-    close = difflib.get_close_matches(option.lstrip("-").lower(), bare, n=1)
-    close = close or [name for name in ("help", "multirun") if option.lower() == f"-{name[0]}"]
-    hint = f"did you mean {bare[close[0]]}?" if close else f"see {COMMAND} --hydra-help"
+    letters = {f"-{name[0]}": name for name in ("help", "multirun")}
+    close = closest(option.lstrip("-").lower(), bare) or letters.get(option.lower())
+    hint = f"did you mean {bare[close]}?" if close else f"see {COMMAND} --hydra-help"
     raise InputError(
         f"an option must be one of Hydra's, but {option} is not; {hint} Settings are written "
         "without dashes, as KEY=VALUE"
@@ -170,13 +172,15 @@ def explain(error: Exception, arguments: Sequence[str] = (), groups: Groups | No
         groups: All there are.
     """
     text = str(error) if isinstance(error, InputError) else _explained(error, arguments, groups)
-    return " ".join(": ".join([*getattr(error, "__notes__", []), text]).split())
+    return one_line(": ".join([*getattr(error, "__notes__", []), text]))
 
 
 def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None) -> str:
-    text = " ".join(str(error).partition("Config search path:")[0].split())
-    if isinstance(error, MissingConfigException) and error.options:
-        return _unknown_choice(str(error.missing_cfg_file), list(error.options))
+    text = one_line(str(error).partition("Config search path:")[0])
+    if isinstance(error, MissingConfigException):
+        wrong = str(error.missing_cfg_file)
+        if options := error.options or (groups or {}).get(wrong.partition("/")[0], ()):
+            return _unknown_choice(wrong, list(options))
     if isinstance(error, OverrideParseException):
         return _not_a_setting(error, arguments, groups or {})
     if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
@@ -236,7 +240,7 @@ def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], grou
             f"quotes must be read by the terminal, but {override} came with them; write "
             f"{shlex.quote(bare)}"
         )
-    reason = " ".join(error.message.partition("See https:")[0].replace("^", "").split())
+    reason = one_line(error.message.partition("See https:")[0].replace("^", ""))
     return (
         f"an argument must be KEY=VALUE in Hydra's grammar, but {override} is not "
         f"({reason}); fix it, or if it is a text quote it twice: '{name}=\"{value}\"'"
@@ -276,6 +280,6 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
 
 def _unknown_choice(wrong: str, options: list[str]) -> str:
     group, _, name = wrong.rpartition("/")
-    close = difflib.get_close_matches(name, options, n=1, cutoff=0.65)
-    hint = f"did you mean {group}={close[0]}?" if close else f"set {group}=CHOICE"
+    close = closest(name, options, 0.65)
+    hint = f"did you mean {group}={close}?" if close else f"set {group}=CHOICE"
     return f"{group} must be one of {', '.join(options)}, but is {name}; {hint}"

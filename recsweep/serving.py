@@ -11,15 +11,15 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel
 
 from recsweep import environment
 from recsweep.app import Settings
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
+from recsweep.run_files import MODEL, read_config
 from recsweep.tracking.registry import PARAMS, RUN_FILES
 
 
@@ -40,11 +40,10 @@ class ServedModel(PythonModel):
         from recsweep.persistence import load_model
 
         folder = Path(context.artifacts[RUN_FILES])
-        config = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-        settings = validated(Settings, config, "")
+        settings = validate(Settings, read_config(folder), "")
         environment.choose_backend(settings.backend, settings.threads)
         environment.load_backend()
-        self.fitted = FittedModel(settings, "", *load_model(folder / "model"))
+        self.fitted = FittedModel(settings, "", *load_model(folder / MODEL))
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None

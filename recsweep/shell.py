@@ -11,7 +11,7 @@ _typed: ContextVar[Sequence[str] | None] = ContextVar("typed", default=None)
 READ_AS_NO_TEXT = ("true", "false", "null", "nan", "inf", "none")
 
 
-def typed() -> list[str]:
+def typed_arguments() -> list[str]:
     """What was typed after `python -m recsweep`, or would be, where a program asked for it."""
     arguments = _typed.get()
     return list(sys.argv[1:] if arguments is None else arguments)

@@ -42,7 +42,7 @@ def skip_without_its_library(name: str) -> None:
 
 def composed(*overrides: str) -> Mapping[str, Any]:
     """The configuration of a command line that tracks nothing, resolved."""
-    return command_line.composed("tracking=off", *overrides)
+    return command_line.compose_config("tracking=off", *overrides)
 
 
 VARIANTS = {"shallow_ae full": {"latent_dim": None}}

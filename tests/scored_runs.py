@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
+from metric_names import definitions
 
 from recsweep.evaluation import Evaluation
-from recsweep.experiment import Trial
-from recsweep.report import write_results, write_yaml
+from recsweep.fitting import FitResult
+from recsweep.run_files import write_yaml
+from recsweep.runs.results import write_results
 from recsweep.runs.scored_run import ScoredRun, read_run
 
 SPLIT = "5" * 64
@@ -34,9 +36,9 @@ def write_run(
     config |= of_run
     n_users = len(next(iter(per_user.values())))
     users = pd.Index([chr(ord("a") + u) for u in range(n_users)], name="user")
-    found = Evaluation(pd.DataFrame(dict(per_user), users), {}, 0)
+    found = Evaluation(pd.DataFrame(dict(per_user), users), {}, 0, definitions())
     curve = {f"valid/{name}": value for name, value in found.means.items()}
-    trial = Trial(best_epoch=0, valid=found, curves=[curve], train_s=1.0)
+    trial = FitResult(best_epoch=0, valid=found, curves=[curve], train_s=1.0)
     write_results(folder, config, [f"model={model}"], trial, found)
     write_yaml(folder / "split.yaml", {"fingerprint": split})
     write_yaml(folder / "environment.yaml", ENVIRONMENT)

@@ -137,6 +137,7 @@ print(json.dumps({
 """
 
 
+@pytest.mark.extended
 def test_a_plain_script_searches_several_times(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(SCRIPT, encoding="utf-8")
     done = subprocess.run(

@@ -8,7 +8,7 @@ import pytest
 from small_runs import SMALL
 
 from recsweep.app import Settings, parameters, run
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.errors import InputError
 
 
@@ -34,6 +34,6 @@ def test_without_a_home_folder_the_cache_must_be_named(
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(pwd, "getpwuid", unknown)
     settings = config()
-    assert validated(Settings, settings, "").cache == Path(settings["cache_dir"])
+    assert validate(Settings, settings, "").cache == Path(settings["cache_dir"])
     with pytest.raises(InputError, match=r"but ~/.cache/recsweep is in a home folder that the"):
-        _ = validated(Settings, {**settings, "cache_dir": None}, "").cache
+        _ = validate(Settings, {**settings, "cache_dir": None}, "").cache

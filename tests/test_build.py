@@ -8,7 +8,7 @@ import pytest
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
-from recsweep.build import build, validated
+from recsweep.build import build, validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
@@ -106,7 +106,7 @@ def test_a_bad_value_is_named_with_what_must_hold(changes: dict[str, Any], expec
 
 def test_a_path_is_asked_for_in_plain_words() -> None:
     with pytest.raises(InputError) as caught:
-        validated(Place, {"folder": None}, "sweep")
+        validate(Place, {"folder": None}, "sweep")
     assert str(caught.value) == "sweep.folder must be a path, but is None; change sweep.folder"
 
 
@@ -144,4 +144,4 @@ def test_nothing_else_is_run_or_imported(name: Any) -> None:
 
 def test_a_value_error_at_the_top_has_no_empty_name() -> None:
     with pytest.raises(InputError, match=r"^size must not exceed 100"):
-        validated(Outer, {**GOOD, "size": 101}, "")
+        validate(Outer, {**GOOD, "size": 101}, "")

@@ -530,9 +530,10 @@ def test_spaces_and_other_alphabets_in_paths_are_fine(tmp_path: Path) -> None:
 
 
 def test_a_configuration_carries_what_was_typed_for_the_model() -> None:
-    assert command_line.composed("model=ease")["model_name"] == "ease"
-    assert command_line.composed()["model_name"] == "multivae"
+    assert command_line.compose_config("model=ease")["model_name"] == "ease"
+    assert command_line.compose_config()["model_name"] == "multivae"
     assert (
-        command_line.composed("experiment=liang2018", "model=item_knn")["model_name"] == "item_knn"
+        command_line.compose_config("experiment=liang2018", "model=item_knn")["model_name"]
+        == "item_knn"
     )
-    assert command_line.composed("model=ease", "model_name=mine")["model_name"] == "mine"
+    assert command_line.compose_config("model=ease", "model_name=mine")["model_name"] == "mine"

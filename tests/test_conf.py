@@ -9,8 +9,8 @@ from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
 from recsweep.app import Settings
-from recsweep.build import build, validated
-from recsweep.command_line import conf_folder
+from recsweep.build import build, validate
+from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.sweeps.execution.setup import SweepSettings
 from recsweep.sweeps.space.space import make_space
@@ -39,8 +39,8 @@ def choices(*groups: str) -> list[str]:
 def test_every_choice_composes_and_builds(choice: str) -> None:
     skip_without_its_library(choice.removeprefix("model="))
     config = composed(choice)
-    validated(Settings, config, "")
-    validated(SweepSettings, config["sweep"], "sweep")
+    validate(Settings, config, "")
+    validate(SweepSettings, config["sweep"], "sweep")
     for group in (
         "model", "optimizer", "data", "transform", "split", "task", "sampler", "pruner",
     ):  # fmt: skip
@@ -50,7 +50,7 @@ def test_every_choice_composes_and_builds(choice: str) -> None:
 @pytest.mark.parametrize("recipe", stems("experiment"))
 def test_a_recipe_only_overrides(recipe: str) -> None:
     config = composed(f"experiment={recipe}")
-    validated(Settings, config, "")
+    validate(Settings, config, "")
     build(config["model"], "model")
     raw = OmegaConf.load(conf_folder() / "experiment" / f"{recipe}.yaml")
     assert "_target_" not in OmegaConf.to_yaml(raw)

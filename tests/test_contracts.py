@@ -8,8 +8,8 @@ from pathlib import Path
 import contracts
 import pytest
 
-from recsweep.command_line import conf_folder
 from recsweep.data.split import Split
+from recsweep.defaults import conf_folder
 from recsweep.interfaces import Recommender
 
 FILES = sorted((conf_folder() / "model").glob("*.yaml"))
@@ -82,6 +82,7 @@ def test_a_loss_goes_with_its_training_names(model: Recommender, split: Split) -
     contracts.assert_a_loss_goes_with_its_training_names(model, split)
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(os.environ["KERAS_BACKEND"] == "tensorflow", reason="is that very run")
 def test_every_contract_holds_on_tensorflow_too() -> None:
     """One process has one backend, so the same tests run in another one."""

@@ -9,19 +9,17 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from metric_names import OF_CATALOG, PER_USER, definitions
+from pydantic.dataclasses import dataclass
 
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.data.split import Fold
 from recsweep.errors import InputError
-from recsweep.evaluation import (
-    OF_CATALOG,
-    PER_USER,
-    Evaluator,
-    definitions,
-    is_hit,
-    objective_of,
-    top_k,
-)
+from recsweep.evaluation import Evaluator, is_hit, objective_of, top_k, training_popularity
+from recsweep.interfaces import STRICT
+from recsweep.metrics.metric import UserMetric
+from recsweep.metrics.ndcg import NDCG
+from recsweep.metrics.ranked_lists import RankedLists
 
 
 def rows(*items: Sequence[int], n_items: int) -> sp.csr_matrix:
@@ -226,12 +224,12 @@ def test_a_single_user_has_no_standard_error() -> None:
 
 def test_one_cutoff_or_metric_need_not_be_a_list() -> None:
     one = evaluator(k=10, metrics="recall")
-    assert (one.k, one.metrics, one.objective) == ([10], ["recall"], "recall@10")
+    assert (one.k, list(one.metrics), one.objective) == ([10], ["recall"], "recall@10")
 
 
 def test_cutoffs_are_sorted_and_said_once() -> None:
     several = evaluator(k=[50, 10, 10], metrics=["ndcg", "recall", "ndcg"])
-    assert (several.k, several.metrics) == ([10, 50], ["ndcg", "recall"])
+    assert (several.k, list(several.metrics)) == ([10, 50], ["ndcg", "recall"])
     assert several.objective == "ndcg@50"
 
 
@@ -240,7 +238,7 @@ def test_a_configuration_says_its_objective_as_the_evaluator_does() -> None:
         ([10, 50], ["recall", "ndcg"], None), (10, "mrr", None), ([5], ["ndcg"], "ndcg@5"),
     ):  # fmt: skip
         settings = {"k": k, "metrics": metrics, "objective": objective}
-        found = validated(Evaluator, {**settings, "batch_size": 1}, "").objective
+        found = validate(Evaluator, {**settings, "batch_size": 1}, "").objective
         assert objective_of(settings) == found
     assert objective_of({"k": [50, 10], "metrics": ["recall", "ndcg"]}) == "recall@50"
     assert objective_of({"seed": 1}) is None
@@ -249,7 +247,7 @@ def test_a_configuration_says_its_objective_as_the_evaluator_does() -> None:
 def test_an_objective_must_be_computed() -> None:
     settings = {"k": [10], "metrics": ["ndcg"], "batch_size": 1, "objective": "ndcg@7"}
     with pytest.raises(InputError, match=r"^objective must be .* such as ndcg@10, but is ndcg@7"):
-        validated(Evaluator, settings, "")
+        validate(Evaluator, settings, "")
 
 
 def test_a_cutoff_beyond_the_catalogue_is_refused_with_those_that_fit() -> None:
@@ -263,3 +261,70 @@ def test_a_cutoff_beyond_the_catalogue_is_refused_with_those_that_fit() -> None:
 def test_every_metric_says_in_a_sentence_what_it_is() -> None:
     assert set(definitions()) == {*PER_USER, *OF_CATALOG}
     assert all(sentence.endswith(".") for sentence in definitions().values())
+
+
+# --- metrics of one's own -------------------------------------------------------------------------
+
+
+@dataclass(kw_only=True, config=STRICT)
+class MeanPopularity(UserMetric):
+    """Mean number of training interactions of the items in the top k."""
+
+    needs_catalog = True
+
+    def per_user(self, lists: RankedLists, k: int) -> np.ndarray:
+        return lists.training_popularity()[lists.top_items(k)].mean(axis=1)
+
+
+@dataclass(kw_only=True, config=STRICT)
+class OneForAll(UserMetric):
+    """A single number where one per user is due."""
+
+    def per_user(self, lists: RankedLists, k: int) -> np.ndarray:  # noqa: ARG002
+        return np.zeros(1)
+
+
+def three_users() -> Fold:
+    history = rows([0], [1], [2], n_items=4)
+    return Fold(history, rows([3], [3], [3], n_items=4), np.array(["a", "b", "c"], dtype=object))
+
+
+def test_a_metric_sees_which_items_are_ranked_and_how_popular_they_are() -> None:
+    own = evaluator(k=[1, 2], metrics={"ndcg": NDCG(), "popularity": MeanPopularity()})
+    popularity = training_popularity(rows([0, 1, 2], [0, 1], [0], n_items=4))
+    assert popularity.tolist() == [3, 2, 1, 0]
+    scores = np.tile(np.array([4, 3, 2, 1], np.float32), (3, 1))
+    found = own.evaluate(lambda _: scores, three_users(), popularity)
+    # without their own item: 1 2 3, 0 2 3, 0 1 3
+    assert found.per_user["popularity@1"].to_dict() == {"a": 2, "b": 3, "c": 3}
+    assert found.per_user["popularity@2"].to_dict() == {"a": 1.5, "b": 2, "c": 2.5}
+    assert found.definitions["popularity"] == (
+        "Mean number of training interactions of the items in the top k."
+    )
+
+
+def test_a_metric_that_asks_for_more_than_is_known_says_so() -> None:
+    own = evaluator(k=[1], metrics={"popularity": MeanPopularity()})
+    with pytest.raises(ValueError, match="this metric must know the training data"):
+        own.evaluate(lambda history: np.zeros(history.shape, np.float32), three_users())
+
+
+def test_a_metric_must_give_one_value_per_user() -> None:
+    own = evaluator(k=[1], metrics={"one": OneForAll()})
+    with pytest.raises(
+        InputError, match=r"metrics\.one must give one value per user, 3, but gives"
+    ):
+        own.evaluate(lambda history: np.zeros(history.shape, np.float32), three_users())
+
+
+def test_metrics_are_named_described_or_given() -> None:
+    spec = {"_target_": "recsweep.metrics.ndcg.NDCG"}
+    for metrics in ("ndcg", ["ndcg"], {"ndcg": spec}, {"ndcg": NDCG()}):
+        assert evaluator(metrics=metrics).metrics == {"ndcg": NDCG()}
+    settings = {"k": [3], "batch_size": 4, "objective": None}
+    with pytest.raises(
+        InputError, match=r"^metrics must be among .*, but is ndgc; did you mean ndcg"
+    ):
+        validate(Evaluator, {**settings, "metrics": ["ndgc"]}, "")
+    with pytest.raises(InputError, match=r"^metrics\.mine must be an instance of Metric"):
+        validate(Evaluator, {**settings, "metrics": {"mine": 3}}, "")

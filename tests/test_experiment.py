@@ -1,154 +1,88 @@
-"""One trial: the best epoch's weights are kept, and whoever listens may stop it."""
+"""One experiment: checked first, tracked and fitted, refitted when asked for."""
 
-import inspect
+import gc
+import io
+import weakref
 from collections.abc import Callable, Mapping
+from typing import Any
 
-import numpy as np
 import pytest
-import scipy.sparse as sp
+from small_runs import SMALL
 
-from recsweep.data.split import Fold
-from recsweep.evaluation import Evaluator
-from recsweep.experiment import Patience, Trial, refit, run_trial
-from recsweep.interfaces import CSR, OnEpoch, Recommender, State
-from recsweep.seeds import Seeds
+from recsweep.app import Settings, load_split
+from recsweep.build import validate
+from recsweep.errors import InputError
+from recsweep.experiment import Experiment
+from recsweep.tracking import NullTracker
 
-N_ITEMS = 6
-WANTED = 5
-"""The one item that every validation user must be recommended."""
+Config = Callable[..., dict[str, Any]]
 
 
-class Scripted:
-    """Puts the wanted item on a given rank in each epoch: its learning curve is on the page."""
+class Notes(NullTracker):
+    """A tracker that notes in what order it hears what."""
 
-    def __init__(self, ranks: list[int]) -> None:
-        self.ranks = ranks
-        self.rank = -1
-        self.seeds: Seeds | None = None
+    def __init__(self) -> None:
+        super().__init__()
+        self.heard: list[Any] = []
 
-    def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
-        assert train.shape == (4, N_ITEMS)
-        self.seeds = seeds
-        for epoch, rank in enumerate(self.ranks):
-            self.rank = rank
-            if not on_epoch(epoch, {"loss": 10.0 - epoch}):
-                return
+    def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
+        self.heard.append((params["seed"], tags["data"]))
 
-    def score(self, history: CSR) -> np.ndarray:
-        scores = -np.arange(N_ITEMS, dtype=np.float32)
-        scores[WANTED] = 0.5 - self.rank  # rank 0 = above item 0, which comes first otherwise
-        return np.tile(scores, (history.shape[0], 1))
+    def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
+        self.heard.append((name, digest, profile["n_items"]))
 
-    def loss(self, rows: CSR) -> dict[str, float]:
-        return {"loss": float(rows.sum())}
-
-    def state(self) -> State:
-        return {"rank": np.array(self.rank)}
-
-    def restore(self, state: State) -> None:
-        self.rank = int(state["rank"])
+    def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:  # noqa: ARG002
+        self.heard.append(step)
 
 
-def fold() -> Fold:
-    """Three users without history; each must be recommended the wanted item."""
-    target = np.zeros((3, N_ITEMS), np.float32)
-    target[:, WANTED] = 1
-    nothing = sp.csr_matrix((3, N_ITEMS), dtype=np.float32)
-    return Fold(nothing, sp.csr_matrix(target), np.arange(3))
+def settings(config: Config, *overrides: str) -> Settings:
+    return validate(Settings, config(*SMALL, *overrides), "")
 
 
-def trial(model: Recommender, *listeners: Callable[[int, Mapping[str, float]], bool]) -> Trial:
-    evaluator = Evaluator(k=[5], metrics=["mrr"], batch_size=2, objective=None)
-    train = sp.csr_matrix(np.ones((4, N_ITEMS), np.float32))
-    return run_trial(model, train, fold(), evaluator, Seeds(1), listeners)
-
-
-def test_the_model_ends_with_the_weights_of_its_best_epoch() -> None:
-    model = Scripted([3, 1, 0, 2, 4])
-    result = trial(model)
-    assert model.rank == 0
-    assert result.best_epoch == 2
-    assert result.valid.means == {"mrr@5": 1.0}
-    curve = [epoch["valid/mrr@5"] for epoch in result.curves]
-    assert curve == pytest.approx([1 / 4, 1 / 2, 1, 1 / 3, 1 / 5])
-
-
-def test_the_first_of_equally_good_epochs_is_kept() -> None:
-    assert trial(Scripted([2, 1, 1, 1])).best_epoch == 1
-
-
-def test_an_objective_of_zero_is_an_epoch_too() -> None:
-    model = Scripted([5, 5])
-    assert trial(model).best_epoch == 0
-
-
-def test_patience_counts_epochs_without_gain() -> None:
-    ranks = [4, 3, 3, 4, 2, 3, 3, 3, 0]
-    model = Scripted(ranks)
-    result = trial(model, Patience(3, "mrr@5"))
-    assert len(result.curves) == 8, "epochs 5, 6 and 7 gain nothing on epoch 4"
-    assert (result.best_epoch, model.rank) == (4, 2)
-    assert len(trial(Scripted(ranks), Patience(None, "mrr@5")).curves) == len(ranks)
-
-
-def test_a_listener_stops_the_training_and_the_others_still_hear() -> None:
-    heard: list[tuple[int, float]] = []
-
-    def stop_at_once(_epoch: int, _metrics: Mapping[str, float]) -> bool:
-        return False
-
-    def hear(epoch: int, metrics: Mapping[str, float]) -> bool:
-        heard.append((epoch, metrics["valid/mrr@5"]))
-        return True
-
-    assert len(trial(Scripted([1, 0]), stop_at_once, hear).curves) == 1
-    assert heard == [(0, 0.5)]
-
-
-def test_curves_hold_losses_metrics_and_seconds() -> None:
-    curve = trial(Scripted([0])).curves[0]
-    assert set(curve) == {
-        "train/loss", "valid/loss", "valid/mrr@5", "time/epoch_s", "time/evaluate_s",
-    }  # fmt: skip
-    assert curve["train/loss"] == 10.0
-    assert curve["valid/loss"] == 3.0, "the loss is of history and target together"
-
-
-def test_the_model_is_given_the_experiments_seeds() -> None:
-    model = Scripted([0])
-    trial(model)
-    assert model.seeds == Seeds(1)
-
-
-def test_a_model_that_never_reports_an_epoch_is_an_error() -> None:
-    with pytest.raises(RuntimeError, match="must call on_epoch at least once"):
-        trial(Scripted([]))
-
-
-def test_a_trial_has_no_way_to_see_the_test_set() -> None:
-    assert list(inspect.signature(run_trial).parameters) == [
-        "model", "train", "valid", "evaluator", "seeds", "listeners",
+def test_the_tracker_hears_settings_data_and_each_epoch_before_listeners_do(config: Config) -> None:
+    tracker = Notes()
+    run = Experiment.prepare(settings(config, "seed=7"), tracker)
+    run.log_settings(config(*SMALL, "seed=7"))
+    name = run.tags["data"]
+    assert tracker.heard == [
+        (7, name), (name, run.split.data_fingerprint, run.split.train.shape[1]),
     ]  # fmt: skip
+    heard: list[tuple[int, Any]] = []
+
+    def listen(epoch: int, _metrics: Mapping[str, float]) -> bool:
+        heard.append((epoch, tracker.heard[-1]))
+        return epoch < 1
+
+    fitted = run.fit([listen], io.StringIO())
+    assert heard == [(0, 1), (1, 2)], "steps count from 1, and a listener stops the fit"
+    assert len(fitted.curves) == 2
 
 
-# --- refit ----------------------------------------------------------------------------------------
+def test_progress_goes_where_it_is_sent(config: Config, capsys: pytest.CaptureFixture[str]) -> None:
+    run, log = Experiment.prepare(settings(config), NullTracker()), io.StringIO()
+    run.fit(progress_to=log)
+    assert log.getvalue().startswith("epoch ")
+    assert capsys.readouterr().err == ""
 
 
-def test_a_refit_takes_as_many_epochs_as_were_best_and_chooses_nothing() -> None:
-    ranks = [3, 1, 0, 2, 4]
-    chosen = trial(Scripted(ranks))
-    fresh = Scripted([5, 4, 3, 2, 1])
-    result = refit(fresh, sp.csr_matrix(np.ones((4, N_ITEMS), np.float32)), chosen, Seeds(1))
-    assert chosen.best_epoch == 2
-    assert fresh.rank == 3, "the third epoch's, though later ones would rank better"
-    assert fresh.seeds == Seeds(1)
-    assert chosen.refit_s is None
-    assert result.refit_s is not None
-    assert result.refit_s > 0
-    assert (result.best_epoch, result.valid, result.curves) == (2, chosen.valid, chosen.curves)
+def test_without_refit_the_fit_stays_and_with_it_the_first_model_is_let_go(config: Config) -> None:
+    for overrides, is_refitted in (((), False), (("refit=true",), True)):
+        run = Experiment.prepare(settings(config, *overrides), NullTracker())
+        fitted, first = run.fit(progress_to=io.StringIO()), weakref.ref(run.model)
+        after = run.refit(fitted)
+        gc.collect()
+        assert (first() is None) is is_refitted
+        assert (after.refit_s is not None) is is_refitted
+        assert after.valid is fitted.valid, "validation chose, and is not scored again"
+        assert run.evaluate_on_test().means.keys() == fitted.valid.means.keys()
 
 
-def test_a_refit_after_a_first_best_epoch_stops_there() -> None:
-    fresh = Scripted([1, 0])
-    refit(fresh, sp.csr_matrix(np.ones((4, N_ITEMS), np.float32)), trial(Scripted([0])), Seeds(1))
-    assert fresh.rank == 1
+def test_a_split_that_is_given_is_not_prepared_again(config: Config) -> None:
+    own = settings(config)
+    split = load_split(own)
+    assert Experiment.prepare(own, NullTracker(), split).split is split
+
+
+def test_a_catalogue_that_is_too_small_is_refused_before_training(config: Config) -> None:
+    with pytest.raises(InputError, match=r"^k must not exceed the \d+ items"):
+        Experiment.prepare(settings(config, "k=100000"), NullTracker())

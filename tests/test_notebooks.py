@@ -91,6 +91,7 @@ def assert_nothing_was_complained_about(book: Any) -> None:
     assert [output.text for output in outputs if output.get("name") == "stderr"] == []
 
 
+@pytest.mark.extended
 @pytest.mark.realdata
 def test_the_notebook_on_multivae_runs_without_network(shared_data: Path, tmp_path: Path) -> None:
     downloads = tmp_path / "recsweep" / "downloads" / "ml-100k"
@@ -100,6 +101,7 @@ def test_the_notebook_on_multivae_runs_without_network(shared_data: Path, tmp_pa
     assert_nothing_was_complained_about(book)
 
 
+@pytest.mark.extended
 def test_the_notebook_on_shallow_autoencoders_runs_on_made_up_counts(tmp_path: Path) -> None:
     parameters = ["LISTENS = None", "N_EPOCHS = 2", "N_MADE_UP_USERS = 2000"]
     book = executed(ROOT / "notebooks" / "2-shallow-autoencoder.ipynb", parameters, tmp_path)

@@ -1,10 +1,7 @@
-"""Models on disk, and folders that appear whole or not at all."""
+"""Models on disk."""
 
-import os
-import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -15,15 +12,7 @@ import yaml
 
 from recsweep.errors import InputError
 from recsweep.models.popularity import Popularity
-from recsweep.persistence import (
-    MODEL_FILES,
-    load_model,
-    refuse_file,
-    refuse_folder,
-    save_model,
-    whole_folder,
-    write_checksums,
-)
+from recsweep.persistence import MODEL_FILES, load_model, save_model, write_checksums
 from recsweep.seeds import Seeds
 
 IDS = np.array(["häuser", "b", "c", "d"], dtype=object)
@@ -105,93 +94,3 @@ def test_sha256sum_checks_a_model(tmp_path: Path) -> None:
     check = ["sha256sum", "--check", "--strict", "SHA256SUMS"]
     done = subprocess.run(check, cwd=folder, check=True, capture_output=True, text=True)
     assert done.stdout.splitlines() == [f"{name}: OK" for name in MODEL_FILES]
-
-
-def test_a_folder_appears_when_all_of_it_is_written(tmp_path: Path) -> None:
-    target = tmp_path / "a" / "b"
-    with whole_folder(target, "task.folder") as unfinished:
-        (unfinished / "file").write_text("content", encoding="utf-8")
-        assert not target.exists()
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == [
-        "a", "a/b", "a/b/file",
-    ]  # fmt: skip
-
-
-def test_two_at_once_who_write_one_folder_do_not_write_into_each_others(tmp_path: Path) -> None:
-    def write_late() -> None:
-        with whole_folder(tmp_path / "a", "task.folder") as late:
-            (late / "late").touch()
-            with whole_folder(tmp_path / "a", "task.folder") as early:
-                (early / "early").touch()
-
-    with pytest.raises(InputError, match=r"task\.folder"):
-        write_late()
-    assert [str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*")] == ["a", "a/early"]
-
-
-def test_a_folder_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
-
-    def write_half() -> None:
-        with whole_folder(tmp_path / "new" / "a", "task.folder") as unfinished:
-            (unfinished / "file").write_text("content", encoding="utf-8")
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        write_half()
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_a_folder_in_use_is_never_touched(tmp_path: Path) -> None:
-    (tmp_path / "a").mkdir()
-    (tmp_path / "a" / "mine").write_text("precious", encoding="utf-8")
-    with pytest.raises(InputError, match=r"task\.folder must be a new or empty folder"):
-        refuse_folder(tmp_path / "a", "task.folder")
-    with (
-        pytest.raises(InputError, match=r"task\.folder"),
-        whole_folder(tmp_path / "a", "task.folder"),
-    ):
-        pass
-    assert [path.name for path in tmp_path.rglob("*")] == ["a", "mine"]
-
-
-def test_a_new_or_empty_folder_is_free(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    refuse_folder(tmp_path, "task.folder")
-    refuse_folder(tmp_path / "a" / "b", "task.folder")
-    monkeypatch.chdir(tmp_path)
-    refuse_folder(Path("a"), "task.folder")
-    (tmp_path / "taken").touch()
-    with pytest.raises(InputError, match=r"taken is not; give task\.folder=FOLDER"):
-        refuse_folder(Path("taken") / "b", "task.folder")
-
-
-def test_a_folder_on_a_read_only_disk_is_refused(tmp_path: Path) -> None:
-    """A real mount, in a namespace of its own; skipped where one may not be made."""
-    script = (
-        "mount --bind . . && mount -o remount,ro,bind . && "
-        f'{shlex.quote(sys.executable)} -c "'
-        "from pathlib import Path; from recsweep.persistence import refuse_folder; "
-        "refuse_folder(Path('sub/results').absolute(), 'hydra.run.dir')\""
-    )
-    namespace = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
-    if subprocess.run([*namespace, "mount --bind . ."], cwd=tmp_path, check=False).returncode:
-        pytest.skip("no mount may be made here")
-    done = subprocess.run(
-        [*namespace, script], cwd=tmp_path, check=False, capture_output=True, text=True,
-        env={**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parent.parent)},
-    )  # fmt: skip
-    assert "InputError: hydra.run.dir must be a new or empty folder" in done.stderr
-
-
-def test_a_new_file_is_free_and_one_that_is_there_only_when_it_may_go(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.chdir(tmp_path)
-    assert refuse_file(Path("new/a.txt"), "task.output", overwrite=False) == tmp_path / "new/a.txt"
-    assert list(tmp_path.iterdir()) == [], "looking makes nothing"
-    Path("mine").write_text("precious", encoding="utf-8")
-    with pytest.raises(InputError, match=r"mine is already there; set task\.overwrite=true, or"):
-        refuse_file(Path("mine"), "task.output", overwrite=False)
-    assert refuse_file(Path("mine"), "task.output", overwrite=True) == tmp_path / "mine"
-    for wrong, found in ((tmp_path, "is a folder itself"), (Path("mine/a"), "is no such folder")):
-        with pytest.raises(InputError, match=found):
-            refuse_file(wrong, "task.output", overwrite=True)

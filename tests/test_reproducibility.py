@@ -41,6 +41,7 @@ def test_the_same_command_gives_the_same_bits(backend: str, tmp_path: Path) -> N
     pd.testing.assert_frame_equal(*metrics, check_exact=True)
 
 
+@pytest.mark.extended
 def test_another_seed_gives_other_weights_on_the_same_split(tmp_path: Path) -> None:
     first, second = (run(tmp_path / str(seed), "jax", seed) for seed in (5, 6))
     assert not np.array_equal(weights(first)["output/kernel"], weights(second)["output/kernel"])

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from recsweep.shell import command, setting, typed, typed_as
+from recsweep.shell import command, setting, typed_arguments, typed_as
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,7 @@ def test_a_plain_value_stays_as_it_is() -> None:
 
 def test_a_program_says_what_would_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["recsweep", "model=ease"])
-    assert typed() == ["model=ease"]
+    assert typed_arguments() == ["model=ease"]
     with typed_as(["-m", "model=popularity"]):
-        assert typed() == ["-m", "model=popularity"]
-    assert typed() == ["model=ease"]
+        assert typed_arguments() == ["-m", "model=popularity"]
+    assert typed_arguments() == ["model=ease"]

@@ -10,9 +10,9 @@ import pandas as pd
 
 from recsweep.app import parameters, parameters_of_run
 from recsweep.errors import InputError
+from recsweep.messages import shorten
 from recsweep.runs.scored_run import ScoredRun
 from recsweep.tracking.nested_runs import trial_name
-from recsweep.tracking.store import cut
 
 SEEDS = ("seed", "split.seed")
 NAME_CHARACTERS = 40
@@ -75,7 +75,7 @@ class Contender:
 # --- from runs to contenders ---------------------------------------------------------------------
 
 
-def grouped(runs: Sequence[ScoredRun]) -> list[Contender]:
+def group_runs(runs: Sequence[ScoredRun]) -> list[Contender]:
     """Make contenders of runs.
 
     Args:
@@ -119,7 +119,7 @@ def _names(firsts: Sequence[ScoredRun]) -> list[str]:
             for label, all_labels in zip(levels, (models, studies, settings), strict=True)
             if label and all_labels.count(label) == 1
         )
-        name = cut(next(unique, levels[2]), NAME_CHARACTERS)
+        name = shorten(next(unique, levels[2]), NAME_CHARACTERS)
         names.append(name if name not in names else f"{name} ({len(names) + 1})")
     return names
 

@@ -70,7 +70,7 @@ def write_comparison(
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    return printed(found)
+    return comparison_text(found)
 
 
 # --- what all of them say ------------------------------------------------------------------------
@@ -162,7 +162,7 @@ def _p(p: float) -> str:
 # --- for a terminal ------------------------------------------------------------------------------
 
 
-def printed(found: Comparison) -> str:
+def comparison_text(found: Comparison) -> str:
     """Tables of up to 100 columns with as many metrics as fit; below them marks and notes."""
     labelled: list[tuple[str, list[str]]] = []
     for each in found.contenders:

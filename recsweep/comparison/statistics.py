@@ -1,6 +1,5 @@
 """The numbers of a comparison: means with intervals, all pairs with corrected tests."""
 
-import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
@@ -15,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.comparison.contenders import Contender, objectives, refuse_unequal
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.messages import closest
 from recsweep.metrics.significance import (
     Difference,
     Interval,
@@ -250,8 +250,8 @@ def _chosen(contenders: Sequence[Contender], asked: Sequence[str] | None) -> lis
         )
     for metric in asked or ():
         if metric not in known:
-            close = difflib.get_close_matches(metric, known, n=1)
-            hint = f"did you mean {close[0]}?" if close else "change task.metrics"
+            close = closest(metric, known)
+            hint = f"did you mean {close}?" if close else "change task.metrics"
             raise InputError(
                 f"task.metrics must be among what every run has for each user, {', '.join(known)}, "
                 f"but is {metric}; {hint}"

@@ -24,5 +24,4 @@ The modules, from the outside in:
     timestamps      times, compared exactly
     ids             when two ids are one
     matrix          sparse matrices and their fingerprints
-    disk            files that appear whole or not at all
 """

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
-from recsweep.data.disk import CHUNK_BYTES, disk_errors_in_one_line, sole_writer, whole_file
 from recsweep.errors import InputError
+from recsweep.files import CHUNK_BYTES, disk_errors_in_one_line, sole_writer, whole_file
 
 PIP_OPTIONS = (
     "--no-deps",

@@ -17,13 +17,14 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from recsweep.data.disk import (
+from recsweep.errors import InputError
+from recsweep.files import (
     CHUNK_BYTES,
     disk_errors_in_one_line,
     file_sha256,
     sole_writer,
 )
-from recsweep.errors import InputError
+from recsweep.messages import one_line
 
 TIMEOUT_S = 30.0
 N_ATTEMPTS = 5
@@ -176,8 +177,7 @@ def _open(url: str, part: _Part, headers: dict[str, str]) -> HTTPResponse:
 
 
 def _network_error(url: str, reason: object, advice: str = CHECK_NETWORK) -> InputError:
-    line = f"{url} must be reachable, found: {reason}; {advice}"
-    return InputError(" ".join(line.split()))
+    return InputError(one_line(f"{url} must be reachable, found: {reason}; {advice}"))
 
 
 def _prepare(part: _Part, response: HTTPResponse) -> int | None:

@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 
 from recsweep.data.header import looks_like_data
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.text_stream import COLONS, ONE_CHARACTER, CountedLines, open_text
 from recsweep.errors import InputError
 
@@ -116,13 +116,13 @@ class TableFile(ABC):
             if self.names.count(theirs) != 1:
                 raise InputError(
                     f"{self.path} must have one column {theirs!r}, but its columns are "
-                    f"{quoted(', '.join(self.names))}; {self._advice(ours)}"
+                    f"{quote(', '.join(self.names))}; {self._advice(ours)}"
                 )
             return self.names.index(theirs)
         if not 0 <= theirs < len(self.names):
             raise InputError(
                 f"{self.path} must have a column {theirs} (the first is 0) for data.{ours}_column, "
-                f"but has {len(self.names)}: {quoted(', '.join(self.names))}; give another position"
+                f"but has {len(self.names)}: {quote(', '.join(self.names))}; give another position"
             )
         if str(theirs) in self.names and self.names.index(str(theirs)) != theirs:
             raise InputError(
@@ -265,7 +265,7 @@ class Text(TableFile):
         )
 
     def _shown(self, fields: list[str]) -> str:
-        return quoted(self.layout.delimiter.join(fields))
+        return quote(self.layout.delimiter.join(fields))
 
     # --- rows -----------------------------------------------------------------------------------
 
@@ -336,7 +336,7 @@ class Text(TableFile):
                 if self._n_lines > self.place:
                     field = next((text for text in fields if {*text} & {*"\r\n"}), "")
                     raise csv.Error(
-                        f"the quote that opens {quoted(field)} is not closed on the same line: "
+                        f"the quote that opens {quote(field)} is not closed on the same line: "
                         "remove the quote or the line break, or where quotes are text set "
                         "data.quoting=none"
                     )

@@ -13,9 +13,10 @@ from jaxtyping import Float
 from recsweep import environment, source_code
 from recsweep.data import matrix
 from recsweep.data.archive import ZIP_DAMAGE
-from recsweep.data.disk import disk_errors_in_one_line, sole_writer, whole_file
 from recsweep.data.matrix import fingerprint, keep_entries, matrix_arrays
+from recsweep.files import disk_errors_in_one_line, sole_writer, whole_file
 from recsweep.interfaces import CSR
+from recsweep.messages import named_error
 
 log = logging.getLogger(__name__)
 
@@ -109,7 +110,7 @@ def _loaded(target: Path, n_items: int) -> Float[np.ndarray, "items items"] | No
         with target.open("rb") as file, np.load(file, allow_pickle=False) as members:
             gram: np.ndarray = members["gram"]  # the archive's checksum is verified here
     except (*ZIP_DAMAGE, ValueError, KeyError, TypeError, MemoryError) as error:
-        damage = " ".join(f"{type(error).__name__} {error}".split())
+        damage = named_error(error)
     else:
         if gram.shape == (n_items, n_items) and gram.dtype == np.float32:
             return gram

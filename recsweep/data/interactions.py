@@ -20,7 +20,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import CSR
 
 
-def quoted(entry: Any) -> str:
+def quote(entry: Any) -> str:
     """A piece of somebody's data as a message may show it: short and on one line."""
     text = repr(entry.item() if isinstance(entry, np.generic) else entry)
     return text if len(text) <= 80 else f"{text[:80]}… ({len(text):,} characters)"
@@ -94,7 +94,7 @@ class Interactions:
             user, item = repeated[0]
             raise InputError(
                 f"every user-item pair must occur once, but {len(repeated):,} occur more than once "
-                f"(first: user {quoted(self.user_ids[user])}, item {quoted(self.item_ids[item])}); "
+                f"(first: user {quote(self.user_ids[user])}, item {quote(self.item_ids[item])}); "
                 "merge them in the file, or with data=csv set data.duplicates=last, sum or max"
             )
 

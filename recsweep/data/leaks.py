@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.split import Split
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
@@ -59,7 +59,7 @@ def _refuse_twice(name: str, ids: np.ndarray) -> None:
     if len(twice):
         raise InputError(
             f"ids of {name} must be different, but {len(twice):,} are repeated (first: "
-            f"{quoted(ids[twice[0]])}); keep one row or column of each"
+            f"{quote(ids[twice[0]])}); keep one row or column of each"
         )
 
 
@@ -68,7 +68,7 @@ def _refuse_shared(users: Sequence[tuple[str, np.ndarray]], leaks: Sequence[str]
     for (name, ids), (other, other_ids) in combinations(users, 2):
         both = ids[_texts(ids).isin(_texts(other_ids))]
         if len(both):
-            shared.append(f"{name} and {other} share {len(both):,} (first: user {quoted(both[0])})")
+            shared.append(f"{name} and {other} share {len(both):,} (first: user {quote(both[0])})")
     if shared:
         raise InputError(
             f"train, validation and test must have different users, but {'; '.join(shared)}"
@@ -89,8 +89,8 @@ def _leaks(target: Part, known: Sequence[Part], item_ids: np.ndarray) -> list[st
             first = np.lexsort((both.col, both.row))[0]
             user, item = ids[in_both[both.row[first]]], item_ids[both.col[first]]
             found.append(
-                f"{both.nnz:,} of {name} are in {other} too (first: user {quoted(user)}, item "
-                f"{quoted(item)})"
+                f"{both.nnz:,} of {name} are in {other} too (first: user {quote(user)}, item "
+                f"{quote(item)})"
             )
     return found
 

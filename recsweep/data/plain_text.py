@@ -17,9 +17,10 @@ import pyarrow.parquet as pq
 from recsweep.data.columns import PLAIN, by_name_or_place, looks_like_names, plain, roles, tell
 from recsweep.data.formats import Layout, Quoting
 from recsweep.data.ids import id_text
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.table import read_table
 from recsweep.errors import InputError
+from recsweep.messages import one_line, shorten
 
 log = logging.getLogger(__name__)
 
@@ -87,7 +88,7 @@ def read_pairs(path: Path) -> pd.DataFrame:
         user, item = table.loc[repeats, ["user", "item"]].iloc[0]
         raise InputError(
             f"{path} must hold each pair of user and item once, but {int(repeats.sum()):,} "
-            f"lines repeat one (first: user {quoted(user)}, item {quoted(item)}); merge them"
+            f"lines repeat one (first: user {quote(user)}, item {quote(item)}); merge them"
         )
     return table if layout.value else table.drop(columns="value")
 
@@ -107,11 +108,11 @@ def _layout(path: Path) -> Layout:
         if columns is None:
             raise InputError(
                 f"every line of {path} must be user item [value], separated by a space, a tab or "
-                f"a comma, but the first is {quoted(lines[0].strip())}; fix it, or name the "
+                f"a comma, but the first is {quote(lines[0].strip())}; fix it, or name the "
                 "columns user and item in a first line"
             )
         delimiter, rows = columns
-        names, first = rows[0], quoted(lines[0].strip())
+        names, first = rows[0], quote(lines[0].strip())
         is_header = looks_like_names(rows)
         if is_header is False:
             ours = ("user", "item", "value")[: len(names)]
@@ -123,7 +124,7 @@ def _layout(path: Path) -> Layout:
         raise InputError(
             f"the first line of {path} must name the columns or be an interaction, but {first} "
             "leaves in doubt which and what is what; if it is a header, call the columns user and "
-            f"item in it; if it is not, put the line {quoted(above)} above it"
+            f"item in it; if it is not, put the line {quote(above)} above it"
         )
     tell(path, names, taken)
     value = names[taken["value"]] if "value" in taken else None
@@ -170,5 +171,5 @@ def _parquet_names(path: Path) -> list[str]:
     try:
         return list(pq.read_schema(path).names)
     except (pa.ArrowException, OSError) as error:
-        reason = " ".join(str(error).split())[:250]
+        reason = shorten(one_line(error), 250)
         raise InputError(f"{path} must be a parquet file, but {reason}; give another") from error

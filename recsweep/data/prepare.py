@@ -13,14 +13,15 @@ import scipy.sparse as sp
 
 from recsweep import source_code
 from recsweep.data.archive import ZIP_DAMAGE
-from recsweep.data.disk import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
 from recsweep.data.leaks import refuse_leaks
 from recsweep.data.matrix import packed_ids, unpacked_ids
 from recsweep.data.sources.source import Source
 from recsweep.data.split import Fold, Split, Splitter
-from recsweep.data.transform import Transform, transformed
+from recsweep.data.transform import Transform, apply_transform
 from recsweep.errors import InputError
+from recsweep.files import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
 from recsweep.interfaces import CSR
+from recsweep.messages import named_error
 
 log = logging.getLogger(__name__)
 
@@ -54,7 +55,7 @@ def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Pat
             data = source.load(files)
             if isinstance(data, Split):
                 refuse_leaks(data, has_shared_users=source.has_shared_users)
-            split = splitter.split(transformed(data, transform))
+            split = splitter.split(apply_transform(data, transform))
             with whole_file(target) as out:
                 np.savez(out, allow_pickle=False, **_arrays(split))
     return split
@@ -107,7 +108,7 @@ def _loaded(target: Path) -> Split | None:
         split = _split(arrays, data_fingerprint)
         damage = "" if split.fingerprint == fingerprint else "not what its fingerprint says"
     except (*ZIP_DAMAGE, ValueError, KeyError, IndexError, TypeError, MemoryError) as error:
-        damage = " ".join(f"{type(error).__name__} {error}".split())
+        damage = named_error(error)
     if damage:
         log.warning("prepared split %s is damaged (%s) and is made again", target, damage)
         return None

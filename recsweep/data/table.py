@@ -24,11 +24,12 @@ import pyarrow.compute as pc
 from recsweep.data.formats import QUOTES, Columnar, Layout, TableFile, Text
 from recsweep.data.header import looks_like_data, looks_like_header
 from recsweep.data.ids import as_ids, id_text
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.magic_bytes import columnar
 from recsweep.data.text_stream import first_bytes, refuse_other_formats
 from recsweep.data.timestamps import NUMBER, in_order, instant
 from recsweep.errors import InputError
+from recsweep.messages import one_line, shorten
 
 log = logging.getLogger(__name__)
 
@@ -93,7 +94,7 @@ def _refuse_data_as_header(file: Text) -> None:
     if file.layout.columns is not None or not looks_like_data(*file.first_wanted):
         return
     found = f"line 1 of {file.path} looks like data, not like a header: "
-    found += quoted(file.layout.delimiter.join(file.first_wanted[0]))
+    found += quote(file.layout.delimiter.join(file.first_wanted[0]))
     if any(isinstance(theirs, int) for theirs in file.layout.wanted.values()):
         raise InputError(
             f"{found}; set data.header=false to read it, or, if it is a header, name the columns"
@@ -105,7 +106,7 @@ def _report_header_as_data(file: Text) -> None:
     if file.layout.columns == () and looks_like_header(*file.first_wanted):
         log.warning(
             "line 1 of %s looks like a header, but was read as data: %s; if it is one, set "
-            "data.header=true", file.path, quoted(file.layout.delimiter.join(file.first_wanted[0])),
+            "data.header=true", file.path, quote(file.layout.delimiter.join(file.first_wanted[0])),
         )  # fmt: skip
 
 
@@ -167,7 +168,7 @@ def _explained(file: TableFile, reason: str) -> InputError:
     else:
         if row is None:
             return InputError(f"{file.path} must hold at least one interaction, but it has none")
-    short = " ".join(reason.split())[:300]
+    short = shorten(one_line(reason), 300)
     return InputError(f"{file.path} must be {file.kind}, but {short}; fix it or give another file")
 
 
@@ -181,7 +182,7 @@ def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: Any) -
             advice = "it looks like a header: set data.header=true, which is the default"
     return InputError(
         f"every {file.unit} of {file.path} must have {needed}, but {file.unit} {file.place:,} has "
-        f"{quoted(found)}; {advice}"
+        f"{quote(found)}; {advice}"
     )
 
 

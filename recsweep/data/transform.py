@@ -54,7 +54,7 @@ class Raw(Transform):
         return values.astype(np.float32)
 
 
-def transformed(data: Interactions | Split, transform: Transform) -> Interactions | Split:
+def apply_transform(data: Interactions | Split, transform: Transform) -> Interactions | Split:
     """`data` with other values; who interacted with what stays the same."""
     if isinstance(data, Interactions):
         return replace(data, matrix=_with_values(data.matrix, transform))

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recsweep.data.ids import as_ids, id_texts
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.matrix import from_pairs
 from recsweep.data.plain_text import read_pairs
 from recsweep.data.transform import Transform
@@ -159,4 +159,4 @@ def unknown_ids(given: "pd.Series[Any]", at: np.ndarray, source: str, place: str
 
 def examples(ids: Any) -> str:
     """The first three ids, and a sign if there are more."""
-    return ", ".join([*map(quoted, ids[:N_NAMED]), *["…"] * (len(ids) > N_NAMED)])
+    return ", ".join([*map(quote, ids[:N_NAMED]), *["…"] * (len(ids) > N_NAMED)])

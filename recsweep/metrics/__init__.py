@@ -1,8 +1,9 @@
-"""Metrics: arrays in, one value per user out.
+"""Metrics: ranked lists in, one value per user or one of the catalogue out.
 
-The modules, from the outside in:
+The modules, from the outside in, beside one file per metric, which `conf/metrics` names:
 
-    ranking       of a user's list: which ranks are hits
-    catalog       of what all users together are shown
     significance  intervals, paired differences, Holm's correction
+    gains         discounted cumulative gain
+    metric        what a metric is
+    ranked_lists  what a metric is given
 """

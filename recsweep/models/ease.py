@@ -11,9 +11,11 @@ from pydantic.dataclasses import dataclass
 
 from recsweep import environment
 from recsweep.data.gram import gram_matrix, gram_spare_bytes
+from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT, OnEpoch, State
+from recsweep.interfaces import CSR, STRICT, OnEpoch
 from recsweep.inverse import inverse_spare_bytes, negative_inverse
+from recsweep.learned_arrays import LearnedArrays
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 
@@ -25,8 +27,9 @@ N_MATRICES_ON_DEVICE = 4
 Square = Float[np.ndarray, "items items"]
 
 
+@with_defaults("model")
 @dataclass(kw_only=True, config=STRICT)
-class EASE:
+class EASE(LearnedArrays):
     """Each item's score is a weighted sum over the other items of a history.
 
     B minimises ‖X − XB‖² + l2·‖B‖² with a zero diagonal; with dropout, the mean of ‖X − X̃B‖² over
@@ -45,13 +48,10 @@ class EASE:
     l2: Annotated[float, Field(ge=0)]
     dropout_rate: Annotated[float, Field(ge=0, lt=1)]
 
-    def __post_init__(self) -> None:
-        self._weights: Square | None = None
-
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Solve for B in closed form."""
         n_items = train.shape[1]
-        self._weights = None  # another fit's matrix is not kept beside the new one
+        self.forget()
         refuse_beyond_memory(
             4 * n_items**2 + max(gram_spare_bytes(train), inverse_spare_bytes(n_items)),
             f"the item–item matrix of {n_items:,} items",
@@ -68,22 +68,12 @@ class EASE:
                 "the Gram matrix plus l2 on its diagonal must be positive definite, but is not: "
                 f"items are clicked by the same users, or never; raise model.l2 (now {self.l2:g})"
             ) from error
-        self._weights = weights
+        self.learned = {"weights": weights}
         on_epoch(0, {})
 
     def score(self, history: CSR) -> Any:
         """History · B: users × items."""
-        return history.astype(np.float32, copy=False) @ self.state()["weights"]
-
-    def state(self) -> State:
-        """B, items × items."""
-        if self._weights is None:
-            raise RuntimeError("a model must be fitted or restored first; call fit or restore")
-        return {"weights": self._weights}
-
-    def restore(self, state: State) -> None:
-        """Take over B."""
-        self._weights = state["weights"]
+        return history.astype(np.float32, copy=False) @ self.learned["weights"]
 
 
 def _has_accelerator() -> bool:

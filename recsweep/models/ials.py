@@ -9,11 +9,13 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
+from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, OnEpoch, State
 from recsweep.seeds import Seeds
 
 
+@with_defaults("model")
 @dataclass(kw_only=True, config=STRICT)
 class IALS:
     """User and item factors whose products are near 1 where there is an interaction, else near 0.

@@ -10,12 +10,17 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.gram import over_gram_rows
 from recsweep.data.matrix import keep_entries
-from recsweep.interfaces import CSR, STRICT, OnEpoch, State
+from recsweep.defaults import with_defaults
+from recsweep.interfaces import CSR, STRICT, OnEpoch
+from recsweep.learned_arrays import LearnedArrays
 from recsweep.seeds import Seeds
 
+CSR_PARTS = ("data", "indices", "indptr")
 
+
+@with_defaults("model")
 @dataclass(kw_only=True, config=STRICT)
-class ItemKNN:
+class ItemKNN(LearnedArrays):
     """An item's score is the sum of its similarities to the history, over its nearest neighbours.
 
     The similarity of items with columns x_i and x_j is the cosine x_i·x_j / (‖x_i‖·‖x_j‖ + s),
@@ -34,9 +39,6 @@ class ItemKNN:
     n_neighbors: Annotated[int, Field(ge=1)]
     shrinkage: Annotated[float, Field(ge=0)]
 
-    def __post_init__(self) -> None:
-        self._similarities: CSR | None = None
-
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Find each item's nearest neighbours."""
         squares = np.bincount(  # in float64
@@ -48,26 +50,16 @@ class ItemKNN:
             return _nearest(_similarities(start, products, norms, self.shrinkage), self.n_neighbors)
 
         rows = over_gram_rows(train.astype(np.float32, copy=False), neighbors)
-        self._similarities = sp.vstack(rows).T.tocsr()
+        similarities = sp.vstack(rows).T.tocsr()  # column j holds the neighbours of item j
+        self.learned = {name: getattr(similarities, name) for name in CSR_PARTS}
         on_epoch(0, {})
 
     def score(self, history: CSR) -> Any:
         """History · similarities: users × items."""
-        if self._similarities is None:
-            raise RuntimeError("a model must be fitted or restored first; call fit or restore")
-        return (history.astype(np.float32, copy=False) @ self._similarities).toarray()
-
-    def state(self) -> State:
-        """The similarities' parts as a CSR matrix; column j holds the neighbours of item j."""
-        if self._similarities is None:
-            raise RuntimeError("a model must be fitted or restored first; call fit or restore")
-        return {part: getattr(self._similarities, part) for part in ("data", "indices", "indptr")}
-
-    def restore(self, state: State) -> None:
-        """Take over the similarities."""
-        parts = (state["data"], state["indices"], state["indptr"])
-        n_items = len(state["indptr"]) - 1
-        self._similarities = sp.csr_matrix(parts, shape=(n_items, n_items))
+        parts = tuple(self.learned[name] for name in CSR_PARTS)
+        n_items = history.shape[1]
+        similarities = sp.csr_matrix(parts, shape=(n_items, n_items))
+        return (history.astype(np.float32, copy=False) @ similarities).toarray()
 
 
 def _similarities(start: int, products: CSR, norms: np.ndarray, shrinkage: float) -> CSR:

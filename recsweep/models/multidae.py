@@ -9,9 +9,11 @@ from keras import ops
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, State
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Batch
+from recsweep.training.gradient_model import GradientModel
 from recsweep.training.layers import (
     Noise,
     dense,
@@ -23,7 +25,6 @@ from recsweep.training.layers import (
     unit_rows,
 )
 from recsweep.training.loop import Hyper, constant
-from recsweep.training.trained import GradientTrained
 
 
 class MultiDAENetwork(keras.Model):
@@ -70,8 +71,9 @@ class MultiDAENetwork(keras.Model):
         return self.logits(batch, unit_rows(batch))
 
 
+@with_defaults("model")
 @dataclass(kw_only=True, config=STRICT)
-class MultiDAE(GradientTrained):
+class MultiDAE(GradientModel):
     """Multi-DAE: Multi-VAE's network without its variational part.
 
     Args:

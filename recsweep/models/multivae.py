@@ -9,9 +9,11 @@ from keras import ops
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, State
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Batch
+from recsweep.training.gradient_model import GradientModel
 from recsweep.training.layers import (
     Noise,
     dense,
@@ -24,7 +26,6 @@ from recsweep.training.layers import (
 )
 from recsweep.training.loop import Hyper, constant
 from recsweep.training.schedules import linear_warmup
-from recsweep.training.trained import GradientTrained
 
 
 class MultiVAENetwork(keras.Model):
@@ -86,8 +87,9 @@ class MultiVAENetwork(keras.Model):
         return self.decode(mean)
 
 
+@with_defaults("model")
 @dataclass(kw_only=True, config=STRICT)
-class MultiVAE(GradientTrained):
+class MultiVAE(GradientModel):
     """Multi-VAE.
 
     Args:

@@ -6,12 +6,15 @@ import numpy as np
 from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
 
-from recsweep.interfaces import CSR, STRICT, OnEpoch, State
+from recsweep.defaults import with_defaults
+from recsweep.interfaces import CSR, STRICT, OnEpoch
+from recsweep.learned_arrays import LearnedArrays
 from recsweep.seeds import Seeds
 
 
+@with_defaults("model")
 @dataclass(kw_only=True, config=STRICT)
-class Popularity:
+class Popularity(LearnedArrays):
     """The same scores for every user: the sum of each item's training values.
 
     Sums are made in float64, which can count above 2²⁴ = 16,777,216. Scores are float32, like those
@@ -19,28 +22,15 @@ class Popularity:
     rank by their exact totals.
     """
 
-    def __post_init__(self) -> None:
-        self._totals: np.ndarray | None = None
-
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Add up each item's column."""
         totals = np.bincount(train.indices, weights=train.data, minlength=train.shape[1])
-        self._totals = _as_float32(totals)
+        self.learned = {"totals": _as_float32(totals)}
         on_epoch(0, {})
 
     def score(self, history: CSR) -> Any:
         """The totals once per user: users × items."""
-        return np.broadcast_to(self.state()["totals"], history.shape)
-
-    def state(self) -> State:
-        """The totals."""
-        if self._totals is None:
-            raise RuntimeError("a model must be fitted or restored first; call fit or restore")
-        return {"totals": self._totals}
-
-    def restore(self, state: State) -> None:
-        """Take over the totals."""
-        self._totals = state["totals"]
+        return np.broadcast_to(self.learned["totals"], history.shape)
 
 
 def _as_float32(totals: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:

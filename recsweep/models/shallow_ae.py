@@ -11,15 +11,16 @@ from keras import ops
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, State
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Batch, Epochs, SampledEpochs
+from recsweep.training.gradient_model import GradientModel
 from recsweep.training.initializers import normal
 from recsweep.training.layers import Noise, l2_penalty, mean_per_user
 from recsweep.training.loop import Hyper, constant
 from recsweep.training.sparse import densify, row_sums, sparse_matmul
-from recsweep.training.trained import GradientTrained
 
 INITIAL_STDDEV = 0.001
 """Of every entry of the item × item matrix."""
@@ -142,8 +143,9 @@ class LowRankNetwork(ShallowNetwork):
         return scores - densify(batch, own, scores.shape[1])
 
 
+@with_defaults("model")
 @dataclass(kw_only=True, config=STRICT)
-class ShallowAE(GradientTrained):
+class ShallowAE(GradientModel):
     """Shallow autoencoder.
 
     Args:

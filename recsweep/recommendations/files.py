@@ -31,7 +31,7 @@ from recsweep.data.columns import (
     tell,
 )
 from recsweep.data.ids import id_text
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.plain_text import N_JUDGED, columns_of, quoting_of, text_lines
 from recsweep.errors import InputError
 
@@ -74,7 +74,7 @@ def format_of(path: Path, formats: Sequence[str] = FORMATS) -> str:
 # --- writing ------------------------------------------------------------------------------------
 
 
-def encoded(rankings: Iterable[Ranking], file_format: str) -> Iterator[bytes]:
+def encode_rankings(rankings: Iterable[Ranking], file_format: str) -> Iterator[bytes]:
     """A file's content, piece by piece.
 
     Args:
@@ -122,7 +122,7 @@ def refuse_spaces(ids: np.ndarray, setting: str) -> None:
     for each in ids.tolist() if ids.dtype == object else []:
         if str(each).split() != [each]:
             raise InputError(
-                f"ids in a txt file must have no spaces, but {quoted(each)} has; set "
+                f"ids in a txt file must have no spaces, but {quote(each)} has; set "
                 f"{setting}=csv or {setting}=jsonl"
             )
 
@@ -154,10 +154,10 @@ def read_recommendations(path: Path) -> dict[str, list[str]]:
         if not user or not all(items):
             raise _malformed(path, number, "name a user and items", "an empty id")
         if user in lists:
-            raise _malformed(path, number, "name a user once", f"{quoted(user)} again")
+            raise _malformed(path, number, "name a user once", f"{quote(user)} again")
         if len(set(items)) < len(items):
             again = next(item for place, item in enumerate(items) if item in items[:place])
-            raise _malformed(path, number, "name an item once a user", f"{quoted(again)} twice")
+            raise _malformed(path, number, "name an item once a user", f"{quote(again)} twice")
         lists[user] = items
     if not lists:
         raise InputError(f"{path} must hold recommendations of at least one user, but has none")
@@ -169,7 +169,7 @@ def _from_txt(path: Path) -> Iterator[tuple[int, str, list[str]]]:
     for number, line in text_lines(path):
         fields = line.split()
         if is_first and _names_lists(fields):
-            log.warning("first line of %s, %s, is taken for a header", path, quoted(line.strip()))
+            log.warning("first line of %s, %s, is taken for a header", path, quote(line.strip()))
         elif fields:
             yield number, fields[0], fields[1:]
         is_first = is_first and not fields
@@ -212,7 +212,7 @@ def _from_jsonl(path: Path) -> Iterator[tuple[int, Any, list[Any]]]:
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             is_good = False
         if not is_good:
-            raise _malformed(path, number, must, quoted(line.strip()))
+            raise _malformed(path, number, must, quote(line.strip()))
         yield number, user, items
 
 
@@ -237,7 +237,7 @@ def _from_table(path: Path) -> Iterator[tuple[int, str, list[str]]]:
         user, item = (text_of(row[role]) or "" for role in ("user", "item"))
         items = keys.setdefault(user, {})
         if item in items:
-            found = f"item {quoted(item)} of user {quoted(user)} again"
+            found = f"item {quote(item)} of user {quote(user)} again"
             raise _malformed(path, number, "name an item once a user", found)
         items[item] = _key(path, number, row, len(items))
         last_line[user] = number
@@ -256,7 +256,7 @@ def _key(path: Path, number: int, row: Mapping[str, str], place: int) -> float:
         key = math.nan
     if not math.isfinite(key):
         must = f"have a finite number in column {order}"
-        raise _malformed(path, number, must, quoted(row[order]))
+        raise _malformed(path, number, must, quote(row[order]))
     return -key if order == "score" else key
 
 
@@ -270,7 +270,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
         next(fields for fields in reader if any(fields))
         for fields in reader:
             if any(fields) and len(fields) != len(names):
-                must, found = f"have {len(names)} fields", quoted(delimiter.join(fields))
+                must, found = f"have {len(names)} fields", quote(delimiter.join(fields))
                 raise _malformed(path, reader.line_num, must, found)
             if any(fields):
                 yield reader.line_num, {role: fields[place] for role, place in taken.items()}
@@ -286,7 +286,7 @@ def _header(path: Path, first: list[str]) -> tuple[str, list[str], dict[str, int
     if missing := {"user", "item"} - taken.keys():
         raise InputError(
             f"{path} must begin with a header that names the columns user and item, but "
-            f"{' and '.join(sorted(missing))} is not in {quoted(delimiter.join(rows[0]))}; add it"
+            f"{' and '.join(sorted(missing))} is not in {quote(delimiter.join(rows[0]))}; add it"
         )
     tell(path, rows[0], taken)
     return delimiter, rows[0], taken

@@ -5,9 +5,9 @@ from typing import Any, Literal
 import numpy as np
 import pandas as pd
 
-from recsweep.app import made
+from recsweep.app import build_group
 from recsweep.data.ids import as_ids
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.table import LARGEST
 from recsweep.data.user_histories import CATALOGUE, Requested, histories, places, unknown_ids
 from recsweep.errors import InputError
@@ -60,7 +60,7 @@ def _requested(fitted: FittedModel, table: pd.DataFrame, is_strict: bool) -> Req
         raise InputError(
             f"every item must be known, but {found}; remove them, or set unknown_items=ignore"
         )
-    transform = made(settings, "transform", "apply")
+    transform = build_group(settings, "transform", "apply")
     least = settings.data.get("min_rating")
     requested = histories(table, "the histories", item_ids, least, transform)
     is_first = ~as_ids(table["user"]).duplicated()
@@ -92,9 +92,7 @@ def _checked(table: Any) -> pd.DataFrame:
 
 def _refuse_rows(table: pd.DataFrame, is_bad: "pd.Series[bool]", must: str) -> None:
     if is_bad.any():
-        first = ", ".join(
-            f"{name} {quoted(entry)}" for name, entry in table[is_bad].iloc[0].items()
-        )
+        first = ", ".join(f"{name} {quote(entry)}" for name, entry in table[is_bad].iloc[0].items())
         raise InputError(
             f"every row of the histories must {must}, but {int(is_bad.sum()):,} rows do not "
             f"(first: {first}); fix or remove them"

@@ -1,4 +1,6 @@
-"""Finished runs on disk: where they are, what they say, and whether a repeat gives the same.
+"""Finished runs: which one is meant, what its files say, and whether a repeat gives the same.
+
+The names of the files are in `recsweep.run_files`.
 
 The modules, from the outside in:
 
@@ -7,6 +9,7 @@ The modules, from the outside in:
     reproduction  a repeat of a run held against it
     scored_run    a run that was scored on test, read from its folder
     weights       the saved weights of two models, piece by piece
+    results       writes the results folder of a run
     consistency   metrics per user and curves, held against metrics.json
-    locate        a past run: its folder, its configuration, its files
+    locate        a past run: its folder, its configuration
 """

@@ -1,6 +1,5 @@
 """Reads a run's metrics per user and its curves, and holds them against its `metrics.json`."""
 
-import json
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +8,15 @@ from typing import Any
 import pandas as pd
 
 from recsweep.errors import InputError
-from recsweep.evaluation import PER_USER
-from recsweep.report import read_curves
-from recsweep.runs.locate import read
+from recsweep.run_files import (
+    CURVES,
+    METRICS,
+    per_user_file,
+    read,
+    read_curves,
+    read_metrics,
+)
 
-METRICS, CURVES = "metrics.json", "curves.csv"
-FOLDS = ("valid", "test")
 ROUNDING = 1e-9
 """Relative; the same mean in another order of the users differs in its last bits."""
 
@@ -30,22 +32,21 @@ def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.D
     Raises:
         InputError: A file is missing or damaged, or the two are not of the same run.
     """
-    file = results / f"{fold}_metrics_per_user.parquet"
+    file = per_user_file(results, fold)
     frame = read(file, pd.read_parquet, pd.DataFrame)
     told = _told(results, fold)
     users = (told.get("n_users", len(frame)), len(frame))
     if users[0] != users[1]:
         raise _unlike(place or results, file.name, "the number of users", users)
     means = {str(name): float(value) for name, value in frame.mean().items()}
-    known = [name for name in told["mean"] if name.partition("@")[0] in PER_USER]
-    for name in dict.fromkeys([*known, *means]):
+    for name in dict.fromkeys([*told.get("standard_error", ()), *means]):
         values = (told["mean"].get(name), means.get(name))
         if not _is_same(*values):
             raise _unlike(place or results, file.name, f"the mean of {fold} {name}", values)
     return frame
 
 
-def epochs(results: Path) -> list[tuple[int, dict[str, float]]]:
+def checked_curves(results: Path) -> list[tuple[int, dict[str, float]]]:
     """A run's curves: epoch (from 1) and values by name.
 
     Args:
@@ -54,8 +55,8 @@ def epochs(results: Path) -> list[tuple[int, dict[str, float]]]:
     Raises:
         InputError: A file is missing or damaged, or the two are not of the same run.
     """
-    curves = read(results / CURVES, lambda _: read_curves(results), list)
-    best_epoch = read(results / METRICS, _best_epoch, int)
+    curves = read_curves(results)
+    best_epoch = read(results / METRICS, lambda _: int(read_metrics(results)["best_epoch"]), int)
     best = dict(curves).get(best_epoch)
     if best is None:
         found = (f"epoch {best_epoch}", f"one of {len(curves)}")
@@ -70,18 +71,13 @@ def epochs(results: Path) -> list[tuple[int, dict[str, float]]]:
 
 def _told(results: Path, fold: str) -> dict[str, Any]:
     """What `metrics.json` says of a fold."""
-    return read(results / METRICS, lambda file: _of_fold(file, fold), dict)
+    return read(results / METRICS, lambda _: _of_fold(read_metrics(results)[fold], fold), dict)
 
 
-def _of_fold(file: Path, fold: str) -> Any:
-    told = json.loads(file.read_text(encoding="utf-8"))[fold]
-    if not isinstance(told["mean"], Mapping):
+def _of_fold(found: Any, fold: str) -> Any:
+    if not isinstance(found["mean"], Mapping):
         raise TypeError(f"{fold} has no means")
-    return told
-
-
-def _best_epoch(file: Path) -> int:
-    return int(json.loads(file.read_text(encoding="utf-8"))["best_epoch"])
+    return found
 
 
 def _is_same(a: float | None, b: float | None) -> bool:

@@ -1,18 +1,14 @@
-"""A run that is used again: where its files are, and what they say."""
+"""A run that is used again: where its files are, and what it was made with."""
 
-import json
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar
-
-import yaml
+from typing import Any, NamedTuple
 
 from recsweep.app import FILES, Config, Job, Settings
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.errors import InputError
-
-Content = TypeVar("Content")
+from recsweep.run_files import CONFIG, ENVIRONMENT, read_run_id, read_tags
 
 
 class PastRun(NamedTuple):
@@ -32,13 +28,13 @@ class PastRun(NamedTuple):
         """The run's configuration, checked.
 
         Args:
-            config: What `config.yaml` says, with what is to be different now.
+            config: Its own, with what is to be different now.
 
         Raises:
             InputError: It is the configuration of another version.
         """
         try:
-            return validated(Settings, config, "")
+            return validate(Settings, config, "")
         except InputError as error:
             raise of_another_version(self.name, error) from None
 
@@ -48,15 +44,14 @@ class PastRun(NamedTuple):
         Raises:
             InputError: Nobody knows.
         """
-        file = self.results / "environment.yaml"
-        if file.exists():
-            return {str(name): str(value) for name, value in read_yaml(file).items()}
+        if (self.results / ENVIRONMENT).exists():
+            return {"run_id": str(read_run_id(self.results)), **read_tags(self.results)}
         if self.tracker is None:
             raise InputError(
-                f"a run must say what it ran with, but {self.results} has no {file.name}; give the "
-                "id of its MLflow run, whose tags say so, or train again"
+                f"a run must say what it ran with, but {self.results} has no {ENVIRONMENT}; give "
+                "the id of its MLflow run, whose tags say so, or train again"
             )
-        with self.tracker.store.one_line("name the store that has the run"):
+        with self.tracker.store.errors_in_one_line("name the store that has the run"):
             return dict(self.tracker.store.client.get_run(self.name).data.tags)
 
 
@@ -64,7 +59,7 @@ def with_files(config: Config, job: Job) -> Config:
     """A run's configuration with the places of its files that the command line gives now.
 
     Args:
-        config: What `config.yaml` says.
+        config: Its own.
         job: The task's.
     """
     typed = {re.split("[@=]", text.lstrip("+~"))[0] for text in job.overrides}
@@ -75,19 +70,12 @@ def with_files(config: Config, job: Job) -> Config:
     return {**config, **groups}
 
 
-def read_metrics(results: Path) -> Config:
-    """What a run's `metrics.json` says."""
-    return read(
-        results / "metrics.json", lambda file: json.loads(file.read_text(encoding="utf-8")), dict
-    )
-
-
 def objective_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
     """The metric that a run's epoch was chosen by: the first one at the largest k, if not said.
 
     Args:
         config: The run's.
-        metrics: See `read_metrics`.
+        metrics: See `recsweep.run_files.read_metrics`.
     """
     from recsweep import evaluation
 
@@ -99,37 +87,4 @@ def objective_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
 
 def of_another_version(name: str, error: InputError) -> InputError:
     """The complaint about a value in the configuration of the run called `name`."""
-    return InputError(f"{name}: config.yaml cannot be used by this version: {error}")
-
-
-def read_yaml(file: Path) -> Config:
-    """A mapping that a run wrote as YAML."""
-    return read(file, parse_yaml, dict)
-
-
-def parse_yaml(file: Path) -> Any:
-    """The content of a YAML file."""
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
-
-
-def read(file: Path, parse: Callable[[Path], Any], kind: type[Content]) -> Content:
-    """What a file of a run holds.
-
-    Args:
-        file: One that every run has.
-        parse: Reads it.
-        kind: What must come out.
-
-    Raises:
-        InputError: It is not there, or damaged.
-    """
-    try:
-        content = parse(file)
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
-        content = error
-    if not isinstance(content, kind):
-        raise InputError(
-            f"a run must come with a readable {file.name}, but {file} is not "
-            f"({' '.join(str(content).split())}); copy the run's whole folder again, or train again"
-        )
-    return content
+    return InputError(f"{name}: {CONFIG} cannot be used by this version: {error}")

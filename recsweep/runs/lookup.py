@@ -4,15 +4,23 @@ import os
 import sys
 from pathlib import Path
 
-from recsweep.app import Settings, made, model_name
+from recsweep.app import Settings, build_group, model_name
 from recsweep.errors import InputError
-from recsweep.runs.consistency import METRICS
-from recsweep.runs.locate import PastRun, objective_of, read_metrics, read_yaml
-from recsweep.runs.scored_run import is_study, replicates_of
-from recsweep.tracking import LATEST, MODEL
+from recsweep.run_files import (
+    CONFIG,
+    METRICS,
+    MODEL,
+    TRIALS,
+    is_study,
+    read_config,
+    read_metrics,
+)
+from recsweep.runs.locate import PastRun, objective_of
+from recsweep.runs.scored_run import replicates_of
+from recsweep.tracking import LATEST
 
 
-def find(run: str, setting: str, settings: Settings, folder: Path) -> PastRun:
+def find_run(run: str, setting: str, settings: Settings, folder: Path) -> PastRun:
     """A finished run, fetched when it is tracked; one line on stderr says which one it is.
 
     Args:
@@ -25,7 +33,7 @@ def find(run: str, setting: str, settings: Settings, folder: Path) -> PastRun:
         InputError: There is no such run, it did not finish, or it has no model.
     """
     found, why = _found(run, setting, settings, folder)
-    told = ", ".join(filter(None, [why, described(found.results)]))
+    told = ", ".join(filter(None, [why, describe_run(found.results)]))
     print(f"{setting}={run} is run {found.name}: {told}", file=sys.stderr, flush=True)  # noqa: T201
     return found
 
@@ -39,13 +47,13 @@ def _found(run: str, setting: str, settings: Settings, folder: Path) -> tuple[Pa
         if study.is_dir() and is_study(study) and not (study / MODEL).is_dir():
             return _winner(study), f"winner of study {study.name}"
     if is_name or run == LATEST:
-        tracker = made(settings, "tracking", "download")
+        tracker = build_group(settings, "tracking", "download")
         try:
             run_id, why = tracker.download(run, folder)
         except InputError as error:
             raise InputError(str(error).replace("task.run", setting)) from error
         return PastRun(run_id, folder, tracker), why
-    if path.absolute().parent.name == "trials" and path.is_dir():
+    if path.absolute().parent.name == TRIALS and path.is_dir():
         raise InputError(
             f"{setting} must be a run with a model and a test, but {run} is a trial of a sweep, "
             "which has neither; give the winner's results folder, or train what task=best prints"
@@ -69,15 +77,15 @@ def _winner(study: Path) -> PastRun:
     return PastRun(str(results), results)
 
 
-def described(results: Path) -> str:
+def describe_run(results: Path) -> str:
     """What a run is: `ease on ml-100k, ndcg@100 0.4123 on validation and 0.4011 on test`.
 
     Args:
         results: Its results folder; files that are not there are left out.
     """
-    if not (results / "config.yaml").is_file():
+    if not (results / CONFIG).is_file():
         return ""
-    config = read_yaml(results / "config.yaml")
+    config = read_config(results)
     data = (config.get("data") or {}).get("name", "data")
     name = f"{model_name(config)} on {data}"
     if not (results / METRICS).is_file():

@@ -5,30 +5,33 @@ from pathlib import Path
 from typing import Any
 
 from recsweep.app import Config, parameters_of_run
-from recsweep.report import final_metrics
-from recsweep.runs.consistency import FOLDS, epochs, metrics_per_user
-from recsweep.runs.locate import (
-    objective_of,
-    parse_yaml,
+from recsweep.run_files import (
+    FOLDS,
+    METRICS,
     read,
+    read_config,
     read_metrics,
-    read_yaml,
+    read_overrides,
+    read_run_id,
+    read_split,
+    read_tags,
 )
+from recsweep.runs.consistency import checked_curves, metrics_per_user
+from recsweep.runs.locate import objective_of
+from recsweep.runs.results import final_metrics
 from recsweep.shell import command, setting
 from recsweep.tracking.backfill import Record
 from recsweep.tracking.run_note import run_note
 
 
-def logged(folder: Path, config: Config) -> dict[str, Any]:
+def logged_fields(folder: Path, config: Config) -> dict[str, Any]:
     """What every run logs, as fields of a `Record`.
 
     Args:
         folder: Of a run's results, or of a trial.
         config: Its configuration.
     """
-    noted, profile = read_yaml(folder / "environment.yaml"), read_yaml(folder / "split.yaml")
-    tags = {name: str(value) for name, value in noted.items() if name != "run_id"}
-    profile.pop("fingerprint", None)
+    tags, (_, profile) = read_tags(folder), read_split(folder)
     return {
         "params": parameters_of_run(config),
         "tags": tags,
@@ -36,22 +39,21 @@ def logged(folder: Path, config: Config) -> dict[str, Any]:
     }
 
 
-def page(results: Path) -> str:
+def page_note(results: Path) -> str:
     """What the page of a run says: its scores, and how to have it again.
 
     Args:
         results: Its results folder.
     """
-    config, metrics = read_yaml(results / "config.yaml"), read_metrics(results)
-    objective = objective_of(config, metrics)
-    overrides = read(results / "overrides.yaml", parse_yaml, list)
-    run_id = read_yaml(results / "environment.yaml").get("run_id") or str(results)
-    again = command(*overrides)
+    metrics = read_metrics(results)
+    objective = objective_of(read_config(results), metrics)
+    again = command(*read_overrides(results))
+    run_id = read_run_id(results) or str(results)
     check = command("task=reproduce", setting("run_id", run_id))
     return run_note(metrics, objective, {"the same run again": again, "and compared": check})
 
 
-def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -> Record:
+def run_record(results: Path, marks: Mapping[str, str], name: str, command: str) -> Record:
     """A finished run.
 
     It ended when its metrics were written, and began as long before as its epochs took.
@@ -65,15 +67,15 @@ def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -
     Raises:
         InputError: A file is missing or damaged, or two are not of the same run.
     """
-    curves = epochs(results)
+    curves = checked_curves(results)
     for fold in FOLDS:
         metrics_per_user(results, fold)
-    final, best_epoch = read(results / "metrics.json", lambda _: final_metrics(results), tuple)
-    ended = (results / "metrics.json").stat().st_mtime
+    final, best_epoch = read(results / METRICS, lambda _: final_metrics(results), tuple)
+    ended = (results / METRICS).stat().st_mtime
     took = [each[part] for _, each in curves for part in ("time/epoch_s", "time/evaluate_s")]
     return Record(
         name=name,
-        run_id=read_yaml(results / "environment.yaml").get("run_id"),
+        run_id=read_run_id(results),
         status="FINISHED",
         reason="",
         began=ended - sum(took),
@@ -82,7 +84,7 @@ def recorded(results: Path, marks: Mapping[str, str], name: str, command: str) -
         curves=curves,
         final=(best_epoch, final),
         files=results,
-        note=page(results),
+        note=page_note(results),
         command=command,
-        **logged(results, read_yaml(results / "config.yaml")),
+        **logged_fields(results, read_config(results)),
     )

@@ -1,6 +1,5 @@
 """Holds the repeat of a run against the run: what it runs with, measured and learned."""
 
-import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -12,8 +11,9 @@ import numpy as np
 import pandas as pd
 
 from recsweep.environment import NOT_INSTALLED
-from recsweep.runs.consistency import epochs, metrics_per_user
-from recsweep.runs.locate import read, read_yaml
+from recsweep.persistence import WEIGHTS
+from recsweep.run_files import METRICS, MODEL, read, read_metrics, read_split
+from recsweep.runs.consistency import checked_curves, metrics_per_user
 from recsweep.runs.weights import ArrayDifference, changed_arrays, names_of_arrays
 
 UNKNOWN = "unknown"
@@ -49,7 +49,7 @@ class Difference(NamedTuple):
         return re.sub(r"^code\.", "code of ", self.field)
 
 
-def differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
+def environment_differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
     """What a repeat runs with that its run did not, in the order of `now`.
 
     Args:
@@ -101,21 +101,21 @@ class Measured(NamedTuple):
         Raises:
             InputError: One is missing or damaged, or two are not of the same run.
         """
-        best_epoch, means = read(results / "metrics.json", _epoch_and_means, tuple)
+        best_epoch, means = read(results / METRICS, lambda _: _epoch_and_means(results), tuple)
         frames = {fold: metrics_per_user(results, fold) for fold in FOLDS}
-        split = str(read_yaml(results / "split.yaml").get("fingerprint", UNKNOWN))
-        rows = dict(epochs(results))
+        split, _ = read_split(results)
+        rows = dict(checked_curves(results))
         curves = pd.DataFrame(list(rows.values()), list(rows))
         curves = curves[[name for name in curves if not str(name).startswith("time/")]]
-        return cls(split, best_epoch, means, frames, curves, results / "model" / "weights.npz")
+        return cls(split, best_epoch, means, frames, curves, results / MODEL / WEIGHTS)
 
 
-def _epoch_and_means(file: Path) -> tuple[int, dict[str, dict[str, float]]]:
-    summary = json.loads(file.read_text(encoding="utf-8"))
-    return int(summary["best_epoch"]), {fold: dict(summary[fold]["mean"]) for fold in FOLDS}
+def _epoch_and_means(results: Path) -> tuple[int, dict[str, dict[str, float]]]:
+    metrics = read_metrics(results)
+    return int(metrics["best_epoch"]), {fold: dict(metrics[fold]["mean"]) for fold in FOLDS}
 
 
-def compared(was: Measured, now: Measured) -> pd.DataFrame:
+def compare_metrics(was: Measured, now: Measured) -> pd.DataFrame:
     """A row per metric of each fold, the largest difference first.
 
     Columns: `metric`, such as `test ndcg@100`, `was`, `now`, `difference` of the two, and of how
@@ -180,7 +180,7 @@ class Comparison:
     @cached_property
     def table(self) -> pd.DataFrame:
         """See `compared`: of the metrics that differ."""
-        table = compared(self.was, self.now)
+        table = compare_metrics(self.was, self.now)
         return table[(table["difference"] != 0) | (table["n_users"] > 0)]
 
     @property

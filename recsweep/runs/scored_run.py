@@ -10,16 +10,25 @@ import pandas as pd
 from recsweep.app import model_name
 from recsweep.errors import InputError
 from recsweep.evaluation import objective_of
-from recsweep.runs.consistency import METRICS, metrics_per_user
-from recsweep.runs.locate import read_yaml
+from recsweep.run_files import (
+    CONFIG,
+    DEFINITIONS,
+    ENVIRONMENT,
+    METRICS,
+    SPLIT,
+    per_user_file,
+    read_config,
+    read_split,
+    read_summary,
+    read_tags,
+    read_yaml,
+)
+from recsweep.runs.consistency import metrics_per_user
 
-PER_USER = "test_metrics_per_user.parquet"
 NEEDED = (
-    METRICS, PER_USER, "config.yaml", "split.yaml", "metric_definitions.yaml", "environment.yaml",
+    METRICS, per_user_file(Path(), "test").name, CONFIG, SPLIT, DEFINITIONS, ENVIRONMENT,
 )  # fmt: skip
 """Files of a run that a comparison reads; only runs of today write the last one."""
-SUMMARY = "results/optimization_results.yaml"
-"""What a sweep that has ended wrote."""
 
 
 @dataclass(frozen=True)
@@ -62,23 +71,13 @@ class ScoredRun:
         return int(self.config["seed"])
 
 
-def is_run(folder: Path) -> bool:
-    """Whether a folder is the results of a run."""
-    return (folder / METRICS).is_file()
-
-
-def is_study(folder: Path) -> bool:
-    """Whether a folder is that of a sweep."""
-    return any((folder / name).exists() for name in (SUMMARY, "journal.log", "winner", "trials"))
-
-
 def read_run(
     folder: Path, place: str, study: str | None = None, n_configurations: int = 1
 ) -> ScoredRun:
     """Read a results folder.
 
     Args:
-        folder: With the files that `recsweep.report.write_results` writes, and `split.yaml`.
+        folder: The run's.
         place: What the user knows it by.
         study: The sweep whose winner it is.
         n_configurations: For how many configurations that study has scored test.
@@ -86,19 +85,20 @@ def read_run(
     Raises:
         InputError: A file is missing or damaged, or two are not of the same run.
     """
-    if not (folder / PER_USER).is_file():
+    per_user = per_user_file(folder, "test")
+    if not per_user.is_file():
         raise InputError(
-            f"a run must have test metrics per user, but {place} has no {PER_USER}; leave it out, "
-            "or train it again"
+            f"a run must have test metrics per user, but {place} has no {per_user.name}; leave it "
+            "out, or train it again"
         )
-    environment = folder / "environment.yaml"
+    has_environment = (folder / ENVIRONMENT).is_file()
     return ScoredRun(
         place=place,
-        config=read_yaml(folder / "config.yaml"),
-        split=str(read_yaml(folder / "split.yaml")["fingerprint"]),
-        definitions=read_yaml(folder / "metric_definitions.yaml"),
+        config=read_config(folder),
+        split=read_split(folder)[0],
+        definitions=read_yaml(folder / DEFINITIONS),
         per_user=metrics_per_user(folder, "test", place).sort_index(),
-        environment=read_yaml(environment) if environment.is_file() else {},
+        environment=read_tags(folder) if has_environment else {},
         study=study,
         n_configurations=n_configurations,
     )
@@ -113,7 +113,7 @@ def replicates_of(folder: Path) -> list[Path]:
     Raises:
         InputError: It has no winner that was scored on test, or a file is damaged.
     """
-    summary = _summary(folder)
+    summary = read_summary(folder)
     replicates = (summary.get("test") or {}).get("replicates", [])
     if not replicates:
         raise InputError(
@@ -134,12 +134,8 @@ def read_study(folder: Path) -> list[ScoredRun]:
         InputError: It has no winner that was scored on test, or a file is damaged.
     """
     found = replicates_of(folder)
-    n_configurations = (_summary(folder).get("test_scored") or {}).get("n_configurations", 1)
+    n_configurations = (read_summary(folder).get("test_scored") or {}).get("n_configurations", 1)
     return [read_run(one, str(one), folder.name, n_configurations) for one in found]
-
-
-def _summary(folder: Path) -> Mapping[str, Any]:
-    return read_yaml(folder / SUMMARY) if (folder / SUMMARY).is_file() else {}
 
 
 def _how_far(summary: Mapping[str, Any]) -> str:

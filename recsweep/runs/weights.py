@@ -9,8 +9,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
-from recsweep.data.disk import file_sha256
-from recsweep.runs.locate import read
+from recsweep.files import file_sha256
+from recsweep.run_files import read
 
 CHUNK_BYTES = 1 << 24
 ABSENT = "absent"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from recsweep.comparison.contenders import grouped
+from recsweep.comparison.contenders import group_runs
 from recsweep.comparison.fairness import (
     Tuning,
     draw_expected_best,
@@ -16,10 +16,10 @@ from recsweep.comparison.fairness import (
 )
 from recsweep.comparison.rendering import write_comparison
 from recsweep.comparison.statistics import Statistics
-from recsweep.persistence import whole_folder
+from recsweep.files import whole_folder
 from recsweep.runs.scored_run import read_run
-from recsweep.sweeps.execution.coordinator import Parent
-from recsweep.sweeps.reporting.result import Outcome
+from recsweep.sweeps.execution.coordinator import SweepCoordinator
+from recsweep.sweeps.reporting.result import StudyOutcome
 
 
 class Written(NamedTuple):
@@ -37,71 +37,75 @@ class Written(NamedTuple):
 
 
 def compare_studies(
-    parents: Sequence[Parent], outcomes: Sequence[Outcome], statistics: Statistics
+    coordinators: Sequence[SweepCoordinator],
+    outcomes: Sequence[StudyOutcome],
+    statistics: Statistics,
 ) -> list[Written]:
     """Compare the winners of those studies that share a split and an objective.
 
     Args:
-        parents: The studies.
+        coordinators: The studies.
         outcomes: What each came to.
         statistics: How they are compared.
     """
-    pairs: dict[str, list[tuple[Parent, Outcome]]] = {}
-    for parent, outcome in zip(parents, outcomes, strict=True):
+    pairs: dict[str, list[tuple[SweepCoordinator, StudyOutcome]]] = {}
+    for coordinator, outcome in zip(coordinators, outcomes, strict=True):
         if outcome.test is not None:
-            shared = (parent.checked.identity["fingerprint"], parent.checked.objectives)
-            pairs.setdefault(str(shared), []).append((parent, outcome))
+            shared = (coordinator.spec.identity["fingerprint"], coordinator.spec.objectives)
+            pairs.setdefault(str(shared), []).append((coordinator, outcome))
     return [_written(group, statistics) for group in pairs.values() if len(group) > 1]
 
 
-def _written(group: Sequence[tuple[Parent, Outcome]], statistics: Statistics) -> Written:
-    names = [parent.study.plan.study for parent, _ in group]
+def _written(
+    group: Sequence[tuple[SweepCoordinator, StudyOutcome]], statistics: Statistics
+) -> Written:
+    names = [coordinator.study.plan.study for coordinator, _ in group]
     mark = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
     folder = Path(group[0][0].study.plan.folder).parent / f"comparison-{mark}"
-    tunings = [tuning(parent, outcome) for parent, outcome in group]
+    tunings = [tuning(coordinator, outcome) for coordinator, outcome in group]
     runs = [
         read_run(
-            Path(parent.study.plan.folder) / replicate["results"],
-            os.path.relpath(Path(parent.study.plan.folder) / replicate["results"]),
-            parent.study.plan.study,
+            Path(coordinator.study.plan.folder) / replicate["results"],
+            os.path.relpath(Path(coordinator.study.plan.folder) / replicate["results"]),
+            coordinator.study.plan.study,
             len(outcome.looks.trials),
         )
-        for parent, outcome in group
+        for coordinator, outcome in group
         if outcome.test
         for replicate in outcome.test.replicates
     ]
     fairness = {"Fairness of the tuning": (fairness_markdown(tunings), draw_expected_best(tunings))}
     shutil.rmtree(folder, ignore_errors=True)  # of the same studies, with fewer trials
     with whole_folder(folder, "sweep.folder") as unfinished:
-        text = write_comparison(grouped(runs), unfinished, statistics, fairness)
+        text = write_comparison(group_runs(runs), unfinished, statistics, fairness)
     return Written(folder, "\n".join([text, "", *unevenness(tunings)]).rstrip(), names)
 
 
-def tuning(parent: Parent, outcome: Outcome) -> Tuning:
+def tuning(coordinator: SweepCoordinator, outcome: StudyOutcome) -> Tuning:
     """What a study spent and found.
 
     Args:
-        parent: The study.
+        coordinator: The study.
         outcome: What it came to.
     """
-    standing, rows = outcome.standing, outcome.standing.rows
+    status, rows = outcome.status, outcome.status.rows
     cpu_s = [row.cpu_s for row in rows if row.cpu_s is not None]
     peaks = [row.peak_bytes for row in rows if row.peak_bytes is not None]
-    default = standing.default
+    default = status.default
     return Tuning(
-        study=standing.study,
-        objective=standing.objectives[0],
-        n_asked=parent.checked.sweep.n_trials,
+        study=status.study,
+        objective=status.objectives[0],
+        n_asked=coordinator.spec.sweep.n_trials,
         values=[row.values[0] for row in rows if row.state == "complete"],
-        n_complete=standing.count("complete"),
-        n_pruned=standing.count("pruned"),
-        n_failed=standing.count("failed"),
+        n_complete=status.count("complete"),
+        n_pruned=status.count("pruned"),
+        n_failed=status.count("failed"),
         wall_s=sum(row.wall_s or 0.0 for row in rows),
         cpu_s=sum(cpu_s) if cpu_s else None,
         peak_bytes=max(peaks, default=None),
-        space=parent.study.space.described(),
+        space=coordinator.study.space.described(),
         default=default.values[0] if default and default.state == "complete" else None,
-        tuned=standing.best.values[0] if standing.best else None,
+        tuned=status.best.values[0] if status.best else None,
         pruned_values=[
             row.last_value for row in rows if row.state == "pruned" and row.last_value is not None
         ],

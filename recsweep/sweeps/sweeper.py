@@ -19,22 +19,21 @@ from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
 from recsweep import app, environment, shell
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.comparison.statistics import Statistics
 from recsweep.errors import InputError
+from recsweep.messages import align_columns, without_passwords
 from recsweep.sweeps.execution import watchdog
-from recsweep.sweeps.execution.coordinator import Parent
-from recsweep.sweeps.execution.setup import Search, SweepSettings
+from recsweep.sweeps.execution.coordinator import SweepCoordinator
+from recsweep.sweeps.execution.setup import StudyRequest, SweepSettings
 from recsweep.sweeps.execution.watchdog import Process
-from recsweep.sweeps.reporting.result import Outcome
-from recsweep.sweeps.reporting.tables import aligned
+from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.sampling.samplers import Grid
-from recsweep.sweeps.space.branch import resolved
+from recsweep.sweeps.space.branch import resolve
 from recsweep.sweeps.space.dimension import encode
 from recsweep.sweeps.space.space import make_space
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study_comparison import compare_studies
-from recsweep.tracking import without_passwords
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
 """What several values make several studies of, each with the same budget."""
@@ -81,23 +80,23 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
     parts = [_Combination.of(choices, overrides) for choices in _combinations(overrides)]
     is_alone = len(parts) == 1
     names = ["" if is_alone else " ".join(part.fixed[: len(part.choices)]) for part in parts]
-    searches = _each(names, lambda part: _search(context, config, part, is_alone), parts)
-    _refuse_same_names(names, searches)
-    _refuse_backends_in_one_process(config, searches)
-    checked = _each(names, Search.checked, searches)  # all of them, before any is run
-    parents = _each(names, Parent, checked)  # a study that has changed is refused now
+    requests = _each(names, lambda part: _search(context, config, part, is_alone), parts)
+    _refuse_same_names(names, requests)
+    _refuse_backends_in_one_process(config, requests)
+    specs = _each(names, StudyRequest.check, requests)  # all of them, before any is run
+    coordinators = _each(names, SweepCoordinator, specs)  # a study that has changed is refused now
     begins = [name and f"{f'{n} of {len(names)}':<10}{name}" for n, name in enumerate(names, 1)]
-    outcomes, errors = _run_all(names, parents, begins)
+    outcomes, errors = _run_all(names, coordinators, begins)
     comparisons = []
     if len(outcomes) > 1:
         print(_summary(list(outcomes.values())))  # noqa: T201
         statistics = _statistics(context, config)
-        done = [parents[place] for place in outcomes]
+        done = [coordinators[place] for place in outcomes]
         for written in compare_studies(done, list(outcomes.values()), statistics):
             print(f"\n{written.text}\n\npage      {written.folder / 'comparison.html'}")  # noqa: T201
             comparisons.append(written.folder)
-    _raise_one(errors, len(parents))
-    studies = {each.checked.search.name: each.checked.settings.sweep for each in parents}
+    _raise_one(errors, len(coordinators))
+    studies = {each.spec.name: each.spec.settings.sweep for each in coordinators}
     return Swept(studies, comparisons)
 
 
@@ -115,18 +114,20 @@ def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -
 
 
 def _run_all(
-    names: Sequence[str], parents: Sequence[Parent], begins: Sequence[str]
-) -> tuple[dict[int, Outcome], list[InputError]]:
+    names: Sequence[str], coordinators: Sequence[SweepCoordinator], begins: Sequence[str]
+) -> tuple[dict[int, StudyOutcome], list[InputError]]:
     """Run one study after the other; what stops one does not stop the others.
 
     Returns:
         What each came to, by its place, and what stopped the rest.
     """
-    outcomes: dict[int, Outcome] = {}
+    outcomes: dict[int, StudyOutcome] = {}
     errors: list[InputError] = []
-    for place, (name, parent, begin) in enumerate(zip(names, parents, begins, strict=True)):
+    for place, (name, coordinator, begin) in enumerate(
+        zip(names, coordinators, begins, strict=True)
+    ):
         try:
-            (outcomes[place],) = _each([name], _run, [parent], [begin])
+            (outcomes[place],) = _each([name], _run, [coordinator], [begin])
         except InputError as error:
             errors.append(error)
             if name:
@@ -211,7 +212,7 @@ def _line(override: Override) -> str:
 
 def _search(
     context: HydraContext, config: DictConfig, combination: _Combination, is_alone: bool
-) -> Search:
+) -> StudyRequest:
     """The study of a combination."""
 
     def compose(overrides: list[str]) -> dict[str, Any]:
@@ -221,30 +222,32 @@ def _search(
         return app.with_model_name(container, choices)
 
     def settled(overrides: list[str]) -> dict[str, Any]:
-        return resolved(OmegaConf.create(compose(overrides)))
+        return resolve(OmegaConf.create(compose(overrides)))
 
-    settings = validated(app.Settings, settled(combination.fixed), "")
-    wanted = validated(SweepSettings, settings.sweep, "sweep")
+    settings = validate(app.Settings, settled(combination.fixed), "")
+    wanted = validate(SweepSettings, settings.sweep, "sweep")
     fixed = [line for line in combination.fixed if not _is_of(line, NOT_IN_THE_RUN)]
     if settings.threads is None:  # each worker gets an equal share of the cores
         fixed.append(f"threads={max(1, environment.n_cores() // wanted.n_workers)}")
     if settings.objective is None and wanted.objectives:
         fixed.append(f"objective={wanted.objectives[0]}")
     changed = [line for line in combination.fixed if _is_of(line, NOT_IN_THE_RUN)]
-    return Search(
+    return StudyRequest(
         name=_name(settings, combination, is_alone),
         config=settled([*fixed, *changed]),
         fixed=sorted(fixed),
         make_space=lambda: make_space(compose, [*fixed, *changed], combination.swept),
         launch=partial(_launch, context, config, combination.fixed),
-        command=shlex.join(["python", "-m", "recsweep", *without_passwords(shell.typed())]),
+        command=shlex.join(
+            ["python", "-m", "recsweep", *without_passwords(shell.typed_arguments())]
+        ),
     )
 
 
-def _refuse_same_names(parts: Sequence[str], searches: Sequence[Search]) -> None:
+def _refuse_same_names(parts: Sequence[str], requests: Sequence[StudyRequest]) -> None:
     """Two studies of one name would share a folder and, worse, their trials."""
     first: dict[str, str] = {}
-    for part, search in zip(parts, searches, strict=True):
+    for part, search in zip(parts, requests, strict=True):
         if search.name in first:
             raise InputError(
                 f"studies of one command must have different names, but {first[search.name]} and "
@@ -254,8 +257,8 @@ def _refuse_same_names(parts: Sequence[str], searches: Sequence[Search]) -> None
         first[search.name] = part
 
 
-def _refuse_backends_in_one_process(config: DictConfig, searches: Sequence[Search]) -> None:
-    backends = sorted({str(search.config["backend"]) for search in searches})
+def _refuse_backends_in_one_process(config: DictConfig, requests: Sequence[StudyRequest]) -> None:
+    backends = sorted({str(search.config["backend"]) for search in requests})
     if len(backends) > 1 and _launches_with(config, "BasicLauncher"):
         raise InputError(
             f"one process has one backend, but hydra/launcher=basic runs backend="
@@ -267,20 +270,20 @@ def _launches_with(config: DictConfig, name: str) -> bool:
     return str(config.hydra.launcher.get("_target_")).endswith(f".{name}")
 
 
-def _run(parent: Parent, begin: str) -> Outcome:
+def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome:
     """Search one study, after what there is to say about it.
 
     Args:
-        parent: The study.
+        coordinator: The study.
         begin: Which of several it is.
     """
-    for line in filter(None, (begin, _remark(parent.study))):
+    for line in filter(None, (begin, _remark(coordinator.study))):
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
-    settings = parent.checked.settings
+    settings = coordinator.spec.settings
     environment.choose_for_children(settings.backend, settings.threads)
     before = _executor()
     try:
-        return parent.run()
+        return coordinator.run()
     finally:
         if (executor := _executor()) is not before:
             _end_processes(executor)
@@ -380,7 +383,7 @@ def _is_of(line: str, keys: Sequence[str]) -> bool:
     return any(key == each or key.startswith(f"{each}.") for each in keys)
 
 
-def _summary(outcomes: Sequence[Outcome]) -> str:
+def _summary(outcomes: Sequence[StudyOutcome]) -> str:
     """A line per study."""
     head = ["study", "trials", "objective", "validation", "default", "test"]
-    return "\n".join(["", *aligned(head, [outcome.cells() for outcome in outcomes])])
+    return "\n".join(["", *align_columns(head, [outcome.cells() for outcome in outcomes])])

@@ -1,6 +1,5 @@
 """Prints the overrides that reproduce the winner of a study."""
 
-import difflib
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -10,9 +9,10 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.messages import alike
 
 if TYPE_CHECKING:
-    from recsweep.sweeps.study.catalog import Studies
+    from recsweep.sweeps.study.catalog import StudyCatalog
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -22,9 +22,9 @@ class Best:
     def run(self, job: Job) -> None:
         """Print one line to put after `python -m recsweep`; of several objectives the front's."""
         from recsweep.sweeps.reporting.result_files import trial_overrides
-        from recsweep.sweeps.study.catalog import Studies
+        from recsweep.sweeps.study.catalog import StudyCatalog
 
-        studies = Studies.of(job.settings.sweep)
+        studies = StudyCatalog.of(job.settings.sweep)
         study, found = studies.load(chosen_study(job.settings.study, studies))
         if not found.front:
             raise InputError(
@@ -40,7 +40,7 @@ class Best:
             print(shlex.join(trial_overrides(study, row)), flush=True)  # noqa: T201
 
 
-def chosen_study(name: str | None, studies: "Studies") -> str:
+def chosen_study(name: str | None, studies: "StudyCatalog") -> str:
     """The study's name, which may be left out when there is only one.
 
     Args:
@@ -68,7 +68,7 @@ def chosen_study(name: str | None, studies: "Studies") -> str:
             f"{', '.join(names)}: set study=NAME"
         )
     if name is not None and name not in names:
-        close = [n for n in names if name in n] or difflib.get_close_matches(name, names)
+        close = alike(name, names)
         hint = f"did you mean {' or '.join(close)}?" if close else "task=studies lists them"
         raise InputError(f"study must be one of those in {studies}, but is {name}; {hint}")
     return name or names[0]

@@ -10,25 +10,18 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, Settings, made
-from recsweep.comparison.contenders import grouped
+from recsweep.app import Job, Settings, build_group
+from recsweep.comparison.contenders import group_runs
 from recsweep.comparison.rendering import write_comparison
 from recsweep.comparison.statistics import Statistics
 from recsweep.errors import InputError
+from recsweep.files import refuse_folder, whole_folder
 from recsweep.interfaces import STRICT, HomePath
-from recsweep.persistence import refuse_folder, whole_folder
+from recsweep.run_files import is_run, is_study, summary_file
 from recsweep.runs.locate import objective_of
-from recsweep.runs.scored_run import (
-    NEEDED,
-    SUMMARY,
-    ScoredRun,
-    is_run,
-    is_study,
-    read_run,
-    read_study,
-)
+from recsweep.runs.scored_run import NEEDED, ScoredRun, read_run, read_study
 from recsweep.tracking import LATEST
-from recsweep.tracking.found import FoundRun, RunFinder, refuse_unknown
+from recsweep.tracking.run_search import FoundRun, RunFinder, refuse_unknown
 
 _Names = Annotated[
     list[Annotated[str, Field(min_length=1)]],
@@ -41,7 +34,7 @@ class Compare(Statistics):
     """Print the table; write it with its page into a folder.
 
     Args:
-        of: Studies, MLflow run ids or names of runs, results folders.
+        of: StudyCatalog, MLflow run ids or names of runs, results folders.
         filter: MLflow's, for runs of `tracking.experiment`.
         tag: Of runs of `tracking.experiment`, as `KEY:VALUE`.
         output: A new or empty folder.
@@ -64,7 +57,7 @@ class Compare(Statistics):
         """Print the table and where the page is."""
         output = self.output.absolute()
         refuse_folder(output, "task.output")
-        contenders = grouped(list(self._runs(job.settings)))
+        contenders = group_runs(list(self._runs(job.settings)))
         with whole_folder(output, "task.output") as unfinished:
             text = write_comparison(contenders, unfinished, self)
         print(f"{text}\n\npage      {output / 'comparison.html'}")  # noqa: T201
@@ -119,22 +112,22 @@ def _tell_latest(run: ScoredRun) -> None:
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
     """The winner's replicates; of a sweep that is still running, how far it is."""
-    if (folder / SUMMARY).is_file():
+    if summary_file(folder).is_file():
         return read_study(folder)
     from recsweep.sweeps.reporting.tables import counts_line  # loads Optuna
-    from recsweep.sweeps.study.catalog import Studies
+    from recsweep.sweeps.study.catalog import StudyCatalog
 
-    _, standing = Studies.of({**settings.sweep, "folder": str(folder.parent)}).load(folder.name)
+    _, status = StudyCatalog.of({**settings.sweep, "folder": str(folder.parent)}).load(folder.name)
     raise InputError(
         f"study {folder.name} must have ended to be compared, but has not: "
-        f"{counts_line(standing)}; resume it with the command that started it"
+        f"{counts_line(status)}; resume it with the command that started it"
     )
 
 
 def _finder(settings: Settings, asked: str, studies: Sequence[str] = ()) -> RunFinder:
     """Looks for runs where `tracking` keeps them."""
-    tracker = made(settings, "tracking", "log_metrics")
-    if not hasattr(tracker, "store"):
+    tracker = build_group(settings, "tracking", "log_metrics")
+    if tracker.store is None:
         raise InputError(
             f"{asked} must be found among tracked runs, but tracking is off; give results folders, "
             "task.of=[FOLDER,FOLDER], or choose tracking=mlflow"

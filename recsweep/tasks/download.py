@@ -2,7 +2,7 @@
 
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, prepared, sizes
+from recsweep.app import Job, describe_sizes, load_split
 from recsweep.interfaces import STRICT
 
 
@@ -12,4 +12,4 @@ class Download:
 
     def run(self, job: Job) -> None:
         """Print how large the split is."""
-        print(sizes(job.settings, prepared(job.settings)))  # noqa: T201
+        print(describe_sizes(job.settings, load_split(job.settings)))  # noqa: T201

@@ -1,18 +1,20 @@
 """Holds a file of recommendations against the truth: no model, no backend, no catalogue."""
 
 import json
-import math
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job
-from recsweep.build import validated
+from recsweep.app import Job, Settings
+from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
+
+if TYPE_CHECKING:
+    from recsweep.evaluation import Evaluation, Evaluator
 
 # The rest is imported where it is used: --help must not wait for pandas.
 
@@ -37,26 +39,62 @@ class Evaluate:
 
     def run(self, job: Job) -> None:
         """Print the table of metrics and who could not be counted."""
-        from recsweep.persistence import refuse_file
-        from recsweep.recommendations.files import read_recommendations
+        from recsweep.files import refuse_file
         from recsweep.report import table_of_folds
 
-        evaluator, left_out = _evaluator(job)
-        setting = "task.output"
-        output = self.output and refuse_file(self.output, setting, self.overwrite)
-        file = _given(self.recommendations, "recommendations")
-        lists, truth = read_recommendations(file), _wanted(_given(self.truth, "truth"))
-        notes = _notes(lists, truth, (str(file), str(self.truth)))
-        evaluation = evaluated(lists, truth, evaluator)
-        notes += [
-            *(f"{name} is left out: it needs the catalogue" for name in left_out),
-        ]
-        print("\n".join([table_of_folds({"": evaluation}), *notes]))  # noqa: T201
+        is_asked_for = any(text.startswith("metrics=") for text in job.overrides)
+        _evaluator(job.settings, is_asked_for)
+        output = self.output and refuse_file(self.output, "task.output", self.overwrite)
+        files = (_given(self.recommendations, "recommendations"), _given(self.truth, "truth"))
+        found = measure_file(job.settings, *files, is_asked_for=is_asked_for)
+        print("\n".join([table_of_folds({"": found.evaluation}), *found.notes]))  # noqa: T201
         if output:
-            _write(output, evaluation, len(truth.keys() - lists.keys()))
+            _write(output, found)
 
 
-def evaluated(lists: Lists, truth: Mapping[str, set[str]], evaluator: Any) -> Any:
+class Measured(NamedTuple):
+    """What a file of recommendations is worth.
+
+    Args:
+        evaluation: Of every user of the truth.
+        notes: Whom and what one of the two files has alone, and which metrics were left out.
+        n_without_list: Users of the truth without recommendations.
+    """
+
+    evaluation: "Evaluation"
+    notes: list[str]
+    n_without_list: int
+
+
+def measure_file(
+    settings: Settings, recommendations: Path, truth: Path, *, is_asked_for: bool = False
+) -> Measured:
+    """Read both files and measure the one with the other.
+
+    Args:
+        settings: `k` and `metrics`.
+        recommendations: See `recsweep.recommendations.files` for the formats.
+        truth: `user item [value]` lines.
+        is_asked_for: Whether somebody asked for just these metrics.
+
+    Raises:
+        InputError: A file cannot be read, or the two have nothing in common.
+    """
+    from recsweep.recommendations.files import read_recommendations
+
+    evaluator, left_out = _evaluator(settings, is_asked_for)
+    lists, wanted = read_recommendations(recommendations), _wanted(truth)
+    notes = [
+        *_notes(lists, wanted, (str(recommendations), str(truth))),
+        *(f"{name} is left out: it needs the catalogue" for name in left_out),
+    ]
+    n_without_list = len(wanted.keys() - lists.keys())
+    return Measured(evaluate_lists(lists, wanted, evaluator), notes, n_without_list)
+
+
+def evaluate_lists(
+    lists: Lists, truth: Mapping[str, set[str]], evaluator: "Evaluator"
+) -> "Evaluation":
     """The metrics of every user of the truth; who has no list misses everything.
 
     Args:
@@ -69,36 +107,30 @@ def evaluated(lists: Lists, truth: Mapping[str, set[str]], evaluator: Any) -> An
     """
     import pandas as pd
 
-    from recsweep.evaluation import PER_USER, Evaluation
+    from recsweep.metrics.ranked_lists import RankedLists
 
     hits = np.zeros((len(truth), evaluator.k[-1]), bool)
     for row, (user, wanted) in enumerate(truth.items()):
         top = lists.get(user, [])[: hits.shape[1]]
         hits[row, : len(top)] = [item in wanted for item in top]
     n_relevant = np.array([len(wanted) for wanted in truth.values()])
-    per_user = {
-        f"{metric}@{k}": PER_USER[metric](hits, n_relevant, k)
-        for metric in evaluator.metrics
-        for k in evaluator.k
-    }
-    frame = pd.DataFrame(per_user, index=pd.Index(list(truth), name="user"))
-    return Evaluation(frame, {}, 0)
+    return evaluator.measure(RankedLists(hits, n_relevant), pd.Index(list(truth), name="user"))
 
 
-def _evaluator(job: Job) -> tuple[Any, list[str]]:
+def _evaluator(settings: Settings, is_asked_for: bool) -> "tuple[Evaluator, list[str]]":
     """What to measure, and what cannot be measured without the catalogue."""
-    from recsweep.evaluation import OF_CATALOG, Evaluator
+    from recsweep.evaluation import Evaluator
 
-    values = {name: getattr(job.settings, name) for name in ("k", "metrics")}
-    batch_size = job.settings.evaluation_batch_size
-    evaluator = validated(Evaluator, {**values, "objective": None, "batch_size": batch_size}, "")
-    left_out = [name for name in evaluator.metrics if name in OF_CATALOG]
-    evaluator.metrics = [name for name in evaluator.metrics if name not in OF_CATALOG]
-    is_asked_for = any(text.startswith("metrics=") for text in job.overrides)
+    values = {name: getattr(settings, name) for name in ("k", "metrics")}
+    batch_size = settings.evaluation_batch_size
+    evaluator = validate(Evaluator, {**values, "objective": None, "batch_size": batch_size}, "")
+    left_out = [name for name, metric in evaluator.metrics.items() if metric.needs_catalog]
+    kept = {name: each for name, each in evaluator.metrics.items() if name not in left_out}
+    evaluator.metrics = kept
     if left_out and (is_asked_for or not evaluator.metrics):
         raise InputError(
-            f"task=evaluate must do without the catalogue, but metrics has {left_out[0]}, which is "
-            "a share of it; leave it out"
+            f"task=evaluate must do without the catalogue, but metrics has {left_out[0]}, which "
+            "needs it; leave it out"
         )
     return evaluator, left_out
 
@@ -165,18 +197,13 @@ def _only_in(some: Collection[str], others: Collection[str], source: str, place:
     return unknown_ids(ids, np.where(ids.isin(list(others)), 0, -1), source, place)
 
 
-def _write(output: Path, evaluation: Any, n_without_list: int) -> None:
-    from recsweep.data.disk import disk_errors_in_one_line, whole_file
-    from recsweep.evaluation import definitions
+def _write(output: Path, found: Measured) -> None:
+    from recsweep.files import disk_errors_in_one_line, whole_file
 
-    metrics = {name.partition("@")[0] for name in evaluation.means}
-    errors = evaluation.standard_errors.items()
     content = {
-        "mean": evaluation.means,
-        "standard_error": {name: e if math.isfinite(e) else None for name, e in errors},
-        "n_users": len(evaluation.per_user),
-        "n_without_recommendations": n_without_list,
-        "definitions": {name: text for name, text in definitions().items() if name in metrics},
+        **found.evaluation.summary(),
+        "n_without_recommendations": found.n_without_list,
+        "definitions": dict(found.evaluation.definitions),
     }
     with disk_errors_in_one_line(output, "task.output"), whole_file(output) as file:
         file.write(json.dumps(content, indent=2, allow_nan=False).encode())

@@ -2,7 +2,7 @@
 
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, prepared
+from recsweep.app import Job, load_split
 from recsweep.interfaces import STRICT, HomePath
 
 
@@ -19,11 +19,11 @@ class Export:
     def run(self, job: Job) -> None:
         """Print what was written."""
         from recsweep.data.sources.liang import write_liang
-        from recsweep.persistence import refuse_folder, whole_folder
+        from recsweep.files import refuse_folder, whole_folder
 
         folder = self.folder
         refuse_folder(folder, "task.folder")
-        split = prepared(job.settings)
+        split = load_split(job.settings)
         with whole_folder(folder, "task.folder") as unfinished:
             files = write_liang(split, unfinished)
         for file in files:

@@ -10,8 +10,8 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
-from recsweep.app import FILES, Job, Settings, made, prepared
-from recsweep.build import validated
+from recsweep.app import FILES, Job, Settings, build_group, load_split
+from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
@@ -60,17 +60,16 @@ class Recommend:
 
     def run(self, job: Job) -> None:
         """Print for how many users what was written."""
-        from recsweep.data.disk import disk_errors_in_one_line, whole_file
-        from recsweep.persistence import refuse_file
-        from recsweep.recommendations.files import encoded, format_of, refuse_spaces
-        from recsweep.runs.lookup import find
+        from recsweep.files import disk_errors_in_one_line, refuse_file, whole_file
+        from recsweep.recommendations.files import encode_rankings, format_of, refuse_spaces
+        from recsweep.runs.lookup import find_run
 
         setting = "task.output"
         output = refuse_file(self.output, setting, self.overwrite)
         file_format = self.format or format_of(output)
         _warn_of_unused(job.overrides)
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            run = find(self.from_run, "task.run", job.settings, Path(folder))
+            run = find_run(self.from_run, "task.run", job.settings, Path(folder))
             if run.tracker is not None:
                 print(f"run       {run.name}")  # noqa: T201
             fitted = _fitted(run, job)
@@ -82,7 +81,7 @@ class Recommend:
             refuse_spaces(fitted.item_ids, "task.format")
         rankings = rank_items(fitted, requested, evaluator.k[-1], evaluator.batch_size)
         with disk_errors_in_one_line(output, setting), whole_file(output) as file:
-            file.writelines(encoded(rankings, file_format))
+            file.writelines(encode_rankings(rankings, file_format))
         n_users = len(requested.user_ids)
         print(f"{n_users:,} users, up to {evaluator.k[-1]:,} items each\nfile      {output}")  # noqa: T201
 
@@ -92,11 +91,11 @@ class Recommend:
         from recsweep.data.user_histories import Requested, read_histories
 
         if self.histories:
-            transform = made(fitted.settings, "transform", "apply")
+            transform = build_group(fitted.settings, "transform", "apply")
             min_rating = fitted.settings.data.get("min_rating")
             return read_histories(self.histories, fitted.item_ids, min_rating, transform)
         names = read_users(self.users) if self.users else None
-        split = prepared(fitted.settings)
+        split = load_split(fitted.settings)
         if split.fingerprint != fitted.split_fingerprint:
             raise InputError(
                 "the data must be what the run was trained on, split "
@@ -110,18 +109,18 @@ class Recommend:
 def _fitted(run: "PastRun", job: Job) -> FittedModel:
     """Read a run's results; where files and the cache lie, and the threads, are said now."""
     from recsweep.persistence import load_model
-    from recsweep.runs.locate import read_yaml, with_files
-    from recsweep.tracking import MODEL
+    from recsweep.run_files import MODEL, read_config, read_split
+    from recsweep.runs.locate import with_files
 
     settings = job.settings
-    config = {**read_yaml(run.results / "config.yaml"), "threads": settings.threads}
+    config = {**read_config(run.results), "threads": settings.threads}
     config = with_files(config, job)
     if settings.cache_dir:
         config["cache_dir"] = settings.cache_dir
     of_run = run.settings(config)
     environment.choose_backend(of_run.backend, of_run.threads)
     environment.load_backend()
-    fingerprint = str(read_yaml(run.results / "split.yaml").get("fingerprint"))
+    fingerprint, _ = read_split(run.results)
     return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL))
 
 
@@ -131,7 +130,7 @@ def _evaluator(settings: Settings) -> Any:
 
     batch_size = settings.evaluation_batch_size
     values = {"k": settings.k, "metrics": "ndcg", "objective": None, "batch_size": batch_size}
-    return validated(Evaluator, values, "")
+    return validate(Evaluator, values, "")
 
 
 def _warn_of_unused(overrides: list[str]) -> None:

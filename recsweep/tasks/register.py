@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, evaluated, made
+from recsweep.app import Job, build_group, make_evaluator
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 from recsweep.shell import command, setting
@@ -35,22 +35,22 @@ class Register:
         Raises:
             InputError: There is no such run or no registry, or the name cannot be used.
         """
-        from recsweep.runs.locate import read_yaml
-        from recsweep.runs.lookup import find
+        from recsweep.run_files import read_config
+        from recsweep.runs.lookup import find_run
         from recsweep.tracking.registry import refuse_name, register
 
         name = refuse_name(self.name, "task.name")
-        tracker = made(job.settings, "tracking", "log_metrics")
-        if not hasattr(tracker, "store"):
+        tracker = build_group(job.settings, "tracking", "log_metrics")
+        if tracker.store is None:
             raise InputError(
                 "task=register needs a store, but tracking=off names none; leave it out"
             )
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            run = find(self.from_run, "task.run", job.settings, Path(folder))
-            settings = run.settings(read_yaml(run.results / "config.yaml"))
+            run = find_run(self.from_run, "task.run", job.settings, Path(folder))
+            settings = run.settings(read_config(run.results))
             run_id = _run_id(run, tracker.store)
             found = register(
-                tracker.store, run_id, name, run.results, evaluated(settings).objective
+                tracker.store, run_id, name, run.results, str(make_evaluator(settings).objective)
             )
         before = "" if found.is_new else ", registered before"
         usage = found.usage(tracker.store).replace("\n", "\n          ")
@@ -60,7 +60,7 @@ class Register:
 
 def _run_id(run: "PastRun", store: "Store") -> str:
     """Of a folder, what it says itself."""
-    from recsweep.tracking.finished import finished
+    from recsweep.tracking.run_by_name import check_finished
 
     if run.tracker is not None:
         return run.name
@@ -73,5 +73,5 @@ def _run_id(run: "PastRun", store: "Store") -> str:
         )
     store.refuse_absent()
     store.refuse_unusable()
-    with store.one_line("name the store that has the run"):
-        return finished(store.client, run_id)
+    with store.errors_in_one_line("name the store that has the run"):
+        return check_finished(store.client, run_id)

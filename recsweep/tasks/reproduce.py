@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep import app
 from recsweep.app import FILES, OF_SWEEPS, Config, Job, Settings
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
@@ -67,24 +67,24 @@ class Reproduce:
         Raises:
             InputError: The run cannot be repeated, or its metrics are not reproduced.
         """
-        from recsweep.persistence import refuse_folder
-        from recsweep.runs.lookup import find
+        from recsweep.files import refuse_folder
+        from recsweep.runs.lookup import find_run
         from recsweep.runs.reproduction import (
             Comparison,
             Measured,
-            differences,
+            environment_differences,
             may_change_metrics,
         )
 
         refuse_folder(job.results, "hydra.run.dir")
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            past = find(_given(job.settings.run_id), "run_id", job.settings, Path(folder))
+            past = find_run(_given(job.settings.run_id), "run_id", job.settings, Path(folder))
             repeat, before = _repeat(past, job), past.environment()
             was = Measured.of(past.results)
             print(f"run       {past.name}", flush=True)  # noqa: T201
             with _fresh_process(_train_again, repeat) as answer:
                 now = answer()
-                changed = differences(before, now)
+                changed = environment_differences(before, now)
                 for each in changed:
                     print(f"differs   {each}", flush=True)  # noqa: T201
                 self._refuse_other_data(changed)
@@ -121,11 +121,12 @@ def _given(run_id: str | None) -> str:
 
 def _repeat(past: "PastRun", job: Job) -> Repeat:
     """The run's configuration; where files lie is said now."""
-    from recsweep.runs.locate import parse_yaml, read, read_yaml, with_files
+    from recsweep.run_files import read_config, read_overrides
+    from recsweep.runs.locate import with_files
 
     config = {
         **{name: job.config[name] for name in OF_SWEEPS},
-        **read_yaml(past.results / "config.yaml"),
+        **read_config(past.results),
         **{name: job.config[name] for name in ("cache_dir", "debug")},
     }
     past.settings(config)
@@ -138,8 +139,7 @@ def _repeat(past: "PastRun", job: Job) -> Repeat:
     ]
     if unused:
         log.warning("task=reproduce takes %s from the run: not used", ", ".join(unused))
-    overrides = read(past.results / "overrides.yaml", parse_yaml, list)
-    return Repeat(past.name, config, job.results.parent, overrides)
+    return Repeat(past.name, config, job.results.parent, read_overrides(past.results))
 
 
 # --- the fresh process ----------------------------------------------------------------------------
@@ -183,7 +183,7 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
 
 def _train_again(parent: Connection, repeat: Repeat) -> None:
     """Answer with the environment, then train and answer with what that has printed."""
-    from recsweep.tracking import SilentTracker
+    from recsweep.tracking import NullTracker
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     said = StringIO()
@@ -192,7 +192,7 @@ def _train_again(parent: Connection, repeat: Repeat) -> None:
         parent.send(_environment(repeat))
         parent.recv()
         with redirect_stdout(said):
-            app.run(repeat.config, repeat.folder, repeat.overrides, SilentTracker())
+            app.run(repeat.config, repeat.folder, repeat.overrides, NullTracker())
         parent.send(said.getvalue())
     except InputError as error:
         parent.send(error)
@@ -202,15 +202,15 @@ def _train_again(parent: Connection, repeat: Repeat) -> None:
 
 def _environment(repeat: Repeat) -> dict[str, str]:
     """What the repeat is about to run with; its data are prepared, the backend is loaded."""
+    from recsweep.experiment import Experiment
     from recsweep.runs.locate import of_another_version
-    from recsweep.tracking import SilentTracker
+    from recsweep.tracking import NullTracker
 
-    settings = validated(Settings, repeat.config, "")
+    settings = validate(Settings, repeat.config, "")
     try:
-        app.checked(settings, SilentTracker())
+        return Experiment.prepare(settings, NullTracker()).tags
     except InputError as error:
         raise of_another_version(repeat.name, error) from None
-    return app.tags(settings, app.prepared(settings))
 
 
 # --- after ----------------------------------------------------------------------------------------
@@ -218,9 +218,8 @@ def _environment(repeat: Repeat) -> dict[str, str]:
 
 def _write(file: Path, name: str, changed: "list[Difference]", comparison: "Comparison") -> None:
     """What was repeated and how it went, beside the repeat's own results."""
-    import yaml
-
-    from recsweep.data.disk import disk_errors_in_one_line, whole_file
+    from recsweep.files import disk_errors_in_one_line, whole_file
+    from recsweep.run_files import yaml_text
 
     content = {
         "run": name,
@@ -228,7 +227,7 @@ def _write(file: Path, name: str, changed: "list[Difference]", comparison: "Comp
         "differences": {each.field: {"was": each.was, "is": each.now} for each in changed},
     }
     with disk_errors_in_one_line(file, "hydra.run.dir"), whole_file(file) as out:
-        out.write(yaml.safe_dump(content, sort_keys=False, allow_unicode=True).encode())
+        out.write(yaml_text(content).encode())
 
 
 def _tell(comparison: "Comparison") -> None:

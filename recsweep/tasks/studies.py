@@ -7,9 +7,10 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.messages import align_columns
 
 if TYPE_CHECKING:
-    from recsweep.sweeps.study.status import Standing
+    from recsweep.sweeps.study.status import StudyStatus
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -18,10 +19,9 @@ class ListStudies:
 
     def run(self, job: Job) -> None:
         """Print a line per study, also of one that cannot be read."""
-        from recsweep.sweeps.reporting.tables import aligned  # loads Optuna
-        from recsweep.sweeps.study.catalog import Studies
+        from recsweep.sweeps.study.catalog import StudyCatalog  # loads Optuna
 
-        studies = Studies.of(job.settings.sweep)
+        studies = StudyCatalog.of(job.settings.sweep)
         names = studies.names
         width = max(map(len, [*names, "study"]))
         rows, damaged = [], []
@@ -31,7 +31,7 @@ class ListStudies:
             except InputError as error:
                 damaged.append(f"{name.ljust(width)}  {error}")
         head = ["study".ljust(width), "done", "running", "pruned", "failed", "best", "last change"]
-        lines = aligned(head, rows) if rows else []
+        lines = align_columns(head, rows) if rows else []
         lines += damaged or ([] if rows else [f"no studies in {studies}"])
         lines += [
             f"{name}: its trials are in a database; add {setting}"
@@ -40,13 +40,13 @@ class ListStudies:
         print("\n".join(lines))  # noqa: T201
 
 
-def _reached(standing: "Standing") -> list[str]:
-    counts = [str(standing.count(state)) for state in ("running", "pruned", "failed")]
-    front = standing.front
-    best = standing.shown(front[0]) if standing.best else f"{len(front)} on the Pareto front"
+def _reached(status: "StudyStatus") -> list[str]:
+    counts = [str(status.count(state)) for state in ("running", "pruned", "failed")]
+    front = status.front
+    best = status.shown(front[0]) if status.best else f"{len(front)} on the Pareto front"
     return [
-        f"{standing.n_finished} of {standing.n_trials}",
+        f"{status.n_finished} of {status.n_trials}",
         *counts,
         best if front else "",
-        f"{standing.changed:%Y-%m-%d %H:%M}" if standing.changed else "",
+        f"{status.changed:%Y-%m-%d %H:%M}" if status.changed else "",
     ]

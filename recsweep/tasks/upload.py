@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, made, model_name
+from recsweep.app import Job, build_group, model_name
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.run_files import RESULTS, is_run, read_config, read_overrides
 
 if TYPE_CHECKING:
     from recsweep.sweeps.reporting.run_records import StudyRecords
@@ -38,21 +39,20 @@ class Upload:
             InputError: There is no such run, its files are damaged, or the store does not answer.
         """
         place = Path(os.path.expanduser(self.of or ""))  # noqa: PTH111 - unknown ~user: not found
-        folders = [each for each in (place, place / "results") if (each / "metrics.json").is_file()]
+        folders = [each for each in (place, place / RESULTS) if is_run(each)]
         if self.of and folders:
             self._upload_run(job, folders[0])
         else:
             self._upload_study(job, place)
 
     def _upload_run(self, job: Job, results: Path) -> None:
-        from recsweep.runs.locate import parse_yaml, read, read_yaml
-        from recsweep.runs.records import recorded
+        from recsweep.runs.records import run_record
 
-        config = read_yaml(results / "config.yaml")
+        config = read_config(results)
         model, data = model_name(config), config["data"].get("name")
         name = config["tracking"].get("run_name") or f"{model}-{data or 'data'}"
-        typed = read(results / "overrides.yaml", parse_yaml, list)
-        record = recorded(results, {}, name, shlex.join(["recsweep", *typed]))
+        command = shlex.join(["recsweep", *read_overrides(results)])
+        record = run_record(results, {}, name, command)
         uploader = _uploader(job, config)
         _tell(uploader, record, [uploader.upload(record)])
 
@@ -71,9 +71,9 @@ class Upload:
 
     def _study(self, job: Job, place: Path) -> "StudyRecords":
         from recsweep.sweeps.reporting.run_records import StudyRecords
-        from recsweep.sweeps.study.catalog import Studies
+        from recsweep.sweeps.study.catalog import StudyCatalog
 
-        studies = Studies.of(job.settings.sweep)
+        studies = StudyCatalog.of(job.settings.sweep)
         if len(place.parts) > 1:
             studies = dataclasses.replace(studies, folder=place.parent)
         if place.name not in studies.names:
@@ -81,21 +81,21 @@ class Upload:
                 f"task.of must be a run's results folder or a study, but is {self.of}; "
                 f"task=studies lists those in {studies}, and a results folder has a metrics.json"
             )
-        study, standing = studies.load(place.name)
-        if n_running := standing.count("running"):
+        study, status = studies.load(place.name)
+        if n_running := status.count("running"):
             raise InputError(
                 f"task.of must be a study at rest, but {n_running} trials of {place.name} are "
                 "running; wait for them"
             )
-        return StudyRecords(study, standing, studies.folder / place.name)
+        return StudyRecords(study, status, studies.folder / place.name)
 
 
 def _uploader(job: Job, config: dict[str, Any]) -> "Uploader":
     """To the store that is set now; in the experiment that is set now, or else the run's own."""
     from recsweep.tracking.backfill import Uploader
 
-    tracker = made(job.settings, "tracking", "log_metrics")
-    if not hasattr(tracker, "store"):
+    tracker = build_group(job.settings, "tracking", "log_metrics")
+    if tracker.store is None:
         raise InputError("task=upload needs a store, but tracking=off names none; leave that out")
     if not any(typed.startswith("tracking.experiment=") for typed in job.overrides):
         tracker.experiment = config.get("tracking", {}).get("experiment", tracker.experiment)

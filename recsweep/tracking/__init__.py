@@ -4,8 +4,8 @@
     null_tracker     the tracker of `tracking=off`
     backfill         runs that were kept in files, brought to MLflow
     registry         MLflow's registry of models
-    found            which runs are meant when several are to be compared
-    finished         which run is meant when one is to be used again
+    run_search       finds the runs that are to be compared
+    run_by_name      finds the run that is meant by an id, a name or `latest`
     ui_view          how MLflow's UI opens a sweep
     fault_tolerance  a store that goes away costs a run a warning
     nested_runs      which runs belong to a sweep
@@ -16,10 +16,9 @@
 The names below are part of every configuration that a run has written down.
 """
 
-from recsweep.tracking.finished import LATEST, MODEL
 from recsweep.tracking.mlflow_tracker import MLflowTracker
 from recsweep.tracking.nested_runs import trial_name
-from recsweep.tracking.null_tracker import SilentTracker
-from recsweep.tracking.store import without_passwords
+from recsweep.tracking.null_tracker import NullTracker
+from recsweep.tracking.run_by_name import LATEST
 
-__all__ = ["LATEST", "MODEL", "MLflowTracker", "SilentTracker", "trial_name", "without_passwords"]
+__all__ = ["LATEST", "MLflowTracker", "NullTracker", "trial_name"]

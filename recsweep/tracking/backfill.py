@@ -11,7 +11,6 @@ from time import time
 from typing import Any, Literal
 
 from recsweep.interfaces import RunStatus
-from recsweep.tracking.finished import existing
 from recsweep.tracking.mlflow_tracker import MLflowTracker, cut_tags, origin
 from recsweep.tracking.nested_runs import (
     KIND,
@@ -24,6 +23,7 @@ from recsweep.tracking.nested_runs import (
     oldest,
     supersede,
 )
+from recsweep.tracking.run_by_name import find_existing
 from recsweep.tracking.store import mlflow_name, patience
 
 UPLOADED, RECORD = "recsweep.uploaded", "recsweep.record"
@@ -139,7 +139,7 @@ class Uploader:
 
     def _found(self, record: Record) -> Any:
         """The run that MLflow has of it, whole or not; None = it has none."""
-        run = existing(self.client, record.run_id) if record.run_id else None
+        run = find_existing(self.client, record.run_id) if record.run_id else None
         if run is not None and run.info.lifecycle_stage != "deleted":
             return run
         if record.marks.get(KIND) == "sweep":

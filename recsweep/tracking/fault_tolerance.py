@@ -11,15 +11,16 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from recsweep.messages import without_passwords
 from recsweep.shell import command, setting
-from recsweep.tracking.store import ANSWERS, Store, patience, without_passwords
+from recsweep.tracking.store import ANSWERS, Store, patience
 
 P = ParamSpec("P")
-S = TypeVar("S", bound="Mirror")
+S = TypeVar("S", bound="FaultTolerant")
 T = TypeVar("T")
 
 
-def mirrored(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T | None]:
+def best_effort(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T | None]:
     """Let a method of a mirror fail once, with a warning; later calls do nothing and wait for none.
 
     Returns:
@@ -36,7 +37,7 @@ def mirrored(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, 
     return told
 
 
-class Mirror:
+class FaultTolerant:
     """A run that continues without its store.
 
     Args:
@@ -69,7 +70,7 @@ class Mirror:
             InputError: The store must answer.
         """
         if self.must_answer:
-            with self.store.one_line(ANSWERS):
+            with self.store.errors_in_one_line(ANSWERS):
                 yield
             return
         try:

@@ -14,9 +14,9 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
-from recsweep.shell import typed
-from recsweep.tracking.fault_tolerance import Mirror, mirrored
-from recsweep.tracking.finished import Meant, meant
+from recsweep.messages import shorten, without_passwords
+from recsweep.shell import typed_arguments
+from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
 from recsweep.tracking.nested_runs import (
     COMMAND,
     PARENT,
@@ -31,13 +31,12 @@ from recsweep.tracking.nested_runs import (
     running_children,
     supersede,
 )
+from recsweep.tracking.run_by_name import NamedRun, find_finished
 from recsweep.tracking.store import (
     ANSWERS,
     Store,
-    cut,
     mlflow_name,
     patience,
-    without_passwords,
 )
 from recsweep.tracking.ui_view import share_view, view_link
 
@@ -48,7 +47,7 @@ METRICS_PER_CALL = 1000
 
 
 @dataclass(kw_only=True, config=STRICT)
-class MLflowTracker(Mirror):
+class MLflowTracker(FaultTolerant):
     """One MLflow run, written through a client; no global state.
 
     Args:
@@ -62,7 +61,7 @@ class MLflowTracker(Mirror):
     run_name: Annotated[str, Field(min_length=1)] | None
 
     def __post_init__(self) -> None:
-        Mirror.__init__(self, Store(self.uri))
+        FaultTolerant.__init__(self, Store(self.uri))
         self.run_id: str | None = None
         self._experiment_id = ""
         self._child_tags: dict[str, str] = {}
@@ -121,7 +120,7 @@ class MLflowTracker(Mirror):
             with suppress(Exception), patience(0, 5):  # it must not hide the error
                 self.end_at(*_ending(error))
 
-    @mirrored
+    @best_effort
     def end(self, status: RunStatus, reason: str = "") -> None:
         """End the run now; leaving the context changes nothing more, whatever happens until then.
 
@@ -135,7 +134,7 @@ class MLflowTracker(Mirror):
         """The same at another time than now; an error is not held back."""
         self._is_ended = True
         if reason:
-            self._call("set_tag", REASON, cut(reason, TAG_CHARACTERS))
+            self._call("set_tag", REASON, shorten(reason, TAG_CHARACTERS))
         if self._child_tags:
             self._call("set_tag", STATE, STATES[status])
         self._call("set_terminated", mlflow_status(status), at_ms)
@@ -165,12 +164,12 @@ class MLflowTracker(Mirror):
             client, tags = self.store.client, {**origin(), **cut_tags(tags)}
             run = adopt_or_create(client, self._experiment_id, study, name, tags)
         self.run_id, self._is_ended = run.info.run_id, False
-        with self.store.one_line(ANSWERS), patience(3, 10):
+        with self.store.errors_in_one_line(ANSWERS), patience(3, 10):
             self.log_missing(params)
         self.kept_in(Path(study))
         self.found_again()
 
-    @mirrored
+    @best_effort
     def share_view(
         self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
     ) -> None:
@@ -187,7 +186,7 @@ class MLflowTracker(Mirror):
             "their curves": view_link(self._experiment_id, query, is_charts=True),
         }
 
-    @mirrored
+    @best_effort
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """End the parent run, or end it anew: another terminal may have ended it before.
 
@@ -216,7 +215,7 @@ class MLflowTracker(Mirror):
         child._child_tags = child_tags(str(parent_run_id), study, part)
         return child
 
-    @mirrored
+    @best_effort
     def _join_sweep(self) -> None:
         """Create the run beside its parent's; by then the database is there."""
         self._refuse_absent()
@@ -242,7 +241,7 @@ class MLflowTracker(Mirror):
                 n_ended += self._end_another(run_id, *ending) or 0
         return n_ended
 
-    @mirrored
+    @best_effort
     def _running(self, study: str) -> list[tuple[Part, str]]:
         self._refuse_absent()
         experiment = self.store.client.get_experiment_by_name(self.experiment)
@@ -250,11 +249,11 @@ class MLflowTracker(Mirror):
             return []
         return running_children(self.store.client, experiment.experiment_id, study)
 
-    @mirrored
+    @best_effort
     def _end_another(self, run_id: str, status: RunStatus, reason: str) -> int:
         client = self.store.client
         if reason:
-            client.set_tag(run_id, REASON, cut(reason, TAG_CHARACTERS))
+            client.set_tag(run_id, REASON, shorten(reason, TAG_CHARACTERS))
         if not is_superseded(client.get_run(run_id)):
             client.set_tag(run_id, STATE, STATES[status])
         client.set_terminated(run_id, mlflow_status(status))
@@ -267,7 +266,7 @@ class MLflowTracker(Mirror):
 
     # --- what it holds --------------------------------------------------------------------------
 
-    @mirrored
+    @best_effort
     def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Parameters and tags, once; what is too long for MLflow is cut and ends with …."""
         from mlflow.entities import RunTag
@@ -275,7 +274,7 @@ class MLflowTracker(Mirror):
         self._log_params(params)
         self._call("log_batch", tags=[RunTag(*tag) for tag in cut_tags(tags).items()])
 
-    @mirrored
+    @best_effort
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """All metrics of an epoch in one call."""
         self.log_epochs([(step, int(time.time() * 1000), metrics)])
@@ -298,7 +297,7 @@ class MLflowTracker(Mirror):
             ]
             self._call("log_batch", metrics=entries)
 
-    @mirrored
+    @best_effort
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """The data set as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -313,17 +312,17 @@ class MLflowTracker(Mirror):
         tags = [InputTag("mlflow.data.context", "training")]
         self._call("log_inputs", [DatasetInput(data, tags)])
 
-    @mirrored
+    @best_effort
     def log_artifacts(self, folder: Path) -> None:
         """Every file below `folder`."""
         self._call("log_artifacts", str(folder))
 
-    @mirrored
+    @best_effort
     def set_note(self, markdown: str) -> None:
         """The text on the run's page; replaces the one before."""
-        self._call("set_tag", "mlflow.note.content", cut(markdown, TAG_CHARACTERS))
+        self._call("set_tag", "mlflow.note.content", shorten(markdown, TAG_CHARACTERS))
 
-    def download(self, run: str, folder: Path) -> Meant:
+    def download(self, run: str, folder: Path) -> NamedRun:
         """Fetch the files of a finished run.
 
         Args:
@@ -338,8 +337,10 @@ class MLflowTracker(Mirror):
         """
         self.store.refuse_absent(", or give task.run=FOLDER")
         self.refuse_unusable()
-        with self.store.one_line("name an MLflow store whose runs and their files can be read"):
-            found = meant(self.store.client, self.experiment, run)
+        with self.store.errors_in_one_line(
+            "name an MLflow store whose runs and their files can be read"
+        ):
+            found = find_finished(self.store.client, self.experiment, run)
             self.store.client.download_artifacts(found.run_id, "", str(folder))
         return found
 
@@ -365,7 +366,7 @@ class MLflowTracker(Mirror):
         from mlflow.entities import Param
 
         entries = [
-            Param(mlflow_name(name), cut(str(value), PARAM_CHARACTERS))
+            Param(mlflow_name(name), shorten(str(value), PARAM_CHARACTERS))
             for name, value in params.items()
         ]
         for start in range(0, len(entries), PARAMS_PER_CALL):
@@ -378,7 +379,7 @@ class MLflowTracker(Mirror):
 
 def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
     """As MLflow takes them."""
-    return {name: cut(value, TAG_CHARACTERS) for name, value in tags.items()}
+    return {name: shorten(value, TAG_CHARACTERS) for name, value in tags.items()}
 
 
 def origin(command: str | None = None) -> dict[str, str]:
@@ -387,9 +388,9 @@ def origin(command: str | None = None) -> dict[str, str]:
     Args:
         command: Such as `recsweep model=ease`; None = this process's.
     """
-    command = command or shlex.join(["recsweep", *without_passwords(typed())])
+    command = command or shlex.join(["recsweep", *without_passwords(typed_arguments())])
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
-    tags[COMMAND] = cut(command, TAG_CHARACTERS)
+    tags[COMMAND] = shorten(command, TAG_CHARACTERS)
     with suppress(KeyError, OSError, ImportError):  # a container without a user database
         tags["mlflow.user"] = getpass.getuser()
     return tags

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from recsweep.interfaces import Part, RunStatus
-from recsweep.tracking.store import cut
+from recsweep.messages import shorten
 
 PARENT = "mlflow.parentRunId"
 STUDY, KIND = "recsweep.study", "recsweep.kind"
@@ -43,7 +43,7 @@ def trial_name(model: str, settings: Mapping[str, Any]) -> str:
     """
     leaves = [(key.rpartition(".")[2], value) for key, value in settings.items()]
     named = [f"{SIGNS.get(leaf, leaf)}={_short(value)}" for leaf, value in leaves]
-    return cut(" ".join([model, *named]), NAME_CHARACTERS)
+    return shorten(" ".join([model, *named]), NAME_CHARACTERS)
 
 
 def _short(value: Any) -> str:

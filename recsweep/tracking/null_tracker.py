@@ -13,13 +13,14 @@ from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 
 
 @dataclass(kw_only=True, config=STRICT)
-class SilentTracker:
+class NullTracker:
     """Keeps nothing; the run's files stay in its output folder."""
 
     def __post_init__(self) -> None:
         self.run_id: str | None = None
         self.lost: str | None = None
         self.views: dict[str, str] = {}
+        self.store = None
 
     @property
     def ui_command(self) -> str:

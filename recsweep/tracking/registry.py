@@ -22,9 +22,11 @@ import numpy as np
 
 from recsweep.environment import versions
 from recsweep.errors import InputError
-from recsweep.tracking.finished import MODEL
+from recsweep.messages import without_passwords
+from recsweep.persistence import read_item_ids
+from recsweep.run_files import CONFIG, MODEL, read_config, read_metrics
 from recsweep.tracking.nested_runs import STUDY
-from recsweep.tracking.store import Store, patience, without_passwords
+from recsweep.tracking.store import Store, patience
 
 RUN_FILES = "run"
 """What a served model calls its folder with the run's files."""
@@ -97,7 +99,7 @@ def register(store: Store, run_id: str, name: str, results: Path, objective: str
         store: Has the run.
         run_id: The run's id.
         name: Of the registered model; made when it is new. See `refuse_name`.
-        results: The run's files, with `config.yaml`, `metrics.json` and `model/`.
+        results: The run's files, with its configuration, metrics and model.
         objective: What validation chose by, such as `ndcg@100`.
 
     Returns:
@@ -106,7 +108,7 @@ def register(store: Store, run_id: str, name: str, results: Path, objective: str
     Raises:
         InputError: The store has no such run, no registry, or does not answer.
     """
-    with store.one_line("name an MLflow store with a model registry"), patience(3, 10):
+    with store.errors_in_one_line("name an MLflow store with a model registry"), patience(3, 10):
         client = store.client
         there = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
         if there:
@@ -126,8 +128,8 @@ def register(store: Store, run_id: str, name: str, results: Path, objective: str
 
 
 def _valid(results: Path, objective: str) -> dict[str, str]:
-    told = json.loads((results / "metrics.json").read_text(encoding="utf-8"))
-    return {"objective": objective, "valid": f"{told['valid']['mean'][objective]:.6f}"}
+    valid = read_metrics(results)["valid"]["mean"]
+    return {"objective": objective, "valid": f"{valid[objective]:.6f}"}
 
 
 def _ensure_registered(client: Any, name: str) -> None:
@@ -173,8 +175,8 @@ def _log(client: Any, results: Path, run_id: str, model_id: str) -> None:
     from mlflow.entities import LoggedModelOutput
 
     with TemporaryDirectory(prefix="recsweep-") as folder:
-        _save(Path(folder) / "model", results, run_id, model_id)
-        client.log_model_artifacts(model_id, f"{folder}/model")
+        _save(Path(folder) / MODEL, results, run_id, model_id)
+        client.log_model_artifacts(model_id, f"{folder}/{MODEL}")
     client.finalize_logged_model(model_id, "READY")
     client.log_outputs(run_id, [LoggedModelOutput(model_id, step=0)])
 
@@ -185,12 +187,12 @@ def _save(folder: Path, results: Path, run_id: str, model_id: str) -> None:
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
 
-    item_ids = pd.read_parquet(results / MODEL / "items.parquet")["item"].to_numpy()
+    item_ids = read_item_ids(results / MODEL)
     code = find_spec("recsweep.serving")
     with TemporaryDirectory(prefix="recsweep-") as staging:
         files = Path(staging) / RUN_FILES
         shutil.copytree(results / MODEL, files / MODEL)
-        shutil.copy(results / "config.yaml", files)
+        shutil.copy(results / CONFIG, files)
         save_model(
             folder,
             python_model=str(code and code.origin),
@@ -222,8 +224,5 @@ def _signature(item_ids: np.ndarray) -> Any:
 
 def _requirements(results: Path) -> list[str]:
     """This recsweep, and the backend that the run has; told, since MLflow guesses for seconds."""
-    import yaml
-
-    backend = yaml.safe_load((results / "config.yaml").read_text(encoding="utf-8"))["backend"]
-    found = versions()
+    backend, found = read_config(results)["backend"], versions()
     return [f"{package}=={found[package]}" for package in ("recsweep", "keras", backend)]

@@ -10,6 +10,9 @@ from typing import Any
 GAP = "&ensp;"
 """Between columns: the page draws tables without lines or padding, all columns flush left."""
 
+BREAK = "&#8203;"
+"""Where a word may be wrapped."""
+
 
 def run_note(metrics: Mapping[str, Any], objective: str, commands: Mapping[str, str]) -> str:
     """What a run scored, and how to have it again.
@@ -48,12 +51,16 @@ def markdown_commands(commands: Mapping[str, str]) -> str:
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     """A table; a column without any entry is left out.
 
+    A title may be wrapped after each underscore and dot: the page does not cut a table that is too
+    wide, it pushes its other half away.
+
     Args:
         head: A title per column.
         rows: A cell per column.
     """
     columns = [c for c in zip(head, *rows, strict=True) if any(c[1:])]
     lines = [[cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True)]
+    lines[0] = [title.replace("_", rf"\_{BREAK}").replace(".", f".{BREAK}") for title in lines[0]]
     lines.insert(1, ["---"] * len(columns))
     return "\n".join(f"| {f'{GAP} | '.join(line)} |" for line in lines).replace(f"---{GAP}", "---")
 

@@ -10,7 +10,7 @@ import re
 import shlex
 import sqlite3
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
@@ -20,6 +20,7 @@ from urllib.parse import unquote
 from filelock import FileLock
 
 from recsweep.errors import InputError
+from recsweep.messages import one_line, shorten, without_passwords
 from recsweep.tracking.relocation import ARTIFACTS, follow_database
 
 SQLITE = "sqlite:///"
@@ -33,20 +34,6 @@ ANSWERS = "name a store that answers during the whole run"
 def mlflow_name(name: str) -> str:
     """A name that MLflow accepts: `ndcg@100` becomes `ndcg_at_100`."""
     return re.sub(r"[^\w.\- /]", "_", name.replace("@", "_at_"))
-
-
-def without_passwords(node: Any) -> Any:
-    """A copy of a configuration whose addresses have lost what stands between `user:` and `@`."""
-    if isinstance(node, Mapping):
-        return {key: without_passwords(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [without_passwords(entry) for entry in node]
-    return re.sub(r"(://[^:/@\s]*:)[^/\s]+@", r"\1***@", node) if isinstance(node, str) else node
-
-
-def cut(text: str, n_characters: int) -> str:
-    """The text, ending with … where it is too long."""
-    return text if len(text) <= n_characters else f"{text[: n_characters - 1]}…"
 
 
 class Store:
@@ -106,7 +93,7 @@ class Store:
         Raises:
             InputError: It cannot be opened, or the server does not answer within seconds.
         """
-        with self.one_line(USABLE):
+        with self.errors_in_one_line(USABLE):
             if self.database is not None:
                 _refuse_database(self.database)
             else:
@@ -138,7 +125,7 @@ class Store:
         Raises:
             InputError: The store cannot be used.
         """
-        with self.one_line(USABLE), patience(3, 10), ExitStack() as stack:
+        with self.errors_in_one_line(USABLE), patience(3, 10), ExitStack() as stack:
             location = None
             if self.database is not None:
                 folder = self.database.parent / ARTIFACTS
@@ -149,7 +136,7 @@ class Store:
             yield _experiment(self, experiment, location)
 
     @contextmanager
-    def one_line(self, must: str) -> Iterator[None]:
+    def errors_in_one_line(self, must: str) -> Iterator[None]:
         """Whatever MLflow, SQLAlchemy or the disk says becomes one line."""
         try:
             yield
@@ -265,7 +252,7 @@ def _reason(error: BaseException) -> str:
         chain.append(inner)
     kinds = (OSError, sqlite3.Error)
     deepest = next((each for each in reversed(chain) if isinstance(each, kinds)), error)
-    return cut(" ".join(str(deepest).split()), ERROR_CHARACTERS)
+    return shorten(one_line(deepest), ERROR_CHARACTERS)
 
 
 def _refuse_database(database: Path) -> None:

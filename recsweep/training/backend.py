@@ -28,7 +28,9 @@ def name() -> str:
     return str(keras.backend.backend())
 
 
-def compiled(function: Callable[..., Any], *, donate_first: bool = False) -> Callable[..., Any]:
+def compile_program(
+    function: Callable[..., Any], *, donate_first: bool = False
+) -> Callable[..., Any]:
     """`function` as one program: XLA on JAX; a graph on TensorFlow, whose XLA takes longer here.
 
     Args:
@@ -78,7 +80,7 @@ def epoch_of(network: Any, optimizer: Any) -> Epoch:
         optimizer: A Keras optimizer, built; its learning rate is set anew at each step.
     """
     make = _jax_epoch if name() == "jax" else _tensorflow_epoch
-    return compiled(make(network, optimizer), donate_first=True)
+    return compile_program(make(network, optimizer), donate_first=True)
 
 
 def _jax_epoch(network: Any, optimizer: Any) -> Epoch:

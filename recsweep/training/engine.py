@@ -20,7 +20,7 @@ from jaxtyping import Float
 from keras import ops
 
 from recsweep.interfaces import CSR, State
-from recsweep.training.backend import Values, compiled, epoch_of
+from recsweep.training.backend import Values, compile_program, epoch_of
 from recsweep.training.batches import Batch, in_order
 from recsweep.training.optimizers import Optimizer
 from recsweep.training.programs import call_program
@@ -40,7 +40,7 @@ def _with_values(network: Any, values: Values, function: Callable[[], Any]) -> A
 
 
 def _loss_of(network: Any) -> Callable[..., Any]:
-    return compiled(
+    return compile_program(
         lambda values, batch, hyper: _with_values(
             network, values, lambda: network(batch, hyper=hyper, training=False)
         )
@@ -48,7 +48,7 @@ def _loss_of(network: Any) -> Callable[..., Any]:
 
 
 def _scores_of(network: Any) -> Callable[..., Any]:
-    return compiled(
+    return compile_program(
         lambda values, batch: _with_values(network, values, lambda: network.scores(batch))
     )
 
@@ -119,7 +119,9 @@ class Engine:
         if len(parts) == 1 and n_users == parts[0].shape[0]:
             return parts[0]
         return call_program(
-            ("rows", n_users), lambda: compiled(lambda *p: ops.concatenate(p)[:n_users]), *parts
+            ("rows", n_users),
+            lambda: compile_program(lambda *p: ops.concatenate(p)[:n_users]),
+            *parts,
         )
 
     def _call(self, kind: str, make: Callable[[Any], Callable[..., Any]], *inputs: Any) -> Any:

@@ -8,6 +8,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT
 from recsweep.training.schedules import Schedule, learning_rates
 
@@ -55,6 +56,7 @@ class Optimizer(ABC):
         )
 
 
+@with_defaults("optimizer")
 @dataclass(kw_only=True, config=STRICT)
 class Adam(Optimizer):
     """Kingma & Ba 2015, with Keras' β₁ = .9, β₂ = .999, ε = 1e-7."""
@@ -66,6 +68,7 @@ class Adam(Optimizer):
         return keras.optimizers.Adam(learning_rate=self.learning_rate)
 
 
+@with_defaults("optimizer")
 @dataclass(kw_only=True, config=STRICT)
 class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
@@ -85,6 +88,7 @@ class AdamW(Optimizer):
         )
 
 
+@with_defaults("optimizer")
 @dataclass(kw_only=True, config=STRICT)
 class SGD(Optimizer):
     """Stochastic gradient descent.

@@ -6,14 +6,19 @@ from pathlib import Path
 import pytest
 from scored_runs import SPLIT, read_run, scored_run, write_run
 
-from recsweep.comparison.contenders import environments, grouped, refuse_unequal, settings_of_model
+from recsweep.comparison.contenders import (
+    environments,
+    group_runs,
+    refuse_unequal,
+    settings_of_model,
+)
 from recsweep.errors import InputError
 
 
 def test_runs_that_differ_in_their_seed_only_are_one_contender(tmp_path: Path) -> None:
     seeds = [scored_run(tmp_path, "ease", [0.0, 1.0], seed=seed) for seed in (2, 1)]
     other = scored_run(tmp_path, "ease", [0.5, 0.5], l2=3.0)
-    first, second = grouped([*seeds, other])
+    first, second = group_runs([*seeds, other])
     assert [run.seed for run in first.replicates] == [1, 2]
     assert len(second.replicates) == 1
 
@@ -21,13 +26,13 @@ def test_runs_that_differ_in_their_seed_only_are_one_contender(tmp_path: Path) -
 def test_where_a_run_is_tracked_and_cached_makes_no_other_contender(tmp_path: Path) -> None:
     one, two = (scored_run(tmp_path, "ease", [0.5, 0.5], seed=seed) for seed in (1, 2))
     elsewhere = {"tracking": {"uri": "x"}, "cache_dir": "y", "debug": True, "search": {"a": "b"}}
-    assert len(grouped([one, replace(two, config={**two.config, **elsewhere})])) == 1
-    assert len(grouped([one, replace(two, config={**two.config, "backend": "jax"})])) == 2
+    assert len(group_runs([one, replace(two, config={**two.config, **elsewhere})])) == 1
+    assert len(group_runs([one, replace(two, config={**two.config, "backend": "jax"})])) == 2
 
 
 def test_of_two_runs_with_the_same_seed_the_later_one_counts(tmp_path: Path) -> None:
     runs = [scored_run(tmp_path, "ease", [value, value]) for value in (0.25, 0.75)]
-    (one,) = grouped(runs)
+    (one,) = group_runs(runs)
     assert [run.place for run in one.replicates] == ["1"]
 
 
@@ -39,16 +44,16 @@ def test_a_name_says_as_much_as_it_must(tmp_path: Path) -> None:
     popularity = scored_run(tmp_path, "popularity", values)
     runs = [*ease, vae, of_study, popularity]
     names = ["ease l2=1", "ease l2=20", "multivae β=.2", "multivae-liang-1", "popularity"]
-    assert [each.name for each in grouped(runs)] == names
-    assert grouped([vae, replace(tuned, study="mine")])[1].name == "multivae mine"
+    assert [each.name for each in group_runs(runs)] == names
+    assert group_runs([vae, replace(tuned, study="mine")])[1].name == "multivae mine"
     twice = [replace(ease[0], study=study) for study in ("s", "s")]
-    assert grouped([*twice, replace(ease[1], study="s")])[1].name == "ease l2=20"
+    assert group_runs([*twice, replace(ease[1], study="s")])[1].name == "ease l2=20"
 
 
 def test_users_are_averaged_over_replicates_and_replicates_over_users(tmp_path: Path) -> None:
     one, two = ([0.0, 1.0], [0.5, 0.75])
     runs = [scored_run(tmp_path, "ease", values, seed=n) for n, values in enumerate((one, two))]
-    (ease,) = grouped(runs)
+    (ease,) = group_runs(runs)
     assert list(ease.of_users("ndcg@10")) == [0.25, 0.875]
     assert list(ease.of_replicates("ndcg@10")) == [0.5, 0.625]
 
@@ -58,7 +63,7 @@ def test_the_users_of_every_split_count(tmp_path: Path) -> None:
         scored_run(tmp_path, "ease", [value, 1.0], seed=n, split=split)
         for n, (value, split) in enumerate([(0.0, "x"), (0.5, "y")])
     ]
-    (ease,) = grouped(runs)
+    (ease,) = group_runs(runs)
     assert dict(ease.of_users("ndcg@10")) == {
         ("x", "a"): 0.0, ("x", "b"): 1.0, ("y", "a"): 0.5, ("y", "b"): 1.0,
     }  # fmt: skip
@@ -68,7 +73,7 @@ def test_the_users_of_every_split_count(tmp_path: Path) -> None:
 def test_a_single_contender_is_no_comparison(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"at least two .* found none"):
         refuse_unequal([], ["ndcg@10"])
-    contenders = grouped([scored_run(tmp_path, "ease", [0.5], seed=seed) for seed in (1, 2)])
+    contenders = group_runs([scored_run(tmp_path, "ease", [0.5], seed=seed) for seed in (1, 2)])
     with pytest.raises(InputError, match=r"at least two .* found only ease"):
         refuse_unequal(contenders, ["ndcg@10"])
 
@@ -78,16 +83,16 @@ def test_contenders_on_other_splits_are_refused(tmp_path: Path) -> None:
     other = scored_run(tmp_path, "popularity", [0.5], split="6" * 64)
     expected = f"same split.fingerprint, but ease has {SPLIT[:12]} and popularity has 666666666666;"
     with pytest.raises(InputError, match=expected):
-        refuse_unequal(grouped([one, other]), ["ndcg@10"])
+        refuse_unequal(group_runs([one, other]), ["ndcg@10"])
     more = scored_run(tmp_path, "popularity", [0.5], seed=2)
     with pytest.raises(InputError, match=r"popularity has 555555555555, 666666666666"):
-        refuse_unequal(grouped([one, other, more]), ["ndcg@10"])
+        refuse_unequal(group_runs([one, other, more]), ["ndcg@10"])
 
 
 def test_contenders_with_another_meaning_of_a_metric_are_refused(tmp_path: Path) -> None:
     one, other = (scored_run(tmp_path, model, [0.5]) for model in ("ease", "popularity"))
     other = replace(other, definitions={**other.definitions, "ndcg": "something else"})
-    contenders = grouped([one, other])
+    contenders = group_runs([one, other])
     expected = r"same definition of ndcg, but ease has 'Sum .*' and popularity has 'something else'"
     with pytest.raises(InputError, match=expected):
         refuse_unequal(contenders, ["ndcg@10"])
@@ -99,14 +104,14 @@ def test_contenders_with_other_users_are_refused(tmp_path: Path) -> None:
     other = scored_run(tmp_path, "popularity", [0.5, 0.5, 0.5])
     expected = "same test users, but ease has 2 and popularity 3, and user c is not in both"
     with pytest.raises(InputError, match=expected):
-        refuse_unequal(grouped([one, other]), ["ndcg@10"])
+        refuse_unequal(group_runs([one, other]), ["ndcg@10"])
 
 
 def test_what_runs_noted_is_laid_side_by_side(tmp_path: Path) -> None:
     folder = write_run(tmp_path / "x", "ease", {"ndcg@10": [0.5]}, l2=2.0, hidden_dims=[3])
     run = read_run(folder, "x")
     silent = replace(scored_run(tmp_path, "popularity", [0.5]), environment={})
-    found = dict(environments(grouped([run, silent])))
+    found = dict(environments(group_runs([run, silent])))
     assert found["git.commit"] == ["c" * 12, ""]
     assert "run_id" not in found
     assert settings_of_model(run) == "l2=2.0, hidden_dims=[3]"

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from scored_runs import scored_run
 
-from recsweep.comparison.contenders import grouped
+from recsweep.comparison.contenders import group_runs
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html
 from recsweep.comparison.rendering import write_comparison
 from recsweep.comparison.statistics import Comparison, Statistics, compare
@@ -25,7 +25,7 @@ def runs(folder: Path) -> list[Any]:
 
 @pytest.fixture
 def found(tmp_path: Path) -> Comparison:
-    return compare(grouped(runs(tmp_path / "runs")), HOW)
+    return compare(group_runs(runs(tmp_path / "runs")), HOW)
 
 
 def test_means_intervals_and_seeds_are_drawn_where_they_are(found: Comparison) -> None:

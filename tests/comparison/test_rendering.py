@@ -11,9 +11,9 @@ from typing import Any
 import pytest
 from scored_runs import read_run, scored_run, write_run
 
-from recsweep.comparison.contenders import Contender, grouped
+from recsweep.comparison.contenders import Contender, group_runs
 from recsweep.comparison.page import Section
-from recsweep.comparison.rendering import latex, markdown, notes, printed, write_comparison
+from recsweep.comparison.rendering import comparison_text, latex, markdown, notes, write_comparison
 from recsweep.comparison.statistics import Statistics, compare
 
 METRICS = ("ndcg@100", "recall@20", "recall@50")
@@ -29,7 +29,7 @@ def pair(folder: Path, **of_study: Any) -> list[Contender]:
     """EASE with two seeds, better by .25 for every user but one; and a model of a study."""
     better, other = [0.5, 0.75, 0.5, 0.75], [0.25, 0.5, 0.5, 0.5]
     runs = [scored_run(folder, "ease", better, seed=seed) for seed in (1, 2)]
-    return grouped([*runs, replace(scored_run(folder, "shallow_ae", other), **of_study)])
+    return group_runs([*runs, replace(scored_run(folder, "shallow_ae", other), **of_study)])
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -38,7 +38,7 @@ def rows(file: Path) -> list[dict[str, str]]:
 
 
 def test_the_printed_table_says_means_marks_and_spread(tmp_path: Path) -> None:
-    lines = printed(compare(pair(tmp_path), statistics())).splitlines()
+    lines = comparison_text(compare(pair(tmp_path), statistics())).splitlines()
     assert lines[0].split() == ["ndcg@10"]
     assert re.fullmatch(r"ease +0\.6250 ± 0\.\d{4} \*", lines[2])
     assert re.fullmatch(r"  sd of 2 seeds +0\.0000", lines[3])
@@ -57,7 +57,7 @@ def test_three_metrics_and_long_names_fit_into_100_columns(tmp_path: Path) -> No
                            dropout_rate=0.123456 * n, latent_dim=100 * n), str(n))
         for n in (1, 2, 3)
     ]  # fmt: skip
-    text = printed(compare(grouped(runs), statistics()))
+    text = comparison_text(compare(group_runs(runs), statistics()))
     assert max(map(len, text.splitlines())) <= 100, text
     assert "multivae d=.123 z=100" in text
 
@@ -69,7 +69,7 @@ def test_more_metrics_than_fit_beside_each_other_are_a_second_table(tmp_path: Pa
                            model_name=f"{model} with a rather long name"), model)
         for model in ("ease", "ials")
     ]  # fmt: skip
-    lines = printed(compare(grouped(runs), statistics())).splitlines()
+    lines = comparison_text(compare(group_runs(runs), statistics())).splitlines()
     assert max(map(len, lines)) <= 100
     assert lines[0].split() == ["recall@10", "ndcg@100", "recall@20"]
     assert lines[4:6] == ["", f"{'':30}recall@50"]
@@ -81,7 +81,7 @@ def test_more_metrics_than_fit_beside_each_other_are_a_second_table(tmp_path: Pa
 def of_objective(folder: Path, **objectives: str) -> list[Contender]:
     """A run per model with recall and NDCG at two cut-offs."""
     values = {f"{metric}@{k}": [0.5, 0.25] for metric in ("ndcg", "recall") for k in (10, 20)}
-    return grouped([
+    return group_runs([
         read_run(write_run(folder / model, model, values, objective=objective), model)
         for model, objective in objectives.items()
     ])  # fmt: skip
@@ -147,7 +147,7 @@ def test_several_splits_say_that_users_may_be_in_several(tmp_path: Path) -> None
         for model, value in (("ease", 0.5), ("ials", 0.25))
         for n, split in enumerate("12")
     ]
-    text = "\n".join(notes(compare(grouped(runs), statistics())))
+    text = "\n".join(notes(compare(group_runs(runs), statistics())))
     assert "over 4 test users of 2 splits" in text
     assert "those who are in several are not independent" in text
     assert "split: 111111111111, 222222222222" in text
@@ -174,7 +174,7 @@ def test_both_p_are_written_where_several_pairs_are_corrected_for(tmp_path: Path
         "ials": [0.4, 0.5, 0.7, 0.7, 0.4, 0.6, 0.6, 0.9],  # p = .1036 against ease
         "item_knn": [0.4, 0.6, 0.6, 0.7, 0.4, 0.5, 0.8, 0.7],  # .0492 against ease, .7849 ials
     }
-    contenders = grouped(
+    contenders = group_runs(
         [scored_run(tmp_path / "runs", model, each) for model, each in values.items()]
     )
     (tmp_path / "out").mkdir()

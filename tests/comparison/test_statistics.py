@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scored_runs import read_run, scored_run, write_run
 
-from recsweep.comparison.contenders import Contender, grouped
+from recsweep.comparison.contenders import Contender, group_runs
 from recsweep.comparison.statistics import Statistics, compare
 from recsweep.errors import InputError
 
@@ -20,7 +20,7 @@ def statistics(**changes: Any) -> Statistics:
 
 def contenders(folder: Path, **models: Any) -> list[Contender]:
     """One run per model with these values."""
-    return grouped([scored_run(folder, model, values) for model, values in models.items()])
+    return group_runs([scored_run(folder, model, values) for model, values in models.items()])
 
 
 def test_means_differences_and_tests_are_the_arithmetic_of_four_users(tmp_path: Path) -> None:
@@ -73,7 +73,9 @@ def test_a_model_that_only_the_uncorrected_test_tells_apart_is_tied(tmp_path: Pa
 def test_seeds_are_averaged_first_and_their_spread_is_kept(tmp_path: Path) -> None:
     values = {1: [0.25, 0.5], 2: [0.75, 0.5]}
     runs = [scored_run(tmp_path, "ease", each, seed=seed) for seed, each in values.items()]
-    found = compare(grouped([*runs, scored_run(tmp_path, "popularity", [0.0, 0.25])]), statistics())
+    found = compare(
+        group_runs([*runs, scored_run(tmp_path, "popularity", [0.0, 0.25])]), statistics()
+    )
     ease, popularity = (found.scores["ndcg@10"][name] for name in ("ease", "popularity"))
     assert list(ease.by_replicate) == [0.375, 0.625]
     assert ease.deviation == pytest.approx(np.sqrt(2 * 0.125**2))
@@ -88,7 +90,7 @@ def test_replicates_can_be_the_sample(tmp_path: Path) -> None:
         for model, each in values.items()
         for seed, value in enumerate(each)
     ]
-    found = compare(grouped(runs), statistics(unit="replicates"))
+    found = compare(group_runs(runs), statistics(unit="replicates"))
     (pair,) = found.pairs
     differences = np.array([0.3, 0.1, 0.35])
     assert pair.difference.mean == pytest.approx(differences.mean())
@@ -104,7 +106,7 @@ def test_a_sample_of_replicates_needs_two_of_each_with_the_same_seeds(tmp_path: 
         others = [scored_run(tmp_path, "popularity", [0.5, 0.5], seed=seed) for seed in seeds]
         expected = f"but ease has seed 1, 2 and popularity has {shown};"
         with pytest.raises(InputError, match=expected):
-            compare(grouped([*runs, *others]), statistics(unit="replicates"))
+            compare(group_runs([*runs, *others]), statistics(unit="replicates"))
 
 
 def test_the_metrics_of_papers_are_the_default(tmp_path: Path) -> None:
@@ -113,7 +115,7 @@ def test_the_metrics_of_papers_are_the_default(tmp_path: Path) -> None:
         runs = [
             read_run(write_run(folder / model, model, values), model) for model in ("ease", "ials")
         ]
-        return compare(grouped(runs), statistics()).metrics
+        return compare(group_runs(runs), statistics()).metrics
 
     assert chosen("ndcg@10", "ndcg@100", "recall@20", "recall@50", "mrr@10") == [
         "ndcg@100", "recall@20", "recall@50",
@@ -125,10 +127,10 @@ def test_the_metrics_of_papers_are_the_default(tmp_path: Path) -> None:
 def test_a_metric_that_a_run_lacks_is_refused(tmp_path: Path) -> None:
     runs = [scored_run(tmp_path, model, [0.5, 0.25]) for model in ("ease", "ials")]
     with pytest.raises(InputError, match=r"among .* ndcg@10, but is ndgc@10; did you mean ndcg@10"):
-        compare(grouped(runs), statistics(metrics=["ndgc@10"]))
+        compare(group_runs(runs), statistics(metrics=["ndgc@10"]))
     other = read_run(write_run(tmp_path / "x", "popularity", {"mrr@10": [0.5, 0.5]}), "x")
     with pytest.raises(InputError, match="must have a metric in common"):
-        compare(grouped([*runs, other]), statistics())
+        compare(group_runs([*runs, other]), statistics())
 
 
 def test_a_single_contender_or_none_is_refused(tmp_path: Path) -> None:
@@ -145,7 +147,7 @@ def test_copies_of_one_value_are_no_sample(tmp_path: Path) -> None:
         for seed in (1, 2)
     ]
     with pytest.raises(InputError, match="but item_knn and ease give the same for every seed"):
-        compare(grouped(runs), statistics(unit="replicates"))
+        compare(group_runs(runs), statistics(unit="replicates"))
 
 
 # --- the objective --------------------------------------------------------------------------------
@@ -163,7 +165,7 @@ def tuned_for(folder: Path, model: str, objective: str, *names: str, value: floa
 def test_what_the_models_were_tuned_for_comes_first_and_ranks_them(tmp_path: Path) -> None:
     runs = [tuned_for(tmp_path, "ease", "recall@10", value=0.25),
             tuned_for(tmp_path, "item_knn", "recall@10", value=0.75)]  # fmt: skip
-    found = compare(grouped(runs), statistics())
+    found = compare(group_runs(runs), statistics())
     assert found.metrics == ["recall@10", "ndcg@20", "recall@20"]
     assert [each.name for each in found.contenders] == ["ease", "item_knn"]  # .5 and .25
     marks = {metric: found.scores[metric]["ease"].mark for metric in found.metrics}
@@ -174,13 +176,13 @@ def test_what_the_models_were_tuned_for_comes_first_and_ranks_them(tmp_path: Pat
 
 def test_an_objective_that_is_usual_is_not_said_twice(tmp_path: Path) -> None:
     runs = [tuned_for(tmp_path, model, "recall@20") for model in ("ease", "item_knn")]
-    assert compare(grouped(runs), statistics()).metrics == ["recall@20", "ndcg@20"]
+    assert compare(group_runs(runs), statistics()).metrics == ["recall@20", "ndcg@20"]
 
 
 def test_of_different_objectives_all_come_first_in_the_order_of_the_models(tmp_path: Path) -> None:
     objectives = {"item_knn": "recall@10", "ease": "ndcg@10", "ials": "recall@10"}
     runs = [tuned_for(tmp_path, model, objective) for model, objective in objectives.items()]
-    assert compare(grouped(runs), statistics()).metrics == [
+    assert compare(group_runs(runs), statistics()).metrics == [
         "recall@10", "ndcg@10", "ndcg@20", "recall@20",
     ]  # fmt: skip
 
@@ -190,5 +192,5 @@ def test_an_objective_that_a_run_lacks_is_left_out_and_task_metrics_win(
 ) -> None:
     runs = [tuned_for(tmp_path, "ease", "recall@10"),
             tuned_for(tmp_path, "item_knn", "ndcg@20", "ndcg@20", "recall@20")]  # fmt: skip
-    assert compare(grouped(runs), statistics()).metrics == ["ndcg@20", "recall@20"]
-    assert compare(grouped(runs), statistics(metrics=["recall@20"])).metrics == ["recall@20"]
+    assert compare(group_runs(runs), statistics()).metrics == ["ndcg@20", "recall@20"]
+    assert compare(group_runs(runs), statistics(metrics=["recall@20"])).metrics == ["recall@20"]

@@ -10,7 +10,7 @@ import pytest
 from recsweep.data.interactions import Interactions
 from recsweep.data.sources.delimited import Delimited
 from recsweep.data.sources.movielens import MovieLens
-from recsweep.data.transform import Binary, transformed
+from recsweep.data.transform import Binary, apply_transform
 from recsweep.errors import InputError
 
 
@@ -71,6 +71,6 @@ def ml_1m(shared_data: Path) -> Interactions:
         wheel=None,
         n_ratings=1_000_209,
     )
-    clicks = transformed(source.load(source.files(shared_data)), Binary())
+    clicks = apply_transform(source.load(source.files(shared_data)), Binary())
     assert isinstance(clicks, Interactions)
     return clicks

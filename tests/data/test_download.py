@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from recsweep.data.disk import file_sha256
 from recsweep.data.download import N_ATTEMPTS, download
 from recsweep.errors import InputError
+from recsweep.files import file_sha256
 
 Refused = Callable[..., AbstractContextManager[None]]
 

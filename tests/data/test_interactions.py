@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsweep.data.interactions import Interactions, quoted, typed_ids
+from recsweep.data.interactions import Interactions, quote, typed_ids
 
 
 def table_of(*rows: tuple[object, object, float]) -> pd.DataFrame:
@@ -151,7 +151,7 @@ def test_when_nothing_is_left_the_found_values_are_shown(refused):
 
 
 def test_what_a_message_quotes_is_short_and_on_one_line():
-    assert quoted("a\nb") == "'a\\nb'"
-    assert quoted(np.int64(7)) == "7"
-    assert quoted("x" * 1_000_000).endswith("… (1,000,002 characters)")
-    assert len(quoted("x" * 1_000_000)) < 120
+    assert quote("a\nb") == "'a\\nb'"
+    assert quote(np.int64(7)) == "7"
+    assert quote("x" * 1_000_000).endswith("… (1,000,002 characters)")
+    assert len(quote("x" * 1_000_000)) < 120

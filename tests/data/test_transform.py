@@ -9,7 +9,7 @@ from contracts import composed
 
 from recsweep.data.interactions import Interactions
 from recsweep.data.splits.weak import Weak
-from recsweep.data.transform import Binary, Log1p, Raw, Transform, transformed
+from recsweep.data.transform import Binary, Log1p, Raw, Transform, apply_transform
 
 COUNTS = np.array([1, 3, 99.5, 0], np.float32)
 
@@ -39,7 +39,7 @@ def test_each_value_becomes_what_the_name_says(transform: Transform, expected: l
 
 def test_who_played_what_stays_the_same():
     data = played()
-    logs = transformed(data, Log1p())
+    logs = apply_transform(data, Log1p())
     assert isinstance(logs, Interactions)
     assert logs.matrix[3].toarray()[0] == pytest.approx(
         [1 + math.log(3 * song + 2) for song in range(6)]
@@ -58,8 +58,8 @@ def test_before_or_after_the_cut_is_the_same():
         valid_items=False,
         seed=1,
     )
-    before = weak.split(transformed(played(), Log1p()))
-    after = transformed(weak.split(played()), Log1p())
+    before = weak.split(apply_transform(played(), Log1p()))
+    after = apply_transform(weak.split(played()), Log1p())
     assert before.fingerprint == after.fingerprint
 
 

@@ -16,9 +16,8 @@ from faults.processes import MARK, processes, send, wait_until_gone
 from mlflow_runs import ROOT
 from optuna.trial import FrozenTrial
 
+from recsweep.run_files import JOURNAL, STDOUT
 from recsweep.sweeps.storage.backends import open_storage
-from recsweep.sweeps.storage.journal import JOURNAL
-from recsweep.sweeps.study.folder import SAID
 
 pytestmark = pytest.mark.slow
 
@@ -148,7 +147,7 @@ def test_a_killed_parent_leaves_no_worker_and_loses_nothing(
         assert all(trial.state.is_finished() for trial in orphanage.trials())
     for _ in range(N_KILLS["winner"]):
         orphanage.kill(orphanage.start(), lambda: len(orphanage.trainings()), 1)
-        assert all((folder / SAID).exists() for folder in orphanage.trainings())
+        assert all((folder / STDOUT).exists() for folder in orphanage.trainings())
     last = orphanage.start()
     assert last.wait(PATIENCE_S) == 0, orphanage.said()
     trials = orphanage.trials()

@@ -10,7 +10,7 @@ from recsweep.errors import InputError
 from recsweep.recommendations.files import (
     FORMATS,
     Ranking,
-    encoded,
+    encode_rankings,
     format_of,
     read_recommendations,
     refuse_spaces,
@@ -25,7 +25,7 @@ RANKINGS = [
 
 
 def written(file_format: str, rankings: list[Ranking]) -> str:
-    return b"".join(encoded(rankings, file_format)).decode()
+    return b"".join(encode_rankings(rankings, file_format)).decode()
 
 
 def file(folder: Path, name: str, text: str) -> Path:

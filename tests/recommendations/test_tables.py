@@ -8,8 +8,8 @@ import pytest
 from small_runs import SMALL_DATA
 
 from recsweep.app import Settings
-from recsweep.build import validated
-from recsweep.command_line import composed
+from recsweep.build import validate
+from recsweep.command_line import compose_config
 from recsweep.errors import InputError
 from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
@@ -24,7 +24,7 @@ class Fixed:
 
 @pytest.fixture(scope="module")
 def fitted() -> FittedModel:
-    settings = validated(Settings, composed("model=popularity", *SMALL_DATA), "")
+    settings = validate(Settings, compose_config("model=popularity", *SMALL_DATA), "")
     model: Any = Fixed()
     return FittedModel(settings, "", model, np.array([10, 20, 30]))
 

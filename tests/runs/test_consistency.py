@@ -10,7 +10,7 @@ import pytest
 from scored_runs import write_run
 
 from recsweep.errors import InputError
-from recsweep.runs.consistency import epochs, metrics_per_user
+from recsweep.runs.consistency import checked_curves, metrics_per_user
 from recsweep.runs.scored_run import read_run
 
 USERS = {"ndcg@10": [0.5, 0.25, 0.0], "recall@10": [1.0, 0.5, 0.0]}
@@ -39,7 +39,9 @@ def refused(results: Path, *expected: str, fold: str = "test") -> None:
 
 def test_files_of_one_run_are_read(results: Path) -> None:
     assert metrics_per_user(results, "test").to_dict("list") == USERS
-    assert [(epoch, each["valid/ndcg@10"]) for epoch, each in epochs(results)] == [(1, 0.25)]
+    assert [(epoch, each["valid/ndcg@10"]) for epoch, each in checked_curves(results)] == [
+        (1, 0.25)
+    ]
 
 
 def test_the_order_of_users_does_not_matter(tmp_path: Path) -> None:
@@ -69,8 +71,10 @@ def test_other_users_are_refused(results: Path) -> None:
 def test_a_metric_that_only_one_file_has_is_refused(results: Path) -> None:
     file = results / "metrics.json"
     change(file, lambda told: told["test"]["mean"].update({"mrr@10": 0.5}))
+    change(file, lambda told: told["test"]["standard_error"].update({"mrr@10": 0.1}))
     refused(results, "the mean of test mrr@10 is 0.5 in the first and absent in the second")
-    change(file, lambda told: told["test"]["mean"].pop("mrr@10"))
+    for part in ("mean", "standard_error"):
+        change(file, lambda told, part=part: told["test"][part].pop("mrr@10"))
     change(file, lambda told: told["test"]["mean"].update({"coverage@10": 0.5}))
     metrics_per_user(results, "test")  # of the catalogue: no user has it
     change(file, lambda told: told["test"]["mean"].pop("ndcg@10"))
@@ -87,11 +91,11 @@ def test_curves_must_have_the_best_epoch_with_its_values(results: Path) -> None:
     file = results / "metrics.json"
     change(file, lambda told: told.update(best_epoch=2))
     with pytest.raises(InputError, match=r"^metrics.json and curves.csv .* epoch 2 .* one of 1"):
-        epochs(results)
+        checked_curves(results)
     change(file, lambda told: told.update(best_epoch=1))
     (results / "curves.csv").write_text("epoch,valid/ndcg@10,valid/recall@10\n1,0.25,0.75\n")
     with pytest.raises(InputError, match=r"valid recall@10 of the best epoch, 1, is 0\.5 .* 0\.75"):
-        epochs(results)
+        checked_curves(results)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"best_epoch": 1, "valid": 3, "test": 3}'])

@@ -10,7 +10,8 @@ from small_runs import SMALL_DATA
 
 from recsweep.app import run
 from recsweep.errors import InputError
-from recsweep.runs.locate import PastRun, read_yaml
+from recsweep.run_files import read_yaml
+from recsweep.runs.locate import PastRun
 
 
 @pytest.fixture

@@ -9,10 +9,10 @@ from scored_runs import write_study
 from small_runs import SMALL_DATA
 
 from recsweep.app import Settings, run
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.errors import InputError
-from recsweep.runs.locate import read_yaml
-from recsweep.runs.lookup import find
+from recsweep.run_files import read_yaml
+from recsweep.runs.lookup import find_run
 
 
 @pytest.fixture
@@ -25,7 +25,7 @@ def results(config: Any, tmp_path: Path) -> Path:
 def settings(config: Any, *overrides: str, **tracking: Any) -> Settings:
     """Of now."""
     store = {"_target_": "recsweep.tracking.MLflowTracker", "run_name": None, **tracking}
-    settings: Settings = validated(
+    settings: Settings = validate(
         Settings, {**config(*overrides), **({"tracking": store} if tracking else {})}, ""
     )
     return settings
@@ -33,7 +33,7 @@ def settings(config: Any, *overrides: str, **tracking: Any) -> Settings:
 
 def refused(run: str, of_now: Settings, folder: Path) -> str:
     with pytest.raises(InputError) as caught:
-        find(run, "run_id", of_now, folder)
+        find_run(run, "run_id", of_now, folder)
     assert list(folder.iterdir()) == []
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -55,7 +55,7 @@ def test_a_tracked_run_is_found_by_its_id_and_as_the_latest_and_its_tags_are_rea
     for name in (run_id, "latest"):
         folder = tmp_path / f"of {name}"
         folder.mkdir()
-        past = find(name, "run_id", of_now, folder)
+        past = find_run(name, "run_id", of_now, folder)
         assert past.name == run_id
         assert (past.results / "model" / "model.yaml").read_text("utf-8") == run_id
     of_old = past._replace(name=str(going_on.run_id)).environment()  # it wrote no file about it
@@ -65,7 +65,7 @@ def test_a_tracked_run_is_found_by_its_id_and_as_the_latest_and_its_tags_are_rea
 
 
 def test_a_folder_is_a_run_with_its_environment(config: Any, results: Path, tmp_path: Path) -> None:
-    past = find(str(results), "run_id", settings(config), tmp_path / "not needed")
+    past = find_run(str(results), "run_id", settings(config), tmp_path / "not needed")
     assert (past.name, past.results, past.tracker) == (str(results), results, None)
     assert past.environment()["backend"] == "jax"
     assert past.settings(read_yaml(results / "config.yaml")).seed == 42
@@ -98,7 +98,7 @@ def test_a_study_stands_for_the_first_training_of_its_winner(
     (results / "model").mkdir()
     capsys.readouterr()
     for name in ("mine", str(study)):
-        past = find(name, "task.run", of_now, empty)
+        past = find_run(name, "task.run", of_now, empty)
         assert (past.results, past.tracker) == (results, None)
         assert capsys.readouterr().err == (
             f"task.run={name} is run {results}: winner of study mine, ease on data, "

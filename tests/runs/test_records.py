@@ -10,11 +10,11 @@ from small_runs import SMALL
 
 from recsweep import app
 from recsweep.errors import InputError
-from recsweep.runs.records import recorded
-from recsweep.tracking import SilentTracker
+from recsweep.runs.records import run_record
+from recsweep.tracking import NullTracker
 
 
-class Listener(SilentTracker):
+class Listener(NullTracker):
     """Remembers what it is told."""
 
     def __post_init__(self) -> None:
@@ -49,7 +49,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, Any]]
 
 def test_a_folder_says_what_the_tracker_was_told(run: tuple[Path, dict[str, Any]]) -> None:
     results, heard = run
-    record = asdict(recorded(results, {"a": "b"}, "a name", "recsweep model=multivae"))
+    record = asdict(run_record(results, {"a": "b"}, "a name", "recsweep model=multivae"))
     assert {name: record[name] for name in heard} == heard
     assert (record["name"], record["marks"], record["status"]) == ("a name", {"a": "b"}, "FINISHED")
     took = [m["time/epoch_s"] + m["time/evaluate_s"] for _, m in heard["curves"]]
@@ -67,4 +67,4 @@ def test_a_damaged_file_is_one_line(
             (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / name).write_text("epoch,a\nx,y\n", encoding="utf-8")
     with pytest.raises(InputError, match=f"a run must come with a readable {name}"):
-        recorded(tmp_path, {}, "a name", "a command")
+        run_record(tmp_path, {}, "a name", "a command")

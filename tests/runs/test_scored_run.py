@@ -3,12 +3,12 @@
 from pathlib import Path
 
 import pytest
+from metric_names import definitions
 from scored_runs import ENVIRONMENT, SPLIT, write_run, write_study
 
 from recsweep.errors import InputError
-from recsweep.evaluation import definitions
-from recsweep.report import write_yaml
-from recsweep.runs.scored_run import is_run, is_study, read_run, read_study
+from recsweep.run_files import is_run, is_study, write_yaml
+from recsweep.runs.scored_run import read_run, read_study
 
 
 def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
@@ -17,7 +17,7 @@ def test_a_run_is_read_as_it_was_written(tmp_path: Path) -> None:
     assert (run.place, run.model, run.seed, run.split) == ("r", "shallow_ae", 7, SPLIT)
     assert dict(run.per_user["ndcg@10"]) == {"a": 0.5, "b": 0.25}
     assert run.definitions == definitions()
-    assert run.environment == ENVIRONMENT
+    assert run.environment == {k: v for k, v in ENVIRONMENT.items() if k != "run_id"}
     assert (run.study, run.n_configurations) == (None, 1)
     assert is_run(folder)
     assert not is_study(folder)

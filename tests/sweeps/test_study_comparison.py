@@ -11,21 +11,21 @@ from commands import Ended, run_command
 from plans import toy_config, toy_space
 from small_runs import SMALL_DATA
 
-from recsweep.command_line import composed
+from recsweep.command_line import compose_config
 from recsweep.comparison.statistics import Statistics
-from recsweep.sweeps.execution.coordinator import Parent
-from recsweep.sweeps.execution.setup import Search
-from recsweep.sweeps.reporting.result import Outcome
+from recsweep.sweeps.execution.coordinator import SweepCoordinator
+from recsweep.sweeps.execution.setup import StudyRequest
+from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.study_comparison import compare_studies, tuning
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
-Run = tuple[Parent, Outcome]
+Run = tuple[SweepCoordinator, StudyOutcome]
 Made = Callable[..., Run]
 
 
 def statistics() -> Statistics:
-    task = composed("task=compare")["task"]
+    task = compose_config("task=compare")["task"]
     return Statistics(**{name: task[name] for name in Statistics.__dataclass_fields__})
 
 
@@ -41,7 +41,9 @@ def swept(config: Callable[..., dict[str, Any]], tmp_path: Path) -> Made:  # noq
         small = ("sweep.n_trials=2", "sweep.final_seeds=2")
         toy = toy_config(tmp_path, *usual, *small, *overrides, quality=quality)
         space = toy_space(toy, "model.quality=interval(0.05,0.1)")
-        parent = Parent(Search(name, toy, [name], lambda: space, launch, "the command").checked())
+        parent = SweepCoordinator(
+            StudyRequest(name, toy, [name], lambda: space, launch, "the command").check()
+        )
         return parent, parent.run()
 
     return make

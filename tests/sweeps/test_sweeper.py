@@ -21,11 +21,12 @@ from mlflow_runs import start
 from small_runs import SMALL, SMALL_DATA
 
 from recsweep.app import Settings, model_name, parameters
-from recsweep.build import validated
-from recsweep.command_line import composed, conf_folder
+from recsweep.build import validate
+from recsweep.command_line import compose_config
+from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
+from recsweep.run_files import JOURNAL
 from recsweep.sweeps.storage.backends import open_storage
-from recsweep.sweeps.storage.journal import JOURNAL
 from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.sweeper import (
     _Combination,
@@ -500,7 +501,7 @@ def name(line: str) -> str:
     overrides = parsed(*shlex.split(line))
     (choices,) = _combinations(overrides)
     part = _Combination.of(choices, overrides)
-    return _name(validated(Settings, composed(*part.fixed), ""), part, is_alone=True)
+    return _name(validate(Settings, compose_config(*part.fixed), ""), part, is_alone=True)
 
 
 def test_a_study_keeps_its_name_as_long_as_trials_are_the_same() -> None:
@@ -528,7 +529,7 @@ def test_the_names_of_several_studies_say_what_tells_them_apart() -> None:
     overrides = parsed("backend=jax,tensorflow", "model=ease,item_knn", "study=mine")
     parts = [_Combination.of(choices, overrides) for choices in _combinations(overrides)]
     names = [
-        _name(validated(Settings, composed("data=synthetic", *part.fixed), ""), part, False)
+        _name(validate(Settings, compose_config("data=synthetic", *part.fixed), ""), part, False)
         for part in parts
     ]
     assert names == [

@@ -8,7 +8,7 @@ import pytest
 from studies import COMPLETE, RUNNING, add, make_study
 
 from recsweep.app import Settings, run
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.errors import InputError
 
 LINE = (
@@ -38,7 +38,7 @@ def test_the_winner_is_one_line_that_makes_the_same_configuration(
     best("study=vae")
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == (f"{LINE.format(0.1 + 0.2)}\n", "")
-    model = validated(Settings, config(*shlex.split(printed.out)), "").model
+    model = validate(Settings, config(*shlex.split(printed.out)), "").model
     assert (model["beta"], model["hidden_dims"]) == (0.1 + 0.2, [600])
 
 

@@ -10,8 +10,8 @@ import pytest
 import yaml
 from small_runs import SMALL, SMALL_DATA, metrics
 
-from recsweep.app import Settings, prepared, run
-from recsweep.build import validated
+from recsweep.app import Settings, load_split, run
+from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.persistence import write_checksums
 
@@ -43,7 +43,7 @@ def recommend(config: Any, tmp_path: Path, results: Path) -> Any:
 
 def split_of(results: Path, cache: Path) -> Any:
     settings = yaml.safe_load((results / "config.yaml").read_text("utf-8"))
-    return prepared(validated(Settings, {**settings, "cache_dir": cache}, ""))
+    return load_split(validate(Settings, {**settings, "cache_dir": cache}, ""))
 
 
 def file(folder: Path, text: str) -> Path:

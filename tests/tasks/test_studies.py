@@ -8,7 +8,7 @@ import pytest
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
 from recsweep.app import run
-from recsweep.sweeps.storage.journal import JOURNAL
+from recsweep.run_files import JOURNAL
 
 
 @pytest.fixture

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 import yaml
 from small_runs import SMALL, SMALL_DATA, metrics
 
-from recsweep.app import Settings, prepared, run
-from recsweep.build import validated
+from recsweep.app import Settings, load_split, run
+from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.persistence import load_model
 
@@ -68,7 +68,7 @@ def test_a_refit_is_the_model_of_training_and_validation_together(
     once, again = (metrics(tmp_path / name) for name in ("once", "again"))
     assert once["valid"] == again["valid"], "the epoch is chosen without validation in training"
     assert (once["refit_s"], again["refit_s"] > 0) == (None, True)
-    split = prepared(validated(Settings, config(*settings), ""))
+    split = load_split(validate(Settings, config(*settings), ""))
     (_, rows), train = split.without_test(), split.train
     for name, interactions in (("once", train), ("again", rows)):
         model, _ = load_model(tmp_path / name / "results" / "model")
@@ -86,7 +86,7 @@ def test_a_refit_learns_what_only_validation_has(config: Any, tmp_path: Path) ->
         "metrics=ndcg", "model=popularity", "refit=true",
     )  # fmt: skip
     run(config(*settings), tmp_path / "out", [])
-    split = prepared(validated(Settings, config(*settings), ""))
+    split = load_split(validate(Settings, config(*settings), ""))
     is_late = np.diff(split.train.tocsc().indptr) == 0
     assert is_late.any(), "three in ten are held out, and each user has an item of their own"
     model, item_ids = load_model(tmp_path / "out" / "results" / "model")

@@ -15,7 +15,7 @@ from mlflow_server import Server
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
 from recsweep.tracking import MLflowTracker
-from recsweep.tracking.fault_tolerance import Mirror
+from recsweep.tracking.fault_tolerance import FaultTolerant
 from recsweep.tracking.store import Store
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
@@ -120,7 +120,7 @@ def test_an_error_of_the_run_itself_is_not_hidden(
 
 
 def test_ctrl_c_is_not_taken_for_a_store_that_goes_away(store: str) -> None:
-    one = Mirror(Store(store))
+    one = FaultTolerant(Store(store))
     with pytest.raises(KeyboardInterrupt), one.mirror():
         raise KeyboardInterrupt
     assert one.lost is None

@@ -10,8 +10,8 @@ import pytest
 from mlflow_runs import history, run_of, start, tracker
 
 from recsweep.errors import InputError
-from recsweep.interfaces import Tracker
-from recsweep.tracking import MLflowTracker, SilentTracker
+from recsweep.interfaces import SweepTracker
+from recsweep.tracking import MLflowTracker, NullTracker
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
@@ -101,9 +101,9 @@ def test_a_note_replaces_the_one_before(store: str) -> None:
     assert run_of(one).data.tags["mlflow.note.content"].startswith("| **best** |\n|---|xx")
 
 
-@pytest.mark.parametrize("kind", [MLflowTracker, SilentTracker])
+@pytest.mark.parametrize("kind", [MLflowTracker, NullTracker])
 def test_both_trackers_keep_the_promise(kind: type) -> None:
-    for name, promise in inspect.getmembers(Tracker, inspect.isfunction):
+    for name, promise in inspect.getmembers(SweepTracker, inspect.isfunction):
         if not name.startswith("_"):
             kept = inspect.signature(getattr(kind, name))
             promised = inspect.signature(promise)

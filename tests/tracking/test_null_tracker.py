@@ -6,15 +6,15 @@ import pytest
 from mlflow_runs import start
 
 from recsweep.errors import InputError
-from recsweep.tracking import SilentTracker
+from recsweep.tracking import NullTracker
 
 
 def test_without_tracking_mlflow_is_not_loaded_and_nothing_is_written(tmp_path: Path) -> None:
     code = """
 import sys
 from recsweep.interfaces import Part
-from recsweep.tracking import SilentTracker
-with SilentTracker() as one:
+from recsweep.tracking import NullTracker
+with NullTracker() as one:
     one.refuse_unusable()
     one.kept_in("anywhere")
     one.log_settings({"a": 1}, {})
@@ -37,10 +37,10 @@ print(one.run_id, one.lost, "mlflow" in sys.modules)
 
 
 def test_a_silent_tracker_lets_errors_through() -> None:
-    with pytest.raises(ZeroDivisionError), SilentTracker():
+    with pytest.raises(ZeroDivisionError), NullTracker():
         raise ZeroDivisionError
 
 
 def test_nothing_can_be_fetched(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="tracking=off keeps no runs"):
-        SilentTracker().download("latest", tmp_path)
+        NullTracker().download("latest", tmp_path)

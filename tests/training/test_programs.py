@@ -12,7 +12,7 @@ from keras import ops
 from recsweep.evaluation import top_k
 from recsweep.interfaces import CSR
 from recsweep.training import programs
-from recsweep.training.backend import compiled, name
+from recsweep.training.backend import compile_program, name
 from recsweep.training.programs import call_program
 
 
@@ -35,7 +35,7 @@ class Maker:
 
         self.n_made += 1
         self.alive.add(double)
-        return compiled(double)
+        return compile_program(double)
 
     def double(self, length: int, key: str = "double") -> None:
         x = np.arange(length, dtype=np.float32)

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, BeforeValidator
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.formats import Layout, Quoting
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.sources.source import TableSource
 from recsweep.data.table import LARGEST, read_table
 from recsweep.errors import InputError
@@ -102,7 +102,7 @@ class Delimited(TableSource):
         if largest["value"] > LARGEST:
             raise InputError(
                 f"the values of a pair must add up to at most {LARGEST:.8g}, but those of user "
-                f"{quoted(largest['user'])}, item {quoted(largest['item'])} make "
+                f"{quote(largest['user'])}, item {quote(largest['item'])} make "
                 f"{largest['value']:.8g}; scale the values down"
             )
         return merged

@@ -11,15 +11,15 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.disk import disk_errors_in_one_line
 from recsweep.data.formats import Layout
 from recsweep.data.ids import id_text
-from recsweep.data.interactions import quoted, typed_ids
+from recsweep.data.interactions import quote, typed_ids
 from recsweep.data.matrix import fingerprint, from_pairs, matrix_arrays, repeated_pairs
 from recsweep.data.sources.source import Source
 from recsweep.data.split import Fold, Split
 from recsweep.data.table import read_table
 from recsweep.errors import InputError
+from recsweep.files import disk_errors_in_one_line
 from recsweep.interfaces import CSR, STRICT
 
 PARTS = ("train", "validation_tr", "validation_te", "test_tr", "test_te")
@@ -68,7 +68,7 @@ def _read_pairs(file: Path) -> pd.DataFrame:
         if not is_number.all():
             raise InputError(
                 f"uid and sid must be whole numbers from 0 to 999,999,999, but {file} has "
-                f"{quoted(texts[~is_number][0])}; fix it"
+                f"{quote(texts[~is_number][0])}; fix it"
             )
         table[column] = texts.to_numpy(dtype=str).astype(np.int64)[table[column].cat.codes]
     return table

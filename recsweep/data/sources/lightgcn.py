@@ -18,7 +18,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.holdout_draw import draw_held_out
-from recsweep.data.interactions import quoted
+from recsweep.data.interactions import quote
 from recsweep.data.matrix import (
     fingerprint,
     from_pairs,
@@ -113,7 +113,7 @@ def _read(file: Path) -> _Pairs:
                 bad = next(f for f in fields if not f.isdigit() or len(f) > MAX_DIGITS)
                 raise InputError(
                     f"lines must be a user and their items, all whole numbers from 0 on, but line "
-                    f"{number:,} of {file} has {quoted(bad.decode(errors='replace'))}; fix it"
+                    f"{number:,} of {file} has {quote(bad.decode(errors='replace'))}; fix it"
                 )
             ids = np.array(fields).astype(np.int64)
             user_ids.append(ids[0])

@@ -9,12 +9,12 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.archive import extract_member, fetch_wheel_member
-from recsweep.data.disk import disk_errors_in_one_line, file_sha256
 from recsweep.data.download import download
 from recsweep.data.formats import Layout
 from recsweep.data.sources.source import TableSource
 from recsweep.data.table import read_table
 from recsweep.errors import InputError
+from recsweep.files import disk_errors_in_one_line, file_sha256
 from recsweep.interfaces import STRICT
 
 _FIELDS = ("user", "item", "value", "time")

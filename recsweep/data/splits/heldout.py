@@ -20,7 +20,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.holdout_draw import draw_held_out
-from recsweep.data.interactions import Interactions, quoted
+from recsweep.data.interactions import Interactions, quote
 from recsweep.data.matrix import from_pairs, keep_entries
 from recsweep.data.plain_text import read_pairs
 from recsweep.data.split import Fold, Split, Splitter, refuse_split
@@ -133,6 +133,6 @@ class Heldout(Splitter):
             user, item = fold.user_ids[seen.row[0]], item_ids[seen.col[0]]
             raise InputError(
                 f"{self.path} must hold interactions that are not in the data set, but "
-                f"{seen.nnz:,} are (first: user {quoted(user)}, item {quoted(item)}); remove them "
+                f"{seen.nnz:,} are (first: user {quote(user)}, item {quote(item)}); remove them "
                 "from one of the two"
             )

@@ -16,7 +16,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.interactions import Interactions, quoted
+from recsweep.data.interactions import Interactions, quote
 from recsweep.data.matrix import keep_columns, keep_entries
 from recsweep.data.split import Fold, Split, Splitter, refuse_split
 from recsweep.errors import InputError
@@ -92,7 +92,7 @@ class Strong(Splitter):
             raise InputError(
                 f"a held-out user must have {needed:,} interactions so that a share of "
                 f"{self.target_fraction:g} is at least one, but {short.sum():,} have fewer "
-                f"(first: user {quoted(user_ids[short][0])}); set data.min_user_interactions="
+                f"(first: user {quote(user_ids[short][0])}); set data.min_user_interactions="
                 f"{needed} or raise split.target_fraction"
             )
 

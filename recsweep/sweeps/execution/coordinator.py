@@ -10,28 +10,35 @@ from typing import Any
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app, environment
-from recsweep.data.disk import disk_errors_in_one_line
 from recsweep.errors import InputError
-from recsweep.interfaces import Part
-from recsweep.runs.locate import read_yaml
+from recsweep.files import disk_errors_in_one_line
+from recsweep.interfaces import Part, RunStatus
+from recsweep.messages import named_error, one_line, without_passwords
+from recsweep.run_files import (
+    LOG,
+    PLOTS,
+    RESULTS,
+    TRIALS_TABLE,
+    read_run_id,
+    summary_file,
+    trial_folder,
+)
 from recsweep.shell import command, setting
-from recsweep.sweeps.execution.final_evaluation import Winner
+from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.progress import SweepProgress
-from recsweep.sweeps.execution.setup import CheckedSearch
-from recsweep.sweeps.execution.worker import FINAL, Finalist, Worker
-from recsweep.sweeps.reporting.mlflow_note import Told, summary_note, view_of
-from recsweep.sweeps.reporting.result import Outcome
+from recsweep.sweeps.execution.setup import StudySpec
+from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
+from recsweep.sweeps.reporting.mlflow_note import NoteContent, summary_note, view_columns
+from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.reporting.result_files import write_optimization_results, write_trials
 from recsweep.sweeps.reporting.run_records import outcome_metrics
 from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.study.final_scores import Looks
-from recsweep.sweeps.study.folder import trial_folder
 from recsweep.sweeps.study.identity import refuse_difference
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
-from recsweep.sweeps.study.status import Standing
-from recsweep.tracking.store import without_passwords
+from recsweep.sweeps.study.status import StudyStatus
 
 POLL_S = 0.5
 ENDED = "n_trials_at_end"
@@ -43,14 +50,14 @@ class Killed(str):
 
 
 @dataclass
-class Parent:
+class SweepCoordinator:
     """Runs one study to its end, together with whoever else runs it.
 
     Args:
-        checked: The study.
+        spec: The study.
     """
 
-    checked: CheckedSearch
+    spec: StudySpec
     study: SharedStudy = field(init=False)
 
     def __post_init__(self) -> None:
@@ -59,18 +66,18 @@ class Parent:
         Raises:
             InputError: It is another one.
         """
-        plan = self.checked.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
+        plan = self.spec.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
         self.study = SharedStudy(plan)
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
             Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
         self._identify()
-        if self.checked.sweep.retry_failed:
+        if self.spec.sweep.retry_failed:
             failed = [trial._trial_id for trial in self.study.failed()]
             self.study.plan = replace(plan, retry=failed)
             if failed:
                 self.study.study.set_user_attr(ENDED, None)
 
-    def run(self) -> Outcome:
+    def run(self) -> StudyOutcome:
         """Launch workers until all trials are finished, then train the winner and score test.
 
         Raises:
@@ -81,18 +88,18 @@ class Parent:
         _say(f"study     {plan.study} in {plan.folder}")
         outcome = self._outcome() if self._is_complete() else self._run(Path(plan.folder))
         self._tell(outcome)
-        if failure := self._failure(outcome.standing):
+        if failure := self._failure(outcome.status):
             raise InputError(failure)
         return outcome
 
     def _identify(self) -> None:
         """Note what a new study is, or refuse to resume another one."""
-        checked, study = self.checked, self.study.study
+        spec, study = self.spec, self.study.study
         with self.study.locks.mutex():
             attrs = study.user_attrs
             if "identity" in attrs:
-                refuse_difference(study.study_name, attrs["identity"], checked.identity)
-                if attrs["identity"]["config"] != checked.identity["config"]:
+                refuse_difference(study.study_name, attrs["identity"], spec.identity)
+                if attrs["identity"]["config"] != spec.identity["config"]:
                     self._note_identity()  # its files have moved
             elif self.study.trials():
                 raise InputError(
@@ -101,35 +108,35 @@ class Parent:
                 )
             else:
                 self._note_identity()
-            n_trials = max(checked.sweep.n_trials, len(self.study.trials()))
+            n_trials = max(spec.sweep.n_trials, len(self.study.trials()))
             if attrs.get("n_trials") != n_trials:
                 study.set_user_attr("n_trials", n_trials)
 
     def _note_identity(self) -> None:
-        study, checked = self.study.study, self.checked
-        study.set_user_attr("space", without_passwords(checked.space))
-        study.set_user_attr("objectives", checked.objectives)
-        study.set_user_attr("identity", checked.identity)
+        study, spec = self.study.study, self.spec
+        study.set_user_attr("space", without_passwords(spec.space))
+        study.set_user_attr("objectives", spec.objectives)
+        study.set_user_attr("identity", spec.identity)
 
-    def _standing(self) -> Standing:
-        n_trials, n_begun = self.checked.sweep.n_trials, len(self.study.trials())
+    def _status(self) -> StudyStatus:
+        n_trials, n_begun = self.spec.sweep.n_trials, len(self.study.trials())
         n_trials = n_begun if self.study.is_exhausted() else max(n_trials, n_begun)
-        return Standing.of(self.study.study, n_trials, self.study.is_alive)
+        return StudyStatus.of(self.study.study, n_trials, self.study.is_alive)
 
     # --- trials ----------------------------------------------------------------------------------
 
-    def _run(self, folder: Path) -> Outcome:
+    def _run(self, folder: Path) -> StudyOutcome:
         """Everything that is still to be done, tracked as one run."""
-        checked, tracker = self.checked, self.checked.tracker
+        spec, tracker = self.spec, self.spec.tracker
         tracker.kept_in(folder)
-        name = f"sweep {self.checked.search.name}"
-        params = {**app.parameters(checked.identity), "n_trials": checked.sweep.n_trials}
+        name = f"sweep {self.spec.name}"
+        params = {**app.parameters(spec.identity), "n_trials": spec.sweep.n_trials}
         with self.study.locks.mutex():  # two terminals adopt or make the same run
-            tracker.open_sweep(checked.search.name, name, params, self._tags())
-            tracker.share_view(checked.search.name, *view_of(self.study, self._standing()))
-        timeout = checked.sweep.timeout
+            tracker.open_sweep(spec.name, name, params, self._tags())
+            tracker.share_view(spec.name, *view_columns(self.study, self._status()))
+        timeout = spec.sweep.timeout
         with StopRequest(folder) as stop:
-            plan = checked.plan(
+            plan = spec.plan(
                 deadline=timeout and time.time() + timeout,
                 parent_run=tracker.run_id,
                 stop_file=str(stop.file),
@@ -149,7 +156,7 @@ class Parent:
                 raise
             self._tidy()
         self._track(outcome)
-        if failure := self._failure(outcome.standing):
+        if failure := self._failure(outcome.status):
             tracker.close_sweep("FAILED", failure)
         elif self.study.is_finished():
             tracker.close_sweep("FINISHED")
@@ -160,19 +167,19 @@ class Parent:
 
     def _search(self, plan: Plan, stop: StopRequest) -> None:
         """Launch workers again and again until nothing is left to run."""
-        checked, n_idle = self.checked, 0  # launches in a row in which nothing was begun
+        spec, n_idle = self.spec, 0  # launches in a row in which nothing was begun
         self._refuse_failures()
-        with SweepProgress(self._standing):
+        with SweepProgress(self._status):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
                 self._tidy()
-                error = self._launch(Worker(plan.plain()), checked.sweep.n_workers)
+                error = self._launch(Worker(plan.plain()), spec.sweep.n_workers)
                 self._refuse_failures()
                 is_late = plan.deadline is not None and time.time() > plan.deadline
                 if stop.reason is not None or is_late:
                     return
                 n_idle = n_idle + 1 if self._mark() == before else 0
-                if n_idle <= checked.sweep.max_retries * isinstance(error, Killed):
+                if n_idle <= spec.sweep.max_retries * isinstance(error, Killed):
                     continue
                 if not any(map(self.study.is_alive, self.study.unfinished())):
                     raise InputError(
@@ -181,12 +188,12 @@ class Parent:
                     )
                 time.sleep(POLL_S)  # another terminal's workers are at the last trials
 
-    def _launch(self, task: Worker | Finalist, n_processes: int) -> str | None:
+    def _launch(self, task: Worker | FinalWorker, n_processes: int) -> str | None:
         """Run a task in so many processes; the line that stopped one of them, if any."""
         try:
-            done = self.checked.search.launch(task, n_processes, self.study.plan.folder)
+            done = self.spec.launch(task, n_processes, self.study.plan.folder)
         except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
-            return Killed(" ".join(f"{type(error).__name__}: {error}".split()))
+            return Killed(named_error(error))
         return next((each["error"] for each in done if each["error"]), None)
 
     def _mark(self) -> Any:
@@ -195,7 +202,7 @@ class Parent:
         return claims, self.study.is_exhausted()
 
     def _refuse_failures(self) -> None:
-        n_failed, limit = len(self.study.failed()), self.checked.sweep.max_failures
+        n_failed, limit = len(self.study.failed()), self.spec.sweep.max_failures
         if n_failed > limit:
             raise InputError(
                 f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
@@ -203,14 +210,14 @@ class Parent:
                 "again, or raise sweep.max_failures"
             )
 
-    def _failure(self, standing: Standing) -> str | None:
+    def _failure(self, status: StudyStatus) -> str | None:
         """Why a study has come to nothing; None = it has come to something, or is not there yet."""
-        n_failed = standing.count("failed")
-        if not n_failed or standing.count("complete"):
+        n_failed = status.count("failed")
+        if not n_failed or status.count("complete"):
             return None
         return (
-            f"some trial of {standing.study} must be complete, but {n_failed} of "
-            f"{standing.n_finished} failed, {self._last_failure()}; fix it and add "
+            f"some trial of {status.study} must be complete, but {n_failed} of "
+            f"{status.n_finished} failed, {self._last_failure()}; fix it and add "
             "sweep.retry_failed=true, which runs them again"
         )
 
@@ -218,29 +225,29 @@ class Parent:
         """Why the last of the failed trials failed, and where its log is."""
         failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
         last = max(failed, key=lambda trial: trial.datetime_complete or datetime.min)
-        log = trial_folder(self.study.plan.folder, last.number) / "log.txt"
+        log = trial_folder(self.study.plan.folder, last.number) / LOG
         return f"the last one because {last.user_attrs['reason']} (see {log})"
 
     # --- tracking --------------------------------------------------------------------------------
 
     def _tags(self) -> dict[str, str]:
-        identity = self.checked.identity
+        identity = self.spec.identity
         return {
             **environment.git_state(),
             **{f"version.{name}": text for name, text in identity["versions"].items()},
             **app.code_tags(identity["code"]),
-            "backend": self.checked.settings.backend,
-            "threads": str(self.checked.settings.threads),
-            "data": app.data_name(self.checked.settings),
+            "backend": self.spec.settings.backend,
+            "threads": str(self.spec.settings.threads),
+            "data": app.data_name(self.spec.settings),
             "data.fingerprint": identity["fingerprint"]["data"],
             "split.fingerprint": identity["fingerprint"]["split"],
         }
 
     def _tidy(self) -> None:
         """End the runs of trials whose process died before it could."""
-        self.checked.tracker.tidy(self.checked.search.name, self._verdict)
+        self.spec.tracker.tidy(self.spec.name, self._verdict)
 
-    def _verdict(self, part: Part, run_id: str) -> tuple[str, str] | None:
+    def _verdict(self, part: Part, run_id: str) -> tuple[RunStatus, str] | None:
         """How a run ended that the tracker believes to be going on; None = it is."""
         if part.replicate is not None:
             is_alive = self.study.is_alive(FINAL + part.replicate)
@@ -257,11 +264,11 @@ class Parent:
             return None
         return "KILLED", "its process died; the trial began again in another run"
 
-    def _track(self, outcome: Outcome) -> None:
+    def _track(self, outcome: StudyOutcome) -> None:
         """The outcome on the page of the whole sweep."""
-        standing, tracker = outcome.standing, self.checked.tracker
+        status, tracker = outcome.status, self.spec.tracker
         test = outcome.test.plain() if outcome.test else None
-        tracker.log_metrics(outcome_metrics(standing, test))
+        tracker.log_metrics(outcome_metrics(status, test))
         looks = outcome.looks.plain()
         tracker.log_settings({}, {
             "recsweep.test_scored": str(looks["n_times"]),
@@ -269,40 +276,38 @@ class Parent:
         })  # fmt: skip
         from recsweep.sweeps.reporting import plots  # takes 2 s: plotly, pyplot, scikit-learn
 
-        plots.write_plots(self.study.study, standing, self._results() / "plots")
+        plots.write_plots(self.study.study, status, self._results() / PLOTS)
         tracker.log_artifacts(self._results())
-        tracker.share_view(standing.study, *view_of(self.study, standing))
+        tracker.share_view(status.study, *view_columns(self.study, status))
         self._register(outcome)
-        told = Told.of(
-            self.study, outcome, self.checked.search.command, self._tags(), tracker.views
-        )
+        told = NoteContent.of(self.study, outcome, self.spec.command, self._tags(), tracker.views)
         tracker.set_note(summary_note(outcome, told))
 
-    def _register(self, outcome: Outcome) -> None:
+    def _register(self, outcome: StudyOutcome) -> None:
         """Make the winner's first training a version of a registered model, if that is wanted."""
-        name, tracker = self.checked.sweep.register, self.checked.tracker
+        name, tracker = self.spec.sweep.register, self.spec.tracker
         if name is None or outcome.test is None or tracker.lost:
             return
         from recsweep.tracking.registry import register  # imports MLflow's models: takes seconds
 
         results = Path(self.study.plan.folder) / outcome.test.replicates[0]["results"]
-        run_id = read_yaml(results / "environment.yaml")["run_id"]
+        run_id = read_run_id(results)
         if run_id is not None:
-            objective = self.checked.objectives[0]
+            objective = self.spec.objectives[0]
             found = register(tracker.store, run_id, name, results, objective)
             _say(f"registered {found.uri}")
 
     # --- outcome ---------------------------------------------------------------------------------
 
     def _results(self) -> Path:
-        return Path(self.study.plan.folder) / "results"
+        return Path(self.study.plan.folder) / RESULTS
 
     def _is_complete(self) -> bool:
         """Whether all trials are finished, their winner was scored and all of it was tracked."""
         n_trials = self.study.study.user_attrs.get(ENDED)
         if not self.study.is_finished() or len(self.study.trials()) != n_trials:
             return False
-        winner = self._winner(self._standing())
+        winner = self._winner(self._status())
         return winner is None or not winner.missing or self._is_locked(winner)
 
     def _note_end(self) -> None:
@@ -310,38 +315,38 @@ class Parent:
         if self.study.is_finished():
             self.study.study.set_user_attr(ENDED, len(self.study.trials()))
 
-    def _outcome(self, plan: Plan | None = None) -> Outcome:
+    def _outcome(self, plan: Plan | None = None) -> StudyOutcome:
         """What the study has reached, written down.
 
         Args:
             plan: Train the winner and score it on test where that is not done yet; None = do not.
         """
-        standing = self._standing()
-        winner = self._winner(standing) if self.study.is_finished() else None
+        status = self._status()
+        winner = self._winner(status) if self.study.is_finished() else None
         if winner and plan and winner.missing and not self._is_locked(winner):
             self._train(winner, plan)
         test = winner.scores() if winner else None
-        outcome, results = Outcome(standing, test, Looks.of(self.study.study)), self._results()
+        outcome, results = StudyOutcome(status, test, Looks.of(self.study.study)), self._results()
         results.mkdir(exist_ok=True)
         write_optimization_results(
-            results / "optimization_results.yaml", self.study.study, standing,
-            self.checked.search.command,
+            summary_file(self.study.plan.folder), self.study.study, status,
+            self.spec.command,
             {"test": test and test.plain(), "test_scored": outcome.looks.plain()},
         )  # fmt: skip
-        write_trials(results / "trials.csv", standing)
+        write_trials(results / TRIALS_TABLE, status)
         return outcome
 
-    def _winner(self, standing: Standing) -> Winner | None:
-        sweep, best = self.checked.sweep, standing.best
+    def _winner(self, status: StudyStatus) -> FinalEvaluation | None:
+        sweep, best = self.spec.sweep, status.best
         if best is None:
             return None
-        return Winner(self.study, best, sweep.final_seeds)
+        return FinalEvaluation(self.study, best, sweep.final_seeds)
 
-    def _is_locked(self, winner: Winner) -> bool:
+    def _is_locked(self, winner: FinalEvaluation) -> bool:
         """Whether test was scored for another trial and may not be for this one."""
-        return bool(winner.others_scored()) and not self.checked.sweep.score_another
+        return bool(winner.others_scored()) and not self.spec.sweep.score_another
 
-    def _train(self, winner: Winner, plan: Plan) -> None:
+    def _train(self, winner: FinalEvaluation, plan: Plan) -> None:
         """Train the winner again as runs of their own, and now test is scored."""
         n_left, n_deaths = len(winner.missing), 0
         _say(f"the winner is trained again with {n_left} seeds to be scored on test")
@@ -351,7 +356,7 @@ class Parent:
                 time.sleep(POLL_S)  # another terminal does it, or a process whose parent died
                 continue
             finalist = winner.finalist(Worker(plan.plain()))
-            error = self._launch(finalist, min(len(left), self.checked.sweep.n_workers))
+            error = self._launch(finalist, min(len(left), self.spec.sweep.n_workers))
             n_deaths += isinstance(error, Killed)
             if error and not (isinstance(error, Killed) and n_deaths <= plan.max_retries):
                 raise InputError(
@@ -361,35 +366,35 @@ class Parent:
         while any(self.study.is_alive(FINAL + index) for index in range(winner.n_seeds)):
             time.sleep(POLL_S)
 
-    def _tell(self, outcome: Outcome) -> None:
+    def _tell(self, outcome: StudyOutcome) -> None:
         """Print the best trials, the winner's table and how to resume."""
-        folder, lines, name = self._results(), outcome.lines(), self.checked.search.name
-        lines += ["", f"results   {folder / 'optimization_results.yaml'}"]
+        lines, name = outcome.lines(), self.spec.name
+        lines += ["", f"results   {summary_file(self.study.plan.folder)}"]
         if not self.study.is_finished():
-            lines.append(f"resume    {self.checked.search.command}")
-        if (n_failed := outcome.standing.count("failed")) and outcome.standing.front:
+            lines.append(f"resume    {self.spec.command}")
+        if (n_failed := outcome.status.count("failed")) and outcome.status.front:
             failed = f"{n_failed} trial{'s' * (n_failed > 1)}, {self._last_failure()}"
             lines.append(f"failed    {failed}; sweep.retry_failed=true runs them again")
-        if self.checked.tracker.lost or any(map(_is_untracked, self.study.trials())):
+        if self.spec.tracker.lost or any(map(_is_untracked, self.study.trials())):
             upload = command("task=upload", setting("task.of", name))
             lines.append(f"tracking  the store went away meanwhile; {upload} brings it the rest")
-        elif self.checked.tracker.run_id is not None:
-            lines.append(f"open UI   {self.checked.tracker.ui_command}")
+        elif self.spec.tracker.run_id is not None:
+            lines.append(f"open UI   {self.spec.tracker.ui_command}")
         print("\n".join(lines), flush=True)  # noqa: T201
 
     def _say_how_to_go_on(self) -> None:
-        _say(f"{counts_line(self._standing())}\nresume    {self.checked.search.command}")
+        _say(f"{counts_line(self._status())}\nresume    {self.spec.command}")
 
 
 def _is_untracked(trial: FrozenTrial) -> bool:
     return bool(trial.user_attrs.get("is_untracked"))
 
 
-def _ending(error: BaseException) -> tuple[str, str]:
+def _ending(error: BaseException) -> tuple[RunStatus, str]:
     """How the tracker calls the end of a sweep that broke off."""
     if isinstance(error, KeyboardInterrupt):
         return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
-    return "FAILED", " ".join(str(error).split())
+    return "FAILED", one_line(error)
 
 
 def _say(line: str) -> None:

@@ -1,6 +1,7 @@
 """The winner's last trainings: one per seed, each a run of its own that scores test once.
 
-    sweeps/STUDY/winner/0024/replicate-0/   results/, log.txt, and said.txt once all is tracked
+    sweeps/STUDY/winner/0024/replicate-0/   results/, log.txt, and stdout.txt once all is
+                                            tracked
 
 The study counts every look at test under `test_scored`, before it happens, so that no death hides
 one; scoring another trial of the same study is refused unless it is asked for.
@@ -11,17 +12,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsweep.sweeps.execution.worker import Finalist, Worker
+from recsweep.run_files import STDOUT, training_folder
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.reporting.result_files import trial_overrides
 from recsweep.sweeps.reporting.trial_record import training_name
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
-from recsweep.sweeps.study.folder import SAID
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import TrialRow
 
 
 @dataclass(frozen=True)
-class Winner:
+class FinalEvaluation:
     """The best trial, trained again with several seeds.
 
     Args:
@@ -37,25 +38,27 @@ class Winner:
     @property
     def folders(self) -> list[Path]:
         """One per training."""
-        place = Path(self.study.plan.folder) / "winner" / f"{self.best.number:04d}"
-        return [place / f"replicate-{index}" for index in range(self.n_seeds)]
+        folder, number = self.study.plan.folder, self.best.number
+        return [training_folder(folder, number, index) for index in range(self.n_seeds)]
 
     @property
     def missing(self) -> list[int]:
         """Indices of the trainings that are not done."""
-        return [index for index, folder in enumerate(self.folders) if not (folder / SAID).exists()]
+        return [
+            index for index, folder in enumerate(self.folders) if not (folder / STDOUT).exists()
+        ]
 
     def others_scored(self) -> list[int]:
         """Other trials of the study that have been scored on test."""
         return [trial for trial in Looks.of(self.study.study).trials if trial != self.best.number]
 
-    def finalist(self, worker: Worker) -> Finalist:
+    def finalist(self, worker: Worker) -> FinalWorker:
         """What trains those that are missing, in any number of processes.
 
         Args:
             worker: Of the same sweep.
         """
-        return Finalist(worker, [self._training(index) for index in self.missing])
+        return FinalWorker(worker, [self._training(index) for index in self.missing])
 
     def _training(self, index: int) -> dict[str, Any]:
         config = copy.deepcopy(self.study.space.config(self.best.settings))

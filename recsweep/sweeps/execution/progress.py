@@ -9,7 +9,13 @@ from contextlib import suppress
 from textwrap import shorten
 from typing import Any, Self, TextIO
 
-from recsweep.sweeps.study.status import FINISHED, Standing, TrialRow, shown_duration, shown_value
+from recsweep.sweeps.study.status import (
+    FINISHED,
+    StudyStatus,
+    TrialRow,
+    shown_duration,
+    shown_value,
+)
 from recsweep.tracking import trial_name
 
 log = logging.getLogger(__name__)
@@ -29,9 +35,9 @@ class SweepProgress:
     """
 
     def __init__(
-        self, look: Callable[[], Standing], stream: TextIO | None = None, every_s: float = 1.0
+        self, look: Callable[[], StudyStatus], stream: TextIO | None = None, every_s: float = 1.0
     ) -> None:
-        self.standing: Standing | None = None
+        self.status: StudyStatus | None = None
         self._look = look
         self._stream = stream or sys.stderr
         self._every_s = every_s
@@ -44,43 +50,43 @@ class SweepProgress:
         if self._stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
             self._live = _live(self._stream)
             self._live.start()
-        elif self.standing and self.standing.n_finished < self.standing.n_trials:
-            done = status(self.standing)[0]
+        elif self.status and self.status.n_finished < self.status.n_trials:
+            done = status_parts(self.status)[0]
             self._print(f"{done}; workers begin: the first trial of each imports and compiles")
         self._show(None)
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Look once more, and leave the last line standing."""
+        """Look once more, and leave the last line status."""
         self._is_over.set()
         try:
             self._thread.join(LAST_LOOK_S)
         finally:
             if self._live is not None:
                 self._live.stop()  # shows the cursor again
-        if self._live is None and self.standing is not None:
-            self._print(" · ".join([*status(self.standing), best_line(self.standing)]))
+        if self._live is None and self.status is not None:
+            self._print(" · ".join([*status_parts(self.status), best_line(self.status)]))
 
     def _watch(self) -> None:
         """Until the last look, which comes after the end was called out."""
         is_last = False
         while not is_last:
             is_last = self._is_over.wait(self._every_s)
-            before = self.standing
+            before = self.status
             if self._look_once():
                 self._show(before)
 
     def _look_once(self) -> bool:
         try:
-            self.standing = self._look()
+            self.status = self._look()
         except Exception as error:  # noqa: BLE001 - whatever a storage may raise
             log.debug("the study could not be read: %s", error)
             return False
         return True
 
-    def _show(self, before: Standing | None) -> None:
-        now = self.standing
+    def _show(self, before: StudyStatus | None) -> None:
+        now = self.status
         if now is None:
             return
         if self._live is not None:
@@ -104,81 +110,81 @@ def _live(stream: TextIO) -> Any:
     return Live(console=Console(file=stream), auto_refresh=False)
 
 
-def _two_lines(standing: Standing) -> Any:
+def _two_lines(status: StudyStatus) -> Any:
     """`7 of 30 done ━━━━ 2 running · …` over `best ndcg@100 …`, cut to the terminal's width."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    done, *others = status(standing)
-    bar = ProgressBar(max(standing.n_trials, 1), standing.n_finished)
+    done, *others = status_parts(status)
+    bar = ProgressBar(max(status.n_trials, 1), status.n_finished)
     line = Table.grid(padding=(0, 1), expand=True)
     for ratio in (None, 1, None):  # the bar takes what the words leave
         line.add_column(ratio=ratio, no_wrap=True)
     line.add_row(done, bar, " · ".join(others))
-    return Group(line, Text(best_line(standing), no_wrap=True, overflow="ellipsis"))
+    return Group(line, Text(best_line(status), no_wrap=True, overflow="ellipsis"))
 
 
-def trial_line(standing: Standing, row: TrialRow, n_done: int) -> str:
+def trial_line(status: StudyStatus, row: TrialRow, n_done: int) -> str:
     """What one finished trial brought.
 
     Args:
-        standing: What the study has reached with it.
+        status: What the study has reached with it.
         row: The trial.
         n_done: How many were finished when it was.
     """
-    number = f"{row.number:>{len(str(standing.n_trials - 1))}}"
+    number = f"{row.number:>{len(str(status.n_trials - 1))}}"
     end = {
         "complete": f"complete, best epoch {row.best_epoch}",
         "pruned": f"pruned at epoch {row.n_epochs}, best epoch {row.best_epoch or 'unknown'}",
         "failed": f"failed ({shorten(row.reason or 'no reason was noted', 100)})",
     }[row.state]
-    best, is_in_front = standing.best, len(standing.objectives) > 1 and row in standing.front
+    best, is_in_front = status.best, len(status.objectives) > 1 and row in status.front
     parts = [
         f"trial {number} {end}",
-        standing.shown(row),
-        f"(best {shown_value(standing.objectives[0], best.values[0])}, trial {best.number})"
+        status.shown(row),
+        f"(best {shown_value(status.objectives[0], best.values[0])}, trial {best.number})"
         if best
         else "",
         "(on the Pareto front)" if is_in_front else "",
         "" if row.wall_s is None else shown_duration(row.wall_s),
     ]
-    count = ", ".join([f"{n_done} of {standing.n_trials} done", *_time_left(standing)])
+    count = ", ".join([f"{n_done} of {status.n_trials} done", *_time_left(status)])
     return f"{'  '.join(part for part in parts if part)}; {count}"
 
 
-def status(standing: Standing) -> list[str]:
+def status_parts(status: StudyStatus) -> list[str]:
     """Such as `7 of 30 done`, `2 running`, `3 pruned`, `0 failed`, `about 12 min left`."""
-    absent = [(standing.count(state), state) for state in ("interrupted", "lost")]
+    absent = [(status.count(state), state) for state in ("interrupted", "lost")]
     return [
-        f"{standing.n_finished} of {standing.n_trials} done",
-        *(f"{standing.count(state)} {state}" for state in ("running", "pruned", "failed")),
+        f"{status.n_finished} of {status.n_trials} done",
+        *(f"{status.count(state)} {state}" for state in ("running", "pruned", "failed")),
         *(f"{n} {state}" for n, state in absent if n),
-        *_time_left(standing),
+        *_time_left(status),
     ]
 
 
-def best_line(standing: Standing) -> str:
+def best_line(status: StudyStatus) -> str:
     """Such as `best ndcg@100 0.4123 (trial 5: β=.31 d=.42)`; else the best of each objective."""
-    if not standing.front:
+    if not status.front:
         return "no trial is complete yet"
-    row = standing.best
+    row = status.best
     if row:
         name = trial_name(f"trial {row.number}:", row.settings)
-        return f"best {standing.shown(row)} ({name})"
+        return f"best {status.shown(row)} ({name})"
     bests = []
     for place, (name, direction) in enumerate(
-        zip(standing.objectives, standing.directions, strict=True)
+        zip(status.objectives, status.directions, strict=True)
     ):
         choose = max if direction == "maximize" else min
-        best = choose(standing.front, key=lambda row: row.values[place])
+        best = choose(status.front, key=lambda row: row.values[place])
         bests.append(f"{name} {shown_value(name, best.values[place])} (trial {best.number})")
-    return f"{len(standing.front)} on the Pareto front, best {', '.join(bests)}"
+    return f"{len(status.front)} on the Pareto front, best {', '.join(bests)}"
 
 
-def _time_left(standing: Standing) -> list[str]:
-    seconds = standing.seconds_left
-    if seconds is None or standing.n_finished >= standing.n_trials:
+def _time_left(status: StudyStatus) -> list[str]:
+    seconds = status.seconds_left
+    if seconds is None or status.n_finished >= status.n_trials:
         return []
     return [f"about {shown_duration(seconds)} left"]

@@ -1,9 +1,9 @@
-"""From the configuration of a sweep to a study that can be run: everything is checked here."""
+"""From the configuration of a sweep to the specification of a study: all checks are here."""
 
 import json
 import re
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from typing import Annotated, Any
 
 from pydantic import Field
@@ -11,14 +11,14 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy.engine import make_url
 
 from recsweep import app, environment, source_code
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.errors import InputError
-from recsweep.interfaces import STRICT, HomePath
-from recsweep.persistence import refuse_folder
+from recsweep.files import refuse_folder
+from recsweep.interfaces import STRICT, HomePath, SweepTracker
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.sampling.pruners import NoPruner
 from recsweep.sweeps.storage import database
-from recsweep.sweeps.study.catalog import Studies
+from recsweep.sweeps.study.catalog import StudyCatalog
 from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.study.shared_study import Plan
 
@@ -64,7 +64,7 @@ class SweepSettings:
 
 
 @dataclass(frozen=True)
-class Search:
+class StudyRequest:
     """One study of a command line, not yet checked.
 
     Args:
@@ -73,7 +73,7 @@ class Search:
         fixed: Overrides that all trials share and that a single run understands.
         make_space: Reads and checks the search space.
         launch: Runs workers.
-        command: What to type to continue.
+        command: What to type to resume it.
     """
 
     name: str
@@ -83,35 +83,37 @@ class Search:
     launch: Launch
     command: str
 
-    def checked(self) -> "CheckedSearch":
+    def check(self) -> "StudySpec":
         """Check settings, space, data and tracking store; nothing is run yet.
 
         Raises:
             InputError: Something cannot be searched.
         """
-        settings = validated(app.Settings, self.config, "")
+        settings = validate(app.Settings, self.config, "")
         environment.choose_for_children(settings.backend, settings.threads)
         environment.use_cache(settings.cache)
-        sweep = validated(SweepSettings, settings.sweep, "sweep")
+        sweep = validate(SweepSettings, settings.sweep, "sweep")
         _refuse_other_tasks(settings)
         _refuse_path(self.name)
         if not (folder := sweep.folder / self.name).exists():
             refuse_folder(folder, "sweep.folder")
-        evaluator = app.evaluated(settings)
+        evaluator = app.make_evaluator(settings)
         objectives = _objectives(sweep, evaluator)
-        pruner, sampler = (app.made(settings, group, "make") for group in ("pruner", "sampler"))
+        pruner, sampler = (
+            app.build_group(settings, group, "make") for group in ("pruner", "sampler")
+        )
         if len(objectives) > 1 and not isinstance(pruner, NoPruner):
             raise InputError(
                 f"trials of several objectives cannot be pruned, but sweep.objectives is "
                 f"{objectives}; set pruner=none"
             )
-        tracker = app.made(settings, "tracking", "log_metrics")
+        tracker = app.build_group(settings, "tracking", "log_metrics")
         _refuse_registering(sweep, tracker)
         space = self.make_space()
         sampler.refuse(space, len(objectives))
         tracker.refuse_unusable()
         _refuse_shared_database(sweep.storage, tracker)
-        split = app.prepared(settings)
+        split = app.load_split(settings)
         evaluator.refuse_large_k(split.train.shape[1])
         identity = {
             "fixed": self.fixed,
@@ -125,26 +127,27 @@ class Search:
             "code": source_code.of_config(settings.sampler, settings.pruner, _classes(space)),
         }
         identity = json.loads(json.dumps(identity))  # as it will be read again
-        search = self._resumed(settings, identity)
-        return CheckedSearch(
-            search, settings, sweep, objectives, space.plain(), identity, tracker
+        return StudySpec(
+            self._name_at_start(settings, identity), self.command, self.launch, settings, sweep,
+            objectives, space.plain(), identity, tracker,
         )  # fmt: skip
 
-    def _resumed(self, settings: app.Settings, identity: dict[str, Any]) -> "Search":
-        """Itself, or under the name that it had when its files lay elsewhere."""
+    def _name_at_start(self, settings: app.Settings, identity: dict[str, Any]) -> str:
+        """The study's name, or the one that it had when its files lay elsewhere."""
         keys = {line.lstrip("+").partition("=")[0] for line in self.fixed}
         if settings.study is not None or keys.isdisjoint(app.FILES):
-            return self
-        name = Studies.of(settings.sweep).renamed(self.name, identity)
-        return replace(self, name=name)
+            return self.name
+        return StudyCatalog.of(settings.sweep).find_moved(self.name, identity)
 
 
 @dataclass(frozen=True)
-class CheckedSearch:
+class StudySpec:
     """One study in which nothing is wrong.
 
     Args:
-        search: What it was made from.
+        name: The study's.
+        command: What to type to resume it.
+        launch: Runs workers.
         settings: The checked top of the configuration.
         sweep: The group `sweep`.
         objectives: Metrics and times.
@@ -153,13 +156,15 @@ class CheckedSearch:
         tracker: Unopened.
     """
 
-    search: Search
+    name: str
+    command: str
+    launch: Launch
     settings: app.Settings
     sweep: SweepSettings
     objectives: list[str]
     space: dict[str, Any]
     identity: dict[str, Any]
-    tracker: Any
+    tracker: SweepTracker
 
     def plan(self, **more: Any) -> Plan:
         """What workers are told.
@@ -170,8 +175,8 @@ class CheckedSearch:
         sweep, settings = self.sweep, self.settings
         shared = ("n_trials", "seed", "try_defaults", "max_retries", "max_failures", "storage")
         return Plan(
-            study=self.search.name,
-            folder=str(sweep.folder.absolute() / self.search.name),
+            study=self.name,
+            folder=str(sweep.folder.absolute() / self.name),
             sampler=settings.sampler,
             pruner=settings.pruner,
             objectives=self.objectives,
@@ -185,11 +190,11 @@ class CheckedSearch:
         )
 
 
-def _refuse_registering(sweep: SweepSettings, tracker: Any) -> None:
+def _refuse_registering(sweep: SweepSettings, tracker: SweepTracker) -> None:
     """Find out before long work whether the winner could be registered."""
     if sweep.register is None:
         return
-    if not hasattr(tracker, "store") or not sweep.final_seeds:
+    if tracker.store is None or not sweep.final_seeds:
         raise InputError(
             f"sweep.register={sweep.register} needs a winner that is trained again as a tracked "
             "run; set tracking=mlflow and sweep.final_seeds=1 or more"
@@ -216,14 +221,14 @@ def _refuse_path(study: str) -> None:
         )
 
 
-def _refuse_shared_database(storage: str | None, tracker: Any) -> None:
+def _refuse_shared_database(storage: str | None, tracker: SweepTracker) -> None:
     """One that has no tables yet would get Optuna's, and then MLflow could not make its own."""
-    uri = tracker.store.uri if hasattr(tracker, "store") else ""
+    uri = tracker.store.uri if tracker.store else ""
     if storage is None or not uri.startswith(("sqlite", "postgresql")):
         return
     ours, theirs = (
         (url.get_backend_name(), url.host, url.port, url.database)
-        for url in (database.parsed(storage), make_url(uri))
+        for url in (database.parse_address(storage), make_url(uri))
     )
     if ours == theirs:
         raise InputError(

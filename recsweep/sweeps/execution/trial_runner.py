@@ -6,28 +6,27 @@ import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from recsweep import app
-from recsweep.build import validated
+from recsweep.build import validate
+from recsweep.data.split import Split
 from recsweep.errors import InputError
-from recsweep.experiment import Patience, run_trial
-from recsweep.experiment import Trial as Fit
-from recsweep.interfaces import Part
+from recsweep.experiment import Experiment
+from recsweep.fitting import FitResult
+from recsweep.interfaces import Part, RunTracker, SweepTracker
 from recsweep.memory import peak_bytes
-from recsweep.report import Progress, write_curves, write_yaml
-from recsweep.seeds import Seeds
+from recsweep.messages import named_error, one_line, without_passwords
+from recsweep.run_files import CONFIG, LOG, trial_folder, write_yaml
+from recsweep.runs.results import write_curves, write_environment
 from recsweep.sweeps.reporting.trial_record import STATUS, trial_metrics, trial_note
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.folder import trial_folder
 from recsweep.sweeps.study.shared_study import Claim, Plan, SharedStudy
 from recsweep.tracking.nested_runs import trial_name
-from recsweep.tracking.store import without_passwords
 
 
 class Interrupted(Exception):  # noqa: N818 - not an error: the trial will begin again
@@ -74,11 +73,11 @@ class TrialRunner:
 
     Args:
         study: Where trials come from.
-        data: Split of the study, kept between trials.
+        split: The study's data, kept between trials.
     """
 
     study: SharedStudy
-    data: Any = None
+    split: Split | None = None
 
     def run(self, claim: Claim) -> None:
         """Run one trial and tell how it ended.
@@ -92,8 +91,8 @@ class TrialRunner:
         started = time.perf_counter()
         try:
             config = self.study.space.config(claim.frozen.user_attrs["settings"])
-            write_yaml(folder / "config.yaml", without_passwords(config))
-            with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            write_yaml(folder / CONFIG, without_passwords(config))
+            with (folder / LOG).open("a", encoding="utf-8") as log:
                 self._run(claim, config, log)
         except (Interrupted, KeyboardInterrupt):
             self.study.set_attrs(claim.frozen, {"is_interrupted": True})
@@ -101,63 +100,46 @@ class TrialRunner:
         except (StorageError, StorageInternalError):  # the trial is not to blame
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks a trial, the sweep continues
-            reason = " ".join(f"{_kind(error)}{error}".split())
-            with (folder / "log.txt").open("a", encoding="utf-8") as log:
+            reason = one_line(error) if isinstance(error, InputError) else named_error(error)
+            with (folder / LOG).open("a", encoding="utf-8") as log:
                 if not isinstance(error, InputError):
                     traceback.print_exc(file=log)
                 log.write(f"failed: {reason}\n")
             attrs = {"reason": reason, "wall_s": time.perf_counter() - started}
             self.study.finish(number, TrialState.FAIL, None, attrs)
 
-    def _run(self, claim: Claim, config: dict[str, Any], log: Any) -> None:
+    def _run(self, claim: Claim, config: dict[str, Any], log: TextIO) -> None:
         started, cpu_began = time.perf_counter(), time.process_time()
-        settings = validated(app.Settings, config, "")
-        evaluator, tracker, model = app.checked(settings, self._tracker(claim, settings))
-        if self.data is None:
-            self.data = app.prepared(settings)
-        reports = Reports(claim, self.study.plan, evaluator.objective)
+        settings = validate(app.Settings, config, "")
+        run = Experiment.prepare(settings, self._tracker(claim, settings), self.split)
+        self.split, tracker = run.split, run.tracker
+        folder = trial_folder(self.study.plan.folder, claim.frozen.number)
+        reports = Reports(claim, self.study.plan, str(run.evaluator.objective))
         with tracker:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
-            self._log_settings(claim, settings, config, tracker)
-            with (
-                _killed_when_interrupted(tracker),
-                Progress(getattr(model, "n_epochs", 1), evaluator.objective, log) as progress,
-            ):
-                patience = Patience(settings.patience, evaluator.objective)
-                fit = run_trial(
-                    model, self.data.train, self.data.valid, evaluator, Seeds(settings.seed),
-                    [partial(_track, tracker), patience, progress, reports],
-                )  # fmt: skip
-            write_curves(trial_folder(self.study.plan.folder, claim.frozen.number), fit)
+            write_environment(folder, tracker.run_id, run.tags, run.split)  # the store may go away
+            run.log_settings(without_passwords(config))
+            tracker.set_note(trial_note(self.study.study, claim.frozen))
+            with _killed_when_interrupted(tracker):
+                fitted = run.fit([reports], log)
+            write_curves(folder, fitted)
             attrs = {
-                **_attributes(fit, reports.pruned, time.perf_counter() - started),
+                **_attributes(fitted, reports.pruned, time.perf_counter() - started),
                 "cpu_s": time.process_time() - cpu_began,
                 "peak_bytes": peak_bytes(),
             }
             state = TrialState.PRUNED if reports.pruned else TrialState.COMPLETE
-            tracker.log_metrics(trial_metrics(attrs), step=fit.best_epoch + 1)
+            tracker.log_metrics(trial_metrics(attrs), step=fitted.best_epoch + 1)
             self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
             tracker.end(STATUS[state], reports.pruned or "")
 
-    def _tracker(self, claim: Claim, settings: app.Settings) -> Any:
+    def _tracker(self, claim: Claim, settings: app.Settings) -> RunTracker:
         """Of the trial's own run, unopened."""
         plan, frozen = self.study.plan, claim.frozen
         name = trial_name(settings.called, frozen.user_attrs["settings"])
-        tracking = app.made(settings, "tracking", "log_metrics")
+        tracking: SweepTracker = app.build_group(settings, "tracking", "log_metrics")
         tracking.kept_in(Path(plan.folder))
         return tracking.nested(plan.parent_run, plan.study, Part(frozen.number), name)
-
-    def _log_settings(
-        self, claim: Claim, settings: app.Settings, config: dict[str, Any], tracker: Any
-    ) -> None:
-        """What the trial is, for the tracker and, should that go away, in the trial's folder."""
-        folder = trial_folder(self.study.plan.folder, claim.frozen.number)
-        tags, profile = app.tags(settings, self.data), self.data.profile()
-        write_yaml(folder / "environment.yaml", {"run_id": tracker.run_id, **tags})
-        write_yaml(folder / "split.yaml", {"fingerprint": self.data.fingerprint, **profile})
-        tracker.log_settings(app.parameters_of_run(without_passwords(config)), tags)
-        tracker.log_data(app.data_name(settings), self.data.data_fingerprint, profile)
-        tracker.set_note(trial_note(self.study.study, claim.frozen))
 
     def _tell(self, claim: Claim, state: TrialState, attrs: dict[str, Any]) -> None:
         values = [
@@ -176,32 +158,23 @@ class TrialRunner:
         self.study.finish(claim.frozen.number, state, values if complete else None, attrs)
 
 
-def _attributes(fit: Fit, pruned: str | None, wall_s: float) -> dict[str, Any]:
+def _attributes(fitted: FitResult, pruned: str | None, wall_s: float) -> dict[str, Any]:
     reason = {"reason": pruned} if pruned else {}
     return {
-        "best_epoch": fit.best_epoch + 1,
-        "n_epochs": len(fit.curves),
-        "train_s": fit.train_s,
+        "best_epoch": fitted.best_epoch + 1,
+        "n_epochs": len(fitted.curves),
+        "train_s": fitted.train_s,
         "wall_s": wall_s,
-        "metrics": dict(fit.valid.means),
+        "metrics": dict(fitted.valid.means),
         **reason,
     }
 
 
-def _track(tracker: Any, epoch: int, metrics: Mapping[str, float]) -> bool:
-    tracker.log_metrics(metrics, step=epoch + 1)
-    return True
-
-
 @contextmanager
-def _killed_when_interrupted(tracker: Any) -> Iterator[None]:
+def _killed_when_interrupted(tracker: RunTracker) -> Iterator[None]:
     """The run of a trial that will begin again in another one has not failed."""
     try:
         yield
     except Interrupted as stop:
         tracker.end("KILLED", str(stop))
         raise
-
-
-def _kind(error: Exception) -> str:
-    return "" if isinstance(error, InputError) else f"{type(error).__name__}: "

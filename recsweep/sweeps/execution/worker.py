@@ -14,9 +14,10 @@ from typing import Any
 
 from recsweep import environment, source_code
 from recsweep.errors import InputError
+from recsweep.messages import named_error, one_line
+from recsweep.run_files import LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.study.final_scores import TEST_SCORED
-from recsweep.sweeps.study.folder import SAID
 
 FINAL = 1 << 30
 """The number from which on the winner's last trainings are leased."""
@@ -84,13 +85,13 @@ class Worker:
 
 
 @dataclass(frozen=True)
-class Finalist:
+class FinalWorker:
     """Trains the winner again, each seed as a run of its own, and scores it on test.
 
     Args:
         worker: Of the same sweep.
-        trainings: Each as `final_evaluation.Winner` describes it: `trial`, `index`, `config`,
-            `overrides`, `folder`, `name`.
+        trainings: Each as `final_evaluation.FinalEvaluation` describes it: `trial`, `index`,
+            `config`, `overrides`, `folder`, `name`.
     """
 
     worker: Worker
@@ -128,25 +129,25 @@ class Finalist:
     def _train(self, study: Any, training: dict[str, Any]) -> None:
         """The run, and what it says to a file, which comes last."""
         folder = Path(training["folder"])
-        if (folder / SAID).exists() or study.plan.is_stopped:
+        if (folder / STDOUT).exists() or study.plan.is_stopped:
             return
         shutil.rmtree(folder, ignore_errors=True)  # of one that died before all was tracked
         folder.mkdir(parents=True)
         from recsweep import app
-        from recsweep.build import validated
+        from recsweep.build import validate
         from recsweep.interfaces import Part
 
         plan, config, said = study.plan, training["config"], StringIO()
-        settings = validated(app.Settings, config, "")
+        settings = validate(app.Settings, config, "")
         part = Part(training["trial"], training["index"])
-        tracking = app.made(settings, "tracking", "log_metrics")
+        tracking = app.build_group(settings, "tracking", "log_metrics")
         tracking.kept_in(Path(plan.folder))
         tracker = tracking.nested(plan.parent_run, plan.study, part, training["name"])
         _note_look(study, training)
-        log = (folder / "log.txt").open("w", encoding="utf-8")
+        log = (folder / LOG).open("w", encoding="utf-8")
         with log, redirect_stderr(log), redirect_stdout(said):
             app.run(config, folder, training["overrides"], tracker, [partial(_stops, plan)])
-        (folder / SAID).write_text(said.getvalue(), encoding="utf-8")
+        (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8")
         print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 
 
@@ -167,5 +168,4 @@ def _note_look(study: Any, training: dict[str, Any]) -> None:
 
 
 def _line(error: Exception) -> str:
-    text = " ".join(str(error).split())
-    return text if isinstance(error, InputError) else f"{type(error).__name__}: {text}"
+    return one_line(error) if isinstance(error, InputError) else named_error(error)

@@ -6,16 +6,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import yaml
-
 from recsweep import shell
-from recsweep.sweeps.reporting.result import Outcome
+from recsweep.messages import shorten
+from recsweep.run_files import read_run_id
+from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.reporting.tables import best_rows, counts_line, remark_on_pruned
 from recsweep.sweeps.study.final_scores import FinalScores
 from recsweep.sweeps.study.shared_study import SharedStudy
-from recsweep.sweeps.study.status import Standing, shown_value
+from recsweep.sweeps.study.status import StudyStatus, shown_value
 from recsweep.tracking.run_note import markdown_commands, markdown_table
-from recsweep.tracking.store import cut
 
 NOTE_CHARACTERS = 5000
 PLACES = ("sweep.folder", "sweep.storage", "tracking.uri", "tracking.experiment", "cache_dir")
@@ -25,7 +24,7 @@ Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True)
-class Told:
+class NoteContent:
     """What a note tells beside the outcome.
 
     Args:
@@ -44,7 +43,7 @@ class Told:
 
     @classmethod
     def of(
-        cls, study: SharedStudy, outcome: Outcome, command: str, tags: Mapping[str, str],
+        cls, study: SharedStudy, outcome: StudyOutcome, command: str, tags: Mapping[str, str],
         links: Mapping[str, str],
     ) -> Self:  # fmt: skip
         """Read it from a study.
@@ -56,7 +55,7 @@ class Told:
             tags: Of the sweep's run.
             links: What the UI can open -> where.
         """
-        name = outcome.standing.study
+        name = outcome.status.study
         places = [word for word in shlex.split(command) if word.partition("=")[0] in PLACES]
         commands = {
             "resume, or print the result again": command,
@@ -68,33 +67,33 @@ class Told:
             again = "train the winner again and compare its metrics with those of the run"
             commands[again] = shell.command("task=reproduce", f"run_id={run_id}", *places)
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
-        best, searched = best_rows(outcome.standing), study.space.described()
+        best, searched = best_rows(outcome.status), study.space.described()
         return cls(best, searched, commands, made_with, links)
 
 
-def view_of(study: SharedStudy, standing: Standing) -> tuple[dict[str, list[Any]], list[str]]:
+def view_columns(study: SharedStudy, status: StudyStatus) -> tuple[dict[str, list[Any]], list[str]]:
     """What a table of the study's trials is to show beside their names.
 
     Args:
         study: The study.
-        standing: What it has reached.
+        status: What it has reached.
 
     Returns:
         Searched key -> the values tried; the tracker's names of metrics, the first objective first.
     """
     keys = dict.fromkeys(key for branch in study.space.branches for key in branch.dimensions)
-    tried = {key: [r.settings[key] for r in standing.rows if key in r.settings] for key in keys}
-    metric, _, k = standing.objectives[0].partition("@")
-    known = next((row.metrics for row in standing.rows if row.metrics), {})
+    tried = {key: [r.settings[key] for r in status.rows if key in r.settings] for key in keys}
+    metric, _, k = status.objectives[0].partition("@")
+    known = next((row.metrics for row in status.rows if row.metrics), {})
     others = [name for name in known if name.endswith(f"@{k}") and name != f"{metric}@{k}"]
     named = [
         f"time/{name}" if name.endswith("_s") else f"valid_best/{name}"
-        for name in dict.fromkeys([*standing.objectives, *others[:1]])
+        for name in dict.fromkeys([*status.objectives, *others[:1]])
     ]
     return tried, [*named, "best_epoch"]
 
 
-def summary_note(outcome: Outcome, told: Told) -> str:
+def summary_note(outcome: StudyOutcome, told: NoteContent) -> str:
     """Markdown of at most `NOTE_CHARACTERS`; the table of trials gives way to the rest.
 
     Args:
@@ -109,12 +108,12 @@ def summary_note(outcome: Outcome, told: Told) -> str:
         )
         if len(text) <= NOTE_CHARACTERS:
             break
-    return cut(text, NOTE_CHARACTERS)
+    return shorten(text, NOTE_CHARACTERS)
 
 
-def _parts(outcome: Outcome, told: Told, best: Table) -> list[str]:
-    standing = outcome.standing
-    own = standing.default.settings if standing.default else {}
+def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
+    status = outcome.status
+    own = status.default.settings if status.default else {}
     searched = [
         [f"`{key}`", f"`{sweep}`", f"{own.get(key, '')}"] for key, sweep in told.searched.items()
     ]
@@ -122,25 +121,25 @@ def _parts(outcome: Outcome, told: Told, best: Table) -> list[str]:
         _headline(outcome),
         " · ".join(f"[{what}]({where})" for what, where in told.links.items()),
         f"### Best trials\n\n{markdown_table(*best)}" if best[1] else "",
-        remark_on_pruned(standing),
-        counts_line(standing),
-        _scores(standing.objectives[0], outcome.test) if outcome.test else "",
+        remark_on_pruned(status),
+        counts_line(status),
+        _scores(status.objectives[0], outcome.test) if outcome.test else "",
         f"### Again\n\n{markdown_commands(told.commands)}",
         f"### Searched\n\n{markdown_table(['setting', 'sweep', 'default'], searched)}",
         f"### Made with\n\n{', '.join(f'{k} {v}' for k, v in told.made_with.items())}",
     ]
 
 
-def _headline(outcome: Outcome) -> str:
+def _headline(outcome: StudyOutcome) -> str:
     """The winner on validation and on test."""
-    standing, name = outcome.standing, outcome.standing.objectives[0]
-    if len(standing.objectives) > 1:
-        objectives = " and ".join(standing.objectives)
-        return f"**{len(standing.front)} trials are on the Pareto front of {objectives}.**"
-    if standing.best is None:
-        return f"**No trial is complete** ({standing.n_finished} of {standing.n_trials} done)."
-    best = f"Trial {standing.best.number}: validation {standing.shown(standing.best)}"
-    sentences = [f"**{best}** (default: {_default(standing)})."]
+    status, name = outcome.status, outcome.status.objectives[0]
+    if len(status.objectives) > 1:
+        objectives = " and ".join(status.objectives)
+        return f"**{len(status.front)} trials are on the Pareto front of {objectives}.**"
+    if status.best is None:
+        return f"**No trial is complete** ({status.n_finished} of {status.n_trials} done)."
+    best = f"Trial {status.best.number}: validation {status.shown(status.best)}"
+    sentences = [f"**{best}** (default: {_default(status)})."]
     if outcome.test:
         error = outcome.test.test.standard_errors.get(name)
         shown = f"{outcome.test.test.means[name]:.4f}" + (f" ± {error:.4f}" if error else "")
@@ -155,11 +154,11 @@ def _headline(outcome: Outcome) -> str:
     return " ".join(sentences)
 
 
-def _default(standing: Standing) -> str:
-    default = standing.default
+def _default(status: StudyStatus) -> str:
+    default = status.default
     if default is None or default.state != "complete":
         return default.state if default else "not tried"
-    return shown_value(standing.objectives[0], default.values[0])
+    return shown_value(status.objectives[0], default.values[0])
 
 
 def _scores(name: str, test: FinalScores) -> str:
@@ -175,11 +174,8 @@ def _scores(name: str, test: FinalScores) -> str:
     return f"### The winner, trained again\n\n{markdown_table(head, rows)}"
 
 
-def _run_ids(outcome: Outcome, folder: Path) -> list[str]:
+def _run_ids(outcome: StudyOutcome, folder: Path) -> list[str]:
     """Of the winner's trainings that were tracked."""
-    files = [
-        folder / each["results"] / "environment.yaml"
-        for each in (outcome.test.replicates if outcome.test else [])
-    ]
-    found = [yaml.safe_load(file.read_text("utf-8")).get("run_id") for file in files]
+    replicates = outcome.test.replicates if outcome.test else []
+    found = (read_run_id(folder / each["results"]) for each in replicates)
     return [run_id for run_id in found if run_id]

@@ -14,7 +14,7 @@ from recsweep.sweeps.reporting.importance import importances, shared_params
 from recsweep.sweeps.reporting.tables import short_names
 from recsweep.sweeps.space.dimension import encode
 from recsweep.sweeps.storage.attempts import latest_attempts
-from recsweep.sweeps.study.status import FINISHED, Standing, TrialRow
+from recsweep.sweeps.study.status import FINISHED, StudyStatus, TrialRow
 
 COLORS = {
     "best": "#c2185b", "complete": "#1f77b4", "pruned": "#ff7f0e", "failed": "#d62728",
@@ -43,37 +43,37 @@ class LegibleStudy:
     Args:
         study: Its trials have the same numbers. One that is to begin again is waiting here, one
             that began again starts where its last run did.
-        standing: What the original has reached.
+        status: What the original has reached.
         objectives: Those that are kept.
         params: What axes call the hyperparameters, such as `beta`; those with one value only are
             left out.
     """
 
     study: optuna.Study
-    standing: Standing
+    status: StudyStatus
     objectives: tuple[str, ...]
     params: tuple[str, ...]
 
     @classmethod
     def of(
-        cls, study: optuna.Study, standing: Standing, objectives: Sequence[str]
+        cls, study: optuna.Study, status: StudyStatus, objectives: Sequence[str]
     ) -> "LegibleStudy":
         """Copy a study.
 
         Args:
             study: The original.
-            standing: What it has reached.
+            status: What it has reached.
             objectives: To be kept.
         """
-        places = [standing.objectives.index(name) for name in objectives]
+        places = [status.objectives.index(name) for name in objectives]
         trials = latest_attempts(study.get_trials(deepcopy=False))
         names = _names(trials)
         copy = optuna.create_study(directions=[study.directions[place] for place in places])
-        for trial, row in zip(trials, standing.rows, strict=False):  # others may add some meanwhile
+        for trial, row in zip(trials, status.rows, strict=False):  # others may add some meanwhile
             copy.add_trial(_legible(trial, row, names, places))
         if len(objectives) > 1:
             copy.set_metric_names([label(name) for name in objectives])
-        return cls(copy, standing, tuple(objectives), tuple(names.values()))
+        return cls(copy, status, tuple(objectives), tuple(names.values()))
 
     @property
     def label(self) -> str:
@@ -83,34 +83,34 @@ class LegibleStudy:
     @property
     def values(self) -> list[float]:
         """The objective of all complete trials, the first of several."""
-        place = self.standing.objectives.index(self.objectives[0])
-        return [row.values[place] for row in self.standing.rows if row.state == "complete"]
+        place = self.status.objectives.index(self.objectives[0])
+        return [row.values[place] for row in self.status.rows if row.state == "complete"]
 
     def state(self, number: int) -> str:
         """Which of `COLORS` a trial has, be it the best one or not."""
-        state = self.standing.rows[number].state
+        state = self.status.rows[number].state
         return state if state in COLORS else "to begin again"
 
     def kind(self, number: int) -> str:
         """The same, but `best` for the best trial by a single objective."""
-        best = self.standing.best
+        best = self.status.best
         return "best" if best and best.number == number else self.state(number)
 
     @property
     def kinds(self) -> list[str]:
         """Those that there are."""
-        there = {self.kind(row.number) for row in self.standing.rows}
+        there = {self.kind(row.number) for row in self.status.rows}
         return [kind for kind in COLORS if kind in there]
 
     @property
     def workers(self) -> dict[str, int]:
         """Who ran trials -> place, the first to begin one being 0."""
-        rows = sorted(self.standing.rows, key=lambda row: row.began or 0.0)
+        rows = sorted(self.status.rows, key=lambda row: row.began or 0.0)
         return {name: i for i, name in enumerate(dict.fromkeys(map(worker, rows)))}
 
     def speeds(self, kind: str) -> list[tuple[float, float, int]]:
         """Seconds of training, the objective of the best epoch, and number of trials of a kind."""
-        rows = [row for row in self.standing.rows if self.kind(row.number) == kind]
+        rows = [row for row in self.status.rows if self.kind(row.number) == kind]
         values = {row.number: row.metrics.get(self.objectives[0]) for row in rows}
         return [
             (row.train_s, value, row.number)
@@ -121,7 +121,7 @@ class LegibleStudy:
     @property
     def outside(self) -> str:
         """A sentence about the default configuration where the space does not have it."""
-        row = self.standing.default
+        row = self.status.default
         if row is None:
             return ""
         own = {name: row.settings.get(name.partition("[")[0]) for name in row.params}

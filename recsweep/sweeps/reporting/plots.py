@@ -13,12 +13,13 @@ from pathlib import Path
 import optuna
 
 from recsweep.comparison.page import Section, html
-from recsweep.data.disk import disk_errors_in_one_line, whole_file
+from recsweep.files import disk_errors_in_one_line, whole_file
+from recsweep.messages import named_error, shorten
 from recsweep.sweeps.reporting import plots_matplotlib, plots_plotly
 from recsweep.sweeps.reporting.plot_data import LegibleStudy
 from recsweep.sweeps.reporting.tables import best_table
-from recsweep.sweeps.study.status import Standing
-from recsweep.tracking.store import cut, mlflow_name
+from recsweep.sweeps.study.status import StudyStatus
+from recsweep.tracking.store import mlflow_name
 
 REASON_CHARACTERS = 200
 
@@ -44,16 +45,16 @@ class Plot:
     @property
     def name(self) -> str:
         """Of its file and of its place in the page."""
-        several = len(self.shown.standing.objectives) > len(self.shown.objectives) == 1
+        several = len(self.shown.status.objectives) > len(self.shown.objectives) == 1
         return f"{self.draw}_{mlflow_name(self.shown.objectives[0])}" if several else self.draw
 
 
-def write_plots(study: optuna.Study, standing: Standing, folder: Path) -> list[Path]:
+def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[Path]:
     """Write `sweep.html`, which needs no network, and a PNG of every plot that can be drawn.
 
     Args:
         study: Whose trials they are.
-        standing: What it has reached.
+        status: What it has reached.
         folder: Made when it is not there.
 
     Returns:
@@ -63,10 +64,10 @@ def write_plots(study: optuna.Study, standing: Standing, folder: Path) -> list[P
         InputError: The disk refuses.
     """
     page, pictures = folder / "sweep.html", []
-    sections = [Section(escape(standing.study), f"```\n{best_table(standing)}\n```")]
+    sections = [Section(escape(status.study), f"```\n{best_table(status)}\n```")]
     with disk_errors_in_one_line(folder, "sweep.folder"), _quiet():
         folder.mkdir(parents=True, exist_ok=True)
-        for plot in _plots(study, standing):
+        for plot in _plots(study, status):
             file = folder / f"{plot.name}.png"
             image, section = _drawn(plot)
             sections.append(section)
@@ -101,8 +102,8 @@ def _drawn(plot: Plot) -> tuple[bytes | None, Section]:
             with plots_matplotlib.off_screen():
                 image = plots_matplotlib.png(getattr(plots_matplotlib, plot.draw)(plot.shown))
         except Exception as error:  # noqa: BLE001 - no plot is worth a sweep
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
-            missing = f"the library that draws it failed ({cut(reason, REASON_CHARACTERS)})"
+            reason = named_error(error)
+            missing = f"the library that draws it failed ({shorten(reason, REASON_CHARACTERS)})"
     if missing:
         return None, Section(plot.title, f"This plot is missing: {missing}.")
     return image, Section(plot.title, plot.reading, figure)
@@ -111,16 +112,16 @@ def _drawn(plot: Plot) -> tuple[bytes | None, Section]:
 # --- which there are ------------------------------------------------------------------------------
 
 
-def _plots(study: optuna.Study, standing: Standing) -> Iterator[Plot]:
+def _plots(study: optuna.Study, status: StudyStatus) -> Iterator[Plot]:
     """All of them, in the order of the page."""
-    shown = LegibleStudy.of(study, standing, standing.objectives)
-    if len(standing.objectives) == 1:
+    shown = LegibleStudy.of(study, status, status.objectives)
+    if len(status.objectives) == 1:
         yield from _of_one_objective(shown)
         yield _curves(shown)
     else:
         yield _pareto(shown)
-        for objective in standing.objectives:
-            yield from _of_one_objective(LegibleStudy.of(study, standing, [objective]))
+        for objective in status.objectives:
+            yield from _of_one_objective(LegibleStudy.of(study, status, [objective]))
     yield _parallel(shown)
     yield _speed(shown)
     yield _workers(shown)
@@ -196,7 +197,7 @@ def _workers(shown: LegibleStudy) -> Plot:
         "workers", "Workers",
         "Which process (host:process) ran which trial when. A trial that began again after "
         "its process died shows its last run only.",
-        shown, "" if shown.standing.rows else "no trial has begun",
+        shown, "" if shown.status.rows else "no trial has begun",
     )  # fmt: skip
 
 

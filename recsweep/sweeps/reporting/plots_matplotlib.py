@@ -96,7 +96,7 @@ def curves(shown: LegibleStudy) -> Any:
 def workers(shown: LegibleStudy) -> Any:
     """A bar from the beginning of a trial to its end, in the row of who ran it."""
     axes: Any = optuna_draws.plot_timeline(shown.study)
-    places, rows = shown.workers, shown.standing.rows
+    places, rows = shown.workers, shown.status.rows
     for bar, row in zip(axes.patches, rows, strict=True):
         bar.set(y=places[worker(row)] - bar.get_height() / 2, edgecolor="white")
     if len(rows) <= MAX_NUMBERED:

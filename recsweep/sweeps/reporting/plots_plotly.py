@@ -90,7 +90,7 @@ def curves(shown: LegibleStudy) -> Any:
 
 def workers(shown: LegibleStudy) -> Any:
     """A bar from the beginning of a trial to its end, in the row of who ran it."""
-    figure, rows = optuna_draws.plot_timeline(shown.study), shown.standing.rows
+    figure, rows = optuna_draws.plot_timeline(shown.study), shown.status.rows
     for trace in figure.data:
         numbers = [int(number) for number in trace.y]
         trace.update(

@@ -5,45 +5,45 @@ from dataclasses import dataclass
 from recsweep.report import metric_table
 from recsweep.sweeps.reporting.tables import best_table
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
-from recsweep.sweeps.study.status import Standing, TrialRow, shown_value
+from recsweep.sweeps.study.status import StudyStatus, TrialRow, shown_value
 
 
 @dataclass(frozen=True)
-class Outcome:
+class StudyOutcome:
     """What a study came to.
 
     Args:
-        standing: Its trials.
+        status: Its trials.
         test: The winner's scores; None = there is no winner, or it was not scored.
         looks: How often test was scored.
     """
 
-    standing: Standing
+    status: StudyStatus
     test: FinalScores | None
     looks: Looks
 
     def cells(self) -> list[str]:
         """A line of a table of several studies."""
-        standing = self.standing
-        name, best = standing.objectives[0], standing.best
+        status = self.status
+        name, best = status.objectives[0], status.best
         score = error = None
         if self.test:
             test = self.test.test
             score, error = test.means.get(name), test.standard_errors.get(name)
         return [
-            standing.study,
-            str(standing.n_finished),
+            status.study,
+            str(status.n_finished),
             name,
             shown_value(name, best.values[0]) if best else "",
-            _default(standing),
+            _default(status),
             "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
         ]
 
     def lines(self) -> list[str]:
         """The best trials and, once all are finished, the winner's scores."""
-        best, n_done = self.standing.best, self.standing.n_finished
-        lines = ["", best_table(self.standing)]
-        return lines + self._of_test(best) if best and n_done >= self.standing.n_trials else lines
+        best, n_done = self.status.best, self.status.n_finished
+        lines = ["", best_table(self.status)]
+        return lines + self._of_test(best) if best and n_done >= self.status.n_trials else lines
 
     def _of_test(self, best: TrialRow) -> list[str]:
         """The winner's scores, or why there are none, and how often test was looked at."""
@@ -55,7 +55,7 @@ class Outcome:
                 "table will say so"
             )
             return ["", why if scored else "test is not scored, since sweep.final_seeds=0"]
-        name, replicates = self.standing.objectives[0], self.test.replicates
+        name, replicates = self.status.objectives[0], self.test.replicates
         seeds = ", ".join(str(each["seed"]) for each in replicates)
         lines = [
             f"\nwinner: trial {best.number}, trained again with seeds {seeds}\n",
@@ -67,10 +67,10 @@ class Outcome:
         return [*lines, str(self.looks)]
 
 
-def _default(standing: Standing) -> str:
+def _default(status: StudyStatus) -> str:
     """The default configuration's value, with its state where it was not trained to the end."""
-    default = standing.default
+    default = status.default
     if default is None or not default.values:
         return ""
-    value = shown_value(standing.objectives[0], default.values[0])
+    value = shown_value(status.objectives[0], default.values[0])
     return value if default.state == "complete" else f"{value} {default.state}"

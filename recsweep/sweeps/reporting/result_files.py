@@ -9,11 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 
-from recsweep.data.disk import disk_errors_in_one_line, whole_file
+from recsweep.files import disk_errors_in_one_line, whole_file
+from recsweep.run_files import yaml_text
 from recsweep.sweeps.space.space import overrides
-from recsweep.sweeps.study.status import STATES, Standing, TrialRow
+from recsweep.sweeps.study.status import STATES, StudyStatus, TrialRow
 
 
 def trial_overrides(study: optuna.Study, row: TrialRow) -> list[str]:
@@ -24,7 +24,7 @@ def trial_overrides(study: optuna.Study, row: TrialRow) -> list[str]:
 def write_optimization_results(
     file: Path,
     study: optuna.Study,
-    standing: Standing,
+    status: StudyStatus,
     resume: str,
     test: Mapping[str, Any] | None = None,
 ) -> None:
@@ -33,36 +33,35 @@ def write_optimization_results(
     Args:
         file: In an existing folder.
         study: Whose trials they are.
-        standing: What it has reached.
+        status: What it has reached.
         resume: The command that continues the sweep.
         test: `test`, the winner's scores, and `test_scored`, how often it was looked at.
 
     Raises:
         InputError: The disk refuses.
     """
-    default = standing.default
+    default = status.default
     content = {
         "name": "optuna",
-        "study": standing.study,
-        "objectives": list(standing.objectives),
-        "directions": list(standing.directions),
-        **_winners(study, standing),
+        "study": status.study,
+        "objectives": list(status.objectives),
+        "directions": list(status.directions),
+        **_winners(study, status),
         "default": default and {"trial": default.number, "state": default.state,
                                 "result": list(default.values), "epoch": default.best_epoch},
         "trials": {
-            "asked": standing.n_trials,
-            "finished": standing.n_finished,
-            **{state: standing.count(state) for state in STATES},
+            "asked": status.n_trials,
+            "finished": status.n_finished,
+            **{state: status.count(state) for state in STATES},
         },
-        "trials_wall_s": sum(row.wall_s or 0.0 for row in standing.rows),
+        "trials_wall_s": sum(row.wall_s or 0.0 for row in status.rows),
         "resume": resume,
         **(test or {"test": None}),
     }  # fmt: skip
-    text = yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100)
-    _write_whole(file, text)
+    _write_whole(file, yaml_text(content))
 
 
-def _winners(study: optuna.Study, standing: Standing) -> dict[str, Any]:
+def _winners(study: optuna.Study, status: StudyStatus) -> dict[str, Any]:
     """The best trial under the keys of Hydra's other sweepers; of several objectives the front."""
     found = [
         {
@@ -74,14 +73,14 @@ def _winners(study: optuna.Study, standing: Standing) -> dict[str, Any]:
             "train_s": row.train_s,
             "validation": dict(row.metrics),
         }
-        for row in standing.front
+        for row in status.front
     ]
-    if len(standing.objectives) > 1:
+    if len(status.objectives) > 1:
         return {"pareto_front": found}
     return {f"best_{key}": value for row in found for key, value in row.items()}
 
 
-def write_trials(file: Path, standing: Standing) -> None:
+def write_trials(file: Path, status: StudyStatus) -> None:
     """Write `trials.csv`: a row per trial; objectives, settings and validation metrics as columns.
 
     Objectives and validation metrics are those of `best_epoch`, whatever became of the trial. What
@@ -89,16 +88,16 @@ def write_trials(file: Path, standing: Standing) -> None:
 
     Args:
         file: In an existing folder; written whole or not at all.
-        standing: What the study has reached.
+        status: What the study has reached.
 
     Raises:
         InputError: The disk refuses.
     """
     text = io.StringIO()
-    columns, records = trial_records(standing)
+    columns, records = trial_records(status)
     writer = csv.DictWriter(text, columns)
     writer.writeheader()
-    searched = {key for row in standing.rows for key in row.settings}
+    searched = {key for row in status.rows for key in row.settings}
     writer.writerows(
         {key: _text(value) if key in searched else value for key, value in record.items()}
         for record in records
@@ -106,26 +105,26 @@ def write_trials(file: Path, standing: Standing) -> None:
     _write_whole(file, text.getvalue())
 
 
-def trial_records(standing: Standing) -> tuple[list[str], list[dict[str, Any]]]:
+def trial_records(status: StudyStatus) -> tuple[list[str], list[dict[str, Any]]]:
     """Columns and rows of `trials.csv`; a row has only the columns that its trial knows.
 
     Args:
-        standing: What the study has reached.
+        status: What the study has reached.
     """
-    records = [_record(standing, row) for row in standing.rows]
+    records = [_record(status, row) for row in status.rows]
     columns = dict.fromkeys(column for record in records for column in record)
     return sorted(columns, key=lambda name: name.startswith("valid/")), records
 
 
-def _record(standing: Standing, row: TrialRow) -> dict[str, Any]:
-    n_reported = len(standing.objectives) == 1  # of several, epochs are not reported
+def _record(status: StudyStatus, row: TrialRow) -> dict[str, Any]:
+    n_reported = len(status.objectives) == 1  # of several, epochs are not reported
     return {
         "trial": row.number,
         "state": row.state,
-        **dict(zip_longest(standing.objectives, row.values)),
+        **dict(zip_longest(status.objectives, row.values)),
         "best_epoch": row.best_epoch,
         "n_epochs": row.n_epochs,
-        **{f"{name}_at_last_epoch": row.last_value for name in standing.objectives[:n_reported]},
+        **{f"{name}_at_last_epoch": row.last_value for name in status.objectives[:n_reported]},
         "train_s": row.train_s,
         "wall_s": row.wall_s,
         "cpu_s": row.cpu_s,

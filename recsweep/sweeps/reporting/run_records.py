@@ -2,36 +2,44 @@
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import optuna
 from optuna.trial import FrozenTrial
 
 from recsweep import app
-from recsweep.interfaces import Part, RunStatus
-from recsweep.report import read_curves
-from recsweep.runs.locate import read_yaml
-from recsweep.runs.records import logged, recorded
+from recsweep.interfaces import Part
+from recsweep.run_files import (
+    CURVES,
+    ENVIRONMENT,
+    RESULTS,
+    STDOUT,
+    WINNER,
+    read_config,
+    read_curves,
+    read_summary,
+    trial_folder,
+)
+from recsweep.runs.records import logged_fields, run_record
 from recsweep.sweeps.reporting.tables import best_table, counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS, training_name, trial_metrics, trial_note
 from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.study.final_scores import Looks
-from recsweep.sweeps.study.folder import SAID, trial_folder
-from recsweep.sweeps.study.status import FINISHED, Standing
+from recsweep.sweeps.study.status import FINISHED, StudyStatus
 from recsweep.tracking.backfill import Record
 from recsweep.tracking.nested_runs import child_tags, sweep_tags, trial_name
 
 
-def outcome_metrics(standing: Standing, test: Mapping[str, Any] | None) -> dict[str, float]:
+def outcome_metrics(status: StudyStatus, test: Mapping[str, Any] | None) -> dict[str, float]:
     """What the run of a whole sweep logs at its end.
 
     Args:
-        standing: What the study has reached.
+        status: What the study has reached.
         test: What `optimization_results.yaml` says of the winner's test; None = nothing.
     """
-    values = {f"n_{state}": float(standing.count(state)) for state in FINISHED}
-    if standing.best:
-        values |= {f"valid_best/{name}": value for name, value in standing.best.metrics.items()}
+    values = {f"n_{state}": float(status.count(state)) for state in FINISHED}
+    if status.best:
+        values |= {f"valid_best/{name}": value for name, value in status.best.metrics.items()}
     if test:
         deviations = test["standard_deviation_over_replicates"]
         values |= {f"test/{name}": value for name, value in test["mean"].items()}
@@ -44,15 +52,14 @@ class StudyRecords:
 
     Args:
         study: Optuna's.
-        standing: What it has reached.
+        status: What it has reached.
         folder: The study's.
     """
 
-    def __init__(self, study: optuna.Study, standing: Standing, folder: Path) -> None:
-        self.study, self.standing, self.folder = study, standing, folder
-        self.results = folder / "results"
-        file = self.results / "optimization_results.yaml"
-        self.outcome = read_yaml(file) if file.exists() else {}
+    def __init__(self, study: optuna.Study, status: StudyStatus, folder: Path) -> None:
+        self.study, self.status, self.folder = study, status, folder
+        self.results = folder / RESULTS
+        self.outcome = read_summary(folder)
         self.command = str(self.outcome.get("resume", "")).removeprefix("python -m ")
         trials = latest_attempts(study.get_trials(deepcopy=False))
         self.trials = [trial for trial in trials if trial.state.is_finished()]
@@ -60,33 +67,33 @@ class StudyRecords:
     @property
     def config(self) -> app.Config:
         """A trial's; empty when none is finished."""
-        return read_yaml(self._folder(self.trials[0]) / "config.yaml") if self.trials else {}
+        return read_config(self._folder(self.trials[0])) if self.trials else {}
 
     def parent(self) -> Record:
         """The run of the whole sweep."""
-        standing, rows = self.standing, self.standing.rows
-        is_whole = standing.n_finished >= standing.n_trials
+        status, rows = self.status, self.status.rows
+        is_whole = status.n_finished >= status.n_trials
         params = app.parameters(self.study.user_attrs["identity"])
         looks = Looks.of(self.study).plain()
         return Record(
-            name=f"sweep {standing.study}",
+            name=f"sweep {status.study}",
             run_id=None,
             status="FINISHED" if is_whole else "KILLED",
-            reason="" if is_whole else counts_line(standing),
+            reason="" if is_whole else counts_line(status),
             began=min((row.began for row in rows if row.began), default=None),
-            ended=standing.changed.timestamp() if standing.changed else None,
-            params={**params, "n_trials": standing.n_trials},
+            ended=status.changed.timestamp() if status.changed else None,
+            params={**params, "n_trials": status.n_trials},
             tags={
                 **(self._logged(self.trials[0], {})["tags"] if self.trials else {}),
                 "recsweep.test_scored": str(looks["n_times"]),
                 "recsweep.test_configurations": str(looks["n_configurations"]),
             },
-            marks=sweep_tags(standing.study),
+            marks=sweep_tags(status.study),
             data=None,
             curves=[],
-            final=(0, outcome_metrics(standing, self.outcome.get("test"))),
+            final=(0, outcome_metrics(status, self.outcome.get("test"))),
             files=self.results if self.outcome else None,
-            note=f"```\n{best_table(standing)}\n```\n\n`python -m {self.command}`\n",
+            note=f"```\n{best_table(status)}\n```\n\n`python -m {self.command}`\n",
             command=self.command,
         )
 
@@ -101,23 +108,23 @@ class StudyRecords:
         """
         for trial in self.trials:
             yield self._trial(trial, parent_run_id)
-        for said in sorted(self.folder.glob(f"winner/*/*/{SAID}")):
-            yield self._replicate(said.parent, parent_run_id)
+        for file in sorted(self.folder.glob(f"{WINNER}/*/*/{STDOUT}")):
+            yield self._replicate(file.parent, parent_run_id)
 
     def _folder(self, trial: FrozenTrial) -> Path:
         return trial_folder(self.folder, trial.number)
 
     def _trial(self, trial: FrozenTrial, parent_run_id: str) -> Record:
         folder, noted = self._folder(trial), trial.user_attrs
-        config = read_yaml(folder / "config.yaml")
+        config = read_config(folder)
         return Record(
             name=trial_name(app.model_name(config), noted["settings"]),
             run_id=noted.get("run_id"),
-            status=cast("RunStatus", STATUS[trial.state]),
+            status=STATUS[trial.state],
             reason=noted.get("reason", ""),
             began=noted.get("began"),
             ended=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
-            marks=child_tags(parent_run_id, self.standing.study, Part(trial.number)),
+            marks=child_tags(parent_run_id, self.status.study, Part(trial.number)),
             curves=self._curves(trial),
             final=(noted.get("best_epoch", 0), trial_metrics(noted) if "metrics" in noted else {}),
             files=None,
@@ -129,8 +136,8 @@ class StudyRecords:
     def _logged(self, trial: FrozenTrial, config: app.Config) -> dict[str, Any]:
         """What the trial noted; the sweep's own notes where it broke before."""
         folder = self._folder(trial)
-        if (folder / "environment.yaml").exists():
-            return logged(folder, config)
+        if (folder / ENVIRONMENT).exists():
+            return logged_fields(folder, config)
         identity = self.study.user_attrs["identity"]
         tags = {f"{name}.fingerprint": digest for name, digest in identity["fingerprint"].items()}
         tags |= {f"version.{name}": number for name, number in identity["versions"].items()}
@@ -138,16 +145,16 @@ class StudyRecords:
 
     def _curves(self, trial: FrozenTrial) -> list[tuple[int, dict[str, float]]]:
         """Of a trial that broke the study knows one."""
-        if (self._folder(trial) / "curves.csv").exists():
+        if (self._folder(trial) / CURVES).exists():
             return read_curves(self._folder(trial))
-        name = f"valid/{self.standing.objectives[0]}"
+        name = f"valid/{self.status.objectives[0]}"
         return [(step, {name: value}) for step, value in trial.intermediate_values.items()]
 
     def _replicate(self, folder: Path, parent_run_id: str) -> Record:
-        results, number = folder / "results", int(folder.parent.name)
+        results, number = folder / RESULTS, int(folder.parent.name)
         index = folder.name.removeprefix("replicate-")
-        config = read_yaml(results / "config.yaml")
+        config = read_config(results)
         trial = next(trial for trial in self.trials if trial.number == number)
         name = training_name(config, trial.user_attrs["settings"])
-        marks = child_tags(parent_run_id, self.standing.study, Part(number, int(index)))
-        return recorded(results, marks, name, self.command)
+        marks = child_tags(parent_run_id, self.status.study, Part(number, int(index)))
+        return run_record(results, marks, name, self.command)

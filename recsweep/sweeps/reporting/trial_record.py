@@ -8,11 +8,16 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app
+from recsweep.interfaces import RunStatus
 from recsweep.sweeps.space.space import overrides
 from recsweep.tracking.nested_runs import trial_name
 from recsweep.tracking.run_note import markdown_commands
 
-STATUS = {TrialState.COMPLETE: "FINISHED", TrialState.PRUNED: "PRUNED", TrialState.FAIL: "FAILED"}
+STATUS: dict[TrialState, RunStatus] = {
+    TrialState.COMPLETE: "FINISHED",
+    TrialState.PRUNED: "PRUNED",
+    TrialState.FAIL: "FAILED",
+}
 """How the tracker calls the end of a trial's run."""
 
 

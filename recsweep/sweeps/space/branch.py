@@ -39,11 +39,11 @@ class Branch:
         config = OmegaConf.create(self.config)
         for key in self.dimensions:
             OmegaConf.update(config, key, settings[key])
-        return resolved(config)
+        return resolve(config)
 
     def own_settings(self) -> Config:
         """The configuration's own values of what is searched."""
-        config = OmegaConf.create(resolved(OmegaConf.create(self.config)))
+        config = OmegaConf.create(resolve(OmegaConf.create(self.config)))
         own = {key: OmegaConf.select(config, key) for key in self.dimensions}
         return {
             key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
@@ -67,7 +67,7 @@ class Branch:
         for key, searched in self.dimensions.items():
             models = [self._build({**start, key: edge}, key) for edge in searched.edges]
             if len(models) > 1 and all(model == models[0] for model in models):
-                raise InputError(unused(key, models[0]))
+                raise InputError(unused_overrides(key, models[0]))
 
     def _build(self, settings: Config, varied: str | None) -> Any:
         """The configuration of a model that could be built."""
@@ -97,13 +97,13 @@ class Branch:
         )
 
 
-def unused(key: str, model: Any) -> str:
+def unused_overrides(key: str, model: Any) -> str:
     """A sentence about something searched that makes no difference to this model."""
     name = str(model.get("_target_")).rpartition(".")[2]
     return f"what is searched must reach the model, but {name} does not use {key}; leave {key} out"
 
 
-def resolved(config: Any) -> Config:
+def resolve(config: Any) -> Config:
     """A configuration of OmegaConf as plain values.
 
     Raises:

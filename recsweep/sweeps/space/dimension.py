@@ -22,6 +22,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution, Int
 from optuna.trial import BaseTrial
 
 from recsweep.errors import InputError
+from recsweep.messages import one_line
 
 Distribution = CategoricalDistribution | FloatDistribution | IntDistribution
 _FORMS = "interval(a,b), int(interval(a,b)), range(a,b,step), choice(a,b) or a,b"
@@ -150,7 +151,7 @@ def parse(line: str) -> Override:
     try:
         return OverridesParser.create().parse_override(line)
     except HydraException as error:
-        reason = " ".join(str(error).split())
+        reason = one_line(error)
         hint = "fix it"
         if "NoneType is incompatible" in reason:
             reason, hint = "choice takes no null", "write it as a list without choice: null,128"

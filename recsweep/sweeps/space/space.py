@@ -1,6 +1,5 @@
 """The search space of a study: which settings vary, where, and in which branch of a choice."""
 
-import difflib
 import json
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, replace
@@ -18,7 +17,8 @@ from optuna.trial import BaseTrial
 
 from recsweep.errors import InputError
 from recsweep.known_keys import unknown_key
-from recsweep.sweeps.space.branch import Branch, Config, resolved, unused
+from recsweep.messages import closest
+from recsweep.sweeps.space.branch import Branch, Config, resolve, unused_overrides
 from recsweep.sweeps.space.dimension import Dimension, Distribution, dimension, encode, parse
 
 Compose = Callable[[list[str]], Config]
@@ -244,8 +244,8 @@ def _composed(compose: Compose, fixed: list[str], choices: dict[str, str]) -> Co
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = error.options or []
-        close = difflib.get_close_matches(name, options, n=1)
-        hint = f"did you mean {close[0]}?" if close else "choose among these"
+        close = closest(name, options)
+        hint = f"did you mean {close}?" if close else "choose among these"
         known = ", ".join(options)
         raise InputError(f"{group} must be one of {known}, but is {name}; {hint}") from error
     except HydraException as error:
@@ -271,9 +271,9 @@ def _refuse_unsearchable(searched: list[dict[str, str]], configs: list[Config]) 
 
 def _refuse_unused(groups: Collection[str], configs: list[Config]) -> None:
     """Raise InputError for a group whose options all give the same model."""
-    models = [resolved(OmegaConf.create(config))["model"] for config in configs]
+    models = [resolve(OmegaConf.create(config))["model"] for config in configs]
     if len(models) > 1 and all(model == models[0] for model in models):
-        raise InputError(unused(", ".join(groups), models[0]))
+        raise InputError(unused_overrides(", ".join(groups), models[0]))
 
 
 def _settings(config: Config) -> set[str]:

@@ -4,8 +4,9 @@ from pathlib import Path
 
 from optuna.storages import BaseStorage, JournalStorage
 
+from recsweep.run_files import JOURNAL
 from recsweep.sweeps.storage import database
-from recsweep.sweeps.storage.journal import JOURNAL, Journal
+from recsweep.sweeps.storage.journal import Journal
 from recsweep.sweeps.storage.locks import FileLocks, Locks
 from recsweep.sweeps.storage.postgres_locks import PostgresLocks
 
@@ -22,7 +23,7 @@ def open_storage(url: str | None, folder: Path) -> BaseStorage:
     """
     if url is None:
         return JournalStorage(Journal(folder / JOURNAL))
-    address = database.parsed(url)
+    address = database.parse_address(url)
     if not database.has_tables(address):
         with make_locks(url, folder, "").mutex():
             if not database.has_tables(address):
@@ -44,7 +45,7 @@ def make_locks(url: str | None, folder: Path, study: str) -> Locks:
     """
     if url is None:
         return FileLocks(folder / "locks")
-    address = database.parsed(url)
+    address = database.parse_address(url)
     if address.drivername == database.SQLITE:
         return FileLocks(Path(f"{address.database}.locks", study))
     return PostgresLocks(address, study)

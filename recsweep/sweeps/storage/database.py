@@ -13,8 +13,8 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
+from recsweep.messages import one_line, shorten, without_passwords
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.tracking import without_passwords
 
 SQLITE, POSTGRES = "sqlite", "postgresql+psycopg"
 FORMS = f"{SQLITE}:///PATH or {POSTGRES}://USER:PASSWORD@HOST/DATABASE"
@@ -25,7 +25,7 @@ PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout"
 REASON_CHARACTERS = 200
 
 
-def parsed(url: str) -> URL:
+def parse_address(url: str) -> URL:
     """A storage URL, taken apart; the path of an SQLite file is made absolute.
 
     Raises:
@@ -73,7 +73,7 @@ def make_engine(address: URL, **more: Any) -> Engine:
     Raises:
         StorageError: The driver is missing.
     """
-    with one_line(address):
+    with errors_in_one_line(address):
         return sqlalchemy.create_engine(address, **options(address), **more)
 
 
@@ -86,7 +86,7 @@ def has_tables(address: URL) -> bool:
     if address.drivername == SQLITE and not Path(address.database or "").exists():
         return False
     engine = make_engine(address, poolclass=sqlalchemy.NullPool)
-    with one_line(address), engine.connect() as connection:
+    with errors_in_one_line(address), engine.connect() as connection:
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         is_mlflow = {"experiments", "runs"} <= tables
         if is_mlflow or ("alembic_version" in tables and "studies" not in tables):
@@ -125,7 +125,7 @@ def open_tables(address: URL) -> RDBStorage:
 
 def _opened(address: URL, *, skip_table_creation: bool) -> RDBStorage:
     url = address.render_as_string(hide_password=False)
-    with one_line(address):
+    with errors_in_one_line(address):
         try:
             return RDBStorage(url, options(address), skip_table_creation=skip_table_creation)
         except RuntimeError as error:
@@ -139,12 +139,12 @@ def _opened(address: URL, *, skip_table_creation: bool) -> RDBStorage:
 def _write_ahead(address: URL) -> None:
     """Let readers of an SQLite file continue while somebody writes; the file remembers."""
     engine = make_engine(address, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
-    with one_line(address), engine.connect() as connection:
+    with errors_in_one_line(address), engine.connect() as connection:
         connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
 
 
 @contextmanager
-def one_line(address: URL) -> Iterator[None]:
+def errors_in_one_line(address: URL) -> Iterator[None]:
     """Whatever SQLAlchemy, Optuna's tables or the disk say becomes one line without password.
 
     Raises:
@@ -169,5 +169,5 @@ def _reason(error: BaseException) -> str:
     """What the driver said."""
     while error.__cause__ and not isinstance(error, DBAPIError):
         error = error.__cause__
-    said = " ".join(str(error.orig if isinstance(error, DBAPIError) else error).split())
-    return said if len(said) <= REASON_CHARACTERS else f"{said[: REASON_CHARACTERS - 1]}…"
+    said = error.orig if isinstance(error, DBAPIError) else error
+    return shorten(one_line(said), REASON_CHARACTERS)

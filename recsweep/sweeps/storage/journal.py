@@ -14,7 +14,6 @@ from optuna.storages.journal import BaseJournalBackend
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.locks import FileLease, locked
 
-JOURNAL = "journal.log"
 Record = dict[str, Any]
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from sqlalchemy import text
 from sqlalchemy.engine import URL
 
-from recsweep.sweeps.storage.database import make_engine, one_line
+from recsweep.sweeps.storage.database import errors_in_one_line, make_engine
 from recsweep.sweeps.storage.locks import Lease, engines, open_leases
 
 SETTINGS = """
@@ -120,11 +120,11 @@ class PostgresLocks:
 
     def is_leased(self, number: int) -> bool:
         """See `Locks`."""
-        with one_line(self._address), self._engine.connect() as connection:
+        with errors_in_one_line(self._address), self._engine.connect() as connection:
             return bool(_scalar(connection, HOLDERS, key=self._key(f"{number}")) > 0)
 
     def _lease(self, what: str, statement: str) -> Lease | None:
-        with one_line(self._address):
+        with errors_in_one_line(self._address):
             lease = SessionLease(self._engine.connect(), self._key(what))
             return lease if lease.take(statement) else None
 

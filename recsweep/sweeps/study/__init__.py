@@ -7,5 +7,4 @@ The modules, from the outside in:
     final_scores  what the winner reaches on test, and how often test was scored
     status        what a study has reached: its trials, the best one, the time left
     identity      what must stay the same when a study is resumed
-    folder        what lies in a study's folder
 """

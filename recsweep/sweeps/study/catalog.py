@@ -8,23 +8,22 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import optuna
-import yaml
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.build import validated
+from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
+from recsweep.messages import named_error, shorten, without_passwords
+from recsweep.run_files import JOURNAL, RESULTS, TRIALS, read_summary
 from recsweep.sweeps.storage import database
 from recsweep.sweeps.storage.backends import make_locks, open_storage
-from recsweep.sweeps.storage.journal import JOURNAL
 from recsweep.sweeps.study.identity import is_same
-from recsweep.sweeps.study.status import Standing
-from recsweep.tracking import without_passwords
+from recsweep.sweeps.study.status import StudyStatus
 
 
 @dataclass(kw_only=True, config=STRICT)
-class Studies:
+class StudyCatalog:
     """All studies of a database, or of the journals below a folder.
 
     Args:
@@ -36,9 +35,9 @@ class Studies:
     folder: HomePath
 
     @classmethod
-    def of(cls, sweep: Mapping[str, Any]) -> "Studies":
+    def of(cls, sweep: Mapping[str, Any]) -> "StudyCatalog":
         """Those that the settings `sweep.storage` and `sweep.folder` name."""
-        return validated(cls, {name: sweep[name] for name in ("storage", "folder")}, "sweep")
+        return validate(cls, {name: sweep[name] for name in ("storage", "folder")}, "sweep")
 
     def __str__(self) -> str:
         return str(without_passwords(self.storage or f"{self.folder}/"))
@@ -65,12 +64,10 @@ class Studies:
         """Studies that have a folder here, but their trials elsewhere -> the setting to add."""
         if self.storage:
             return {}
-        folders = {
-            f.parent for part in ("results", "trials") for f in self.folder.glob(f"*/{part}")
-        }
+        folders = {f.parent for part in (RESULTS, TRIALS) for f in self.folder.glob(f"*/{part}")}
         return {f.name: _storage_of(f) for f in sorted(folders) if not (f / JOURNAL).exists()}
 
-    def renamed(self, name: str, identity: Mapping[str, Any]) -> str:
+    def find_moved(self, name: str, identity: Mapping[str, Any]) -> str:
         """The study that a command means whose files lie elsewhere now: its name has their path.
 
         Args:
@@ -93,11 +90,11 @@ class Studies:
         return found[0] if len(found) == 1 else name
 
     def _is_missing(self) -> bool:
-        address = database.parsed(str(self.storage))
+        address = database.parse_address(str(self.storage))
         is_file = address.drivername == database.SQLITE
         return is_file and not Path(str(address.database)).exists()
 
-    def load(self, name: str) -> tuple[optuna.Study, Standing]:
+    def load(self, name: str) -> tuple[optuna.Study, StudyStatus]:
         """A study and what it has reached.
 
         Raises:
@@ -109,14 +106,14 @@ class Studies:
             study = optuna.load_study(study_name=name, storage=storage)
             _refuse_unidentified(study)
             locks = make_locks(self.storage, place, name)
-            return study, Standing.of(study, study.user_attrs["n_trials"], locks.is_leased)
+            return study, StudyStatus.of(study, study.user_attrs["n_trials"], locks.is_leased)
         except InputError:
             raise
         except Exception as error:  # whatever a damaged file makes of it
-            reason = " ".join(f"{type(error).__name__}: {error}".split())
+            reason = shorten(named_error(error), 120)
             raise InputError(
                 f"study {name} must be one that recsweep made and nothing has damaged, but cannot "
-                f"be read ({reason[:120]}); bring {self} back from a copy, or move the study away"
+                f"be read ({reason}); bring {self} back from a copy, or move the study away"
             ) from error
 
 
@@ -130,8 +127,6 @@ def _refuse_unidentified(study: optuna.Study) -> None:
 
 def _storage_of(folder: Path) -> str:
     """`sweep.storage=…` of the command that writes to a study's folder; without password."""
-    file = folder / "results" / "optimization_results.yaml"
-    found = yaml.safe_load(file.read_text(encoding="utf-8")) if file.exists() else {}
-    command = shlex.split(found.get("resume", ""))
+    command = shlex.split(read_summary(folder).get("resume", ""))
     words = (shlex.quote(word) for word in command if word.startswith("sweep.storage="))
     return next(words, "sweep.storage=URL")

@@ -1,11 +1,11 @@
 """What the winner reaches on test, and how often test was scored for a study."""
 
-import json
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
+
+from recsweep.run_files import FOLDS, RESULTS, read_config, read_metrics
 
 TEST_SCORED = "test_scored"
 """Attribute of a study: trial and seed of every training whose test was scored."""
@@ -66,22 +66,19 @@ class FinalScores:
             study: The study's folder.
             looks: How often test was scored for the study.
         """
-        results = [folder / "results" for folder in trainings]
+        results = [folder / RESULTS for folder in trainings]
         return cls(
-            averaged(results, "valid"),
-            averaged(results, "test"),
+            average_runs(results, "valid"),
+            average_runs(results, "test"),
             [_replicate(folder, study) for folder in results],
             looks,
         )
 
     def plain(self) -> dict[str, Any]:
         """For YAML and JSON."""
-        errors = self.test.standard_errors.items()
         return {
-            "mean": self.test.means,
-            "standard_error": {name: e if math.isfinite(e) else None for name, e in errors},
+            **self.test.summary(),
             "standard_deviation_over_replicates": self.deviations,
-            "n_users": len(self.test.per_user),
             "replicates": self.replicates,
         }
 
@@ -99,19 +96,16 @@ class FinalScores:
 
 
 def _replicate(results: Path, study: Path) -> dict[str, Any]:
-    import yaml
-
-    config = yaml.safe_load((results / "config.yaml").read_text("utf-8"))
-    metrics = json.loads((results / "metrics.json").read_text("utf-8"))
+    metrics = read_metrics(results)
     return {
         "results": str(results.relative_to(study)),
-        "seed": config["seed"],
+        "seed": read_config(results)["seed"],
         "best_epoch": metrics["best_epoch"],
-        **{fold: metrics[fold]["mean"] for fold in ("valid", "test")},
+        **{fold: metrics[fold]["mean"] for fold in FOLDS},
     }
 
 
-def averaged(results: Sequence[Path], fold: str) -> Any:
+def average_runs(results: Sequence[Path], fold: str) -> Any:
     """One evaluation of several runs: the mean over runs of each user's metrics.
 
     Args:
@@ -130,7 +124,7 @@ def averaged(results: Sequence[Path], fold: str) -> Any:
     from recsweep.runs.consistency import metrics_per_user
 
     frames = [metrics_per_user(folder, fold) for folder in results]
-    told = [json.loads((folder / "metrics.json").read_text("utf-8"))[fold] for folder in results]
+    told = [read_metrics(folder)[fold] for folder in results]
     per_user = pd.concat(frames).groupby(level=0, sort=False).mean()
     of_catalog = {
         name: sum(each["mean"][name] for each in told) / len(told)

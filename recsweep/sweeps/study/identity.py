@@ -6,6 +6,7 @@ from typing import Any
 from recsweep.app import FILES, parameters
 from recsweep.environment import NOT_INSTALLED
 from recsweep.errors import InputError
+from recsweep.messages import shorten
 
 NOT_PART_OF_IT = (
     "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
@@ -88,15 +89,11 @@ def _follows(key: str, was: Any, is_now: Any) -> bool:
 def _sentence(key: str, was: Any, is_now: Any) -> str:
     if key.startswith("code."):
         return f"the code of {key.removeprefix('code.')} changed"
-    return f"{key} was {_short(was)} and is {_short(is_now)}"
+    before, now = (shorten(str(value), SHOWN_CHARACTERS) for value in (was, is_now))
+    return f"{key} was {before} and is {now}"
 
 
 def _leaves(identity: Mapping[str, Any]) -> dict[str, Any]:
     """What is compared, by the name that the user types; how it was asked for does not matter."""
     compared = {name: node for name, node in identity.items() if name != "fixed"}
     return {key.removeprefix("config."): leaf for key, leaf in parameters(compared).items()}
-
-
-def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}…"

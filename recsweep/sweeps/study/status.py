@@ -104,7 +104,7 @@ class TrialRow:
 
 
 @dataclasses.dataclass(frozen=True)
-class Standing:
+class StudyStatus:
     """What a study has reached.
 
     Args:

@@ -6,8 +6,8 @@ from typing import Any
 import pytest
 from contracts import composed
 
-from recsweep.app import Settings, prepared
-from recsweep.build import validated
+from recsweep.app import Settings, load_split
+from recsweep.build import validate
 from recsweep.data.sources.jukebox import Jukebox
 
 
@@ -57,9 +57,9 @@ def test_a_bad_line_is_named(refused, folder: Path, line: str, complaint: str):
 
 
 def test_another_folder_is_refused(refused, config: Any, tmp_path: Path):
-    settings = validated(Settings, config("data=jukebox", f"data.path={tmp_path}"), "")
+    settings = validate(Settings, config("data=jukebox", f"data.path={tmp_path}"), "")
     with refused("data.path must name a file", "listen_count.txt is not there"):
-        prepared(settings)
+        load_split(settings)
 
 
 def test_the_command_line_wins_over_what_the_data_set_chooses():

@@ -11,9 +11,9 @@ from zipfile import ZipFile
 import pytest
 from pydantic import ValidationError
 
-from recsweep.data.disk import file_sha256
 from recsweep.data.interactions import Interactions
 from recsweep.data.sources.movielens import MovieLens, WheelMember
+from recsweep.files import file_sha256
 
 RATINGS = [("1", "10", "5", "100"), ("1", "20", "3.5", "101"), ("2", "10", "1", "102")]
 U_DATA = "".join("\t".join(row) + "\n" for row in RATINGS)

@@ -13,7 +13,7 @@ from recsweep.data.interactions import Interactions
 from recsweep.data.sources.jukebox import Jukebox
 from recsweep.data.split import Split
 from recsweep.data.splits.heldout import Heldout
-from recsweep.data.transform import Log1p, transformed
+from recsweep.data.transform import Log1p, apply_transform
 
 Cut = Callable[..., Split]
 
@@ -150,7 +150,7 @@ def test_jukeboxes_official_hold_out(shared_data: Path):
         name="jukebox", path=folder, min_rating=None, min_user_interactions=1, n_heldout_users=None
     )
     heldout = Heldout(path=folder / "validation_data.txt", valid_fraction=0.01, seed=1)
-    split = heldout.split(transformed(source.load(source.files(shared_data)), Log1p()))
+    split = heldout.split(apply_transform(source.load(source.files(shared_data)), Log1p()))
     assert (split.test.target.shape, split.test.target.nnz) == ((500, 8_262), 2_876)
     assert split.test.n_unknown.sum() == 0
     assert split.valid.target.nnz == 3_378  # of 337,880

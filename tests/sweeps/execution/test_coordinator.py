@@ -14,15 +14,15 @@ from studies import COMPLETE, FAIL, PRUNED
 
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
-from recsweep.sweeps.execution.coordinator import ENDED, FINAL, Parent
-from recsweep.sweeps.execution.setup import Search
-from recsweep.sweeps.execution.worker import Finalist, Worker
+from recsweep.sweeps.execution.coordinator import ENDED, FINAL, SweepCoordinator
+from recsweep.sweeps.execution.setup import StudyRequest
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
 Config = Callable[..., dict[str, Any]]
-Made = Callable[..., Parent]
+Made = Callable[..., SweepCoordinator]
 SMALL = {"sweep.n_trials": 3, "sweep.final_seeds": 2}
 
 
@@ -35,13 +35,15 @@ def in_this_process(task: Any, n: int, folder: str) -> list[dict[str, Any]]:  # 
 def parent(config: Config, tmp_path: Path) -> Made:  # noqa: ARG001 - puts the environment back
     """A sweep of the toy: three trials at random."""
 
-    def make(*overrides: str, launch: Any = in_this_process, **model: Any) -> Parent:
+    def make(*overrides: str, launch: Any = in_this_process, **model: Any) -> SweepCoordinator:
         usual = (f"sweep.folder={tmp_path}/sweeps", "sampler=random", "pruner=none")
         names = {line.partition("=")[0] for line in overrides}
         small = [f"{name}={n}" for name, n in SMALL.items() if name not in names]
         toy = toy_config(tmp_path, *usual, *small, *overrides, **model)
-        search = Search("toy", toy, ["model=toy"], lambda: toy_space(toy), launch, "the command")
-        return Parent(search.checked())
+        search = StudyRequest(
+            "toy", toy, ["model=toy"], lambda: toy_space(toy), launch, "the command"
+        )
+        return SweepCoordinator(search.check())
 
     return make
 
@@ -56,8 +58,8 @@ def test_a_sweep_ends_with_the_winners_score_on_test(
     parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     outcome = parent().run()
-    standing, test = outcome.standing, outcome.test
-    assert (standing.n_finished, standing.count("complete")) == (3, 3)
+    status, test = outcome.status, outcome.test
+    assert (status.n_finished, status.count("complete")) == (3, 3)
     assert test is not None
     assert outcome.looks.plain() == {"n_times": 2, "n_configurations": 1, "trials": [0]}
     assert results(tmp_path)["test_scored"] == outcome.looks.plain()
@@ -71,7 +73,7 @@ def test_a_sweep_ends_with_the_winners_score_on_test(
     assert f"study     toy in {tmp_path}/sweeps/toy" in printed.err
     name, n_trials, objective, validation, default, score = outcome.cells()
     assert (name, n_trials, objective) == ("toy", "3", "ndcg@10")
-    assert validation == default == f"{standing.front[0].values[0]:.4f}"
+    assert validation == default == f"{status.front[0].values[0]:.4f}"
     assert score.startswith(f"{test.test.means['ndcg@10']:.4f} ± ")
 
 
@@ -85,7 +87,7 @@ def test_a_finished_study_launches_nothing(
     first = parent().run()
     table = capsys.readouterr().out
     again = parent(launch=nothing).run()
-    assert (again.standing, again.looks) == (first.standing, first.looks)
+    assert (again.status, again.looks) == (first.status, first.looks)
     assert capsys.readouterr().out == table
 
 
@@ -93,13 +95,13 @@ def test_what_a_death_left_undone_at_the_very_end_is_done(parent: Made) -> None:
     one = parent()
     one.run()
     one.study.study.set_user_attr(ENDED, None)  # it died before it could note the end
-    assert parent(launch=nothing).run().standing.n_finished == 3
+    assert parent(launch=nothing).run().status.n_finished == 3
     assert one.study.study.user_attrs[ENDED] == 3
 
 
 def test_more_trials_go_on(parent: Made) -> None:
-    first = parent().run().standing
-    more = parent("sweep.n_trials=5").run().standing
+    first = parent().run().status
+    more = parent("sweep.n_trials=5").run().status
     assert more.n_finished == more.n_trials == 5
     assert [row.params for row in more.rows[:3]] == [row.params for row in first.rows]
 
@@ -157,7 +159,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
 def test_trials_that_failed_are_run_again_as_they_were(
     parent: Made, tmp_path: Path, memory: dict[str, bool], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    first = parent("sweep.n_trials=4").run().standing
+    first = parent("sweep.n_trials=4").run().status
     failed = [row.number for row in first.rows if row.state == "failed"]
     assert 0 < len(failed) < 4
     log = tmp_path / "sweeps" / "toy" / "trials" / f"{failed[-1]:04d}" / "log.txt"
@@ -166,13 +168,13 @@ def test_trials_that_failed_are_run_again_as_they_were(
         f"MemoryError: the memory is full (see {log}); sweep.retry_failed=true runs them again\n"
     ) in capsys.readouterr().out
     again = parent("sweep.n_trials=4", launch=nothing).run()
-    assert again.standing == first, "nobody asked for it"
-    still = parent("sweep.n_trials=4", "sweep.retry_failed=true").run().standing
+    assert again.status == first, "nobody asked for it"
+    still = parent("sweep.n_trials=4", "sweep.retry_failed=true").run().status
     assert [row.state for row in still.rows] == [row.state for row in first.rows], "once a command"
 
     memory["full"] = False
     asked = parent("sweep.n_trials=4", "sweep.retry_failed=true")
-    done = asked.run().standing
+    done = asked.run().status
     assert (done.n_finished, done.count("complete"), done.n_trials) == (4, 4, 4)
     assert [row.number for row in done.rows] == list(range(4))
     assert [row.settings for row in done.rows] == [row.settings for row in first.rows]
@@ -184,10 +186,10 @@ def test_trials_that_failed_are_run_again_as_they_were(
     assert "failed    " not in capsys.readouterr().out.rpartition("rank")[2]
     parent("sweep.n_trials=4", launch=nothing).run()
 
-    more = parent("sweep.n_trials=6").run().standing
+    more = parent("sweep.n_trials=6").run().status
     assert more.n_finished == 6
     shutil.rmtree(tmp_path / "sweeps" / "toy")
-    calm = parent("sweep.n_trials=6").run().standing
+    calm = parent("sweep.n_trials=6").run().status
     assert [row.settings for row in more.rows] == [row.settings for row in calm.rows]
     assert [row.values for row in more.rows] == [row.values for row in calm.rows]
 
@@ -199,7 +201,7 @@ def test_a_sweep_that_had_too_many_failures_can_run_them_again(
         parent("sweep.n_trials=4", "sweep.max_failures=0").run()
     memory["full"] = False
     done = parent("sweep.n_trials=4", "sweep.max_failures=0", "sweep.retry_failed=true").run()
-    assert done.standing.count("complete") == 4
+    assert done.status.count("complete") == 4
 
 
 def test_workers_that_do_nothing_are_no_endless_loop(parent: Made) -> None:
@@ -222,16 +224,16 @@ def test_a_launcher_that_breaks_is_used_again(parent: Made) -> None:
             raise RuntimeError("a process\nin the pool was terminated abruptly")
         return in_this_process(task, n, folder)
 
-    standing = parent(launch=breaks_once).run().standing
-    assert [row.state for row in standing.rows] == 3 * ["complete"]
-    assert [type(task) for task in calls] == [Worker, Worker, Finalist]
+    status = parent(launch=breaks_once).run().status
+    assert [row.state for row in status.rows] == 3 * ["complete"]
+    assert [type(task) for task in calls] == [Worker, Worker, FinalWorker]
 
 
 def test_a_winner_whose_process_dies_is_a_line_and_is_trained_by_the_next_command(
     parent: Made,
 ) -> None:
     def breaks_last(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
-        if isinstance(task, Finalist):
+        if isinstance(task, FinalWorker):
             raise RuntimeError("terminated")  # noqa: TRY004
         return in_this_process(task, n, folder)
 
@@ -251,12 +253,12 @@ def test_test_is_not_scored_for_another_trial_unless_it_is_asked_for(
     assert first.test is not None
     capsys.readouterr()
     more = parent("sweep.n_trials=4", quality=0.1).run()
-    assert more.standing.best is not None
-    assert more.standing.best.number != 0
+    assert more.status.best is not None
+    assert more.status.best.number != 0
     assert (more.test, more.looks) == (None, first.looks)
     assert results(tmp_path)["test"] is None
     assert (
-        f"test was scored for trial 0 of this study before, and trial {more.standing.best.number} "
+        f"test was scored for trial 0 of this study before, and trial {more.status.best.number} "
         "is better on validation now; sweep.score_another=true scores it too"
     ) in capsys.readouterr().out
     again = parent("sweep.n_trials=4", quality=0.1, launch=nothing).run()
@@ -265,11 +267,11 @@ def test_test_is_not_scored_for_another_trial_unless_it_is_asked_for(
     assert asked.test is not None
     assert asked.test.test.means != first.test.test.means
     assert asked.looks.plain() == {
-        "n_times": 4, "n_configurations": 2, "trials": [0, more.standing.best.number],
+        "n_times": 4, "n_configurations": 2, "trials": [0, more.status.best.number],
     }  # fmt: skip
     printed = capsys.readouterr().out
     assert (
-        f"test was scored 4 times for this study (trials 0, {more.standing.best.number})" in printed
+        f"test was scored 4 times for this study (trials 0, {more.status.best.number})" in printed
     )
 
 
@@ -316,7 +318,7 @@ def test_a_model_that_could_not_be_registered_is_refused_before_any_trial(
 
 def test_a_stop_between_two_seeds_keeps_what_is_done(parent: Made) -> None:
     def stops(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
-        if isinstance(task, Finalist):
+        if isinstance(task, FinalWorker):
             task = replace(task, trainings=task.trainings[:1])
             done = in_this_process(task, n, folder)
             signal.raise_signal(signal.SIGINT)
@@ -355,7 +357,7 @@ def test_ctrl_c_keeps_the_study_and_says_how_to_go_on(
     ]
     assert signal.getsignal(signal.SIGINT) == before
     assert not list((tmp_path / "sweeps").rglob("stop-*"))
-    assert parent().run().standing.n_finished == 3
+    assert parent().run().status.n_finished == 3
 
 
 def test_ctrl_c_twice_says_it_too(parent: Made, capsys: pytest.CaptureFixture[str]) -> None:
@@ -386,7 +388,7 @@ def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> N
         assert len(claims) == n_times
         assert trial.user_attrs["is_interrupted"] is True
         assert trial.user_attrs.get("n_deaths", 0) == 0
-    assert parent("sweep.max_retries=1").run().standing.count("complete") == 3
+    assert parent("sweep.max_retries=1").run().status.count("complete") == 3
 
 
 def test_trials_of_another_terminal_are_not_cut_off(parent: Made) -> None:
@@ -405,19 +407,19 @@ def test_a_deadline_leaves_the_rest_for_the_next_command(
 ) -> None:
     place = f"sweep.storage={storage.format(tmp_path)}"
     outcome = parent("sweep.timeout=1e-6", place).run()
-    assert (outcome.standing.n_finished, outcome.test) == (0, None)
+    assert (outcome.status.n_finished, outcome.test) == (0, None)
     assert results(tmp_path)["trials"]["finished"] == 0
-    assert parent(place).run().standing.n_finished == 3
+    assert parent(place).run().status.n_finished == 3
 
 
 def test_an_exhausted_space_is_the_end(parent: Made) -> None:
     one = parent("sweep.n_trials=9")
-    space = toy_space(one.checked.search.config, "model.quality=0.25,0.75").plain()
+    space = toy_space(one.spec.config, "model.quality=0.25,0.75").plain()
     settings = replace(
-        one.checked.settings, sampler={"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
+        one.spec.settings, sampler={"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
     )
-    outcome = Parent(replace(one.checked, space=space, settings=settings)).run()
-    assert (outcome.standing.n_finished, outcome.standing.n_trials) == (2, 2)
+    outcome = SweepCoordinator(replace(one.spec, space=space, settings=settings)).run()
+    assert (outcome.status.n_finished, outcome.status.n_trials) == (2, 2)
 
 
 def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> None:

@@ -6,16 +6,16 @@ import pytest
 from plans import toy_config, toy_plan
 from studies import COMPLETE
 
-from recsweep.sweeps.execution.final_evaluation import Winner
+from recsweep.run_files import STDOUT
+from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.worker import Worker
 from recsweep.sweeps.study.final_scores import TEST_SCORED
-from recsweep.sweeps.study.folder import SAID
 from recsweep.sweeps.study.shared_study import SharedStudy
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.status import StudyStatus
 
 
 @pytest.fixture
-def winner(tmp_path: Path) -> Winner:
+def winner(tmp_path: Path) -> FinalEvaluation:
     """A study of one trial, trained with three seeds."""
     plan = toy_plan(tmp_path / "toy", toy_config(tmp_path))
     study = SharedStudy(plan)
@@ -25,12 +25,12 @@ def winner(tmp_path: Path) -> Winner:
     claim.lease.release()
     study.study.set_user_attr("objectives", ["ndcg@10"])
     study.study.set_user_attr("identity", {"fixed": ["model=toy", "seed=42"]})
-    best = Standing.of(study.study, 1).best
+    best = StudyStatus.of(study.study, 1).best
     assert best is not None
-    return Winner(study, best, 3)
+    return FinalEvaluation(study, best, 3)
 
 
-def test_each_training_says_its_seeds(winner: Winner) -> None:
+def test_each_training_says_its_seeds(winner: FinalEvaluation) -> None:
     trainings = winner.finalist(Worker(winner.study.plan.plain())).trainings
     assert [(each["index"], each["config"]["seed"]) for each in trainings] == [
         (0, 42), (1, 43), (2, 44),
@@ -41,16 +41,16 @@ def test_each_training_says_its_seeds(winner: Winner) -> None:
     assert winner.study.space.config(winner.best.settings)["seed"] == 42
 
 
-def test_only_what_is_missing_is_trained(winner: Winner) -> None:
+def test_only_what_is_missing_is_trained(winner: FinalEvaluation) -> None:
     winner.folders[1].mkdir(parents=True)
-    (winner.folders[1] / SAID).touch()
+    (winner.folders[1] / STDOUT).touch()
     assert winner.missing == [0, 2]
     assert winner.scores() is None
     trainings = winner.finalist(Worker(winner.study.plan.plain())).trainings
     assert [each["index"] for each in trainings] == [0, 2]
 
 
-def test_other_trials_that_were_scored_are_known(winner: Winner) -> None:
+def test_other_trials_that_were_scored_are_known(winner: FinalEvaluation) -> None:
     looks = [{"trial": t, "seed": s} for t, s in ((4, 1), (0, 1), (2, 1))]
     winner.study.study.set_user_attr(TEST_SCORED, looks)
     assert winner.others_scored() == [2, 4]

@@ -17,8 +17,8 @@ import optuna
 import pytest
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
-from recsweep.sweeps.execution.progress import SweepProgress, best_line, status
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.execution.progress import SweepProgress, best_line, status_parts
+from recsweep.sweeps.study.status import StudyStatus
 
 BEGUN = "{} done; workers begin: the first trial of each imports and compiles"
 PARAMETERS = "β=.31 d=.5 hidden_dims=[600]"
@@ -29,8 +29,8 @@ def study(tmp_path: Path) -> optuna.Study:
     return make_study(tmp_path / "vae")
 
 
-def looks_at(study: optuna.Study, n_trials: int = 30) -> Callable[[], Standing]:
-    return lambda: Standing.of(study, n_trials)
+def looks_at(study: optuna.Study, n_trials: int = 30) -> Callable[[], StudyStatus]:
+    return lambda: StudyStatus.of(study, n_trials)
 
 
 def until(condition: Callable[[], bool]) -> None:
@@ -52,26 +52,26 @@ def test_the_status_counts_what_is_and_what_is_missing(study: optuna.Study) -> N
     for state, values, wall_s in ((COMPLETE, [0.4], 60.0), (PRUNED, [0.3], 20.0), (FAIL, None, 1)):
         add(study, state, values, wall_s=wall_s)
     add(study, RUNNING)
-    assert status(Standing.of(study, 30)) == [
+    assert status_parts(StudyStatus.of(study, 30)) == [
         "3 of 30 done", "1 running", "1 pruned", "1 failed", "about 12 min left"
     ]  # fmt: skip
-    assert status(Standing.of(study, 30, lambda _: False))[1:5] == [
+    assert status_parts(StudyStatus.of(study, 30, lambda _: False))[1:5] == [
         "0 running", "1 pruned", "1 failed", "1 lost"
     ]  # fmt: skip
-    assert status(Standing.of(study, 3))[-1] == "1 failed", "nothing is left to wait for"
+    assert status_parts(StudyStatus.of(study, 3))[-1] == "1 failed", "nothing is left to wait for"
 
 
 def test_the_best_trial_is_told_with_its_parameters(study: optuna.Study) -> None:
-    assert best_line(Standing.of(study, 30)) == "no trial is complete yet"
+    assert best_line(StudyStatus.of(study, 30)) == "no trial is complete yet"
     add(study, COMPLETE, [0.41234], beta=0.31)
-    assert best_line(Standing.of(study, 30)) == f"best ndcg@100 0.4123 (trial 0: {PARAMETERS})"
+    assert best_line(StudyStatus.of(study, 30)) == f"best ndcg@100 0.4123 (trial 0: {PARAMETERS})"
 
 
 def test_of_several_objectives_the_best_in_each_is_told(tmp_path: Path) -> None:
     study = make_study(tmp_path / "vae", "ndcg@100", "train_s")
     for values in ([0.3, 1.0], [0.5, 5.0], [0.1, 9.0]):
         add(study, COMPLETE, values)
-    assert best_line(Standing.of(study, 30)) == (
+    assert best_line(StudyStatus.of(study, 30)) == (
         "2 on the Pareto front, best ndcg@100 0.5000 (trial 1), train_s 1.0 (trial 0)"
     )
 
@@ -148,19 +148,19 @@ def test_on_the_front_of_several_objectives_is_said(tmp_path: Path) -> None:
 def test_a_storage_that_is_away_for_a_while_changes_nothing(study: optuna.Study) -> None:
     n_failures = 0
 
-    def look() -> Standing:
+    def look() -> StudyStatus:
         nonlocal n_failures
         if study.user_attrs.get("is_away"):
             n_failures += 1
             raise ConnectionError("gone")
-        return Standing.of(study, 2)
+        return StudyStatus.of(study, 2)
 
     stream = io.StringIO()
     study.set_user_attr("is_away", True)
     with SweepProgress(look, stream, every_s=0.01) as progress:
         until(lambda: n_failures > 2)
         study.set_user_attr("is_away", False)
-        until(lambda: progress.standing is not None)
+        until(lambda: progress.status is not None)
         add(study, COMPLETE, [0.4], best_epoch=1, wall_s=1.0)
         until(lambda: len(lines_of(stream)) == 1)
         study.set_user_attr("is_away", True)
@@ -174,7 +174,7 @@ def test_a_reader_who_has_gone_does_not_end_the_sweep(study: optuna.Study) -> No
         with SweepProgress(looks_at(study), stream, every_s=0.01) as progress:
             for n_finished in (1, 2):
                 add(study, PRUNED, [0.3], n_epochs=1, wall_s=1.0)
-                until(lambda n=n_finished: progress.standing.n_finished == n)
+                until(lambda n=n_finished: progress.status.n_finished == n)
         assert not progress._thread.is_alive()
         with pytest.raises(BrokenPipeError):
             stream.flush()
@@ -210,7 +210,7 @@ def on_a_terminal(
     ):
         for n_finished, value in enumerate((0.3, 0.4123), 1):
             add(study, COMPLETE, [value], beta=0.31, best_epoch=3, wall_s=26.0)
-            until(lambda n=n_finished: progress.standing.n_finished == n)
+            until(lambda n=n_finished: progress.status.n_finished == n)
     listener.join()
     os.close(ours)
     return sent.decode()

@@ -12,7 +12,7 @@ from plans import toy_config, toy_space
 
 from recsweep import environment
 from recsweep.errors import InputError
-from recsweep.sweeps.execution.setup import CheckedSearch, Search
+from recsweep.sweeps.execution.setup import StudyRequest, StudySpec
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.study.shared_study import Plan
 
@@ -20,37 +20,37 @@ Config = Callable[..., dict[str, Any]]
 
 
 @pytest.fixture
-def search(config: Config, tmp_path: Path) -> Callable[..., Search]:  # noqa: ARG001 - puts the environment back
+def search(config: Config, tmp_path: Path) -> Callable[..., StudyRequest]:  # noqa: ARG001 - puts the environment back
     """A search of the toy in the test's own folder."""
 
-    def make(*overrides: str) -> Search:
+    def make(*overrides: str) -> StudyRequest:
         toy = toy_config(tmp_path, f"sweep.folder={tmp_path}/sweeps", *overrides)
-        return Search(
+        return StudyRequest(
             "toy", toy, ["data=synthetic"], lambda: toy_space(toy), lambda *_: [], "command"
         )
 
     return make
 
 
-def refused(search: Search) -> str:
+def refused(search: StudyRequest) -> str:
     with pytest.raises(InputError) as caught:
-        search.checked()
+        search.check()
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
 
 def test_a_search_in_which_nothing_is_wrong_writes_nothing_but_the_cache(
-    search: Callable[..., Search], tmp_path: Path
+    search: Callable[..., StudyRequest], tmp_path: Path
 ) -> None:
-    checked = search().checked()
-    assert isinstance(checked, CheckedSearch)
+    checked = search().check()
+    assert isinstance(checked, StudySpec)
     assert checked.objectives == ["ndcg@10"]
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
-def test_the_identity_is_what_trials_depend_on(search: Callable[..., Search]) -> None:
+def test_the_identity_is_what_trials_depend_on(search: Callable[..., StudyRequest]) -> None:
     def identity(*overrides: str) -> dict[str, Any]:
-        return search(*overrides).checked().identity
+        return search(*overrides).check().identity
 
     first = identity()
     assert json.loads(json.dumps(first)) == first
@@ -66,10 +66,12 @@ def test_the_identity_is_what_trials_depend_on(search: Callable[..., Search]) ->
         assert identity(override)[part] != first[part], override
 
 
-def test_the_code_of_every_class_that_may_run_is_part_of_it(search: Callable[..., Search]) -> None:
+def test_the_code_of_every_class_that_may_run_is_part_of_it(
+    search: Callable[..., StudyRequest],
+) -> None:
     made = search()
     classes = "model._target_=plans.Toy,small_runs.Other"
-    searched = replace(made, make_space=lambda: toy_space(made.config, classes)).checked()
+    searched = replace(made, make_space=lambda: toy_space(made.config, classes)).check()
     assert list(searched.identity["code"]) == ["plans.Toy", "recsweep", "small_runs.Other"]
     assert all(len(text) == 16 for text in searched.identity["code"].values())
     plan = searched.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
@@ -78,11 +80,11 @@ def test_the_code_of_every_class_that_may_run_is_part_of_it(search: Callable[...
 
 
 def test_a_plan_is_all_that_a_worker_needs(
-    search: Callable[..., Search], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    search: Callable[..., StudyRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
     made = search("sweep.folder=here", "sweep.n_trials=7", "sweep.seed=3", "sampler=random")
-    plan = made.checked().plan(deadline=1.5, parent_run="run", stop_file="stop", retry=[3])
+    plan = made.check().plan(deadline=1.5, parent_run="run", stop_file="stop", retry=[3])
     assert Plan(**json.loads(json.dumps(plan.plain()))) == plan
     assert (plan.study, plan.folder) == ("toy", str(tmp_path / "here" / "toy"))
     assert (plan.n_trials, plan.seed, plan.threads, plan.backend) == (7, 3, 1, "jax")
@@ -109,44 +111,48 @@ def test_a_plan_is_all_that_a_worker_needs(
     ],
 )
 def test_wrong_settings_are_refused(
-    search: Callable[..., Search], override: str, expected: str
+    search: Callable[..., StudyRequest], override: str, expected: str
 ) -> None:
     assert expected in refused(search(override))
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb", "-m", ""])
-def test_a_name_that_is_no_folders_is_refused(search: Callable[..., Search], name: str) -> None:
+def test_a_name_that_is_no_folders_is_refused(
+    search: Callable[..., StudyRequest], name: str
+) -> None:
     assert "a study's name must be of letters" in refused(replace(search(), name=name))
 
 
 @pytest.mark.parametrize("name", ["multivae-ml-1m-0a1b2c3d", "Größe 3", "b=.2,c+1_x"])
-def test_a_name_that_is_a_folders_is_taken(search: Callable[..., Search], name: str) -> None:
+def test_a_name_that_is_a_folders_is_taken(search: Callable[..., StudyRequest], name: str) -> None:
     assert (
         replace(search(), name=name)
-        .checked()
+        .check()
         .plan(deadline=None, parent_run=None, stop_file=None, retry=[])
         .folder.endswith(f"/{name}")
     )
 
 
 def test_a_folder_in_whose_place_is_a_file_is_refused(
-    search: Callable[..., Search], tmp_path: Path
+    search: Callable[..., StudyRequest], tmp_path: Path
 ) -> None:
     (tmp_path / "file").touch()
     said = refused(search(f"sweep.folder={tmp_path}/file"))
     assert said.startswith("sweep.folder must be a new or empty folder that can be written, but ")
 
 
-def test_objectives_begin_with_what_epochs_are_chosen_by(search: Callable[..., Search]) -> None:
+def test_objectives_begin_with_what_epochs_are_chosen_by(
+    search: Callable[..., StudyRequest],
+) -> None:
     both = search("sweep.objectives=[ndcg@10,train_s,wall_s]", "pruner=none")
-    assert both.checked().objectives == ["ndcg@10", "train_s", "wall_s"]
+    assert both.check().objectives == ["ndcg@10", "train_s", "wall_s"]
     for wrong in ("[recall@5]", "[train_s]", "[ndcg@10,ndcg@10]"):
         said = refused(search(f"sweep.objectives={wrong}", "pruner=none"))
         assert "first the metric that epochs are chosen by (ndcg@10)" in said
     assert "but has nope; change" in refused(search("sweep.objectives=[nope]"))
 
 
-def test_several_objectives_are_not_pruned(search: Callable[..., Search]) -> None:
+def test_several_objectives_are_not_pruned(search: Callable[..., StudyRequest]) -> None:
     assert refused(search("sweep.objectives=[ndcg@10,train_s]")).endswith("set pruner=none")
 
 
@@ -159,8 +165,8 @@ def test_several_objectives_are_not_pruned(search: Callable[..., Search]) -> Non
     ],
 )
 def test_a_database_that_mlflow_will_use_is_refused(
-    search: Callable[..., Search], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, storage: str,
-    tracking: str,
+    search: Callable[..., StudyRequest], tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    storage: str, tracking: str,
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("recsweep.tracking.MLflowTracker.refuse_unusable", lambda _: None)
@@ -172,5 +178,7 @@ def test_a_database_that_mlflow_will_use_is_refused(
     assert said.startswith("sweep.storage must be a database of its own, but is also the one that")
 
 
-def test_a_sampler_that_cannot_search_the_space_is_refused(search: Callable[..., Search]) -> None:
+def test_a_sampler_that_cannot_search_the_space_is_refused(
+    search: Callable[..., StudyRequest],
+) -> None:
     assert "model.quality is an interval" in refused(search("sampler=grid"))

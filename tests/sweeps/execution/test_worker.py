@@ -12,11 +12,11 @@ import pytest
 from plans import toy_config, toy_plan
 from studies import COMPLETE, FAIL
 
+from recsweep.run_files import STDOUT
 from recsweep.sweeps.execution.interrupt import SIGNALS
 from recsweep.sweeps.execution.watchdog import Process
-from recsweep.sweeps.execution.worker import Finalist, Worker
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.study.final_scores import TEST_SCORED
-from recsweep.sweeps.study.folder import SAID
 from recsweep.sweeps.study.shared_study import SharedStudy
 
 Config = Callable[..., dict[str, Any]]
@@ -55,7 +55,7 @@ def test_a_worker_of_other_code_is_refused(tmp_path: Path, toy: dict[str, Any]) 
             "command started; put it back, or start another study with study=NAME"
         }
         assert Worker(plan.plain())(None) == error
-        assert Finalist(Worker(plan.plain()), [])(None) == error
+        assert FinalWorker(Worker(plan.plain()), [])(None) == error
     assert not (tmp_path / "toy").exists()
 
 
@@ -115,20 +115,20 @@ def test_only_a_process_of_its_own_leaves_ctrl_c_to_the_parent(
     assert os.environ["OMP_NUM_THREADS"] == os.environ["NPROC"] == "1"
 
 
-def finalist(tmp_path: Path, config: dict[str, Any]) -> Finalist:
+def finalist(tmp_path: Path, config: dict[str, Any]) -> FinalWorker:
     worker = Worker(toy_plan(tmp_path / "toy", config).plain())
     training = {
         "trial": 3, "index": 0, "config": config, "overrides": ["model.quality=0.9"],
         "folder": str(tmp_path / "winner"), "name": "best: toy",
     }  # fmt: skip
-    return Finalist(worker, [training])
+    return FinalWorker(worker, [training])
 
 
 def test_the_winner_is_trained_as_a_run_that_scores_test(
     tmp_path: Path, toy: dict[str, Any], capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert finalist(tmp_path, toy)(None) == {"error": None}
-    said = (tmp_path / "winner" / SAID).read_text()
+    said = (tmp_path / "winner" / STDOUT).read_text()
     assert "test " in said
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == ("", "best: toy: done\n")
@@ -150,13 +150,13 @@ def test_a_stop_ends_the_winners_training_after_its_epoch(
     monkeypatch.setattr("recsweep.sweeps.execution.worker._note_look", lambda *_: stop.touch())
     task = finalist(tmp_path, toy)
     plan = {**task.worker.plan, "stop_file": str(stop)}
-    assert Finalist(Worker(plan), task.trainings)(None) == {"error": None}
+    assert FinalWorker(Worker(plan), task.trainings)(None) == {"error": None}
     assert (tmp_path / "winner" / "log.txt").read_text().count("epoch ") == 1
     assert not (tmp_path / "winner" / "results").exists()
-    assert not (tmp_path / "winner" / SAID).exists()
+    assert not (tmp_path / "winner" / STDOUT).exists()
 
 
 def test_a_winner_that_cannot_be_trained_is_a_line(tmp_path: Path) -> None:
     broken = toy_config(tmp_path, breaks="a fault")
     assert finalist(tmp_path, broken)(None) == {"error": "ZeroDivisionError: a fault"}
-    assert not (tmp_path / "winner" / SAID).exists()
+    assert not (tmp_path / "winner" / STDOUT).exists()

@@ -10,12 +10,17 @@ from plans import toy_plan
 from studies import COMPLETE, FAIL, PRUNED, SPACE, add, make_study
 
 from recsweep.evaluation import Evaluation
-from recsweep.report import write_yaml
-from recsweep.sweeps.reporting.mlflow_note import NOTE_CHARACTERS, Told, summary_note, view_of
-from recsweep.sweeps.reporting.result import Outcome
+from recsweep.run_files import write_yaml
+from recsweep.sweeps.reporting.mlflow_note import (
+    NOTE_CHARACTERS,
+    NoteContent,
+    summary_note,
+    view_columns,
+)
+from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.shared_study import SharedStudy
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.status import StudyStatus
 
 COMMAND = "python -m recsweep -m model=multivae 'sweep.folder=my sweeps' cache_dir=c"
 METRICS = {"ndcg@10": 0.2, "ndcg@100": 0.4, "recall@10": 0.1, "recall@100": 0.3}
@@ -29,8 +34,8 @@ def study(tmp_path: Path) -> SharedStudy:
     return SharedStudy(toy_plan(tmp_path / "vae", space=SPACE.plain(), objectives=["ndcg@100"]))
 
 
-def standing(study: SharedStudy) -> Standing:
-    return Standing.of(study.study, 4)
+def status(study: SharedStudy) -> StudyStatus:
+    return StudyStatus.of(study.study, 4)
 
 
 def scores(*results: str) -> FinalScores:
@@ -45,8 +50,8 @@ def scores(*results: str) -> FinalScores:
     return FinalScores(evaluation, evaluation, replicates, Looks(2, (1,)))
 
 
-def told(study: SharedStudy, outcome: Outcome, **tags: str) -> Told:
-    return Told.of(study, outcome, COMMAND, tags, {"trials": "#/e/1"})
+def told(study: SharedStudy, outcome: StudyOutcome, **tags: str) -> NoteContent:
+    return NoteContent.of(study, outcome, COMMAND, tags, {"trials": "#/e/1"})
 
 
 def test_a_note_begins_with_the_winner_against_the_default_and_on_test(
@@ -55,7 +60,7 @@ def test_a_note_begins_with_the_winner_against_the_default_and_on_test(
     add(study.study, COMPLETE, [0.4], is_default=True)
     add(study.study, COMPLETE, [0.5], beta=0.125)
     write_yaml(tmp_path / "vae" / "environment.yaml", {"run_id": "abc"})
-    outcome = Outcome(standing(study), scores(".", "."), Looks(2, (1,)))
+    outcome = StudyOutcome(status(study), scores(".", "."), Looks(2, (1,)))
     note = summary_note(outcome, told(study, outcome, data="ml-1m", **{"version.jax": "0.10"}))
     first, second, *_ = note.split("\n\n")
     assert first == (
@@ -79,8 +84,8 @@ def test_a_note_begins_with_the_winner_against_the_default_and_on_test(
 def test_a_note_is_never_too_long_and_keeps_the_commands(study: SharedStudy) -> None:
     for n in range(12):
         add(study.study, COMPLETE, [0.5 - n / 100], beta=n / 100, is_default=n == 11)
-    outcome = Outcome(standing(study), None, NO_LOOKS)
-    long = Told.of(study, outcome, f"{COMMAND} a={'x' * 3600}", {}, {})
+    outcome = StudyOutcome(status(study), None, NO_LOOKS)
+    long = NoteContent.of(study, outcome, f"{COMMAND} a={'x' * 3600}", {}, {})
     note = summary_note(outcome, long)
     assert len(note) <= NOTE_CHARACTERS
     assert f"{'x' * 3600}`" in note
@@ -103,24 +108,24 @@ def test_a_note_says_what_there_is(
     study: SharedStudy, state: Any, value: list[float] | None, expected: str
 ) -> None:
     add(study.study, state, value)
-    outcome = Outcome(standing(study), None, NO_LOOKS)
+    outcome = StudyOutcome(status(study), None, NO_LOOKS)
     assert summary_note(outcome, told(study, outcome)).split("\n\n")[0] == expected
 
 
 def test_a_default_that_broke_is_no_score(study: SharedStudy) -> None:
     add(study.study, FAIL, is_default=True)
     add(study.study, COMPLETE, [0.4])
-    outcome = Outcome(standing(study), None, NO_LOOKS)
+    outcome = StudyOutcome(status(study), None, NO_LOOKS)
     assert "(default: failed)." in summary_note(outcome, told(study, outcome))
 
 
 def test_a_view_has_what_is_searched_and_the_main_metrics(study: SharedStudy) -> None:
     searched = ["model.beta", "model.dropout_rate", "model.hidden_dims"]
-    assert view_of(study, standing(study)) == (
+    assert view_columns(study, status(study)) == (
         {key: [] for key in searched}, ["valid_best/ndcg@100", "best_epoch"],
     )  # fmt: skip
     add(study.study, COMPLETE, [0.4], beta=1e-07, metrics=METRICS)
-    params, metrics = view_of(study, standing(study))
+    params, metrics = view_columns(study, status(study))
     assert params == {
         "model.beta": [1e-07], "model.dropout_rate": [0.5], "model.hidden_dims": [[600]],
     }  # fmt: skip
@@ -132,10 +137,10 @@ def test_of_several_objectives_all_are_columns(tmp_path: Path) -> None:
     make_study(tmp_path / "two", *objectives)
     both = SharedStudy(toy_plan(tmp_path / "two", space=SPACE.plain(), objectives=objectives))
     add(both.study, COMPLETE, [0.4, 10.0], metrics=METRICS)
-    assert view_of(both, standing(both))[1] == [
+    assert view_columns(both, status(both))[1] == [
         "valid_best/ndcg@100", "time/train_s", "valid_best/recall@100", "best_epoch",
     ]  # fmt: skip
-    outcome = Outcome(standing(both), None, NO_LOOKS)
+    outcome = StudyOutcome(status(both), None, NO_LOOKS)
     note = summary_note(outcome, told(both, outcome))
     assert note.startswith("**1 trials are on the Pareto front of ndcg@100 and train_s.**")
 
@@ -143,7 +148,7 @@ def test_of_several_objectives_all_are_columns(tmp_path: Path) -> None:
 def test_a_note_shows_pruned_trials_and_says_which_one_won(study: SharedStudy) -> None:
     add(study.study, PRUNED, [0.25], metrics={"ndcg@100": 0.5})
     add(study.study, COMPLETE, [0.375])
-    outcome = Outcome(standing(study), None, NO_LOOKS)
+    outcome = StudyOutcome(status(study), None, NO_LOOKS)
     note = summary_note(outcome, told(study, outcome))
     assert note.startswith("**Trial 1: validation ndcg@100 0.3750**")
     assert "| &ensp; | 0&ensp; | pruned&ensp; | 0.5000&ensp;" in note

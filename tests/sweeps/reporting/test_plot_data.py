@@ -6,15 +6,15 @@ import pytest
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
 from recsweep.sweeps.reporting.plot_data import LegibleStudy, label
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.status import StudyStatus
 
 BEGAN = 1e9
 
 
 def legible(study: optuna.Study, *objectives: str) -> LegibleStudy:
     """Nobody runs the trials of the study that are running."""
-    standing = Standing.of(study, 4, is_alive=lambda _: False)
-    return LegibleStudy.of(study, standing, objectives or standing.objectives)
+    status = StudyStatus.of(study, 4, is_alive=lambda _: False)
+    return LegibleStudy.of(study, status, objectives or status.objectives)
 
 
 def test_names_are_short_and_choices_without_quotes(tmp_path: Path) -> None:

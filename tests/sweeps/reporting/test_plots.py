@@ -12,7 +12,7 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 from recsweep.sweeps.execution.worker import Worker
 from recsweep.sweeps.reporting.plots import write_plots
 from recsweep.sweeps.study.shared_study import SharedStudy
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.status import StudyStatus
 
 PNG = b"\x89PNG\r\n\x1a\n"
 EVERY = {"history", "importance", "slices", "curves", "parallel", "speed", "workers"}
@@ -23,7 +23,7 @@ def plotted(study: optuna.Study, folder: Path) -> tuple[set[str], str]:
     """Stems of the images, and the page without Plotly's script."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        files = write_plots(study, Standing.of(study, len(study.trials)), folder / "plots")
+        files = write_plots(study, StudyStatus.of(study, len(study.trials)), folder / "plots")
     page, *images = files
     assert all(image.read_bytes().startswith(PNG) for image in images)
     assert sorted(folder.joinpath("plots").iterdir()) == sorted(files)

@@ -5,12 +5,12 @@ from studies import COMPLETE, PRUNED, SPACE, add, make_study
 
 from recsweep.sweeps.reporting import plots_plotly
 from recsweep.sweeps.reporting.plot_data import COLORS, LegibleStudy
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.status import StudyStatus
 
 
 def of(study: optuna.Study) -> LegibleStudy:
-    standing = Standing.of(study, 4)
-    return LegibleStudy.of(study, standing, standing.objectives)
+    status = StudyStatus.of(study, 4)
+    return LegibleStudy.of(study, status, status.objectives)
 
 
 def with_curves(folder: Path) -> LegibleStudy:

@@ -16,13 +16,13 @@ from recsweep.sweeps.reporting.result_files import (
     write_optimization_results,
     write_trials,
 )
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.status import StudyStatus
 
 RESUME = "python -m recsweep -m model=multivae"
 
 
-def reached(study: optuna.Study) -> Standing:
-    return Standing.of(study, 5, lambda _: False)
+def reached(study: optuna.Study) -> StudyStatus:
+    return StudyStatus.of(study, 5, lambda _: False)
 
 
 def written(file: Path, study: optuna.Study, test: dict[str, Any] | None = None) -> dict[str, Any]:

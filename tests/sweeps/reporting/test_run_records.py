@@ -10,7 +10,7 @@ from recsweep.interfaces import Part
 from recsweep.sweeps.execution.trial_runner import TrialRunner
 from recsweep.sweeps.reporting.run_records import StudyRecords, outcome_metrics
 from recsweep.sweeps.study.shared_study import SharedStudy
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.status import StudyStatus
 from recsweep.tracking.nested_runs import child_tags, sweep_tags
 
 IDENTITY = {"fixed": ["model=toy"], "versions": {"numpy": "2"},
@@ -29,7 +29,7 @@ def ended(folder: Path, n_trials: int, **model: str) -> StudyRecords:
         with claim.lease:
             if number < n_trials:
                 runner.run(claim)
-    return StudyRecords(study.study, Standing.of(study.study, 4, study.is_alive), folder / "toy")
+    return StudyRecords(study.study, StudyStatus.of(study.study, 4, study.is_alive), folder / "toy")
 
 
 def test_a_trial_is_what_the_study_and_its_folder_say(tmp_path: Path) -> None:
@@ -87,7 +87,7 @@ def test_the_winners_trainings_are_runs_of_their_own(
         text = yaml.safe_dump({**config, "seed": seed})
         (results / "config.yaml").write_text(text, encoding="utf-8")
         if seed < 44:
-            (results.parent / "said.txt").touch()
+            (results.parent / "stdout.txt").touch()
     _, *winners = records.children("parent")
     assert winners == ["best: plans quality=.9 seed=42", "best: plans quality=.9 seed=43"]
     marks = [child_tags("parent", "toy", Part(0, index)) for index in (0, 1)]
@@ -95,10 +95,10 @@ def test_the_winners_trainings_are_runs_of_their_own(
 
 
 def test_a_sweeps_metrics_have_those_of_its_winner(tmp_path: Path) -> None:
-    standing = ended(tmp_path, 1).standing
+    status = ended(tmp_path, 1).status
     test = {"mean": {"ndcg@10": 0.5}, "standard_deviation_over_replicates": {"ndcg@10": 0.1}}
-    metrics = outcome_metrics(standing, test)
-    assert standing.best is not None
-    assert metrics["valid_best/ndcg@10"] == standing.best.values[0]
+    metrics = outcome_metrics(status, test)
+    assert status.best is not None
+    assert metrics["valid_best/ndcg@10"] == status.best.values[0]
     assert (metrics["test/ndcg@10"], metrics["test_sd/ndcg@10"]) == (0.5, 0.1)
-    assert not [name for name in outcome_metrics(standing, None) if name.startswith("test")]
+    assert not [name for name in outcome_metrics(status, None) if name.startswith("test")]

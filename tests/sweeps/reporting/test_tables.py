@@ -9,12 +9,12 @@ import yaml
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
 from recsweep.sweeps.reporting.result_files import write_optimization_results
-from recsweep.sweeps.reporting.tables import aligned, best_rows, best_table
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.reporting.tables import best_rows, best_table
+from recsweep.sweeps.study.status import StudyStatus
 
 
-def reached(study: optuna.Study) -> Standing:
-    return Standing.of(study, 5, lambda _: False)
+def reached(study: optuna.Study) -> StudyStatus:
+    return StudyStatus.of(study, 5, lambda _: False)
 
 
 def test_the_table_has_the_best_first_and_marks_the_default(study: optuna.Study) -> None:
@@ -112,12 +112,3 @@ def test_before_anything_is_complete_there_are_only_counts(tmp_path: Path) -> No
     assert best_table(reached(study)) == (
         "0 of 5 trials done: 0 complete, 0 pruned, 0 failed, 1 lost"
     )
-
-
-def test_columns_are_as_wide_as_they_must_be_and_empty_ones_are_left_out() -> None:
-    assert aligned(["a", "none", "long"], [["100", "", "1"], ["1", "", "2"]]) == [
-        "  a  long",
-        "─────────",
-        "100     1",
-        "  1     2",
-    ]

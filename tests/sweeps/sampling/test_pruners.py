@@ -11,7 +11,7 @@ from optuna.storages import InMemoryStorage
 from optuna.trial import Trial, TrialState
 
 from recsweep.build import build
-from recsweep.command_line import conf_folder
+from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.sweeps.sampling.pruners import AsyncHyperband, Pruner
 

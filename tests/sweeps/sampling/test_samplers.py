@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from scipy.stats import qmc
 
 from recsweep.build import build
-from recsweep.command_line import conf_folder
+from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.seeds import Seeds
 from recsweep.sweeps.sampling import samplers

@@ -6,7 +6,7 @@ import pytest
 from omegaconf import OmegaConf
 
 from recsweep.errors import InputError
-from recsweep.sweeps.space.branch import Branch, resolved, unused
+from recsweep.sweeps.space.branch import Branch, resolve, unused_overrides
 from recsweep.sweeps.space.dimension import dimension
 
 
@@ -96,9 +96,9 @@ def test_a_setting_without_effect_on_the_model_is_refused() -> None:
     with pytest.raises(InputError, match=r"EASE does not use optimizer\.momentum; leave"):
         branch("optimizer.momentum=0,0.5").refuse_unusable()
     branch("optimizer.momentum=choice(0.5)").refuse_unusable()
-    assert unused("x", {"_target_": "a.B"}).endswith("B does not use x; leave x out")
+    assert unused_overrides("x", {"_target_": "a.B"}).endswith("B does not use x; leave x out")
 
 
 def test_a_value_that_is_missing_is_named() -> None:
     with pytest.raises(InputError, match=r"model\.l2 must have a value, .*; set model\.l2"):
-        resolved(OmegaConf.create({"model": {"l2": "${nothing}"}}))
+        resolve(OmegaConf.create({"model": {"l2": "${nothing}"}}))

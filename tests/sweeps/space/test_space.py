@@ -18,7 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FixedTrial
 
 from recsweep.build import build
-from recsweep.command_line import conf_folder
+from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.sweeps.space.space import Space, make_space, overrides
 

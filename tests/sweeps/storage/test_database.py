@@ -159,6 +159,6 @@ def test_errors_in_use_become_one_line_too(tmp_path: Path) -> None:
         connection.execute("DROP TABLE study_user_attributes")
     with (
         pytest.raises(StorageError, match="no such table: study_user_attributes"),
-        database.one_line(database.parsed(url)),
+        database.errors_in_one_line(database.parse_address(url)),
     ):
         study.set_user_attr("a", 1)

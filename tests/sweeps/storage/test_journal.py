@@ -13,9 +13,10 @@ from pathlib import Path
 import optuna
 import pytest
 
+from recsweep.run_files import JOURNAL
 from recsweep.sweeps.storage.backends import open_storage
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.storage.journal import JOURNAL, Journal
+from recsweep.sweeps.storage.journal import Journal
 from recsweep.sweeps.storage.locks import locked
 
 Record = dict[str, object]

@@ -10,27 +10,27 @@ from studies import COMPLETE, RUNNING, add, make_study
 from recsweep.errors import InputError
 from recsweep.sweeps.reporting.result_files import write_optimization_results
 from recsweep.sweeps.storage.backends import make_locks, open_storage
-from recsweep.sweeps.study.catalog import Studies
-from recsweep.sweeps.study.status import Standing
+from recsweep.sweeps.study.catalog import StudyCatalog
+from recsweep.sweeps.study.status import StudyStatus
 
 
-def reached(study: optuna.Study) -> Standing:
+def reached(study: optuna.Study) -> StudyStatus:
     """Nobody works any more."""
-    return Standing.of(study, 4, lambda _: False)
+    return StudyStatus.of(study, 4, lambda _: False)
 
 
 def test_studies_of_a_folder_are_its_journals(tmp_path: Path) -> None:
     for name in ("b", "a"):
         make_study(tmp_path / name)
     (tmp_path / "notes").mkdir()
-    studies = Studies.of({"storage": None, "folder": str(tmp_path), "n_trials": 3})
+    studies = StudyCatalog.of({"storage": None, "folder": str(tmp_path), "n_trials": 3})
     assert studies.names == ["a", "b"]
     assert str(studies) == f"{tmp_path}/"
 
 
 def test_looking_for_studies_makes_nothing(tmp_path: Path) -> None:
     for storage in (None, f"sqlite:///{tmp_path}/none.db"):
-        studies = Studies.of({"storage": storage, "folder": str(tmp_path / "sweeps")})
+        studies = StudyCatalog.of({"storage": storage, "folder": str(tmp_path / "sweeps")})
         assert studies.names == []
     assert list(tmp_path.iterdir()) == []
 
@@ -39,14 +39,14 @@ def test_studies_of_a_database_are_all_that_it_has(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/sweeps.db"
     add(make_study(tmp_path / "one", url=url), COMPLETE, [0.3])
     make_study(tmp_path / "two", url=url)
-    studies = Studies.of({"storage": url, "folder": str(tmp_path / "sweeps")})
+    studies = StudyCatalog.of({"storage": url, "folder": str(tmp_path / "sweeps")})
     assert studies.names == ["one", "two"]
     assert studies.load("one")[1].n_finished == 1
 
 
 def test_a_password_is_not_shown() -> None:
     url = "postgresql+psycopg://me:secret@host/studies"
-    assert str(Studies.of({"storage": url, "folder": "sweeps"})) == (
+    assert str(StudyCatalog.of({"storage": url, "folder": "sweeps"})) == (
         "postgresql+psycopg://me:***@host/studies"
     )
 
@@ -56,23 +56,23 @@ def test_a_study_is_read_with_its_total_and_its_living_workers(tmp_path: Path) -
     for _ in range(2):
         add(study, RUNNING)
     with make_locks(None, tmp_path / "vae", "vae").lease(1) or pytest.fail("it is free"):
-        _, standing = Studies.of({"storage": None, "folder": str(tmp_path)}).load("vae")
-    assert standing.n_trials == 9
-    assert [row.state for row in standing.rows] == ["lost", "running"]
+        _, status = StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+    assert status.n_trials == 9
+    assert [row.state for row in status.rows] == ["lost", "running"]
 
 
 def test_another_programs_study_is_refused_in_one_line(tmp_path: Path) -> None:
     study = make_study(tmp_path / "vae")
     study._storage.delete_study(study._study_id)
     with pytest.raises(InputError, match=r"study vae must be one that recsweep made .*KeyError"):
-        Studies.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+        StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
 
 
 def test_a_study_that_was_only_begun_is_no_damaged_one(tmp_path: Path) -> None:
     storage = open_storage(None, tmp_path / "vae")
     optuna.create_study(storage=storage, study_name="vae", direction="maximize")
     with pytest.raises(InputError, match=r"^study vae must have trials, but was only started; res"):
-        Studies.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+        StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
 
 
 def test_studies_whose_trials_are_in_a_database_are_known_by_their_folders(tmp_path: Path) -> None:
@@ -87,15 +87,15 @@ def test_studies_whose_trials_are_in_a_database_are_known_by_their_folders(tmp_p
     resume = shlex.join(["python", "-m", "recsweep", "-m", f"sweep.storage={url}", "model=ease"])
     file = results / "optimization_results.yaml"
     write_optimization_results(file, study, reached(study), resume)
-    assert Studies.of({"storage": None, "folder": str(tmp_path)}).in_databases == {
+    assert StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).in_databases == {
         "begun": "sweep.storage=URL", "ended": shlex.quote(f"sweep.storage={url}")
     }  # fmt: skip
-    assert Studies.of({"storage": url, "folder": str(tmp_path)}).in_databases == {}
+    assert StudyCatalog.of({"storage": url, "folder": str(tmp_path)}).in_databases == {}
 
 
 def test_a_folder_must_be_a_path() -> None:
     with pytest.raises(InputError, match=r"sweep\.folder .*but is 7"):
-        Studies.of({"storage": None, "folder": 7})
+        StudyCatalog.of({"storage": None, "folder": 7})
 
 
 def test_a_study_whose_files_have_moved_keeps_its_name(tmp_path: Path) -> None:
@@ -105,11 +105,11 @@ def test_a_study_whose_files_have_moved_keeps_its_name(tmp_path: Path) -> None:
     for name, content in (("ease-csv-11111111", "aa"), ("ease-csv-22222222", "cc")):
         made = make_study(tmp_path / name)
         made.set_user_attr("identity", identity("/old/a.csv", content))
-    studies = Studies.of({"storage": None, "folder": str(tmp_path)})
+    studies = StudyCatalog.of({"storage": None, "folder": str(tmp_path)})
     now, mine = identity("/new/a.csv"), "ease-csv-33333333"
-    assert studies.renamed(mine, now) == "ease-csv-11111111"
-    assert studies.renamed("ease-csv-22222222", now) == "ease-csv-22222222", "it exists"
-    assert studies.renamed("ials-csv-33333333", now) == "ials-csv-33333333", "another model"
-    assert studies.renamed(mine, identity("/new/a.csv", "dd")) == mine, "other data"
+    assert studies.find_moved(mine, now) == "ease-csv-11111111"
+    assert studies.find_moved("ease-csv-22222222", now) == "ease-csv-22222222", "it exists"
+    assert studies.find_moved("ials-csv-33333333", now) == "ials-csv-33333333", "another model"
+    assert studies.find_moved(mine, identity("/new/a.csv", "dd")) == mine, "other data"
     make_study(tmp_path / "ease-csv-44444444").set_user_attr("identity", now)
-    assert studies.renamed(mine, now) == mine, "two are meant"
+    assert studies.find_moved(mine, now) == mine, "two are meant"

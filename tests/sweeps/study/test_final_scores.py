@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from studies import make_study
 
-from recsweep.sweeps.study.final_scores import TEST_SCORED, Looks, averaged
+from recsweep.sweeps.study.final_scores import TEST_SCORED, Looks, average_runs
 
 
 def test_looks_at_test_are_counted_by_training_and_by_trial(tmp_path: Path) -> None:
@@ -36,7 +36,7 @@ def test_a_users_metrics_are_averaged_over_seeds(tmp_path: Path) -> None:
         run(tmp_path / "a", {"u": 0.25, "v": 0.5}, 0.2),
         run(tmp_path / "b", {"u": 0.75, "v": 0.0}, 0.4),
     ]
-    found = averaged(runs, "test")
+    found = average_runs(runs, "test")
     assert found.per_user["ndcg@10"].to_dict() == {"u": 0.5, "v": 0.25}
     assert found.means == {"ndcg@10": 0.375, "coverage@10": pytest.approx(0.3)}
     assert found.standard_errors["ndcg@10"] == pytest.approx(0.125)  # |.5 - .25| / 2

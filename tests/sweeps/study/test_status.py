@@ -7,7 +7,7 @@ import optuna
 import pytest
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
-from recsweep.sweeps.study.status import Standing, shown_duration, shown_value
+from recsweep.sweeps.study.status import StudyStatus, shown_duration, shown_value
 
 
 @pytest.fixture
@@ -15,19 +15,19 @@ def study(tmp_path: Path) -> optuna.Study:
     return make_study(tmp_path / "vae")
 
 
-def reached(study: optuna.Study, n_trials: int = 4) -> Standing:
+def reached(study: optuna.Study, n_trials: int = 4) -> StudyStatus:
     """Nobody works any more."""
-    return Standing.of(study, n_trials, lambda _: False)
+    return StudyStatus.of(study, n_trials, lambda _: False)
 
 
 # --- one study ------------------------------------------------------------------------------------
 
 
 def test_an_empty_study_has_no_best_trial_and_no_time_left(study: optuna.Study) -> None:
-    standing = reached(study)
-    assert (standing.study, standing.objectives) == ("vae", ("ndcg@100",))
-    assert (standing.rows, standing.front, standing.best) == ((), (), None)
-    assert (standing.seconds_left, standing.changed, standing.default) == (None, None, None)
+    status = reached(study)
+    assert (status.study, status.objectives) == ("vae", ("ndcg@100",))
+    assert (status.rows, status.front, status.best) == ((), (), None)
+    assert (status.seconds_left, status.changed, status.default) == (None, None, None)
 
 
 def test_every_trial_is_counted_once_by_what_became_of_it(study: optuna.Study) -> None:
@@ -37,17 +37,17 @@ def test_every_trial_is_counted_once_by_what_became_of_it(study: optuna.Study) -
     add(study, RUNNING)
     add(study, RUNNING)
     add(study, RUNNING, is_interrupted=True)
-    standing = Standing.of(study, 6, lambda number: number == 3)
-    assert [row.state for row in standing.rows] == [
+    status = StudyStatus.of(study, 6, lambda number: number == 3)
+    assert [row.state for row in status.rows] == [
         "complete", "pruned", "failed", "running", "lost", "interrupted"
     ]  # fmt: skip
-    assert standing.n_finished == 3
-    assert [standing.count(state) for state in ("complete", "running", "lost")] == [1, 1, 1]
+    assert status.n_finished == 3
+    assert [status.count(state) for state in ("complete", "running", "lost")] == [1, 1, 1]
 
 
 def test_without_anybody_to_ask_what_is_running_is_alive(study: optuna.Study) -> None:
     add(study, RUNNING)
-    assert Standing.of(study, 4).count("running") == 1
+    assert StudyStatus.of(study, 4).count("running") == 1
 
 
 def test_a_trial_that_ends_while_it_is_looked_at_is_not_lost(study: optuna.Study) -> None:
@@ -57,7 +57,7 @@ def test_a_trial_that_ends_while_it_is_looked_at_is_not_lost(study: optuna.Study
         study.tell(number, 0.5)  # its worker ends it and gives the lease back
         return False
 
-    assert [row.state for row in Standing.of(study, 4, is_alive).rows] == ["complete"]
+    assert [row.state for row in StudyStatus.of(study, 4, is_alive).rows] == ["complete"]
 
 
 def test_a_row_says_what_the_trial_noted(study: optuna.Study) -> None:
@@ -104,28 +104,28 @@ def test_pruned_trials_have_a_place_but_do_not_compete(study: optuna.Study) -> N
     add(study, PRUNED, [0.4], metrics={"ndcg@100": 0.4})
     add(study, COMPLETE, [0.4])
     add(study, FAIL)
-    standing = reached(study)
-    assert [row.number for row in standing.placed] == [1, 3, 2, 0]
-    assert [row.number for row in standing.ranked] == [3, 0]
-    assert standing.best == standing.rows[3] == standing.rows[study.best_trial.number]
+    status = reached(study)
+    assert [row.number for row in status.placed] == [1, 3, 2, 0]
+    assert [row.number for row in status.ranked] == [3, 0]
+    assert status.best == status.rows[3] == status.rows[study.best_trial.number]
 
 
 def test_of_equal_trials_the_first_is_best_and_a_pruned_one_never(study: optuna.Study) -> None:
     for value in (0.3, 0.5, 0.5):
         add(study, COMPLETE, [value])
     add(study, PRUNED, [0.9])
-    standing = reached(study)
-    assert standing.best == standing.rows[1]
-    assert [row.number for row in standing.ranked] == [1, 2, 0]
+    status = reached(study)
+    assert status.best == status.rows[1]
+    assert [row.number for row in status.ranked] == [1, 2, 0]
 
 
 def test_seconds_are_best_when_they_are_few(tmp_path: Path) -> None:
     study = make_study(tmp_path / "vae", "train_s")
     for value in (3.0, 2.0, 4.0):
         add(study, COMPLETE, [value])
-    standing = reached(study)
-    assert standing.best == standing.rows[1]
-    assert standing.best_so_far == {0: 3.0, 1: 2.0, 2: 2.0}
+    status = reached(study)
+    assert status.best == status.rows[1]
+    assert status.best_so_far == {0: 3.0, 1: 2.0, 2: 2.0}
 
 
 def test_the_best_so_far_rises_with_complete_trials_only(study: optuna.Study) -> None:
@@ -138,10 +138,10 @@ def test_of_several_objectives_the_front_is_what_nobody_beats_in_both(tmp_path: 
     study = make_study(tmp_path / "vae", "ndcg@100", "train_s")
     for values in ([0.3, 1.0], [0.5, 5.0], [0.4, 6.0], [0.4, 3.0]):  # the third: worse, and slower
         add(study, COMPLETE, values)
-    standing = reached(study)
-    assert standing.best is None
-    assert [row.number for row in standing.front] == [1, 3, 0]
-    assert standing.shown(standing.front[0]) == "ndcg@100 0.5000, train_s 5.0"
+    status = reached(study)
+    assert status.best is None
+    assert [row.number for row in status.front] == [1, 3, 0]
+    assert status.shown(status.front[0]) == "ndcg@100 0.5000, train_s 5.0"
 
 
 def test_the_default_configurations_trial_is_known(study: optuna.Study) -> None:
@@ -171,7 +171,7 @@ def test_workers_share_the_time_left_and_what_they_have_done_is_done(study: optu
     now = time.time()
     add(study, RUNNING, worker="host:1", began=now - 60)
     add(study, RUNNING, worker="host:2", began=now - 1000)  # longer than the mean: all but done
-    left = Standing.of(study, 8).seconds_left
+    left = StudyStatus.of(study, 8).seconds_left
     assert left == pytest.approx((4 * 100 - 60 - 100) / 2, abs=2)
 
 
@@ -182,9 +182,9 @@ def test_before_every_worker_has_ended_two_trials_nobody_knows_the_time_left(
         add(study, RUNNING, worker=worker, began=time.time())
     for _ in range(3):
         add(study, COMPLETE, [0.3], wall_s=10.0)
-        assert Standing.of(study, 9).seconds_left is None
+        assert StudyStatus.of(study, 9).seconds_left is None
     add(study, COMPLETE, [0.3], wall_s=10.0)
-    assert Standing.of(study, 9).seconds_left is not None
+    assert StudyStatus.of(study, 9).seconds_left is not None
 
 
 @pytest.mark.parametrize(

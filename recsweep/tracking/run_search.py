@@ -1,6 +1,5 @@
 """Which runs are meant when several are to be compared, and the few files of them that are read."""
 
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -8,7 +7,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from recsweep.errors import InputError
-from recsweep.tracking.finished import LATEST, existing, meant, refuse_deleted
+from recsweep.messages import alike, one_line, shorten
 from recsweep.tracking.nested_runs import (
     KIND,
     PAGE,
@@ -18,7 +17,8 @@ from recsweep.tracking.nested_runs import (
     TRIAL,
     is_result,
 )
-from recsweep.tracking.store import USABLE, Store, cut
+from recsweep.tracking.run_by_name import LATEST, find_existing, find_finished, refuse_deleted
+from recsweep.tracking.store import USABLE, Store
 
 CONFIGURATIONS = "recsweep.test_configurations"
 """Tag of a sweep's run: for how many configurations it has scored test."""
@@ -84,7 +84,7 @@ class RunFinder:
             except MlflowException as error:
                 if error.error_code != "INVALID_PARAMETER_VALUE":
                     raise
-                reason = cut(" ".join(str(error).split()), 160)
+                reason = shorten(one_line(error), 160)
                 raise InputError(
                     f"task.filter must be a filter of MLflow, but is {condition} ({reason}); see "
                     "MLflow's documentation of search_runs"
@@ -123,13 +123,13 @@ class RunFinder:
     def _opened(self) -> Any:
         self.store.refuse_absent(", or give results folders: task.of=[FOLDER,FOLDER]")
         self.store.refuse_unusable()
-        return self.store.one_line(USABLE)
+        return self.store.errors_in_one_line(USABLE)
 
     def _named(self, name: str) -> list[Any]:
         if name == LATEST:
             newest = self.store.client.get_run(self._latest())
-            return [existing(self.store.client, newest.data.tags.get(PARENT, "")) or newest]
-        run = existing(self.store.client, name)
+            return [find_existing(self.store.client, newest.data.tags.get(PARENT, "")) or newest]
+        run = find_existing(self.store.client, name)
         if run is not None:
             refuse_deleted(self.store.client, run, "task.of")
             return [run]
@@ -139,7 +139,7 @@ class RunFinder:
 
     def _latest(self) -> str:
         try:
-            return meant(self.store.client, self.experiment, LATEST).run_id
+            return find_finished(self.store.client, self.experiment, LATEST).run_id
         except InputError as error:
             raise InputError(str(error).replace("task.run", "task.of")) from error
 
@@ -190,7 +190,7 @@ class RunFinder:
 
     def _found(self, run: Any) -> FoundRun:
         tags = run.data.tags
-        parent = existing(self.store.client, tags[PARENT]) if PARENT in tags else None
+        parent = find_existing(self.store.client, tags[PARENT]) if PARENT in tags else None
         n = parent.data.tags.get(CONFIGURATIONS, "1") if parent else "1"
         return FoundRun(run.info.run_id, tags.get(STUDY), int(n))
 
@@ -211,9 +211,7 @@ def refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
     Raises:
         InputError: Always.
     """
-    close = [each for each in sorted(known) if name in each] or difflib.get_close_matches(
-        name, known
-    )
+    close = alike(name, sorted(known))
     hint = f"did you mean {' or '.join(close[:3])}?" if close else "see task=studies and mlflow ui"
     raise InputError(
         f"task.of must name studies, tracked runs or results folders, but {name} is none; {hint}"

@@ -8,7 +8,7 @@ from mlflow_runs import run_of, tracker, with_model
 
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
-from recsweep.tracking.finished import Meant, meant
+from recsweep.tracking.run_by_name import NamedRun, find_finished
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
@@ -107,8 +107,8 @@ def winners(store: str, files: Path, study: str, *scores: float, **tags: str) ->
 def test_after_a_comparison_the_latest_is_its_best_winner(store: str, tmp_path: Path) -> None:
     files, client = tmp_path / "files", tracker(store).store.client
 
-    def latest() -> Meant:
-        return meant(client, "compared", "latest")
+    def latest() -> NamedRun:
+        return find_finished(client, "compared", "latest")
 
     def swept(study: str, *scores: float, command: str = "-m model=a,b", **tags: str) -> list[str]:
         return winners(store, files, study, *scores, experiment="compared", command=command, **tags)
@@ -121,13 +121,13 @@ def test_after_a_comparison_the_latest_is_its_best_winner(store: str, tmp_path: 
     swept("popularity", 0.1, 0.69)  # mean .395
     among = "the best on validation of the 3 of its command"
     assert latest() == (best[0], f"winner of study vae, {among}")
-    assert meant(client, "compared", "ease") == (first[0], "winner of study ease")
+    assert find_finished(client, "compared", "ease") == (first[0], "winner of study ease")
     single = with_model(store, files, experiment="compared", run_name="a single run")
     assert latest() == (single, "the run that finished last")
     again = with_model(store, files, experiment="compared", run_name="a single run")
-    newest = meant(client, "compared", "a single run")
+    newest = find_finished(client, "compared", "a single run")
     assert newest == (again, "the newest run called a single run")
-    assert meant(client, "compared", first[1]) == (first[1], "")
+    assert find_finished(client, "compared", first[1]) == (first[1], "")
 
 
 @pytest.mark.slow

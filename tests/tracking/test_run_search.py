@@ -8,7 +8,7 @@ from mlflow_runs import tracker
 
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
-from recsweep.tracking.found import CONFIGURATIONS, FoundRun, RunFinder
+from recsweep.tracking.run_search import CONFIGURATIONS, FoundRun, RunFinder
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 

@@ -6,6 +6,8 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 from recsweep.errors import InputError
+from recsweep.messages import without_passwords
+from recsweep.run_files import MODEL
 from recsweep.tracking.nested_runs import (
     COMMAND,
     KIND,
@@ -16,18 +18,16 @@ from recsweep.tracking.nested_runs import (
     is_result,
     is_trial,
 )
-from recsweep.tracking.store import mlflow_name, without_passwords
+from recsweep.tracking.store import mlflow_name
 
 LATEST = "latest"
 """Stands for the newest finished run, or the best model of the newest sweep."""
-MODEL = "model"
-"""The folder among a run's files that holds its model."""
 OBJECTIVES, SPLIT = "objectives", "split.fingerprint"
 """A parameter of a sweep's run, and a tag of a run that was scored."""
 PAGE = 50
 
 
-class Meant(NamedTuple):
+class NamedRun(NamedTuple):
     """The run that a name stands for.
 
     Args:
@@ -39,7 +39,7 @@ class Meant(NamedTuple):
     why: str = ""
 
 
-def meant(client: Any, experiment: str, name: str) -> Meant:
+def find_finished(client: Any, experiment: str, name: str) -> NamedRun:
     """A finished run with a model: by its id, `latest`, or the name of a study or a run.
 
     Args:
@@ -52,7 +52,7 @@ def meant(client: Any, experiment: str, name: str) -> Meant:
     """
     if name == LATEST:
         return _latest(client, experiment)
-    if existing(client, name) is None:
+    if find_existing(client, name) is None:
         found = client.get_experiment_by_name(experiment)
         named = _named(client, found.experiment_id, name) if found else None
         if named is None:
@@ -62,10 +62,10 @@ def meant(client: Any, experiment: str, name: str) -> Meant:
                 "task=studies and mlflow ui, or set tracking.uri"
             )
         return named
-    return Meant(finished(client, name))
+    return NamedRun(check_finished(client, name))
 
 
-def finished(client: Any, run_id: str) -> str:
+def check_finished(client: Any, run_id: str) -> str:
     """The id, if it is that of a finished run with a model.
 
     Args:
@@ -75,7 +75,7 @@ def finished(client: Any, run_id: str) -> str:
     Raises:
         InputError: There is no such run, it was deleted, did not finish, or has no model.
     """
-    run = existing(client, run_id)
+    run = find_existing(client, run_id)
     if run is None:
         raise InputError(
             f"task.run must be a run in the tracking store, but {run_id} is not there; see mlflow "
@@ -98,7 +98,7 @@ def finished(client: Any, run_id: str) -> str:
     return run_id
 
 
-def _latest(client: Any, experiment: str) -> Meant:
+def _latest(client: Any, experiment: str) -> NamedRun:
     """The run with a model that finished last; when it is a sweep's, the best of that command.
 
     Raises:
@@ -110,14 +110,14 @@ def _latest(client: Any, experiment: str) -> Meant:
         if is_result(run) and _has_model(client, run):
             if run.data.tags.get(KIND) == "winner":
                 return _best_of_command(client, found.experiment_id, run)
-            return Meant(run.info.run_id, "the run that finished last")
+            return NamedRun(run.info.run_id, "the run that finished last")
     raise InputError(
         f"task.run={LATEST} needs a finished run with a model in experiment {experiment}, but "
         "there is none; train one, or set tracking.experiment or tracking.uri"
     )
 
 
-def _best_of_command(client: Any, experiment_id: str, run: Any) -> Meant:
+def _best_of_command(client: Any, experiment_id: str, run: Any) -> NamedRun:
     """The winner with the best mean on validation among all studies of a run's command.
 
     Only winners of the same split compare.
@@ -127,7 +127,7 @@ def _best_of_command(client: Any, experiment_id: str, run: Any) -> Meant:
     for winner in _winners(client, experiment_id):
         if all(winner.data.tags.get(mark) == run.data.tags.get(mark) for mark in marks):
             studies.setdefault(winner.data.tags[STUDY], []).append(winner)
-    parent = existing(client, run.data.tags[PARENT])
+    parent = find_existing(client, run.data.tags[PARENT])
     objective = (parent.data.params.get(OBJECTIVES, "") if parent else "").strip("[]' ")
     metric = mlflow_name(f"valid_best/{objective}")
 
@@ -139,17 +139,17 @@ def _best_of_command(client: Any, experiment_id: str, run: Any) -> Meant:
     names = sorted(studies, key=lambda study: study == run.data.tags[STUDY], reverse=True)
     best = max(names, key=score)
     among = f", the best on validation of the {len(names)} of its command" if names[1:] else ""
-    return Meant(_first(client, studies[best]), f"winner of study {best}{among}")
+    return NamedRun(_first(client, studies[best]), f"winner of study {best}{among}")
 
 
-def _named(client: Any, experiment_id: str, name: str) -> Meant | None:
+def _named(client: Any, experiment_id: str, name: str) -> NamedRun | None:
     """The winner of a study of this name, or the newest run of this name."""
     of_study = [run for run in _winners(client, experiment_id) if run.data.tags[STUDY] == name]
     if of_study:
-        return Meant(_first(client, of_study), f"winner of study {name}")
+        return NamedRun(_first(client, of_study), f"winner of study {name}")
     for run in _finished_runs(client, experiment_id, "attributes.end_time DESC"):
         if run.info.run_name == name and is_result(run) and _has_model(client, run):
-            return Meant(run.info.run_id, f"the newest run called {name}")
+            return NamedRun(run.info.run_id, f"the newest run called {name}")
     return None
 
 
@@ -210,7 +210,7 @@ def refuse_deleted(client: Any, run: Any, setting: str) -> None:
         )
 
 
-def existing(client: Any, run_id: str) -> Any:
+def find_existing(client: Any, run_id: str) -> Any:
     """The run; None when the store knows none of this id."""
     from mlflow.exceptions import MlflowException
 

@@ -17,7 +17,7 @@ from recsweep.training.optimizers import Optimizer
 
 
 @dataclass(kw_only=True, config=STRICT)
-class GradientTrained(ABC):
+class GradientModel(ABC):
     """A recommender around a network that the engine trains.
 
     Args:

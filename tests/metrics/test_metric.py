@@ -1,4 +1,4 @@
-"""Every ranking metric against arithmetic on the page, a naive twin and two outside libraries."""
+"""Each metric against arithmetic on the page, a naive twin and two outside libraries."""
 
 import math
 from collections.abc import Callable
@@ -6,19 +6,36 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from metric_names import METRICS as ALL
 
-from recsweep.metrics.ranking import (
-    average_precision_at_k,
-    hit_rate_at_k,
-    ndcg_at_k,
-    ndcg_full_ideal_at_k,
-    precision_at_k,
-    recall_all_at_k,
-    recall_at_k,
-    reciprocal_rank_at_k,
-)
+from recsweep.metrics.hit_rate import HitRate
+from recsweep.metrics.map import AveragePrecision
+from recsweep.metrics.metric import CatalogMetric, UserMetric
+from recsweep.metrics.mrr import ReciprocalRank
+from recsweep.metrics.ndcg import NDCG
+from recsweep.metrics.ndcg_full_ideal import NDCGFullIdeal
+from recsweep.metrics.precision import Precision
+from recsweep.metrics.ranked_lists import RankedLists
+from recsweep.metrics.recall import Recall
+from recsweep.metrics.recall_all import RecallAll
 
 Metric = Callable[[np.ndarray, np.ndarray, int], np.ndarray]
+
+
+def as_function(kind: type[UserMetric]) -> Metric:
+    """A metric of hits, counts of held-out items and a cut-off."""
+
+    def metric(hits: np.ndarray, n_relevant: np.ndarray, k: int) -> np.ndarray:
+        return kind().per_user(RankedLists(hits, n_relevant), k)
+
+    metric.__name__, metric.__doc__ = kind.__name__, kind.__doc__
+    return metric
+
+
+ndcg_at_k, ndcg_full_ideal_at_k = as_function(NDCG), as_function(NDCGFullIdeal)
+recall_at_k, recall_all_at_k = as_function(Recall), as_function(RecallAll)
+precision_at_k, average_precision_at_k = as_function(Precision), as_function(AveragePrecision)
+reciprocal_rank_at_k, hit_rate_at_k = as_function(ReciprocalRank), as_function(HitRate)
 
 # Both sides of a comparison do at most some 60 additions and divisions of numbers below 10, each
 # good to 1.1e-16 of its value, so they part by less than 1e-14; the rest is room for other libms.
@@ -420,7 +437,7 @@ def test_counts_may_come_in_a_type_too_small_for_k(metric):
 @every_metric
 @pytest.mark.parametrize("k", [-1, 0, 6])
 def test_a_cut_outside_the_list_is_an_error(metric, k):
-    with pytest.raises(ValueError, match=f"k must be from 1 to the 5 ranks of hits, got {k};"):
+    with pytest.raises(ValueError, match=f"k must be from 1 to the 5 ranks of the lists, got {k};"):
         one_user(metric, "x....", n_relevant=1, k=k)
 
 
@@ -455,3 +472,19 @@ def test_the_docstring_opens_with_a_definition_that_can_be_logged(metric):
 def test_no_two_metrics_log_the_same_definition():
     definitions = {metric.__doc__.split("\n")[0] for metric in METRICS}
     assert len(definitions) == len(METRICS)
+
+
+# --- what every metric is -----------------------------------------------------------------------
+
+
+def test_the_definition_is_the_first_line_of_the_docstring() -> None:
+    for name, metric in ALL.items():
+        first = (type(metric).__doc__ or "").splitlines()[0]
+        assert metric.definition == first, name
+        assert first.endswith("."), name
+
+
+def test_metrics_of_users_need_no_catalogue_unless_they_say_so() -> None:
+    for metric in ALL.values():
+        assert isinstance(metric, UserMetric | CatalogMetric)
+        assert metric.needs_catalog is isinstance(metric, CatalogMetric)

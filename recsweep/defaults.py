@@ -1,0 +1,95 @@
+"""Where the configuration's YAML files are, and what they give to a class that is built by hand.
+
+A value is written once, in YAML. `EASE(l2=300)` in a notebook takes all the rest from
+`conf/model/ease.yaml`, as `python -m recsweep model=ease model.l2=300` does.
+"""
+
+import re
+from collections.abc import Callable
+from functools import wraps
+from pathlib import Path
+from typing import Any, TypeVar
+
+from omegaconf import OmegaConf
+
+from recsweep.build import build, validate
+from recsweep.errors import InputError
+from recsweep.messages import closest
+
+T = TypeVar("T")
+
+
+def conf_folder() -> Path:
+    """The configuration: inside the package when it was installed, else the checkout's."""
+    package = Path(__file__).resolve().parent
+    inside = package / "conf"
+    return inside if inside.is_dir() else package.parent / "conf"
+
+
+def build_choice(group: str, choice: str) -> Any:
+    """What a file of a group describes.
+
+    Args:
+        group: The folder of the file, such as `metrics`.
+        choice: The file's stem.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    files = {file.stem: file for file in sorted((conf_folder() / group).glob("*.yaml"))}
+    if choice not in files:
+        close = closest(choice, files)
+        hint = f"did you mean {close}?" if close else f"set {group}=CHOICE"
+        raise InputError(f"{group} must be among {', '.join(files)}, but is {choice}; {hint}")
+    return build(OmegaConf.to_container(OmegaConf.load(files[choice])), group)
+
+
+def with_defaults(group: str) -> Callable[[type[T]], type[T]]:
+    """Let a class take what is not given from the YAML file that names it.
+
+    What a configuration builds is given everything, and gets nothing from here: a value that is
+    missing there is an error.
+
+    Args:
+        group: The folder of the file, such as `model`.
+
+    Returns:
+        A decorator for pydantic dataclasses. A value that cannot be used is an `InputError` of one
+        line then, as on the command line.
+    """
+
+    def decorate(cls: type[T]) -> type[T]:
+        @wraps(cls.__init__)
+        def __init__(self: T, **values: Any) -> None:  # noqa: N807 - it becomes the method
+            name = f"{cls.__module__}.{cls.__qualname__}"
+            known = _values(group, name).items()
+            missing = {key: node for key, node in known if key not in values}
+            validate(cls, {**build(missing, group), **values}, group, self)
+
+        setattr(cls, "__init__", __init__)  # noqa: B010 - a type checker knows the method as it was
+        return cls
+
+    return decorate
+
+
+def _values(group: str, target: str) -> dict[str, Any]:
+    """What the file of a class says, with the choices of other groups that it refers to."""
+    for file in sorted((conf_folder() / group).glob("*.yaml")):
+        content: Any = OmegaConf.load(file)
+        if content.get(group, content).get("_target_") == target:
+            for other, choice in _choices(content).items():
+                content.setdefault(other, OmegaConf.load(conf_folder() / other / f"{choice}.yaml"))
+            found: Any = OmegaConf.to_container(content, resolve=True)
+            return {k: v for k, v in found.get(group, found).items() if k != "_target_"}
+    return {}
+
+
+def _choices(content: Any) -> dict[str, str]:
+    """Groups that values such as `${optimizer}` refer to -> the file's choice, or the usual one."""
+    usual: Any = OmegaConf.load(conf_folder() / "config.yaml")
+    choices: dict[str, str] = {}
+    for entry in [*usual.defaults, *content.get("defaults", [])]:
+        for key, choice in dict(entry).items() if entry != "_self_" else ():
+            choices[str(key).removeprefix("override ").strip("/")] = str(choice)
+    referred = re.findall(r"\$\{(\w+)\}", OmegaConf.to_yaml(content, resolve=False))
+    return {group: choices[group] for group in referred if group in choices}

@@ -1,0 +1,166 @@
+"""Files and folders that appear whole or not at all, and what the disk refuses as one line."""
+
+import hashlib
+import os
+import shutil
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from os import fsync
+from pathlib import Path
+from typing import BinaryIO
+
+from filelock import FileLock
+
+from recsweep.errors import InputError
+
+CHUNK_BYTES = 1 << 16
+
+
+def file_sha256(path: Path) -> str:
+    """SHA-256 of a file's content.
+
+    Args:
+        path: An existing file.
+
+    Returns:
+        64 lower-case hexadecimal digits.
+
+    Raises:
+        OSError: The file cannot be read.
+    """
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+@contextmanager
+def disk_errors_in_one_line(target: Path, setting: str) -> Iterator[None]:
+    """Say what the disk refused as an `InputError`.
+
+    Args:
+        target: What is named when the system names no file.
+        setting: What the user can point elsewhere, such as `data.path`.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise InputError(
+            f"{error.filename or target} must be readable and writable, found: "
+            f"{error.strerror or error}; check the path, its permissions and the free space, "
+            f"or point {setting} to another folder"
+        ) from error
+
+
+@contextmanager
+def sole_writer(target: Path) -> Iterator[None]:
+    """Keep all other processes from making `target` at the same time."""
+    lock = Path(f"{target}.lock")
+    with _folders_above(target), FileLock(lock):
+        try:
+            yield
+        except BaseException:
+            lock.unlink(missing_ok=True)  # whoever waits for it notices and takes a new one
+            raise
+
+
+@contextmanager
+def _folders_above(target: Path) -> Iterator[None]:
+    """Make the folders that `target` needs; after a failure those that hold nothing go again."""
+    made = [folder for folder in target.parents if not folder.exists()]
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        yield
+    except BaseException:
+        with suppress(OSError):  # not empty: somebody uses it
+            for folder in made:
+                folder.rmdir()
+        raise
+
+
+@contextmanager
+def whole_file(target: Path) -> Iterator[BinaryIO]:
+    """A file beside `target` that takes its name in one step, once it is written."""
+    unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
+    with _folders_above(target):
+        try:
+            with unfinished.open("xb") as file:
+                yield file
+                file.flush()
+                fsync(file.fileno())
+            unfinished.replace(target)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+@contextmanager
+def whole_folder(target: Path, setting: str) -> Iterator[Path]:
+    """A folder beside `target` that takes its name in one step, once all files are written.
+
+    Args:
+        target: Must not exist yet, or be empty.
+        setting: Where the user can say another folder.
+
+    Raises:
+        InputError: The disk refuses, or `target` holds something.
+    """
+    unfinished = target.absolute().with_name(f".{target.name}.{uuid.uuid4().hex}")
+    made = [parent for parent in unfinished.parents if not parent.exists()]
+    with disk_errors_in_one_line(target, setting):
+        try:
+            unfinished.mkdir(parents=True)
+            yield unfinished
+            unfinished.replace(target)
+        finally:
+            shutil.rmtree(unfinished, ignore_errors=True)
+            with suppress(OSError):  # not empty, as it should be
+                for parent in made:
+                    parent.rmdir()
+
+
+def refuse_folder(target: Path, setting: str) -> None:
+    """Find out before long work whether `whole_folder` could write there.
+
+    Raises:
+        InputError: It holds something, or cannot be made.
+    """
+    with disk_errors_in_one_line(target, setting):
+        place = next(path for path in (target, *target.absolute().parents) if path.exists())
+        is_free = place.is_dir() and os.access(place, os.W_OK)
+        if is_free and not (place == target and any(place.iterdir())):
+            return
+    raise InputError(
+        f"{setting} must be a new or empty folder that can be written, but {place} is not; give "
+        f"{setting}=FOLDER"
+    )
+
+
+def refuse_file(target: Path, setting: str, overwrite: bool) -> Path:
+    """Find out before long work whether a new file could be written there.
+
+    Args:
+        target: The file.
+        setting: Where the user can say another one.
+        overwrite: Whether it may already be there.
+
+    Returns:
+        `target`, absolute.
+
+    Raises:
+        InputError: It exists, or cannot be written.
+    """
+    file = target.absolute()
+    with disk_errors_in_one_line(file, setting):
+        place = next(path for path in file.parents if path.exists())
+        if not (place.is_dir() and os.access(place, os.W_OK)):
+            found, do = f"{place} is no such folder", "fix it"
+        elif file.is_dir():
+            found, do = f"{file} is a folder itself", "name a file in it"
+        elif file.exists() and not overwrite:
+            found = f"{file} is already there"
+            do = f"set {setting.rpartition('.')[0]}.overwrite=true"
+        else:
+            return file
+    raise InputError(
+        f"{setting} must be a new file in a folder that can be written, but {found}; {do}, or "
+        f"give {setting}=FILE"
+    )

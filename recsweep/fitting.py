@@ -1,0 +1,155 @@
+"""A fit in reading order: train, evaluate each epoch, keep the best one; and the refit."""
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import pandas as pd
+
+from recsweep.data.split import Fold
+from recsweep.evaluation import Evaluation, Evaluator, training_popularity
+from recsweep.interfaces import CSR, HasLoss, Recommender, State
+from recsweep.seeds import Seeds
+
+Listener = Callable[[int, Mapping[str, float]], bool]
+"""Hears of every epoch: index (from 0) and metrics by name; answers "continue?"."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """What came out of a fit.
+
+    Args:
+        best_epoch: Index of the epoch whose weights the model now has.
+        valid: Validation metrics of that epoch.
+        curves: Every epoch's values, by name, such as `train/loss` or `valid/ndcg@100`.
+        train_s: Seconds spent in the model's own training, without evaluation.
+        refit_s: Seconds that training anew took, see `refit`; None = there was none.
+    """
+
+    best_epoch: int
+    valid: Evaluation
+    curves: list[Mapping[str, float]]
+    train_s: float
+    refit_s: float | None = None
+
+    def curves_table(self) -> pd.DataFrame:
+        """A row per epoch, from 1, and a column per curve."""
+        index = pd.RangeIndex(1, len(self.curves) + 1, name="epoch")
+        return pd.DataFrame([dict(epoch) for epoch in self.curves], index=index)
+
+
+@dataclass
+class _BestEpoch:
+    """Evaluates validation after each epoch and keeps the weights of the best one."""
+
+    model: Recommender
+    valid: Fold
+    evaluator: Evaluator
+    popularity: np.ndarray
+    listeners: Sequence[Listener]
+    curves: list[Mapping[str, float]] = field(default_factory=list)
+    epoch: int = -1
+    evaluation: Evaluation | None = None
+    weights: State = field(default_factory=dict)
+    train_s: float = 0.0
+    _started: float = field(default_factory=time.perf_counter)
+
+    def __call__(self, epoch: int, losses: Mapping[str, float]) -> bool:
+        now = time.perf_counter()
+        epoch_s, self.train_s = now - self._started, self.train_s + now - self._started
+        evaluation = self.evaluator.evaluate(self.model.score, self.valid, self.popularity)
+        metrics = {
+            **{f"train/{name}": value for name, value in losses.items()},
+            **self._valid_losses(),
+            **{f"valid/{name}": value for name, value in evaluation.means.items()},
+            "time/epoch_s": epoch_s,
+            "time/evaluate_s": time.perf_counter() - now,
+        }
+        self.curves.append(metrics)
+        self._keep_if_best(epoch, evaluation)
+        answers = [listener(epoch, metrics) for listener in self.listeners]  # each one hears
+        self._started = time.perf_counter()
+        return all(answers)
+
+    def _valid_losses(self) -> dict[str, float]:
+        """Loss on validation users' whole rows: what they have shown and what is held out."""
+        if not isinstance(self.model, HasLoss):
+            return {}
+        losses = self.model.loss(self.valid.history + self.valid.target)
+        return {f"valid/{name}": value for name, value in losses.items()}
+
+    def _keep_if_best(self, epoch: int, evaluation: Evaluation) -> None:
+        objective = str(self.evaluator.objective)
+        best = -math.inf if self.evaluation is None else self.evaluation.means[objective]
+        if evaluation.means[objective] > best:
+            self.epoch, self.evaluation, self.weights = epoch, evaluation, self.model.state()
+
+
+class Patience:
+    """A listener that stops the training when it no longer gains.
+
+    Args:
+        n_epochs: Epochs without gain that it waits; None = for ever.
+        objective: The metric that must grow, such as `ndcg@100`.
+    """
+
+    def __init__(self, n_epochs: int | None, objective: str) -> None:
+        self.n_epochs = n_epochs
+        self.objective = objective
+        self._best, self._best_epoch = -math.inf, -1
+
+    def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
+        """Whether to continue."""
+        value = metrics[f"valid/{self.objective}"]
+        if value > self._best:
+            self._best, self._best_epoch = value, epoch
+        return self.n_epochs is None or epoch - self._best_epoch < self.n_epochs
+
+
+def fit_best_epoch(
+    model: Recommender,
+    train: CSR,
+    valid: Fold,
+    evaluator: Evaluator,
+    seeds: Seeds,
+    listeners: Sequence[Listener] = (),
+) -> FitResult:
+    """Fit `model`, choosing its epoch by the evaluator's objective on validation.
+
+    Args:
+        model: Unfitted; has the best epoch's weights afterwards.
+        train: Users × items.
+        valid: What the epoch is chosen on. There is no test here.
+        evaluator: Metrics and objective.
+        seeds: Of weights, shuffling and noise.
+        listeners: Hear of each epoch and may stop the training.
+
+    Returns:
+        The best epoch, its validation metrics and all curves.
+    """
+    best = _BestEpoch(model, valid, evaluator, training_popularity(train), listeners)
+    model.fit(train, best, seeds)
+    if best.evaluation is None:
+        raise RuntimeError(f"{type(model).__name__}.fit must call on_epoch at least once")
+    model.restore(best.weights)
+    return FitResult(best.epoch, best.evaluation, best.curves, best.train_s)
+
+
+def refit(model: Recommender, rows: CSR, fitted: FitResult, seeds: Seeds) -> FitResult:
+    """Fit for as many epochs as were best before, with nothing left to choose.
+
+    Args:
+        model: A fresh one with the same settings; fitted afterwards.
+        rows: Training and validation together, users × items.
+        fitted: What came out of the first fit; says how many epochs.
+        seeds: Of weights, shuffling and noise.
+
+    Returns:
+        `fitted` with the seconds that this took.
+    """
+    started = time.perf_counter()
+    model.fit(rows, lambda epoch, _losses: epoch < fitted.best_epoch, seeds)
+    return replace(fitted, refit_s=time.perf_counter() - started)

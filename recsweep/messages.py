@@ -1,0 +1,62 @@
+"""What messages and tables for people are made of: one line, a close name, aligned columns."""
+
+import difflib
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+
+def one_line(text: object) -> str:
+    """A text or an error on one line; runs of white space become one space."""
+    return " ".join(str(text).split())
+
+
+def named_error(error: BaseException) -> str:
+    """An error on one line, after its class: `KeyError: 'model'`."""
+    return one_line(f"{type(error).__name__}: {error}")
+
+
+def shorten(text: str, n_characters: int) -> str:
+    """The text; a longer one ends with … and has so many characters."""
+    return text if len(text) <= n_characters else f"{text[: n_characters - 1]}…"
+
+
+def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that somebody probably meant; None = none is alike.
+
+    Args:
+        name: As typed.
+        known: Those that there are.
+        cutoff: How alike it must be, from 0 to 1.
+    """
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+
+
+def alike(name: str, known: Sequence[str]) -> list[str]:
+    """Known names that contain what was typed, or else look like it."""
+    return [each for each in known if name in each] or difflib.get_close_matches(name, known)
+
+
+def without_passwords(node: Any) -> Any:
+    """A copy of a configuration whose addresses have lost what stands between `user:` and `@`."""
+    if isinstance(node, Mapping):
+        return {key: without_passwords(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [without_passwords(entry) for entry in node]
+    return re.sub(r"(://[^:/@\s]*:)[^/\s]+@", r"\1***@", node) if isinstance(node, str) else node
+
+
+def align_columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
+    """Lines of a table whose columns are as wide as needed, flush right.
+
+    Args:
+        head: A title per column.
+        body: A list of cells per line, at least one; a column without any entry is left out.
+    """
+    columns = [c for c in zip(head, *body, strict=True) if any(c[1:])]
+    widths = [max(map(len, column)) for column in columns]
+    lines = [
+        "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()
+        for line in zip(*columns, strict=True)
+    ]
+    return [lines[0], "─" * max(map(len, lines)), *lines[1:]]

@@ -1,0 +1,180 @@
+"""Files that runs and studies write: their names, which stand only here, and typed readers.
+
+RESULTS/  config.yaml, overrides.yaml, environment.yaml, split.yaml, metrics.json,
+          metric_definitions.yaml, {valid,test}_metrics_per_user.parquet, curves.csv,
+          curves.png and model/, see `recsweep.persistence`
+TRIAL/    config.yaml, environment.yaml, split.yaml, curves.csv, log.txt
+STUDY/    journal.log, trials/0007/ (a TRIAL), winner/0007/replicate-0/ (log.txt, stdout.txt and
+          results/, a RESULTS) and results/: optimization_results.yaml, trials.csv, plots/
+"""
+
+import csv
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+
+from recsweep.errors import InputError
+from recsweep.messages import one_line
+
+CONFIG, OVERRIDES = "config.yaml", "overrides.yaml"
+ENVIRONMENT, SPLIT = "environment.yaml", "split.yaml"
+METRICS, DEFINITIONS = "metrics.json", "metric_definitions.yaml"
+CURVES, CURVES_PLOT = "curves.csv", "curves.png"
+MODEL, LOG, STDOUT = "model", "log.txt", "stdout.txt"
+JOURNAL, RESULTS, TRIALS, WINNER = "journal.log", "results", "trials", "winner"
+SUMMARY, TRIALS_TABLE, PLOTS = "optimization_results.yaml", "trials.csv", "plots"
+FOLDS = ("valid", "test")
+
+Content = TypeVar("Content")
+
+
+# --- folders --------------------------------------------------------------------------------------
+
+
+def trial_folder(study: str | Path, number: int) -> Path:
+    """Where a trial's log, configuration and curves are."""
+    return Path(study) / TRIALS / f"{number:04d}"
+
+
+def training_folder(study: str | Path, number: int, index: int) -> Path:
+    """Where one of the final trainings of a study's winner is; its run is in `RESULTS` there.
+
+    Args:
+        study: The study's folder.
+        number: The winner's.
+        index: Which training, from 0.
+    """
+    return Path(study) / WINNER / f"{number:04d}" / f"replicate-{index}"
+
+
+def summary_file(study: str | Path) -> Path:
+    """What a sweep writes when it ends."""
+    return Path(study) / RESULTS / SUMMARY
+
+
+def is_run(folder: Path) -> bool:
+    """Whether a folder is the results of a run."""
+    return (folder / METRICS).is_file()
+
+
+def is_study(folder: Path) -> bool:
+    """Whether a folder is that of a study."""
+    names = (JOURNAL, WINNER, TRIALS)
+    return summary_file(folder).exists() or any((folder / name).exists() for name in names)
+
+
+# --- files of a run -------------------------------------------------------------------------------
+
+
+def read_config(folder: Path) -> dict[str, Any]:
+    """A run's configuration, resolved, without passwords."""
+    return read_yaml(folder / CONFIG)
+
+
+def read_overrides(folder: Path) -> list[str]:
+    """What a run's command line changed."""
+    return read(folder / OVERRIDES, parse_yaml, list)
+
+
+def read_tags(folder: Path) -> dict[str, str]:
+    """What a run ran with: commit, code, versions, machine, fingerprints of its data."""
+    noted = read_yaml(folder / ENVIRONMENT)
+    return {name: str(value) for name, value in noted.items() if name != "run_id"}
+
+
+def read_run_id(folder: Path) -> str | None:
+    """A run's id in the tracking store; None = it was not tracked."""
+    return read_yaml(folder / ENVIRONMENT).get("run_id")
+
+
+def read_split(folder: Path) -> tuple[str, dict[str, int]]:
+    """A split's fingerprint, and how large it was."""
+    return read(folder / SPLIT, _parse_split, tuple)
+
+
+def _parse_split(file: Path) -> tuple[str, dict[str, int]]:
+    profile = dict(parse_yaml(file))
+    return str(profile.pop("fingerprint")), profile
+
+
+def read_metrics(folder: Path) -> dict[str, Any]:
+    """A run's metrics: `best_epoch`, seconds, and `valid` and `test` with their means."""
+    return read(folder / METRICS, lambda file: json.loads(file.read_text(encoding="utf-8")), dict)
+
+
+def read_curves(folder: Path) -> list[tuple[int, dict[str, float]]]:
+    """The curves of a run or a trial: epoch, from 1, and values by name."""
+    return read(folder / CURVES, _parse_curves, list)
+
+
+def _parse_curves(file: Path) -> list[tuple[int, dict[str, float]]]:
+    with file.open(encoding="utf-8", newline="") as text:
+        return [
+            (int(row.pop("epoch")), {name: float(value or "nan") for name, value in row.items()})
+            for row in csv.DictReader(text)
+        ]
+
+
+def per_user_file(folder: Path, fold: str) -> Path:
+    """Metrics of each user of a fold: a column per metric and cut-off; index: user ids."""
+    return folder / f"{fold}_metrics_per_user.parquet"
+
+
+# --- files of a study -----------------------------------------------------------------------------
+
+
+def read_summary(study: Path) -> dict[str, Any]:
+    """What a sweep wrote when it ended; empty before."""
+    file = summary_file(study)
+    return read_yaml(file) if file.is_file() else {}
+
+
+# --- any file -------------------------------------------------------------------------------------
+
+
+def write_yaml(file: Path, content: Mapping[str, Any] | list[str]) -> None:
+    """Write mappings and lists, in their order."""
+    file.write_text(yaml_text(content), encoding="utf-8")
+
+
+def yaml_text(content: Mapping[str, Any] | list[str]) -> str:
+    """Mappings and lists as YAML, in their order."""
+    return str(yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100))
+
+
+def read_yaml(file: Path) -> dict[str, Any]:
+    """A mapping that a run wrote as YAML."""
+    return read(file, parse_yaml, dict)
+
+
+def parse_yaml(file: Path) -> Any:
+    """The content of a YAML file."""
+    return yaml.safe_load(file.read_text(encoding="utf-8"))
+
+
+def read(file: Path, parse: Callable[[Path], Any], kind: type[Content]) -> Content:
+    """What a file of a run holds.
+
+    Args:
+        file: One that every run has.
+        parse: Reads it.
+        kind: What must come out.
+
+    Raises:
+        InputError: It is missing, or damaged.
+    """
+    try:
+        content = parse(file)
+    except InputError:
+        raise
+    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+        content = error
+    if not isinstance(content, kind):
+        raise InputError(
+            f"a run must come with a readable {file.name}, but {file} is not "
+            f"({one_line(content)}); copy the run's whole folder again, or train again"
+        )
+    return content

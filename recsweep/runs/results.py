@@ -1,0 +1,109 @@
+"""Writes the files of a run and of a trial."""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from recsweep.data.split import Split
+from recsweep.evaluation import Evaluation, objective_of
+from recsweep.fitting import FitResult
+from recsweep.report import plot_curves
+from recsweep.run_files import (
+    CONFIG,
+    CURVES,
+    CURVES_PLOT,
+    DEFINITIONS,
+    ENVIRONMENT,
+    FOLDS,
+    METRICS,
+    OVERRIDES,
+    SPLIT,
+    per_user_file,
+    read_metrics,
+    write_yaml,
+)
+
+
+def write_results(
+    folder: Path,
+    config: Mapping[str, Any],
+    overrides: Sequence[str],
+    fitted: FitResult,
+    test: Evaluation,
+) -> None:
+    """Write a run's files: configuration, curves, metrics and what they mean.
+
+    Args:
+        folder: An existing one.
+        config: Resolved.
+        overrides: What was given on the command line.
+        fitted: What came out of the fit.
+        test: Metrics on test.
+    """
+    write_yaml(folder / CONFIG, dict(config))
+    write_yaml(folder / OVERRIDES, list(overrides))
+    write_yaml(folder / DEFINITIONS, dict(test.definitions))
+    folds = dict(zip(FOLDS, (fitted.valid, test), strict=True))
+    metrics = {
+        "best_epoch": fitted.best_epoch + 1,
+        "train_s": fitted.train_s,
+        "refit_s": fitted.refit_s,
+        **{
+            fold: {**evaluation.summary(), "n_without_target": evaluation.n_without_target}
+            for fold, evaluation in folds.items()
+        },
+    }
+    text = json.dumps(metrics, indent=2, allow_nan=False)
+    (folder / METRICS).write_text(text, encoding="utf-8")
+    for fold, evaluation in folds.items():
+        evaluation.per_user.to_parquet(per_user_file(folder, fold))
+    curves = write_curves(folder, fitted)
+    if len(curves) > 1:
+        objective = objective_of(config) or "ndcg"
+        plot_curves(curves, fitted.best_epoch + 1, objective, folder / CURVES_PLOT)
+
+
+def write_environment(
+    folder: Path, run_id: str | None, tags: Mapping[str, str], split: Split
+) -> None:
+    """Write what a run or a trial runs with: commit, code, versions, machine, data.
+
+    Args:
+        folder: An existing one.
+        run_id: Its id in the tracking store; None = it is not tracked.
+        tags: See `recsweep.app.run_tags`.
+        split: The data.
+    """
+    write_yaml(folder / ENVIRONMENT, {"run_id": run_id, **tags})
+    write_yaml(folder / SPLIT, {"fingerprint": split.fingerprint, **split.profile()})
+
+
+def write_curves(folder: Path, fitted: FitResult) -> pd.DataFrame:
+    """Write the curves, a row per epoch (from 1) and a column per curve, and return them."""
+    curves = fitted.curves_table()
+    curves.to_csv(folder / CURVES)
+    return curves
+
+
+def final_metrics(results: Path) -> tuple[dict[str, float], int]:
+    """What a run logs at its end, and the epoch that it belongs to.
+
+    Args:
+        results: The folder that `write_results` wrote.
+    """
+    found = read_metrics(results)
+    valid, test = found["valid"], found["test"]
+    metrics = {
+        **{f"valid_best/{name}": value for name, value in valid["mean"].items()},
+        **{f"test/{name}": value for name, value in test["mean"].items()},
+        **{f"test_se/{name}": value for name, value in test["standard_error"].items()},
+        "best_epoch": found["best_epoch"],
+        "time/train_s": found["train_s"],
+        **({"time/refit_s": found["refit_s"]} if found["refit_s"] is not None else {}),
+    }
+    numbers = {name: math.nan if value is None else value for name, value in metrics.items()}
+    return numbers, found["best_epoch"]

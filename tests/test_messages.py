@@ -1,0 +1,58 @@
+"""What messages and tables are made of."""
+
+from recsweep.messages import (
+    align_columns,
+    alike,
+    closest,
+    named_error,
+    one_line,
+    shorten,
+    without_passwords,
+)
+
+
+def test_a_message_is_one_line() -> None:
+    assert one_line(ValueError("a\n  b\tc ")) == "a b c"
+    assert named_error(KeyError("model")) == "KeyError: 'model'"
+
+
+def test_a_long_text_is_cut_to_its_characters_with_a_mark() -> None:
+    assert [shorten("abcdef", n) for n in (7, 6, 5, 1)] == ["abcdef", "abcdef", "abcd…", "…"]
+
+
+def test_the_closest_name_is_one_that_is_alike_or_none() -> None:
+    assert closest("droput", ["beta", "dropout"]) == "dropout"
+    assert closest("droput", ["beta"]) is None
+    assert closest("ab", ["abcdef"], cutoff=0.9) is None
+    assert closest("x", iter([])) is None
+
+
+def test_names_that_contain_what_was_typed_come_before_those_that_look_like_it() -> None:
+    assert alike("vae", ["multivae-ml", "vea"]) == ["multivae-ml"]
+    assert alike("vae", ["ease", "vaes"]) == ["vaes"]
+    assert alike("veas", ["vaes", "ease"])[0] == "vaes"
+
+
+def test_passwords_are_not_written_down() -> None:
+    config = {"tracking": {"uri": "postgresql://ann:s3cr@t@db:5432/x"}, "k": [10], "path": "a:b@c"}
+    told = without_passwords(config)
+    line = "sweep.storage=postgresql+psycopg://ann:s3cret@db/x"  # as the overrides of a command
+    nested = without_passwords({"overrides": [line, ["k=5", {"uri": "http://a:b@c"}]]})
+    assert nested == {
+        "overrides": [line.replace("s3cret", "***"), ["k=5", {"uri": "http://a:***@c"}]]
+    }
+    assert told == {
+        "tracking": {"uri": "postgresql://ann:***@db:5432/x"},
+        "k": [10],
+        "path": "a:b@c",
+    }
+    assert config["tracking"] == {"uri": "postgresql://ann:s3cr@t@db:5432/x"}
+
+
+def test_columns_are_as_wide_as_they_must_be_and_empty_ones_are_left_out() -> None:
+    assert align_columns(["a", "none", "long"], [["100", "", "1"], ["1", "", "2"]]) == [
+        "  a  long",
+        "─────────",
+        "100     1",
+        "  1     2",
+    ]

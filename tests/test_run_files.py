@@ -1,0 +1,71 @@
+"""Names and readers of the files that runs and studies write."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from recsweep.errors import InputError
+from recsweep.run_files import (
+    is_run,
+    is_study,
+    read_metrics,
+    read_overrides,
+    read_run_id,
+    read_split,
+    read_summary,
+    read_tags,
+    summary_file,
+    training_folder,
+    trial_folder,
+    write_yaml,
+)
+
+
+def test_folders_of_trials_sort_as_their_numbers() -> None:
+    assert trial_folder("sweeps/study", 7) == Path("sweeps/study/trials/0007")
+    assert training_folder("s", 7, 2) == Path("s/winner/0007/replicate-2")
+
+
+def test_what_a_run_runs_with_is_text_and_its_id_is_apart(tmp_path: Path) -> None:
+    noted = {"run_id": "abc", "threads": 2, "version.numpy": "2.0"}
+    write_yaml(tmp_path / "environment.yaml", noted)
+    assert read_tags(tmp_path) == {"threads": "2", "version.numpy": "2.0"}
+    assert read_run_id(tmp_path) == "abc"
+    write_yaml(tmp_path / "environment.yaml", {"run_id": None})
+    assert read_run_id(tmp_path) is None
+
+
+def test_a_split_has_a_fingerprint_and_sizes(tmp_path: Path) -> None:
+    write_yaml(tmp_path / "split.yaml", {"fingerprint": "f", "n_items": 7})
+    assert read_split(tmp_path) == ("f", {"n_items": 7})
+    write_yaml(tmp_path / "split.yaml", {"n_items": 7})
+    with pytest.raises(InputError, match=r"readable split\.yaml, but .* is not \('fingerprint'\)"):
+        read_split(tmp_path)
+
+
+def test_a_file_that_is_missing_or_damaged_is_one_line(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"readable metrics\.json, but .*No such file"):
+        read_metrics(tmp_path)
+    (tmp_path / "metrics.json").write_text("[1]", encoding="utf-8")
+    with pytest.raises(InputError, match=r"readable metrics\.json, but .* is not \(\[1\]\); copy"):
+        read_metrics(tmp_path)
+    (tmp_path / "overrides.yaml").write_text("a: [", encoding="utf-8")
+    with pytest.raises(InputError, match=r"readable overrides\.yaml, but "):
+        read_overrides(tmp_path)
+
+
+def test_runs_and_studies_are_known_by_their_files(tmp_path: Path) -> None:
+    assert not is_run(tmp_path)
+    assert not is_study(tmp_path)
+    assert read_summary(tmp_path) == {}
+    (tmp_path / "metrics.json").write_text(json.dumps({}), encoding="utf-8")
+    assert is_run(tmp_path)
+    for name in ("journal.log", "winner", "trials", "results/optimization_results.yaml"):
+        study = tmp_path / name.replace("/", "-")
+        (study / name).mkdir(parents=True)
+        assert is_study(study), name
+    summary = summary_file(tmp_path / "ended")
+    summary.parent.mkdir(parents=True)
+    write_yaml(summary, {"resume": "é"})
+    assert read_summary(tmp_path / "ended") == {"resume": "é"}
