@@ -8,16 +8,16 @@ The layers, from the outside in; a module imports only from the ones below its o
     api              the Python API: one call per step of an experiment
     command_line     python -m recsweep: composes the configuration (Hydra)
     serving          what MLflow runs to load a registered model
-    mistakes         what is wrong with a command line, in one line each
-    tasks            what `task=` can do, one file each
+    mistakes         command-line mistakes, explained in one line each
+    tasks            the choices of `task=`, one file each
     sweeps           Optuna's studies: search space, workers, resume (with Hydra's -m)
     comparison       finished runs side by side: statistics, tables, pages
     recommendations  lists of recommended items and their files
-    runs             finished runs: find, read, hold a repeat against them
+    runs             finished runs: find, read, compare with a repeat
     experiment       one experiment from configuration to fitted model: a single run or a trial
     app              configuration -> objects
-    report           what a person sees of a finished run: the table and the plot
-    progress         what a person sees of a fit
+    report           display of a finished run: the table and the plot
+    progress         progress display of a fit
     fitting          a fit in reading order: train, evaluate each epoch, keep the best one
     tracking         MLflow, or nothing
     evaluation       scores -> masked top-k -> hits -> metrics per user
@@ -26,21 +26,21 @@ The layers, from the outside in; a module imports only from the ones below its o
     training         batches, schedules, the epoch loop, one engine per backend
     data             sources, filters, splits, download, cache
     run_files        names of the files that runs and studies write, and their readers
-    defaults         what YAML gives to a class that is built by hand
-    learned_arrays   what a model has learned, where that is a few arrays
-    build            `_target_` -> an object, or which value is wrong
+    defaults         YAML defaults for classes that are instantiated directly
+    learned_arrays   state of models that learn only a few arrays
+    build            `_target_` -> an object, or an error that names the wrong value
     metrics          arrays in, one value per user out
-    interfaces       what the layers promise each other
+    interfaces       interfaces between the layers
     environment      backend, threads, versions, commit
-    files            files and folders that appear whole or not at all
+    files            atomic writing of files and folders
     inverse          the inverse of a large matrix
-    known_keys       which key somebody meant who typed another one
-    memory           how much memory there is
-    seeds            one seed, from which every consumer of randomness gets its own
-    shell            commands that can be pasted into a terminal
+    known_keys       suggestions for unknown keys
+    memory           how much memory is available
+    seeds            one root seed, from which all other seeds are derived
+    shell            commands to paste into a terminal
     source_code      hashes of the code that a result depends on
-    messages         what messages and tables are made of
-    errors           the few exceptions that somebody catches
+    messages         building blocks of messages and tables
+    errors           exceptions that are caught by type
 """
 
 from importlib import import_module
@@ -68,7 +68,7 @@ __all__ = [
 
 
 def __getattr__(name: str) -> Any:
-    """Load the API when it is first used."""
+    """Load the API on first use."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     return getattr(import_module("recsweep.api"), name)

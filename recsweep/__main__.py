@@ -4,7 +4,7 @@ import sys
 
 
 def main() -> None:
-    """Import and run the command line; Ctrl-C ends even the imports in one line."""
+    """Import and run the command line; Ctrl-C exits with one line even during imports."""
     try:
         from recsweep.command_line import main as run
     except KeyboardInterrupt:

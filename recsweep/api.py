@@ -1,7 +1,7 @@
 """The Python API: one call per step of an experiment; `recsweep.NAME` loads it on first use.
 
-Overrides are those of the command line: what follows `python -m recsweep` there is one string each
-here. Mistakes raise `InputError`, a `ValueError` whose message is one line.
+Overrides are those of the command line: each argument of `python -m recsweep` is one string here.
+Mistakes raise `InputError`, a `ValueError` with a one-line message.
 """
 
 import io
@@ -53,11 +53,11 @@ def load_config(*overrides: str, config_dir: str | Path | None = None) -> Config
     """The resolved configuration of `python -m recsweep OVERRIDES`.
 
     Args:
-        overrides: Such as `model=multivae` or `model.beta=0.2`.
-        config_dir: A folder with YAML files of your own, as `--config-dir` names one.
+        overrides: Overrides such as `model=multivae` or `model.beta=0.2`.
+        config_dir: A folder with your own YAML files, as for `--config-dir`.
 
     Returns:
-        Nested dicts, as `--cfg job --resolve` prints them.
+        Nested dicts, as printed by `--cfg job --resolve`.
 
     Raises:
         InputError: A key, a choice or a value is wrong.
@@ -84,7 +84,7 @@ def load_split(config: Config) -> Split:
 
 
 def load_interactions(config: Config) -> pd.DataFrame:
-    """Read a data set before it is split: the interactions that its filters leave.
+    """Read a data set before it is split: the interactions that pass its filters.
 
     Args:
         config: See `load_config`; `data.min_rating=null` keeps every positive value.
@@ -93,7 +93,7 @@ def load_interactions(config: Config) -> pd.DataFrame:
         A row per interaction: `user`, `item` (original ids) and `value`, before the transform.
 
     Raises:
-        InputError: The data cannot be read, or come already split.
+        InputError: The data cannot be read, or is already split.
     """
     settings = _settings(config)
     environment.use_cache(settings.cache)
@@ -113,9 +113,9 @@ class Fit:
     """A fitted model and how it was trained.
 
     Args:
-        config: What it was made from.
+        config: The configuration it was trained with.
         fitted: The model with its catalogue.
-        best_epoch: The epoch whose weights it has, from 1.
+        best_epoch: The epoch of its weights, from 1.
         curves: A column per curve, such as `train/loss`; index: epoch, from 1.
         valid: Validation metrics of the best epoch.
         popularity: Training interactions of each item.
@@ -135,23 +135,24 @@ class Fit:
 
 
 def fit(config: Config, split: Split | None = None, *, progress: bool = True) -> Fit:
-    """Train a model and keep the epoch that is best on validation. Test data are not touched.
+    """Train a model and keep the epoch that is best on validation. Test data is not used.
 
-    With `refit=true` it is then trained anew for as many epochs, on training and validation data.
+    With `refit=true` it is then retrained for as many epochs on training and validation data.
 
     Args:
-        config: See `load_config`; nothing is tracked, whatever its group `tracking` says.
-        split: See `load_split`, which is called when this is left out.
-        progress: Whether to show it, on stderr.
+        config: See `load_config`; the group `tracking` is ignored and nothing is tracked.
+        split: See `load_split`; None = load it.
+        progress: Whether to show progress on stderr.
 
     Returns:
         The fitted model.
 
     Raises:
-        InputError: The configuration or the data cannot be used, or another backend runs already.
+        InputError: The configuration or the data cannot be used, or another backend is loaded.
     """
-    run = Experiment.prepare(_settings(config), NullTracker(), split)
-    result = run.refit(run.fit(progress_to=None if progress else io.StringIO()))
+    with nullcontext() if progress else redirect_stderr(io.StringIO()):
+        run = Experiment.prepare(_settings(config), NullTracker(), split)
+        result = run.refit(run.fit())
     fitted = FittedModel(run.settings, run.split.fingerprint, run.model, run.split.item_ids)
     popularity = training_popularity(run.split.train)
     curves = result.curves_table()
@@ -159,10 +160,10 @@ def fit(config: Config, split: Split | None = None, *, progress: bool = True) ->
 
 
 def evaluate(fit: Fit, fold: Fold) -> Evaluation:
-    """Rank every unseen item for each user of a fold, and measure the lists.
+    """Rank every unseen item for each user of a fold, and compute the metrics.
 
     Args:
-        fit: See `fit`; its configuration says `k` and `metrics`.
+        fit: See `fit`; its configuration defines `k` and `metrics`.
         fold: `split.test` or `split.valid`.
 
     Returns:
@@ -174,16 +175,16 @@ def evaluate(fit: Fit, fold: Fold) -> Evaluation:
 
 
 def evaluate_file(config: Config, recommendations: str | Path, truth: str | Path) -> Evaluation:
-    """Measure a file of recommendations, whoever made it, as `task=evaluate` does.
+    """Evaluate a file of recommendations from any source, as `task=evaluate` does.
 
     Args:
-        config: See `load_config`; its `k` and `metrics` are used, but for those that need the
+        config: See `load_config`; its `k` and `metrics` are used, except metrics that need the
             catalogue.
         recommendations: `user item item …` lines, CSV or JSON lines, best item first.
-        truth: `user item [value]` lines; items with value 0 are not wanted.
+        truth: `user item [value]` lines; items with value 0 are not relevant.
 
     Returns:
-        As of `evaluate`; a user of the truth without a list counts as 0.
+        As for `evaluate`; a user of the truth without a list scores 0.
 
     Raises:
         InputError: A file cannot be read, or the two have no user or no item in common.
@@ -192,11 +193,11 @@ def evaluate_file(config: Config, recommendations: str | Path, truth: str | Path
 
 
 def recommend(fit: Fit, histories: pd.DataFrame, k: int = 10) -> pd.DataFrame:
-    """Recommend items that users do not have.
+    """Recommend unseen items to users.
 
     Args:
         fit: See `fit`.
-        histories: A row per interaction: `user`, `item` and, if there are any, `value`.
+        histories: A row per interaction: `user`, `item` and optionally `value`.
         k: Items per user.
 
     Returns:
@@ -213,21 +214,21 @@ def recommend(fit: Fit, histories: pd.DataFrame, k: int = 10) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """One study: its trials, the best one, and what its winner reached on test.
+    """One study: its trials, the best one, and its winner's scores on test.
 
     Args:
-        name: The study's.
-        folder: With `results`, `trials` and `winner`.
-        objectives: What was searched for, such as `ndcg@100`.
+        name: The study's name.
+        folder: The folder with `results`, `trials` and `winner`.
+        objectives: The objectives of the search, such as `ndcg@100`.
         trials: A row per trial, as in `trials.csv`.
-        best: Searched key -> value of the best trial; empty before one is complete, or with several
-            objectives.
-        best_overrides: What trains the best trial as a single run.
+        best: Searched key -> value of the best trial; empty without a complete trial or with
+            several objectives.
+        best_overrides: Overrides to train the best trial as a single run.
         test: A row per metric: `mean` over the winner's trainings, `standard_error` over users,
             `standard_deviation` over the trainings; None = not scored.
         runs: Results folders of the winner's trainings.
         text: The table for a terminal.
-        storage: Where its trials are, as `sweep.storage` names it; None = in the folder.
+        storage: Where its trials are stored, see `sweep.storage`; None = in the folder.
     """
 
     name: str
@@ -245,7 +246,7 @@ class StudyResult:
         return self.text
 
     def optuna_study(self) -> "optuna.Study":
-        """The study itself, for whatever Optuna has to offer."""
+        """The study as an Optuna object."""
         from recsweep.sweeps.study.catalog import StudyCatalog
 
         settings = {"folder": str(self.folder.parent), "storage": self.storage}
@@ -254,11 +255,11 @@ class StudyResult:
 
 @dataclass(frozen=True)
 class SweepResult:
-    """What a sweep came to.
+    """The results of a sweep.
 
     Args:
-        studies: By name, in the order of the command: one per model, data set and backend.
-        comparisons: Folders of the comparisons of several winners.
+        studies: Studies by name, in the order of the command: one per model, data set and backend.
+        comparisons: Folders with comparisons of several winners.
     """
 
     studies: dict[str, StudyResult]
@@ -266,7 +267,7 @@ class SweepResult:
 
     @property
     def only(self) -> StudyResult:
-        """The study of a sweep with a single one.
+        """The study of a sweep with a single study.
 
         Raises:
             InputError: There are several.
@@ -280,18 +281,18 @@ class SweepResult:
 
     @property
     def trials(self) -> pd.DataFrame:
-        """The trials of all studies, with the column `study` first."""
+        """The trials of all studies; the first column is `study`."""
         tables = {name: study.trials for name, study in self.studies.items()}
         return pd.concat(tables, names=["study"]).reset_index("study").reset_index(drop=True)
 
     @property
     def best(self) -> dict[str, Any]:
-        """Of the only study, see `StudyResult`."""
+        """See `StudyResult`; only for a single study."""
         return self.only.best
 
     @property
     def test(self) -> pd.DataFrame | None:
-        """Of the only study, see `StudyResult`."""
+        """See `StudyResult`; only for a single study."""
         return self.only.test
 
 
@@ -303,16 +304,16 @@ def sweep(
     The same call resumes a sweep that was interrupted.
 
     Args:
-        overrides: Such as `model=ease,item_knn`, `sweep.n_trials=20`, `model.l2=interval(1,1000)`.
-        config_dir: A folder with YAML files of your own, as `--config-dir` names one.
-        progress: Whether to show it, on stderr, and the tables of results, on stdout.
+        overrides: For example `model=ease,item_knn` and `model.l2=interval(1,1000)`.
+        config_dir: A folder with your own YAML files, as for `--config-dir`.
+        progress: Whether to show progress on stderr and the result tables on stdout.
 
     Returns:
         Trials, winners and their test scores.
 
     Raises:
-        InputError: Something cannot be searched, or trials failed.
-        KeyboardInterrupt: Ctrl-C; the same call resumes it.
+        InputError: The search space or another setting cannot be used, or trials failed.
+        KeyboardInterrupt: Ctrl-C; the same call resumes the sweep.
     """
     own = [] if config_dir is None else [f"--config-dir={Path(config_dir).absolute()}"]
     with (
@@ -335,12 +336,12 @@ def load_study(name: str, folder: str | Path = "sweeps", storage: str | None = N
     """Read a study, finished or not.
 
     Args:
-        name: The study's.
-        folder: What holds the studies' folders, `sweep.folder`.
-        storage: `sweep.storage`; None = the journal in the study's folder.
+        name: The study's name.
+        folder: The folder of all studies, `sweep.folder`.
+        storage: See `sweep.storage`; None = the journal in the study's folder.
 
     Raises:
-        InputError: There is none, or it cannot be read.
+        InputError: The study does not exist or cannot be read.
     """
     from recsweep.sweeps.study.catalog import StudyCatalog
     from recsweep.tasks.best import chosen_study
@@ -371,9 +372,9 @@ def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResul
     """Compare finished runs and the winners of sweeps, with intervals and corrected paired tests.
 
     Args:
-        of: StudyCatalog, folders of studies, or results folders of runs; two at least.
-        statistics: Such as `metrics=["ndcg@100"]`, `unit`, `test`, `confidence`; what is left out
-            is as in `task=compare`.
+        of: Studies, folders of studies, or results folders of runs; at least two.
+        statistics: Settings such as `metrics=["ndcg@100"]`, `unit`, `test`, `confidence`; the
+            defaults are those of `task=compare`.
 
     Raises:
         InputError: They cannot be compared.
@@ -389,7 +390,7 @@ def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResul
     )
 
 
-# --- below ----------------------------------------------------------------------------------------
+# --- helpers --------------------------------------------------------------------------------------
 
 
 def _settings(config: Mapping[str, Any]) -> app.Settings:
@@ -401,9 +402,9 @@ def _search_path(config_dir: str | Path | None) -> list[str]:
         return []
     folder = Path(config_dir).absolute()
     if not folder.is_dir():
-        raise InputError(f"config_dir must be a folder, but {folder} is none; give another path")
+        raise InputError(f"config_dir must be a folder, but {folder} is not one; give another path")
     if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))  # as the command line has its current folder
+        sys.path.insert(0, str(folder))  # like the current folder on the command line
     quoted = shell.setting("path", f"file://{folder}").partition("=")[2]
     return [f"hydra.searchpath=[{quoted}]"]
 
@@ -416,7 +417,7 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _process_restored() -> Iterator[None]:
-    """What a sweep notes for its workers, in the environment and for BLAS, is not for later."""
+    """Restore the environment and BLAS threads that a sweep sets for its workers."""
     before = dict(os.environ)
     with threadpoolctl.threadpool_limits(limits=None):
         try:
@@ -428,11 +429,11 @@ def _process_restored() -> Iterator[None]:
 
 @contextmanager
 def _explained(overrides: Sequence[str]) -> Iterator[None]:
-    """What Hydra says of a mistake becomes the line that the command line would print."""
+    """Turn Hydra's errors into the one-line errors of the command line."""
     try:
         yield
     except InputError as error:
-        if names := getattr(error, "__notes__", []):  # of one of several studies
+        if names := getattr(error, "__notes__", []):  # from one of several studies
             raise InputError(": ".join([*names, str(error)])) from error
         raise
     except Exception as error:
@@ -442,7 +443,7 @@ def _explained(overrides: Sequence[str]) -> Iterator[None]:
 
 
 def _no_task(_config: object) -> None:
-    """What Hydra wants to run; the sweeper runs workers instead."""
+    """A placeholder for Hydra; the sweeper runs workers instead."""
 
 
 def _study(name: str, settings: Mapping[str, Any]) -> StudyResult:
@@ -470,7 +471,7 @@ def _study(name: str, settings: Mapping[str, Any]) -> StudyResult:
 
 
 def _scores(test: Mapping[str, Any]) -> pd.DataFrame:
-    """What `optimization_results.yaml` says of the winner's test."""
+    """The winner's test scores in `optimization_results.yaml`."""
     columns = {
         "mean": test["mean"],
         "standard_error": test["standard_error"],

@@ -23,13 +23,13 @@ if TYPE_CHECKING:
 
 Config = dict[str, Any]
 DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
-"""Groups on the way from files to a split, and what each must be able to do."""
+"""Groups on the way from files to a split, and the method that each must have."""
 FILES = ("data.path", "split.path")
-"""Where the files of a run lie, which may change: fingerprints say whether they are the same."""
+"""Paths of a run's files, which may change: fingerprints tell whether the files are the same."""
 WITH_CODE = ("task", "data", "transform", "split", "metrics", "optimizer", "model")
-"""Groups whose classes a run's result depends on."""
+"""Groups whose classes affect a run's result."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study", "run_id")
-"""Parts of the configuration that do not change a single run."""
+"""Parts of the configuration that do not affect a single run."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -37,17 +37,17 @@ class Settings:
     """The top of the configuration; groups and metrics are checked where they are built.
 
     Args:
-        seed: Of initial weights, order of users and noise.
-        backend: What trains and ranks.
+        seed: Seed of the initial weights, the user order and the noise.
+        backend: The backend for training and ranking.
         threads: CPU threads of the backend; None = all cores.
-        patience: Epochs without gain after which training stops; None = never.
-        cache_dir: Downloads and prepared splits; None = the user's cache folder.
-        debug: Show tracebacks.
-        evaluation_batch_size: Users who are scored at a time.
-        refit: After the best epoch is known, train anew on training and validation together.
-        study: Name of a sweep's study; None = made from the model, the data and the command.
-        run_id: Of a finished run that is to be repeated.
-        model_name: What tables and MLflow call the model; None = see `model_name`.
+        patience: Epochs without improvement after which training stops; None = never.
+        cache_dir: Folder for downloads and prepared splits; None = the user's cache folder.
+        debug: Whether to show tracebacks.
+        evaluation_batch_size: Users scored at a time.
+        refit: Whether to retrain on training and validation together for the best number of epochs.
+        study: Name of a sweep's study; None = derived from the model, the data and the command.
+        run_id: Id of a finished run to repeat.
+        model_name: The model's name in tables and in MLflow; None = see `model_name`.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -74,12 +74,12 @@ class Settings:
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
     run_id: Annotated[str, Field(min_length=1)] | None
-    # the only default: older results have no such key
+    # the only default: older results lack this key
     model_name: Annotated[str, Field(min_length=1)] | None = None
 
     @property
     def called(self) -> str:
-        """What tables and MLflow call the model."""
+        """The model's name in tables and in MLflow."""
         return model_name({"model_name": self.model_name, "model": self.model})
 
     @property
@@ -87,14 +87,14 @@ class Settings:
         """Folder for downloads and prepared splits.
 
         Raises:
-            InputError: It is in a home folder, and there is none.
+            InputError: It is in a home folder that does not exist.
         """
         import platformdirs
 
         place = "~/.cache/recsweep"
-        with suppress(RuntimeError):  # newer versions of platformdirs refuse where HOME is unknown
+        with suppress(RuntimeError):  # newer platformdirs raises if HOME is unknown
             place = str(self.cache_dir or platformdirs.user_cache_dir("recsweep"))
-        found = os.path.expanduser(place)  # noqa: PTH111 - Path's raises what nobody catches
+        found = os.path.expanduser(place)  # noqa: PTH111 - Path's raises an error
         if found.startswith("~"):
             raise InputError(
                 f"cache_dir must be a folder, but {found} is in a home folder that the system does "
@@ -104,15 +104,15 @@ class Settings:
 
 
 class Job(NamedTuple):
-    """What a task is given.
+    """The input of a task.
 
     Args:
-        settings: The checked top of the configuration.
-        config: All of it, resolved, to be written down: without passwords.
-        overrides: What the command line changed, without passwords.
-        results: The folder that the task may make.
+        settings: The validated top of the configuration.
+        config: The whole configuration, resolved, without passwords.
+        overrides: The overrides of the command line, without passwords.
+        results: The folder that the task may create.
         tracker: For the task's run; None = the one that `tracking` describes.
-        listeners: Hear of every epoch of a training, see `recsweep.fitting.Listener`.
+        listeners: Called after every training epoch, see `recsweep.fitting.Listener`.
     """
 
     settings: Settings
@@ -130,17 +130,17 @@ def run(
     tracker: RunTracker | None = None,
     listeners: Sequence[Any] = (),
 ) -> None:
-    """Do what `task=` says.
+    """Run the task chosen by `task=`.
 
     Args:
-        config: Resolved; see `conf/config.yaml`.
-        folder: For what the run writes.
-        overrides: What the command line changed.
+        config: The resolved configuration; see `conf/config.yaml`.
+        folder: Output folder of the run.
+        overrides: The overrides of the command line.
         tracker: For the task's run; None = the one that `tracking` describes.
-        listeners: Hear of every epoch of a training.
+        listeners: Called after every training epoch.
 
     Raises:
-        InputError: Something in the configuration or the data cannot be used.
+        InputError: The configuration or the data cannot be used.
     """
     from recsweep.messages import without_passwords
 
@@ -151,12 +151,12 @@ def run(
 
 
 def build_group(settings: Settings, group: str, method: str) -> Any:
-    """What a group of the configuration describes.
+    """Build the object that a group of the configuration describes.
 
     Args:
         settings: The top of the configuration.
         group: One of its groups, such as `model`.
-        method: What the object must be able to do.
+        method: The method that the object must have.
     """
     thing = build(getattr(settings, group), group)
     if not callable(getattr(thing, method, None)):
@@ -177,7 +177,7 @@ def make_evaluator(settings: Settings) -> "Evaluator":
 
 
 def load_split(settings: Settings) -> "Split":
-    """The split that `data`, `transform` and `split` describe, from the cache if it is there."""
+    """The split that `data`, `transform` and `split` describe, from the cache if possible."""
     from recsweep.data.prepare import prepare
 
     source, transform, splitter = (build_group(settings, *step) for step in DATA_STEPS)
@@ -185,22 +185,22 @@ def load_split(settings: Settings) -> "Split":
 
 
 def data_name(settings: Settings) -> str:
-    """What tables and MLflow call the data set."""
+    """The data set's name in tables and in MLflow."""
     return str(settings.data.get("name", "data"))
 
 
 def with_model_name(config: Config, choices: Mapping[str, Any]) -> Config:
-    """The configuration with what the user typed to choose the model, unless it has a name.
+    """The configuration with the model's name on the command line, unless it sets another.
 
     Args:
-        config: As composed.
-        choices: Hydra's `runtime.choices`: group -> what was chosen.
+        config: The composed configuration.
+        choices: Hydra's `runtime.choices`: group -> choice.
     """
     return {**config, "model_name": config.get("model_name") or choices.get("model")}
 
 
 def model_name(config: Config) -> str:
-    """What the user types to choose the model; where nobody noted it, the stem of its module.
+    """The model's name on the command line; by default the stem of its module.
 
     Args:
         config: A run's whole configuration.
@@ -210,7 +210,7 @@ def model_name(config: Config) -> str:
 
 
 def run_tags(settings: Settings, split: "Split") -> dict[str, str]:
-    """What a run needs to be told from others and replayed."""
+    """Tags that identify a run and make it reproducible."""
     return {
         **environment.git_state(),
         **{f"version.{name}": number for name, number in environment.versions().items()},
@@ -231,7 +231,7 @@ def code(settings: Settings) -> dict[str, str]:
 
 
 def code_tags(hashes: Mapping[str, str]) -> dict[str, str]:
-    """Hashes of code by what a run calls them.
+    """Hashes of code under the names of a run's tags.
 
     Args:
         hashes: See `code`.
@@ -241,7 +241,7 @@ def code_tags(hashes: Mapping[str, str]) -> dict[str, str]:
 
 
 def describe_sizes(settings: Settings, split: "Split") -> str:
-    """One line about how large a split is."""
+    """One line about the size of a split."""
     n = split.profile()
     return (
         f"{data_name(settings)}: {n['n_train_interactions']:,} interactions of "
@@ -251,13 +251,13 @@ def describe_sizes(settings: Settings, split: "Split") -> str:
 
 
 def parameters_of_run(config: Config) -> dict[str, Any]:
-    """The leaves that say how one run was made: without what only sweeps read."""
+    """The leaves that define a single run, without settings of sweeps."""
     kept = {name: node for name, node in config.items() if name not in OF_SWEEPS}
     return parameters({**kept, "metrics": list(config.get("metrics") or ())})
 
 
 def parameters(node: Any, prefix: str = "") -> dict[str, Any]:
-    """Every leaf of the configuration under its dotted name."""
+    """Every leaf of the configuration by its dotted name."""
     if not isinstance(node, dict) or not node:
         return {prefix: node}
     leaves = {}

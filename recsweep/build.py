@@ -1,7 +1,7 @@
-"""Turns `{_target_: dotted.Class, key: value}` into an object, or says which value is wrong.
+"""Turns `{_target_: dotted.Class, key: value}` into an object; errors name the wrong value.
 
-Hydra's `instantiate` does the same, but hides what pydantic says of a value in a chain of
-exceptions, takes any function for a class, and layers below the application may not import Hydra.
+Hydra's `instantiate` does the same, but hides pydantic's error in a chain of exceptions and
+accepts any function as a class; also, layers below the application may not import Hydra.
 """
 
 import re
@@ -24,7 +24,7 @@ _BOUNDS = {
     "le": ("at most", "less than or equal to"),
     "lt": ("below", "less than"),
 }
-"""Bounds of a field: our words and pydantic's."""
+"""Bounds of a field: recsweep's words and pydantic's."""
 _SHOWN_CHARACTERS = 80
 
 
@@ -32,8 +32,8 @@ def build(spec: Any, at: str) -> Any:
     """Build a configuration node, its children first.
 
     Args:
-        spec: A mapping with `_target_`, or any plain value, which is returned as it is.
-        at: Where the node stands in the configuration, such as `model`.
+        spec: A mapping with `_target_`, or any plain value, which is returned unchanged.
+        at: The node's path in the configuration, such as `model`.
 
     Raises:
         InputError: The class does not exist, or a value is missing, unknown or out of range.
@@ -47,7 +47,7 @@ def build(spec: Any, at: str) -> Any:
 
 
 def _locate(target: Any, at: str) -> type:
-    """The class with this dotted name; only one that checks its values is taken."""
+    """The class with this dotted name; it must be one that validates its values."""
     module, _, name = str(target).rpartition(".")
     try:
         found = getattr(import_module(module), name)
@@ -66,13 +66,13 @@ def _locate(target: Any, at: str) -> type:
 
 
 def validate(target: Any, values: Mapping[str, Any], at: str, instance: Any = None) -> Any:
-    """An instance with exactly these values; pydantic's complaint becomes one sentence.
+    """Create an instance with exactly these values; pydantic's error becomes one sentence.
 
     Args:
         target: A pydantic dataclass.
         values: Its arguments.
-        at: Where they stand in the configuration, such as `model`; empty at the top.
-        instance: One that has no values yet; None = a new one.
+        at: Their path in the configuration, such as `model`; empty at the top.
+        instance: An uninitialised instance; None = a new one.
 
     Raises:
         InputError: A value is missing, unknown or out of range.
@@ -106,7 +106,7 @@ def _sentence(error: ValidationError, at: str, fields: Mapping[str, Any]) -> str
 
 
 def _requirement(detail: Any, field: Any) -> str:
-    """What must hold: both ends of a range, else pydantic's own words."""
+    """The requirement: both ends of a range, else pydantic's own words."""
     bounds = [
         f"{words} {getattr(bound, name)}"
         for bound in getattr(field, "metadata", [])
@@ -124,7 +124,7 @@ def _requirement(detail: Any, field: Any) -> str:
 
 
 def _hint(detail: Any, setting: str) -> str:
-    """The choice that was probably meant, else which setting to change."""
+    """The closest choice, else the setting to change."""
     choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
     if close := closest(str(detail["input"]), choices):
         return f"did you mean {close}?"
@@ -141,7 +141,7 @@ def _hint(detail: Any, setting: str) -> str:
 
 
 def _read(text: str) -> Any:
-    """What a text would be in YAML."""
+    """The value of a text in YAML."""
     try:
         return yaml.safe_load(text)
     except yaml.YAMLError:

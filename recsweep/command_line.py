@@ -1,8 +1,8 @@
-"""`python -m recsweep`: composes the configuration with Hydra and says errors in one line.
+"""`python -m recsweep`: composes the configuration with Hydra and prints errors in one line.
 
 Exit codes:
     0    done                     130  stopped by Ctrl-C, SIGTERM or SIGHUP
-    1    bad input, a crash,      141  nobody reads the output any more
+    1    bad input, a crash,      141  the reader of the output is gone
          or trials that failed
 """
 
@@ -55,7 +55,7 @@ def compose_config(*overrides: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run what the command line says and exit with one of the codes above."""
+    """Run the command line and exit with one of the codes above."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv
     logging.basicConfig(format="%(levelname)s: %(message)s")  # warnings, to stderr
     write_with_any_encoding()
@@ -64,14 +64,14 @@ def main() -> None:
     try:
         sys.argv[1:] = options_first(sys.argv[1:])
         refuse_mistyped(sys.argv[1:], groups())
-        with env_override({"HYDRA_FULL_ERROR": "1"}):  # errors are handed on, not printed
+        with env_override({"HYDRA_FULL_ERROR": "1"}):  # errors are raised, not printed
             hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
         run.raise_error()
     except KeyboardInterrupt as stop:
         _say(f"stopped by {str(stop) or 'Ctrl-C'}; what was tracked until now is kept")
         OutputFolder.remove_if_empty()
         flush_output()
-        os._exit(130)  # XLA may still compute: taking the interpreter down under it can crash
+        os._exit(130)  # XLA may still compute: a normal interpreter shutdown can crash
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
@@ -86,7 +86,7 @@ def main() -> None:
 
 
 class _Run:
-    """The task that Hydra calls; keeps what goes wrong from Hydra, which would print it."""
+    """The task that Hydra calls; hides errors from Hydra, which would print them."""
 
     def __init__(self) -> None:
         self.error: Exception | None = None
@@ -125,19 +125,19 @@ def _say(line: str) -> None:
 
 
 class OutputFolder(Callback):
-    """Takes back the folders that Hydra made for a run, when the run wrote nothing into them."""
+    """Removes the folders that Hydra created for a run if the run wrote nothing into them."""
 
     made: ClassVar[list[Path]] = []
 
     def on_run_start(self, config: DictConfig, **_: Any) -> None:
-        """Note what is not there yet."""
+        """Note which folders do not exist yet."""
         HydraConfig.instance().set_config(config)
         folder = Path(config.hydra.run.dir).absolute()
         OutputFolder.made = [path for path in (folder, *folder.parents) if not path.exists()]
 
     @classmethod
     def remove_if_empty(cls) -> None:
-        """Remove what was made, from the inside out, up to the first folder that is in use."""
+        """Remove created folders, from the inside out, up to the first one in use."""
         with suppress(OSError):
             while cls.made:
                 cls.made.pop(0).rmdir()
@@ -145,10 +145,10 @@ class OutputFolder(Callback):
 
 
 def end_politely_on_signals() -> None:
-    """Let SIGTERM and a closed terminal end a run as Ctrl-C does; `nohup` stays what it is.
+    """Let SIGTERM and a closed terminal end a run as Ctrl-C does; `nohup` still works.
 
-    Python drops what is raised within a finalizer or a hook of the garbage collector, and XLA has
-    such a hook: an interrupt that was dropped there is sent again.
+    Python drops exceptions raised in a finalizer or a garbage collector hook, and XLA has such a
+    hook: an interrupt that was dropped there is sent again.
     """
     reason, main_thread, is_heard = "", threading.get_ident(), threading.Event()
 
@@ -156,7 +156,7 @@ def end_politely_on_signals() -> None:
         nonlocal reason
         is_heard.set()
         if number != signal.SIGINT:
-            signal.signal(number, signal.SIG_IGN)  # the second one must not break off the goodbye
+            signal.signal(number, signal.SIG_IGN)  # a second signal must not interrupt the shutdown
             reason = signal.Signals(number).name
         raise KeyboardInterrupt(reason)
 
@@ -180,7 +180,7 @@ def end_politely_on_signals() -> None:
 
 
 def write_with_any_encoding() -> None:
-    """Where a terminal has no ─, ± or β, write -, ~ or ? instead of ending with an error."""
+    """On terminals without ─, ± or β, write -, ~ or ? instead of raising an error."""
     plain = {"─": "-", "–": "-", "±": "~", "…": "~", "×": "x", "†": "+", "‡": "#"}
 
     def replace(error: UnicodeError) -> tuple[str, int]:
@@ -193,12 +193,12 @@ def write_with_any_encoding() -> None:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed, as by `>&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - until the process ends
-        if hasattr(getattr(sys, name), "reconfigure"):  # IPython's has its own, and knows all
+        if hasattr(getattr(sys, name), "reconfigure"):  # IPython's streams support any character
             getattr(sys, name).reconfigure(errors="recsweep")
 
 
 def flush_output() -> None:
-    """Write what is left; a reader that has gone, as in `| head -1`, is no error."""
+    """Flush the output; a closed reader, as in `| head -1`, is not an error."""
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()

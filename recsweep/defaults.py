@@ -1,6 +1,6 @@
-"""Where the configuration's YAML files are, and what they give to a class that is built by hand.
+"""Where the YAML files are, and the defaults they give to classes instantiated directly.
 
-A value is written once, in YAML. `EASE(l2=300)` in a notebook takes all the rest from
+A value is written once, in YAML. `EASE(l2=300)` in a notebook takes all other values from
 `conf/model/ease.yaml`, as `python -m recsweep model=ease model.l2=300` does.
 """
 
@@ -20,17 +20,17 @@ T = TypeVar("T")
 
 
 def conf_folder() -> Path:
-    """The configuration: inside the package when it was installed, else the checkout's."""
+    """The configuration folder: inside an installed package, else in the checkout."""
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
 
 
 def build_choice(group: str, choice: str) -> Any:
-    """What a file of a group describes.
+    """Build the object that a file of a group describes.
 
     Args:
-        group: The folder of the file, such as `metrics`.
+        group: The file's folder, such as `metrics`.
         choice: The file's stem.
 
     Raises:
@@ -45,17 +45,17 @@ def build_choice(group: str, choice: str) -> Any:
 
 
 def with_defaults(group: str) -> Callable[[type[T]], type[T]]:
-    """Let a class take what is not given from the YAML file that names it.
+    """Let a class take missing arguments from the YAML file with its `_target_`.
 
-    What a configuration builds is given everything, and gets nothing from here: a value that is
-    missing there is an error.
+    Objects built from a configuration do not use these defaults: a value missing there is an
+    error.
 
     Args:
-        group: The folder of the file, such as `model`.
+        group: The file's folder, such as `model`.
 
     Returns:
-        A decorator for pydantic dataclasses. A value that cannot be used is an `InputError` of one
-        line then, as on the command line.
+        A decorator for pydantic dataclasses. Invalid values then raise a one-line `InputError`, as
+        on the command line.
     """
 
     def decorate(cls: type[T]) -> type[T]:
@@ -73,7 +73,7 @@ def with_defaults(group: str) -> Callable[[type[T]], type[T]]:
 
 
 def _values(group: str, target: str) -> dict[str, Any]:
-    """What the file of a class says, with the choices of other groups that it refers to."""
+    """The values in a class's file, including choices of other groups it refers to."""
     for file in sorted((conf_folder() / group).glob("*.yaml")):
         content: Any = OmegaConf.load(file)
         if content.get(group, content).get("_target_") == target:
@@ -85,7 +85,7 @@ def _values(group: str, target: str) -> dict[str, Any]:
 
 
 def _choices(content: Any) -> dict[str, str]:
-    """Groups that values such as `${optimizer}` refer to -> the file's choice, or the usual one."""
+    """Groups that values such as `${optimizer}` refer to -> the file's choice or the default."""
     usual: Any = OmegaConf.load(conf_folder() / "config.yaml")
     choices: dict[str, str] = {}
     for entry in [*usual.defaults, *content.get("defaults", [])]:

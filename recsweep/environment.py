@@ -1,4 +1,4 @@
-"""The process and the machine a run happens in: backend, threads, versions, commit."""
+"""The process and the machine of a run: backend, threads, versions, commit."""
 
 import ctypes
 import hashlib
@@ -31,7 +31,7 @@ THREAD_VARIABLES = (
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
 NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
-"""Optional imports for parts that nothing here uses: a second and 95 MiB per process."""
+"""Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
 GLIBC_SETTINGS = {
     -8: 1,  # M_ARENA_MAX: heaps
     -3: 1 << 17,  # M_MMAP_THRESHOLD, bytes: larger blocks are returned when freed
@@ -45,7 +45,7 @@ def n_cores() -> int:
 
 
 def choose_backend(backend: str, threads: int | None) -> None:
-    """Fix the backend and the threads, which Keras and XLA read when they are first imported.
+    """Set the backend and the threads, which Keras and XLA read on first import.
 
     Args:
         backend: `jax` or `tensorflow`.
@@ -65,18 +65,18 @@ def choose_backend(backend: str, threads: int | None) -> None:
 
 
 def choose_for_children(backend: str, threads: int | None) -> None:
-    """The same for processes that this one starts, whatever backend runs here."""
+    """The same for child processes, whatever backend this process uses."""
     os.environ["KERAS_BACKEND"] = backend
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no remarks on this machine
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about the machine
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads or n_cores())
-    threadpoolctl.threadpool_limits(threads or n_cores(), "blas")  # of a NumPy that is loaded
+    threadpoolctl.threadpool_limits(threads or n_cores(), "blas")  # if NumPy is already loaded
 
 
 def _give_freed_memory_back() -> None:
-    """Have glibc return what is freed: 60 MiB less at the peak, mostly of what compiling needs.
+    """Have glibc return freed memory: 60 MiB less at the peak, mostly from compilation.
 
-    Its defaults keep one heap per thread and, once a large block was freed, all up to its size.
+    By default it keeps a heap per thread and, after a large block was freed, as much memory.
     """
     if sys.platform == "linux" and hasattr(libc := ctypes.CDLL(None), "mallopt"):
         for parameter, value in GLIBC_SETTINGS.items():
@@ -84,28 +84,28 @@ def _give_freed_memory_back() -> None:
 
 
 def n_threads() -> int:
-    """CPU threads that were chosen; all cores before anything was."""
+    """The chosen number of CPU threads; all cores by default."""
     return int(os.environ.get("NPROC", n_cores()))
 
 
 def use_cache(folder: Path | None) -> None:
-    """Let models keep what is dear to make in `folder`, here and in child processes."""
+    """Cache expensive intermediate results of models in `folder`, here and in child processes."""
     os.environ.pop("RECSWEEP_CACHE", None)
     if folder is not None:
         os.environ["RECSWEEP_CACHE"] = str(folder)
 
 
 def cache_folder() -> Path | None:
-    """What `use_cache` was given; None = keep nothing."""
+    """The folder set by `use_cache`; None = no cache."""
     folder = os.environ.get("RECSWEEP_CACHE")
     return Path(folder) if folder else None
 
 
 def load_backend() -> None:
-    """Import Keras with the backend that was chosen; JAX keeps what it compiles in the cache.
+    """Import Keras with the chosen backend; JAX caches compiled programs.
 
     Raises:
-        InputError: JAX finds no device that it may use, or Keras computes in other numbers.
+        InputError: JAX finds no usable device, or Keras uses another number type.
     """
     if (folder := cache_folder()) is not None:
         _keep_programs_in(folder / "xla" / _machine())
@@ -126,7 +126,7 @@ def load_backend() -> None:
 
 
 def _keep_programs_in(folder: Path) -> None:
-    """Tell JAX, unless the user has; what a parent with other threads has chosen does not count."""
+    """Set JAX's cache unless the user did; a parent's choice for other threads is ignored."""
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if chosen in (None, os.environ.get("RECSWEEP_XLA")):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["RECSWEEP_XLA"] = str(folder)
@@ -134,7 +134,7 @@ def _keep_programs_in(folder: Path) -> None:
 
 @contextmanager
 def _without_settings_of_keras() -> Iterator[None]:
-    """Let no `keras.json` of the user's change numbers; Keras finds and writes none here."""
+    """Ignore the user's `keras.json`, which could change results; Keras writes none either."""
     before = os.environ.get("KERAS_HOME")
     os.environ["KERAS_HOME"] = os.devnull
     try:
@@ -146,12 +146,12 @@ def _without_settings_of_keras() -> Iterator[None]:
 
 
 def _refuse_absent_platform() -> None:
-    """Raise InputError when JAX_PLATFORMS names what is not here; JAX itself says it at length."""
+    """Raise a short InputError if JAX_PLATFORMS names an unavailable platform."""
     import jax
 
     try:
         jax.devices()
-    except (RuntimeError, AssertionError) as error:  # the second without the platform's plugin
+    except (RuntimeError, AssertionError) as error:  # the latter without the platform's plugin
         named = os.environ.get("JAX_PLATFORMS", "not set")
         reason = one_line(error) or "no such device was found"
         raise InputError(
@@ -161,7 +161,7 @@ def _refuse_absent_platform() -> None:
 
 
 def _machine() -> str:
-    """What a compiled program is specific to: the CPU's kind and the number of threads."""
+    """What compiled programs depend on: the CPU model and the number of threads."""
     kind = [platform.machine(), platform.processor()]
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()
@@ -172,7 +172,7 @@ def _machine() -> str:
 
 @contextmanager
 def _hidden(*packages: str) -> Iterator[None]:
-    """Let imports of packages that are not loaded yet fail."""
+    """Make imports of packages that are not loaded yet fail."""
     modules: dict[str, Any] = sys.modules  # None there means "cannot be imported"
     absent = [package for package in packages if package not in modules]
     modules.update(dict.fromkeys(absent))
@@ -185,7 +185,7 @@ def _hidden(*packages: str) -> Iterator[None]:
 
 @contextmanager
 def _without_remarks() -> Iterator[None]:
-    """TensorFlow 2.21 remarks on the machine whatever its log level: drop such lines."""
+    """Drop messages about the machine, which TensorFlow 2.21 prints at any log level."""
     sys.stderr.flush()
     terminal = os.dup(2)
     with tempfile.TemporaryFile() as said:
@@ -205,7 +205,7 @@ def _is_remark(line: str) -> bool:
 
 
 def device() -> str:
-    """Where the backend computes, such as `cpu` or `NVIDIA H100`."""
+    """The backend's device, such as `cpu` or `NVIDIA H100`."""
     if os.environ.get("KERAS_BACKEND") == "tensorflow":
         import tensorflow as tf
 
@@ -218,7 +218,7 @@ def device() -> str:
 
 
 def versions() -> dict[str, str]:
-    """Versions of Python, recsweep and everything that can change a result."""
+    """Versions of Python, recsweep and all packages that can change a result."""
     found = {"python": sys.version.split()[0], "recsweep": __version__}
     for package in PACKAGES:
         try:
@@ -229,7 +229,7 @@ def versions() -> dict[str, str]:
 
 
 def machine() -> str:
-    """System and processor, such as `Linux x86_64 AMD EPYC 9R45`; other ones round differently."""
+    """System and processor, such as `Linux x86_64 AMD EPYC 9R45`; others may round differently."""
     kind = platform.processor()
     with suppress(OSError):
         lines = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace").splitlines()

@@ -1,8 +1,8 @@
-"""The few exceptions that somebody catches."""
+"""Exceptions that are caught by type."""
 
 
 class InputError(ValueError):
-    """Something the user gave cannot be used; the message is the one line they will read.
+    """Invalid user input; the message is the one line that the user will read.
 
     It says what must hold, what was found and what to do. The command line prints it
     without a traceback and exits with 1; a notebook sees an ordinary `ValueError`.

@@ -24,7 +24,7 @@ from recsweep.metrics.ranked_lists import RankedLists
 
 
 def _as_metrics(entry: Any) -> Any:
-    """Metrics by name; a name alone is that of a file in `conf/metrics`."""
+    """Metrics by name; a plain name refers to a file in `conf/metrics`."""
     if isinstance(entry, str):
         entry = [entry]
     if isinstance(entry, list):
@@ -37,16 +37,16 @@ _MAYBE_ONE = BeforeValidator(lambda entry: entry if isinstance(entry, list) else
 
 
 def default_objective(metrics: Sequence[str], k: Sequence[int]) -> str:
-    """What validation chooses by when nothing else is said: the first metric, largest cut-off."""
+    """The default objective on validation: the first metric at the largest cut-off."""
     return f"{metrics[0]}@{max(k)}"
 
 
 def objective_of(config: Mapping[str, Any]) -> str | None:
-    """What a run with this configuration chose its epoch by; None where it does not say."""
+    """The metric that a run with this configuration chose its epoch by; None if not recorded."""
     if config.get("objective") is not None:
         return str(config["objective"])
     found: list[list[Any]] = [
-        list(entry) if isinstance(entry, list | dict) else [entry]  # `k=10` is no list
+        list(entry) if isinstance(entry, list | dict) else [entry]  # `k=10` is not a list
         for entry in (config.get("metrics"), config.get("k"))
     ]
     is_said = None not in (*found[0], *found[1])
@@ -59,9 +59,9 @@ class Evaluation:
 
     Args:
         per_user: A column per metric and cut-off, such as `ndcg@10`; index: original user ids.
-        of_catalog: Metrics of all users together, by name.
-        n_without_target: Users who were left out because nothing of theirs is held out.
-        definitions: Name of a metric -> what it means.
+        of_catalog: Metrics over all users together, by name.
+        n_without_target: Users omitted because they have no held-out items.
+        definitions: Name of a metric -> its definition.
     """
 
     per_user: pd.DataFrame
@@ -80,7 +80,7 @@ class Evaluation:
         return {str(n): float(v) for n, v in self.per_user.sem(ddof=1).items()}
 
     def summary(self) -> dict[str, Any]:
-        """For JSON, which has no NaN: the standard error of a single user is null."""
+        """Values for JSON, which has no NaN: the standard error of a single user is null."""
         errors = self.standard_errors.items()
         return {
             "mean": self.means,
@@ -91,14 +91,14 @@ class Evaluation:
 
 @dataclass(kw_only=True, config=STRICT)
 class Evaluator:
-    """What is measured.
+    """Computes metrics of ranked lists.
 
     Args:
         k: Cut-offs.
-        metrics: By name; names alone are those of files in `conf/metrics`.
-        batch_size: Users who are scored at a time.
-        objective: What validation chooses by, such as `ndcg@100`; None = the first metric at the
-            largest cut-off.
+        metrics: Metrics by name; plain names refer to files in `conf/metrics`.
+        batch_size: Users scored at a time.
+        objective: The metric to choose by on validation, such as `ndcg@100`; None = the first
+            metric at the largest cut-off.
     """
 
     k: Annotated[list[Annotated[int, Field(ge=1)]], _MAYBE_ONE, Field(min_length=1)]
@@ -120,7 +120,7 @@ class Evaluator:
             )
 
     def refuse_large_k(self, n_items: int) -> None:
-        """Raise InputError when a list of k items cannot be filled."""
+        """Raise InputError if a list of k items cannot be filled."""
         if self.k[-1] > n_items:
             fitting = ",".join(str(k) for k in self.k if k <= n_items) or str(n_items)
             raise InputError(
@@ -129,21 +129,21 @@ class Evaluator:
             )
 
     def definitions(self) -> dict[str, str]:
-        """Name of each metric -> what it means."""
+        """Name of each metric -> its definition."""
         return {name: metric.definition for name, metric in self.metrics.items()}
 
     def evaluate(
         self, score: Callable[[CSR], Any], fold: Fold, popularity: np.ndarray | None = None
     ) -> Evaluation:
-        """Rank every item but the seen ones for each user of `fold`.
+        """Rank all unseen items for each user of `fold`, and compute the metrics.
 
         Args:
             score: History -> finite scores, users × items; higher is better.
-            fold: Who is shown what and must be recommended what.
-            popularity: Training interactions of each item, for metrics that ask for them.
+            fold: The users with their histories and target items.
+            popularity: Training interactions of each item, for metrics that need them.
 
         Raises:
-            InputError: A score is not finite, nobody has a target, or a metric cannot be computed.
+            InputError: A score is not finite, no user has a target, or a metric cannot be computed.
         """
         if not fold.target.nnz:
             raise InputError("at least one user must have a held-out item, but none has")
@@ -165,15 +165,15 @@ class Evaluator:
     def measure(
         self, lists: RankedLists, users: "pd.Index[Any]", n_without_target: int = 0
     ) -> Evaluation:
-        """Every metric at every cut-off.
+        """Compute every metric at every cut-off.
 
         Args:
             lists: At least as long as the largest cut-off.
             users: Original ids, in the order of the lists.
-            n_without_target: Users who were left out.
+            n_without_target: Number of omitted users.
 
         Raises:
-            InputError: A metric has other values than one per user, or one.
+            InputError: A metric returns neither one value per user nor a single one.
         """
         per_user: dict[str, np.ndarray] = {}
         of_catalog: dict[str, float] = {}
@@ -205,7 +205,7 @@ def _one_each(values: Any, users: "pd.Index[Any]", name: str) -> np.ndarray:
 def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
     """The k best unseen items of each user, best first; ties go to the lower item number.
 
-    A user with fewer than k unseen items gets the best one again in the places that are left.
+    For a user with fewer than k unseen items, the remaining places repeat the best one.
 
     Args:
         scores: Users × items, NumPy or device array.
@@ -214,9 +214,9 @@ def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
 
     Raises:
         InputError: A score is NaN or infinite.
-        ValueError: There is not one score per user and item.
+        ValueError: The scores are not users × items.
     """
-    from keras import ops  # loads a backend, which knows a fast top-k
+    from keras import ops  # loads a backend, which has a fast top-k
 
     from recsweep.training.programs import call_program
 
@@ -239,7 +239,7 @@ def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
 
 
 def _top_k_of(k: int) -> Callable[..., Any]:
-    """A program: scores and which of them are seen -> is all finite, the k best, their items."""
+    """A compiled program: scores and seen mask -> all finite?, the k best, their items."""
     from keras import ops
 
     from recsweep.training.backend import compile_program

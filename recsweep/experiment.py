@@ -1,4 +1,4 @@
-"""One experiment from configuration to fitted model: what a single run, a trial and the API do."""
+"""One experiment from configuration to fitted model: a single run, a trial or an API call."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,13 +17,13 @@ from recsweep.seeds import Seeds
 
 @dataclass
 class Experiment:
-    """A configuration in which nothing is wrong, with its data.
+    """A validated configuration with its data.
 
     Args:
         settings: The top of the configuration.
-        evaluator: What is measured.
-        tracker: Where the run is kept; unopened.
-        model: Unfitted at first.
+        evaluator: Metrics and objective.
+        tracker: The run's tracker; unopened.
+        model: The model, initially unfitted.
         split: The data.
     """
 
@@ -63,11 +63,11 @@ class Experiment:
 
     @cached_property
     def tags(self) -> dict[str, str]:
-        """What it runs with: commit, code, versions, machine, fingerprints of its data."""
+        """Its environment: commit, code, versions, machine, fingerprints of its data."""
         return app.run_tags(self.settings, self.split)
 
     def log_settings(self, config: Config) -> None:
-        """Tell the open tracker what the run is.
+        """Log the run's settings to the open tracker.
 
         Args:
             config: The whole configuration, without passwords.
@@ -82,8 +82,8 @@ class Experiment:
         """Train, and keep the epoch that is best on validation.
 
         Args:
-            listeners: Hear of each epoch after the tracker, and may stop the training.
-            progress_to: Where progress goes; None = stderr.
+            listeners: Called after each epoch, after the tracker; may stop the training.
+            progress_to: Stream for progress; None = stderr.
         """
         objective = str(self.evaluator.objective)
         n_epochs = getattr(self.model, "n_epochs", 1)
@@ -98,15 +98,15 @@ class Experiment:
             )  # fmt: skip
 
     def refit(self, fitted: FitResult) -> FitResult:
-        """With `refit=true`: train a fresh model for as many epochs on all but test.
+        """With `refit=true`: train a new model for as many epochs on all data but test.
 
-        The first model is let go before, since two large ones may not fit into memory.
+        The first model is freed before, since two large ones may not fit into memory.
 
         Args:
-            fitted: What came out of the first fit.
+            fitted: The result of the first fit.
 
         Returns:
-            The same, with the seconds that this took.
+            The same result, with the duration of the refit.
         """
         if not self.settings.refit:
             return fitted
@@ -115,7 +115,7 @@ class Experiment:
         return refit(self.model, rows, fitted, Seeds(self.settings.seed))
 
     def evaluate_on_test(self) -> Evaluation:
-        """Score test: once, when nothing is left to choose."""
+        """Score test: once, after all choices are made."""
         popularity = training_popularity(self.split.train)
         return self.evaluator.evaluate(self.model.score, self.split.test, popularity)
 

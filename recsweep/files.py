@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all, and what the disk refuses as one line."""
+"""Atomic writing of files and folders, and disk errors in one line."""
 
 import hashlib
 import os
@@ -35,11 +35,11 @@ def file_sha256(path: Path) -> str:
 
 @contextmanager
 def disk_errors_in_one_line(target: Path, setting: str) -> Iterator[None]:
-    """Say what the disk refused as an `InputError`.
+    """Turn disk errors into a one-line `InputError`.
 
     Args:
-        target: What is named when the system names no file.
-        setting: What the user can point elsewhere, such as `data.path`.
+        target: The path to name if the system's error names no file.
+        setting: The setting to change, such as `data.path`.
     """
     try:
         yield
@@ -53,25 +53,25 @@ def disk_errors_in_one_line(target: Path, setting: str) -> Iterator[None]:
 
 @contextmanager
 def sole_writer(target: Path) -> Iterator[None]:
-    """Keep all other processes from making `target` at the same time."""
+    """Keep other processes from writing `target` at the same time."""
     lock = Path(f"{target}.lock")
     with _folders_above(target), FileLock(lock):
         try:
             yield
         except BaseException:
-            lock.unlink(missing_ok=True)  # whoever waits for it notices and takes a new one
+            lock.unlink(missing_ok=True)  # a waiting process notices and takes a new lock
             raise
 
 
 @contextmanager
 def _folders_above(target: Path) -> Iterator[None]:
-    """Make the folders that `target` needs; after a failure those that hold nothing go again."""
+    """Create the folders that `target` needs; after a failure, remove empty ones."""
     made = [folder for folder in target.parents if not folder.exists()]
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
         yield
     except BaseException:
-        with suppress(OSError):  # not empty: somebody uses it
+        with suppress(OSError):  # not empty: in use
             for folder in made:
                 folder.rmdir()
         raise
@@ -79,7 +79,7 @@ def _folders_above(target: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_file(target: Path) -> Iterator[BinaryIO]:
-    """A file beside `target` that takes its name in one step, once it is written."""
+    """A file beside `target` that is renamed to it in one step once it is written."""
     unfinished = target.with_name(f"{target.name}.{uuid.uuid4().hex}.tmp")
     with _folders_above(target):
         try:
@@ -94,14 +94,14 @@ def whole_file(target: Path) -> Iterator[BinaryIO]:
 
 @contextmanager
 def whole_folder(target: Path, setting: str) -> Iterator[Path]:
-    """A folder beside `target` that takes its name in one step, once all files are written.
+    """A folder beside `target` that is renamed to it in one step once all files are written.
 
     Args:
-        target: Must not exist yet, or be empty.
-        setting: Where the user can say another folder.
+        target: A new or empty folder.
+        setting: The setting of the folder.
 
     Raises:
-        InputError: The disk refuses, or `target` holds something.
+        InputError: The disk reports an error, or `target` is not empty.
     """
     unfinished = target.absolute().with_name(f".{target.name}.{uuid.uuid4().hex}")
     made = [parent for parent in unfinished.parents if not parent.exists()]
@@ -118,10 +118,10 @@ def whole_folder(target: Path, setting: str) -> Iterator[Path]:
 
 
 def refuse_folder(target: Path, setting: str) -> None:
-    """Find out before long work whether `whole_folder` could write there.
+    """Check before long work that `whole_folder` can write there.
 
     Raises:
-        InputError: It holds something, or cannot be made.
+        InputError: It is not empty, or cannot be created.
     """
     with disk_errors_in_one_line(target, setting):
         place = next(path for path in (target, *target.absolute().parents) if path.exists())
@@ -135,12 +135,12 @@ def refuse_folder(target: Path, setting: str) -> None:
 
 
 def refuse_file(target: Path, setting: str, overwrite: bool) -> Path:
-    """Find out before long work whether a new file could be written there.
+    """Check before long work that a new file can be written there.
 
     Args:
         target: The file.
-        setting: Where the user can say another one.
-        overwrite: Whether it may already be there.
+        setting: The setting of the file.
+        overwrite: Whether it may already exist.
 
     Returns:
         `target`, absolute.

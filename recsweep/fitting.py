@@ -14,19 +14,19 @@ from recsweep.interfaces import CSR, HasLoss, Recommender, State
 from recsweep.seeds import Seeds
 
 Listener = Callable[[int, Mapping[str, float]], bool]
-"""Hears of every epoch: index (from 0) and metrics by name; answers "continue?"."""
+"""Called after each epoch with its index (from 0) and metrics by name; returns "continue?"."""
 
 
 @dataclass(frozen=True)
 class FitResult:
-    """What came out of a fit.
+    """The result of a fit.
 
     Args:
-        best_epoch: Index of the epoch whose weights the model now has.
+        best_epoch: Index of the epoch of the model's current weights.
         valid: Validation metrics of that epoch.
-        curves: Every epoch's values, by name, such as `train/loss` or `valid/ndcg@100`.
-        train_s: Seconds spent in the model's own training, without evaluation.
-        refit_s: Seconds that training anew took, see `refit`; None = there was none.
+        curves: Values of all epochs by name, such as `train/loss` or `valid/ndcg@100`.
+        train_s: Seconds spent in training, without evaluation.
+        refit_s: Duration of the refit in seconds, see `refit`; None = no refit.
     """
 
     best_epoch: int
@@ -70,12 +70,14 @@ class _BestEpoch:
         }
         self.curves.append(metrics)
         self._keep_if_best(epoch, evaluation)
-        answers = [listener(epoch, metrics) for listener in self.listeners]  # each one hears
+        answers = [
+            listener(epoch, metrics) for listener in self.listeners
+        ]  # every listener is called
         self._started = time.perf_counter()
         return all(answers)
 
     def _valid_losses(self) -> dict[str, float]:
-        """Loss on validation users' whole rows: what they have shown and what is held out."""
+        """Loss on validation users' whole rows: history and held-out items."""
         if not isinstance(self.model, HasLoss):
             return {}
         losses = self.model.loss(self.valid.history + self.valid.target)
@@ -89,11 +91,11 @@ class _BestEpoch:
 
 
 class Patience:
-    """A listener that stops the training when it no longer gains.
+    """A listener that stops the training when it no longer improves.
 
     Args:
-        n_epochs: Epochs without gain that it waits; None = for ever.
-        objective: The metric that must grow, such as `ndcg@100`.
+        n_epochs: Epochs without improvement before it stops; None = never.
+        objective: The metric that must increase, such as `ndcg@100`.
     """
 
     def __init__(self, n_epochs: int | None, objective: str) -> None:
@@ -120,12 +122,12 @@ def fit_best_epoch(
     """Fit `model`, choosing its epoch by the evaluator's objective on validation.
 
     Args:
-        model: Unfitted; has the best epoch's weights afterwards.
+        model: An unfitted model; has the best epoch's weights afterwards.
         train: Users × items.
-        valid: What the epoch is chosen on. There is no test here.
+        valid: The fold to choose the epoch on.
         evaluator: Metrics and objective.
-        seeds: Of weights, shuffling and noise.
-        listeners: Hear of each epoch and may stop the training.
+        seeds: Seeds of weights, shuffling and noise.
+        listeners: Called after each epoch; may stop the training.
 
     Returns:
         The best epoch, its validation metrics and all curves.
@@ -139,16 +141,16 @@ def fit_best_epoch(
 
 
 def refit(model: Recommender, rows: CSR, fitted: FitResult, seeds: Seeds) -> FitResult:
-    """Fit for as many epochs as were best before, with nothing left to choose.
+    """Fit for the best number of epochs of the first fit.
 
     Args:
-        model: A fresh one with the same settings; fitted afterwards.
+        model: A new model with the same settings; fitted afterwards.
         rows: Training and validation together, users × items.
-        fitted: What came out of the first fit; says how many epochs.
-        seeds: Of weights, shuffling and noise.
+        fitted: The result of the first fit, with its best epoch.
+        seeds: Seeds of weights, shuffling and noise.
 
     Returns:
-        `fitted` with the seconds that this took.
+        `fitted` with the duration of the refit.
     """
     started = time.perf_counter()
     model.fit(rows, lambda epoch, _losses: epoch < fitted.best_epoch, seeds)

@@ -1,4 +1,4 @@
-"""What the layers promise each other: protocols, callbacks and the names of arrays."""
+"""Interfaces between the layers: protocols, callbacks and the names of arrays."""
 
 import os
 from collections.abc import Callable, Mapping, Sequence
@@ -15,21 +15,21 @@ CSR: TypeAlias = sp.csr_matrix
 """Users × items, float32; a stored value is an interaction."""
 
 State = dict[str, np.ndarray]
-"""What a fitted model has learned, as named arrays."""
+"""The state of a fitted model, as named arrays."""
 
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
-"""Called after each epoch with its index (from 0) and its losses; answers "continue?"."""
+"""Called after each epoch with its index (from 0) and its losses; returns "continue?"."""
 
 RunStatus = Literal["FINISHED", "PRUNED", "KILLED", "FAILED"]
-"""How a tracked run ends: it went through, was pruned, was stopped, or broke."""
+"""How a tracked run ends: finished, pruned, interrupted, or failed."""
 
 
 class Part(NamedTuple):
-    """Which part of a sweep a run is.
+    """The part of a sweep that a run belongs to.
 
     Args:
         trial: The trial's number.
-        replicate: Which training of the winner for test; None = the trial itself.
+        replicate: Index of the winner's final training; None = the trial itself.
     """
 
     trial: int
@@ -40,7 +40,7 @@ Verdict = Callable[[Part, str], tuple[RunStatus, str] | None]
 """Part of a sweep and run id -> how the run ended and why; None = it continues."""
 
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
-"""How every class that configuration builds is validated: no unknown key, NaN, or `true` for 1."""
+"""Validation of all classes built from configuration: no unknown key, NaN, or `true` for 1."""
 
 
 HomePath = Annotated[
@@ -48,7 +48,7 @@ HomePath = Annotated[
     Field(strict=False),
     AfterValidator(lambda path: Path(os.path.expanduser(path))),  # noqa: PTH111
 ]
-"""A path of the configuration, `~` being the home; an unknown `~user` is merely not found."""
+"""A path in the configuration, with `~` expanded; an unknown `~user` is kept as is."""
 
 
 @runtime_checkable
@@ -56,7 +56,7 @@ class Recommender(Protocol):
     """A model that learns from interactions and scores every item for a user's history."""
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
-        """Learn from `train`; stop when `on_epoch` answers False.
+        """Learn from `train`; stop when `on_epoch` returns False.
 
         A model with a closed form calls `on_epoch` once, with epoch 0.
         """
@@ -65,75 +65,75 @@ class Recommender(Protocol):
         """Scores of shape users × items, higher = better, all finite; a NumPy or device array."""
 
     def state(self) -> State:
-        """What `restore` needs to make the same scores again."""
+        """The arrays that `restore` needs to reproduce the same scores."""
 
     def restore(self, state: State) -> None:
-        """Take over what another instance with the same settings has learned."""
+        """Load the state of another instance with the same settings."""
 
 
 @runtime_checkable
 class HasLoss(Protocol):
-    """A model that can say how well it explains whole rows."""
+    """A model that can compute its loss on whole rows."""
 
     def loss(self, rows: CSR) -> dict[str, float]:
-        """Loss parts of `rows` without noise, means per user, under the training's names."""
+        """Loss parts of `rows` without noise, means per user, named as in training."""
 
 
 class RunTracker(Protocol):
-    """Where a run's settings, curves and files go. As a context it begins and ends the run."""
+    """Tracks a run's settings, curves and files; as a context manager, starts and ends the run."""
 
     run_id: str | None
     lost: str | None
-    """Once a store went away in mid-run: the line that says so; the run continues untracked."""
+    """The message if the store became unavailable during the run, which continues untracked."""
 
     @property
     def ui_command(self) -> str:
-        """What to type to look at the run; empty where it is not kept."""
+        """The command to view the run; empty if it is not tracked."""
 
     def named(self, name: str) -> Self:
-        """Itself, under this name unless the configuration has given one."""
+        """This tracker, with this run name unless the configuration sets one."""
 
     def refuse_unusable(self) -> None:
-        """Raise InputError, before long work, when nothing could be kept."""
+        """Raise InputError, before long work, if runs cannot be tracked."""
 
     def kept_in(self, folder: Path) -> None:
-        """Note what `task=upload` can upload if the store goes away; the first word counts."""
+        """Note the folder for `task=upload` if the store goes down; only the first call counts."""
 
     def __enter__(self) -> Self:
-        """Begin the run."""
+        """Start the run."""
 
     def __exit__(self, *error: Any) -> None:
-        """End it unless it has ended: FINISHED, or why not."""
+        """End the run unless it has ended, as FINISHED or by the error."""
 
     def end(self, status: RunStatus, reason: str = "") -> None:
-        """End the run now; leaving the context changes nothing more."""
+        """End the run now; leaving the context then has no effect."""
 
     def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Parameters and tags, once."""
+        """Log parameters and tags, once."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """One value per name at an epoch."""
+        """Log one value per name at an epoch."""
 
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
-        """The data set that the run read."""
+        """Log the data set of the run."""
 
     def log_artifacts(self, folder: Path) -> None:
-        """Every file below `folder`."""
+        """Log every file below `folder`."""
 
     def set_note(self, markdown: str) -> None:
-        """The text on the run's page; replaces the one before."""
+        """Set the text on the run's page, replacing any earlier one."""
 
 
 class SweepTracker(RunTracker, Protocol):
-    """Where a whole sweep goes: its own run, and a nested one per trial."""
+    """Tracks a whole sweep: a parent run, and a nested run per trial."""
 
     views: Mapping[str, str]
-    """What the UI can open of a sweep -> the link, once `share_view` was called."""
+    """Views of a sweep in the UI -> their links, after `share_view` was called."""
     store: Any
-    """The tracking store, for what only a store can do; None = there is none."""
+    """The tracking store, for operations that only a store supports; None = no store."""
 
     def link(self, run_id: str) -> str:
-        """What follows the UI's address in the address of a run's page; empty without a store."""
+        """The path of a run's page, relative to the UI's address; empty without a store."""
 
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
@@ -143,13 +143,13 @@ class SweepTracker(RunTracker, Protocol):
     def share_view(
         self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
     ) -> None:
-        """Let the UI show trials best first: searched key -> values tried, and metrics."""
+        """Make the UI show trials best first, with searched keys (-> values tried) and metrics."""
 
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """End the parent run."""
 
     def nested(self, parent_run_id: str | None, study: str, part: Part, name: str) -> RunTracker:
-        """One trial of a sweep, or a replicate of its winner; the run begins with the context."""
+        """A tracker of a trial, or of a replicate of the winner; its context starts the run."""
 
     def tidy(self, study: str, verdict: Verdict) -> int:
-        """End the runs of trials that died, as `verdict` says; how many there were."""
+        """End the runs of crashed trials according to `verdict`; return their number."""

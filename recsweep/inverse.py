@@ -1,4 +1,4 @@
-"""The inverse of a large positive definite matrix, in its own memory and in short BLAS calls."""
+"""The inverse of a large positive definite matrix, in place and in short BLAS calls."""
 
 import ctypes
 import sys
@@ -11,11 +11,11 @@ import numpy as np
 from jaxtyping import Float
 
 BLOCK = 512
-"""Rows that are eliminated at a time."""
+"""Rows eliminated at a time."""
 STRIP = 2048
-"""Rows that one call updates, so that a call is short and Ctrl-C is heard after it."""
+"""Rows updated per call, so that calls are short and Ctrl-C is handled between them."""
 LINE_EVERY_S = 30.0
-"""Between lines about the progress; a short inversion prints none."""
+"""Interval between progress lines; a short inversion prints none."""
 
 Square = Float[np.ndarray, "rows rows"]
 Panel = Float[np.ndarray, "block columns"]
@@ -38,13 +38,13 @@ def negative_inverse(matrix: Square, what: str) -> None:
     whole: OpenBLAS 0.3's threaded spotrf crashes at 38,000 rows.
 
     Args:
-        matrix: A, contiguous rows; what is below its diagonal is neither read nor kept.
-        what: Begins the lines about a long inversion's progress.
+        matrix: A, row-contiguous; entries below its diagonal are not read and may be overwritten.
+        what: Start of the progress lines of a long inversion.
 
     Raises:
-        LinAlgError: A is not positive definite; it is overwritten in part.
+        LinAlgError: A is not positive definite; it is partly overwritten.
     """
-    from scipy.linalg import blas  # a quarter of a second that other models need not wait
+    from scipy.linalg import blas  # takes a quarter of a second, not needed by other models
 
     n_rows = len(matrix)
     for start in _reported(range(0, n_rows, BLOCK), what):
@@ -55,7 +55,7 @@ def negative_inverse(matrix: Square, what: str) -> None:
         panel[:, :start] = matrix[:start, rows].T
         panel[:, rows] = -np.eye(stop - start)  # becomes −L⁻ᵀ·L⁻¹
         panel[:, stop:] = matrix[rows, stop:]
-        # LAPACK counts columns first: what it calls panelᵀ·Lᵀ⁻¹ is L⁻¹·panel here
+        # LAPACK is column-major: its panelᵀ·Lᵀ⁻¹ is L⁻¹·panel here
         blas.strmm(1, inverse_factor, panel.T, side=1, lower=1, trans_a=1, overwrite_b=1)
         _subtract_square(matrix, panel)
         blas.strmm(1, inverse_factor, panel.T, side=1, lower=1, trans_a=0, overwrite_b=1)
@@ -81,7 +81,7 @@ def _inverse_factor(block: Square) -> Square:
 def _subtract_square(matrix: Square, panel: Panel) -> None:
     """Subtract panelᵀ·panel from the upper triangle.
 
-    BLAS itself takes any part of a matrix; `scipy.linalg.blas` would copy it.
+    BLAS itself accepts any part of a matrix; `scipy.linalg.blas` would copy it.
     """
     n_rows, depth = len(matrix), len(panel)
     for start in range(0, n_rows, STRIP):
@@ -95,7 +95,7 @@ def _subtract_square(matrix: Square, panel: Panel) -> None:
 
 
 def _at(part: np.ndarray) -> tuple[ctypes.c_void_p, int]:
-    """Where a part of a matrix begins, and how far its rows are apart."""
+    """The address of a part of a matrix and its row stride."""
     return ctypes.c_void_p(part.ctypes.data), part.strides[0] // part.itemsize
 
 
@@ -113,7 +113,7 @@ def _by_reference(argument: Any) -> Any:
 
 @cache
 def _address(name: str) -> int:
-    """Of a routine that SciPy offers to compiled code."""
+    """The address of a routine that SciPy exports to compiled code."""
     from scipy.linalg import cython_blas
 
     capsule, types = cython_blas.__pyx_capi__[name], (ctypes.py_object, ctypes.c_char_p)
@@ -124,12 +124,12 @@ def _address(name: str) -> int:
 
 
 def _reported(starts: range, what: str) -> Iterator[int]:
-    """The same numbers, with a line on stderr now and then: all of them take equally long."""
+    """The same numbers, with progress lines on stderr; all steps take equally long."""
     began = last = time.monotonic()
     for n_done, start in enumerate(starts):
         now = time.monotonic()
         if n_done and now - last >= LINE_EVERY_S:
             last, left_s = now, (now - began) / n_done * (len(starts) - n_done)
             line = f"{what}: {n_done} of {len(starts)} blocks, {left_s:.0f} s left"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - like all progress
         yield start

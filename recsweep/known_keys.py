@@ -1,4 +1,4 @@
-"""Which key of the configuration somebody meant who typed another one."""
+"""Which configuration key was probably meant by an unknown one."""
 
 import re
 from collections.abc import Sequence
@@ -7,7 +7,7 @@ from recsweep.messages import closest
 
 
 def _plain(name: str) -> str:
-    """Without what different people write differently."""
+    """A name without differences of spelling."""
     return re.sub(r"[-_ ]", "", name).lower()
 
 
@@ -47,11 +47,11 @@ SYNONYMS = {
     }.items()
     for other in others.split()
 }
-"""What other programs call our keys -> the key, or its last part."""
+"""Names in other programs -> recsweep's key, or its last part."""
 
 
 def unknown_key(key: str, known: Sequence[str]) -> str:
-    """A sentence about a key that nobody knows.
+    """A sentence about an unknown key.
 
     Args:
         key: As written, with its path.

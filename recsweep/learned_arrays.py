@@ -1,10 +1,10 @@
-"""What a model has learned, for models that learn a few arrays and nothing else."""
+"""The state of models that learn only a few arrays."""
 
 from recsweep.interfaces import State
 
 
 class LearnedArrays:
-    """Gives a recommender its `state` and `restore`, and an error before it is fitted.
+    """Provides a recommender's `state` and `restore`, and an error if it is not fitted.
 
     A subclass sets `self.learned` in its `fit` and reads it in its `score`.
     """
@@ -13,10 +13,10 @@ class LearnedArrays:
 
     @property
     def learned(self) -> State:
-        """Named arrays.
+        """The named arrays.
 
         Raises:
-            RuntimeError: There are none yet.
+            RuntimeError: The model is not fitted.
         """
         if self._learned is None:
             raise RuntimeError("a model must be fitted or restored first; call fit or restore")
@@ -27,13 +27,13 @@ class LearnedArrays:
         self._learned = arrays
 
     def forget(self) -> None:
-        """Let the arrays go before others are made: two sets of them may not fit into memory."""
+        """Free the arrays before new ones are created: two sets may not fit into memory."""
         self._learned = None
 
     def state(self) -> State:
-        """What the model has learned."""
+        """The learned arrays."""
         return self.learned
 
     def restore(self, state: State) -> None:
-        """Take over what another instance with the same settings has learned."""
+        """Load the state of another instance with the same settings."""
         self.learned = state

@@ -1,4 +1,4 @@
-"""How much memory this process may still take, and refusing in a sentence what cannot fit."""
+"""How much memory is available, and one-line errors for what cannot fit."""
 
 import os
 import resource
@@ -14,13 +14,13 @@ GIB = 1 << 30
 def refuse_beyond_memory(
     needed_bytes: int, what: str, remedy: str, available: int | None = None
 ) -> None:
-    """Find out before allocating whether there is room.
+    """Check before allocating that enough memory is available.
 
     Args:
-        needed_bytes: What will be allocated at the same time.
+        needed_bytes: Bytes allocated at the same time.
         what: What needs it, such as `model=ease on 60,000 items`.
         remedy: What the user can do.
-        available: Bytes of another memory than the machine's, such as a GPU's.
+        available: Available bytes of other memory, such as a GPU's; None = the machine's.
 
     Raises:
         InputError: Less memory is available.
@@ -34,25 +34,25 @@ def refuse_beyond_memory(
 
 
 def available_bytes(root: Path = Path("/")) -> int:
-    """The least that the machine and the process's control groups leave; on Linux without swap.
+    """The minimum left by the machine and the process's control groups; on Linux without swap.
 
     Args:
-        root: Where `proc` and `sys` are.
+        root: The folder of `proc` and `sys`.
     """
-    if not (root / "proc/meminfo").exists():  # macOS tells no more than how much is built in
+    if not (root / "proc/meminfo").exists():  # macOS reports only the installed memory
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     kib = _table(root / "proc/meminfo")["MemAvailable:"]
     return min([1024 * kib, *_left_by_groups(root)])
 
 
 def peak_bytes() -> int:
-    """The most memory that this process has held since it began."""
+    """Peak memory of this process."""
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:
-    """What each limit above this process leaves; file pages that the kernel can drop are free."""
+    """Bytes left by each limit on this process; file pages that the kernel can drop are free."""
     groups = root / "proc/self/cgroup"
     for line in groups.read_text("utf-8").splitlines() if groups.exists() else []:
         _, controllers, path = line.split(":", 2)
@@ -64,7 +64,7 @@ def _left_by_groups(root: Path) -> Iterator[int]:
         else:
             continue
         inner = Path(path.lstrip("/"))
-        for group in (inner, *inner.parents):  # a limit holds for everything below it
+        for group in (inner, *inner.parents):  # a limit applies to everything below it
             folder = root / mount / group
             limit, used = (_number(folder / name) for name in names[:2])
             if limit is not None and used is not None:
@@ -73,7 +73,7 @@ def _left_by_groups(root: Path) -> Iterator[int]:
 
 
 def _number(file: Path) -> int | None:
-    """A file's number; None where there is no file, or no limit (`max`)."""
+    """The number in a file; None without a file or limit (`max`)."""
     try:
         return int(file.read_text("utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""What messages and tables for people are made of: one line, a close name, aligned columns."""
+"""Building blocks of messages and tables: one line, a close name, aligned columns."""
 
 import difflib
 import re
@@ -17,28 +17,28 @@ def named_error(error: BaseException) -> str:
 
 
 def shorten(text: str, n_characters: int) -> str:
-    """The text; a longer one ends with … and has so many characters."""
+    """The text, cut to so many characters with … at its end."""
     return text if len(text) <= n_characters else f"{text[: n_characters - 1]}…"
 
 
 def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that somebody probably meant; None = none is alike.
+    """The known name that was probably meant; None = none is similar.
 
     Args:
         name: As typed.
-        known: Those that there are.
-        cutoff: How alike it must be, from 0 to 1.
+        known: The existing names.
+        cutoff: How similar it must be, from 0 to 1.
     """
     return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
 
 
 def alike(name: str, known: Sequence[str]) -> list[str]:
-    """Known names that contain what was typed, or else look like it."""
+    """Known names that contain the typed one, or else resemble it."""
     return [each for each in known if name in each] or difflib.get_close_matches(name, known)
 
 
 def without_passwords(node: Any) -> Any:
-    """A copy of a configuration whose addresses have lost what stands between `user:` and `@`."""
+    """A copy of a configuration without passwords (between `user:` and `@`) in its URLs."""
     if isinstance(node, Mapping):
         return {key: without_passwords(value) for key, value in node.items()}
     if isinstance(node, list):
@@ -47,11 +47,11 @@ def without_passwords(node: Any) -> Any:
 
 
 def align_columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
-    """Lines of a table whose columns are as wide as needed, flush right.
+    """Lines of a table with right-aligned columns as wide as needed.
 
     Args:
         head: A title per column.
-        body: A list of cells per line, at least one; a column without any entry is left out.
+        body: A list of cells per line, at least one line; empty columns are dropped.
     """
     columns = [c for c in zip(head, *body, strict=True) if any(c[1:])]
     widths = [max(map(len, column)) for column in columns]

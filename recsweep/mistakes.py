@@ -1,4 +1,4 @@
-"""What can be wrong with a command line, each in one line that says what to type instead."""
+"""Mistakes in a command line, each explained in one line that says what to type instead."""
 
 import argparse
 import re
@@ -18,12 +18,12 @@ Groups = Mapping[str, Sequence[str]]
 """Name of a group of the configuration -> its choices."""
 COMMAND = "python -m recsweep"
 DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
-"""Those of a word processor or a web page, which no terminal understands."""
+"""Characters from word processors and web pages, which terminals do not understand."""
 SEVERAL = "metrics"
-"""The group of which a run has several choices."""
+"""The group with several choices per run."""
 STUDIES = ("sweep.folder", "sweep.storage")
 OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study", "run_id")
-"""Settings of searches and of past runs, which no task reads but for these:"""
+"""Settings of searches and of past runs, which tasks do not read, except for these:"""
 READ_BY: Mapping[str, Sequence[str]] = {
     "train": (), "download": (), "export": (), "evaluate": (),
     "studies": STUDIES, "best": (*STUDIES, "study"), "compare": STUDIES, "upload": STUDIES,
@@ -33,17 +33,17 @@ NAMED_BY = {
     "best": "study", "compare": "task.of", "upload": "task.of", "recommend": "task.run",
     "register": "task.run", "reproduce": "run_id",
 }  # fmt: skip
-"""What names the study or the run that a task is about."""
+"""The setting that names the study or the run of a task."""
 
 
 # --- as typed, before anything is composed --------------------------------------------------------
 
 
 def options_first(arguments: Sequence[str]) -> list[str]:
-    """Put options before settings, as Hydra wants them; what they are followed by goes along.
+    """Put options with their values before settings, as Hydra requires.
 
     Args:
-        arguments: As typed.
+        arguments: The arguments as typed.
     """
     options, settings = [], []
     for argument, value in _options_and_values(arguments):
@@ -55,11 +55,11 @@ def options_first(arguments: Sequence[str]) -> list[str]:
 
 
 def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
-    """Raise InputError for what Hydra would answer without help, or take for something else.
+    """Raise InputError for mistakes that Hydra would misread or not explain.
 
     Args:
-        arguments: As typed.
-        groups: All there are.
+        arguments: The arguments as typed.
+        groups: All groups.
     """
     for argument, _ in _options_and_values(arguments):
         if argument.startswith(tuple(DASHES + QUOTES)):
@@ -68,7 +68,7 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
                 name = plain.lstrip(f"{DASHES}-")
                 plain = f"-{name}" if len(name) == 1 else f"--{name}"
             raise InputError(
-                f"dashes and quotes must be those of a keyboard, but {argument} has others; write "
+                f"dashes and quotes must be plain ASCII, but {argument} has others; write "
                 f"{shlex.quote(plain)}"
             )
         if argument.startswith("-"):
@@ -95,7 +95,7 @@ def _options_and_values(arguments: Sequence[str]) -> Iterator[tuple[str, list[st
 
 
 def _refuse_unknown_option(argument: str) -> None:
-    """Raise InputError for `--hepl`, and for a setting that is written like an option."""
+    """Raise InputError for `--hepl`, and for a setting written like an option."""
     known = list(get_args_parser()._option_string_actions)
     option = argument.partition("=")[0]
     if option in known or re.fullmatch(r"-[rmh]+", option):
@@ -119,11 +119,11 @@ def _refuse_unknown_option(argument: str) -> None:
 
 
 def refuse_unread(overrides: Sequence[str], task: str) -> None:
-    """Raise InputError for settings that the task of a single run would ignore without a word.
+    """Raise InputError for settings that the task of a single run would silently ignore.
 
     Args:
         overrides: Settings as typed.
-        task: Choice of the group `task`; one of the user's own may read all of them.
+        task: Choice of the group `task`; a user's own task may read all settings.
     """
     read = READ_BY.get(task, OF_SEARCHES)
     for override in overrides if task in READ_BY else ():
@@ -148,12 +148,12 @@ def refuse_unread(overrides: Sequence[str], task: str) -> None:
 
 
 def refuse_added(overrides: Sequence[str], config: Any, known: Collection[str]) -> None:
-    """Raise InputError for a key that was added at the top, where nothing would read it.
+    """Raise InputError for a key added at the top, where nothing would read it.
 
     Args:
         overrides: Settings as typed.
-        config: What they were composed to.
-        known: Keys that there may be at the top.
+        config: The composed configuration.
+        known: Keys allowed at the top.
     """
     for override in (each for each in overrides if each.startswith("+")):
         key = override.lstrip("+").partition("=")[0].partition("@")[0]
@@ -164,12 +164,12 @@ def refuse_added(overrides: Sequence[str], config: Any, known: Collection[str]) 
 
 
 def explain(error: Exception, arguments: Sequence[str] = (), groups: Groups | None = None) -> str:
-    """What went wrong, in one line; first the error's notes, which say where.
+    """An error in one line, after its notes, which say where it occurred.
 
     Args:
-        error: Ours, or one from Hydra, OmegaConf or the file system before a run began.
-        arguments: As typed.
-        groups: All there are.
+        error: An error from recsweep, or from Hydra, OmegaConf or the file system before the run.
+        arguments: The arguments as typed.
+        groups: All groups.
     """
     text = str(error) if isinstance(error, InputError) else _explained(error, arguments, groups)
     return one_line(": ".join([*getattr(error, "__notes__", []), text]))
@@ -201,7 +201,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
 
 
 def _needless_plus(text: str, arguments: Sequence[str]) -> str | None:
-    """What to do about a `+key=value` whose key is there already."""
+    """What to do about `+key=value` if the key already exists."""
     for added in (argument for argument in arguments if argument.startswith("+")):
         key, plain = added.lstrip("+").partition("=")[0], shlex.quote(added.lstrip("+"))
         if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", text):
@@ -210,7 +210,7 @@ def _needless_plus(text: str, arguments: Sequence[str]) -> str | None:
 
 
 def _not_there(error: Exception, text: str) -> str | None:
-    """Which key was probably meant by one that nobody knows."""
+    """The key that was probably meant by an unknown one."""
     key, node = (getattr(error.__cause__, name, None) for name in ("full_key", "parent_node"))
     if not text.startswith("Could not override") or not key or node is None:
         return None
@@ -248,7 +248,7 @@ def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], grou
 
 
 def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
-    """What an argument without = may stand for."""
+    """The setting that was probably meant by an argument without =."""
     key, colon, value = (part.strip() for part in text.partition(":"))
     if colon and re.fullmatch(r"[\w.@/]+", key):
         setting = f"{key}={value or 'VALUE'}"

@@ -1,8 +1,8 @@
-"""A fitted model on disk: a folder of arrays and YAML, nothing that runs code when it is read.
+"""A fitted model on disk: a folder of arrays and YAML; loading it executes no stored code.
 
 model.yaml      the class and its settings
-weights.npz     what it has learned
-items.parquet   original id of each column of its scores
+weights.npz     its learned arrays
+items.parquet   original id of each score column
 SHA256SUMS      checksums of the three, as `sha256sum` writes and checks them
 """
 
@@ -32,7 +32,7 @@ def save_model(
         model: Fitted.
         spec: The configuration it was built from, with `_target_`.
         item_ids: Original id of each column of its scores.
-        folder: Made if it is not there.
+        folder: Created if it does not exist.
     """
     folder.mkdir(parents=True, exist_ok=True)
     write_yaml(folder / SPEC, dict(spec))
@@ -42,13 +42,13 @@ def save_model(
 
 
 def load_model(folder: Path) -> tuple[Recommender, np.ndarray]:
-    """Read what `save_model` wrote.
+    """Read a model written by `save_model`.
 
     Returns:
         The model, ready to score, and the original id of each column of its scores.
 
     Raises:
-        InputError: A file is missing, or no longer what was saved.
+        InputError: A file is missing or was changed.
     """
     _refuse_changed(folder)
     model = cast("Recommender", build(parse_yaml(folder / SPEC), "model"))
@@ -63,16 +63,16 @@ def read_item_ids(folder: Path) -> np.ndarray:
 
 
 def write_checksums(folder: Path) -> None:
-    """Note what a model's files are now."""
+    """Write the checksums of a model's files."""
     sums = "".join(f"{file_sha256(folder / name)}  {name}\n" for name in MODEL_FILES)
     (folder / CHECKSUMS).write_text(sums, encoding="utf-8")
 
 
 def _refuse_changed(folder: Path) -> None:
-    """Hold every file of a model against its checksum, before anything is built from it."""
+    """Verify the checksums of a model's files before anything is built from them."""
     if not (folder / CHECKSUMS).is_file():
         raise InputError(
-            f"a model must come with its checksums, but {folder / CHECKSUMS} is not there; copy "
+            f"a model must have its checksums, but {folder / CHECKSUMS} is not there; copy "
             "the run's whole folder again, or train the model again"
         )
     lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()

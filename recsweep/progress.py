@@ -11,9 +11,9 @@ class Progress:
     """A bar over epochs on a terminal, one line per epoch elsewhere.
 
     Args:
-        n_epochs: How many there are at most.
+        n_epochs: Maximum number of epochs.
         objective: The metric to show, such as `ndcg@100`.
-        stream: Where to write.
+        stream: The output stream.
     """
 
     def __init__(self, n_epochs: int, objective: str, stream: TextIO | None = None) -> None:
@@ -58,7 +58,7 @@ class Progress:
 
 
 def _bar(stream: TextIO) -> Any:
-    """Fits into 80 columns."""
+    """A progress bar that fits into 80 columns."""
     from rich import progress  # only a terminal needs it
     from rich.console import Console
 

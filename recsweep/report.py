@@ -1,4 +1,4 @@
-"""What a person sees of a finished run: the table of metrics and the plot of its curves."""
+"""Display of a finished run: the table of metrics and the plot of its curves."""
 
 import logging
 from collections.abc import Mapping
@@ -11,7 +11,7 @@ from recsweep.evaluation import Evaluation
 
 
 def metric_table(valid: Evaluation, test: Evaluation) -> str:
-    """Mean ± standard error over users: two lines a metric, a column a cut-off."""
+    """Mean ± standard error over users: two lines per metric, a column per cut-off."""
     lines = [
         table_of_folds({"validation": valid, "test": test}),
         f"mean ± standard error over {len(valid.per_user):,} validation and "
@@ -27,7 +27,7 @@ def table_of_folds(folds: Mapping[str, Evaluation]) -> str:
     """A line per metric and fold, a column per cut-off.
 
     Args:
-        folds: Evaluations with the same metrics, by what the table calls them.
+        folds: Evaluations with the same metrics, by their names in the table.
     """
     names = [name.split("@") for name in next(iter(folds.values())).means]
     cutoffs = sorted({k for _, k in names}, key=int)
@@ -51,11 +51,11 @@ def plot_curves(curves: pd.DataFrame, best_epoch: int, objective: str, file: Pat
 
     Args:
         curves: A column per curve, such as `train/loss`; index: epoch, from 1.
-        best_epoch: Marked by a line.
-        objective: What chose it, such as `ndcg@100`; its metric is shown at every cut-off.
+        best_epoch: The epoch to mark with a line.
+        objective: The objective, such as `ndcg@100`; its metric is shown at every cut-off.
         file: PNG to write.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its font cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns about its font cache
     from matplotlib.figure import Figure  # slow to import, and only a finished run needs it
 
     parts = ("loss", "reconstruction", "kl")

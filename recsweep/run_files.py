@@ -1,4 +1,4 @@
-"""Files that runs and studies write: their names, which stand only here, and typed readers.
+"""Files that runs and studies write: their names, defined only here, and typed readers.
 
 RESULTS/  config.yaml, overrides.yaml, environment.yaml, split.yaml, metrics.json,
           metric_definitions.yaml, {valid,test}_metrics_per_user.parquet, curves.csv,
@@ -35,33 +35,33 @@ Content = TypeVar("Content")
 
 
 def trial_folder(study: str | Path, number: int) -> Path:
-    """Where a trial's log, configuration and curves are."""
+    """The folder of a trial's log, configuration and curves."""
     return Path(study) / TRIALS / f"{number:04d}"
 
 
 def training_folder(study: str | Path, number: int, index: int) -> Path:
-    """Where one of the final trainings of a study's winner is; its run is in `RESULTS` there.
+    """The folder of one of the winner's final trainings; its run is in `RESULTS` there.
 
     Args:
         study: The study's folder.
-        number: The winner's.
-        index: Which training, from 0.
+        number: The winner's trial number.
+        index: The training's index, from 0.
     """
     return Path(study) / WINNER / f"{number:04d}" / f"replicate-{index}"
 
 
 def summary_file(study: str | Path) -> Path:
-    """What a sweep writes when it ends."""
+    """The summary file that a sweep writes at its end."""
     return Path(study) / RESULTS / SUMMARY
 
 
 def is_run(folder: Path) -> bool:
-    """Whether a folder is the results of a run."""
+    """Whether a folder is a run's results folder."""
     return (folder / METRICS).is_file()
 
 
 def is_study(folder: Path) -> bool:
-    """Whether a folder is that of a study."""
+    """Whether a folder is a study's folder."""
     names = (JOURNAL, WINNER, TRIALS)
     return summary_file(folder).exists() or any((folder / name).exists() for name in names)
 
@@ -75,23 +75,23 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 
 def read_overrides(folder: Path) -> list[str]:
-    """What a run's command line changed."""
+    """The overrides of a run's command line."""
     return read(folder / OVERRIDES, parse_yaml, list)
 
 
 def read_tags(folder: Path) -> dict[str, str]:
-    """What a run ran with: commit, code, versions, machine, fingerprints of its data."""
+    """A run's environment: commit, code, versions, machine, fingerprints of its data."""
     noted = read_yaml(folder / ENVIRONMENT)
     return {name: str(value) for name, value in noted.items() if name != "run_id"}
 
 
 def read_run_id(folder: Path) -> str | None:
-    """A run's id in the tracking store; None = it was not tracked."""
+    """A run's id in the tracking store; None = not tracked."""
     return read_yaml(folder / ENVIRONMENT).get("run_id")
 
 
 def read_split(folder: Path) -> tuple[str, dict[str, int]]:
-    """A split's fingerprint, and how large it was."""
+    """A split's fingerprint and sizes."""
     return read(folder / SPLIT, _parse_split, tuple)
 
 
@@ -127,7 +127,7 @@ def per_user_file(folder: Path, fold: str) -> Path:
 
 
 def read_summary(study: Path) -> dict[str, Any]:
-    """What a sweep wrote when it ended; empty before."""
+    """The summary of a sweep; empty before its end."""
     file = summary_file(study)
     return read_yaml(file) if file.is_file() else {}
 
@@ -156,15 +156,15 @@ def parse_yaml(file: Path) -> Any:
 
 
 def read(file: Path, parse: Callable[[Path], Any], kind: type[Content]) -> Content:
-    """What a file of a run holds.
+    """Read a file of a run.
 
     Args:
-        file: One that every run has.
-        parse: Reads it.
-        kind: What must come out.
+        file: A file that every run has.
+        parse: Reads the file.
+        kind: The required type of the result.
 
     Raises:
-        InputError: It is missing, or damaged.
+        InputError: The file is missing or damaged.
     """
     try:
         content = parse(file)
@@ -174,7 +174,7 @@ def read(file: Path, parse: Callable[[Path], Any], kind: type[Content]) -> Conte
         content = error
     if not isinstance(content, kind):
         raise InputError(
-            f"a run must come with a readable {file.name}, but {file} is not "
+            f"a run must have a readable {file.name}, but {file} is not "
             f"({one_line(content)}); copy the run's whole folder again, or train again"
         )
     return content

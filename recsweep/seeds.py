@@ -1,4 +1,4 @@
-"""One seed of an experiment, from which every consumer of randomness gets its own."""
+"""One root seed of an experiment, from which every consumer of randomness gets its own."""
 
 import hashlib
 from dataclasses import dataclass
@@ -18,7 +18,7 @@ class Seeds:
         """The seed of one consumer.
 
         Args:
-            name: What it is for, such as `init`, `shuffle` or `noise`.
+            name: The consumer's name, such as `init`, `shuffle` or `noise`.
 
         Returns:
             An integer in [0, 2**31), the same for the same root and name on every machine.

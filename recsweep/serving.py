@@ -1,10 +1,10 @@
-"""What MLflow runs to load a registered model: users' histories in, their best items out.
+"""The code that MLflow runs to load a registered model: histories in, best items out.
 
 No module imports this one: its file is logged with every registered model, and MLflow executes that
 copy ("models from code") beside the run's own files:
 
-    config.yaml   of the run: backend, transform, which values count
-    model/        what `recsweep.persistence` has saved
+    config.yaml   the run's configuration: backend, transform, which values count
+    model/        the model saved by `recsweep.persistence`
 """
 
 from pathlib import Path
@@ -32,10 +32,10 @@ class ServedModel(PythonModel):
         """Read the run's files, with the run's backend.
 
         Args:
-            context: MLflow's; knows where the files are.
+            context: MLflow's context with the paths of the files.
 
         Raises:
-            InputError: This process runs another backend, or a file was changed.
+            InputError: This process uses another backend, or a file was changed.
         """
         from recsweep.persistence import load_model
 
@@ -48,14 +48,14 @@ class ServedModel(PythonModel):
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """The best items that each user does not have.
+        """Return the best unseen items of each user.
 
         Args:
-            model_input: A row per interaction: `user`, `item` (original ids) and, if there are any,
-                `value` as the run's data has them; a pair without a value is a click. A user
-                without any item that counts is scored as new.
-            params: `k`, items per user (default 10), and `unknown_items`, what happens to items
-                that the model does not know: `ignore` (default) or `refuse`.
+            model_input: A row per interaction: `user`, `item` (original ids) and optionally
+                `value`, on the scale of the run's data; a pair without a value is a click. A user
+                without any click on a known item is scored as new.
+            params: `k`, items per user (default 10), and `unknown_items`, how to treat items
+                unknown to the model: `ignore` (default) or `refuse`.
 
         Returns:
             `user`, `rank` (1 = best), `item` and `score`; users in the order of their first rows.

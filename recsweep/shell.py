@@ -1,4 +1,4 @@
-"""Commands: the one that was typed, and those that are printed to be pasted into a terminal."""
+"""Commands: the typed one, and printed ones to paste into a terminal."""
 
 import re
 import shlex
@@ -12,17 +12,17 @@ READ_AS_NO_TEXT = ("true", "false", "null", "nan", "inf", "none")
 
 
 def typed_arguments() -> list[str]:
-    """What was typed after `python -m recsweep`, or would be, where a program asked for it."""
+    """The arguments typed after `python -m recsweep`, or their equivalent for an API call."""
     arguments = _typed.get()
     return list(sys.argv[1:] if arguments is None else arguments)
 
 
 @contextmanager
 def typed_as(arguments: Sequence[str]) -> Iterator[None]:
-    """Let `typed` give these arguments in this context.
+    """Make `typed_arguments` return these arguments in this context.
 
     Args:
-        arguments: What to type for the same.
+        arguments: The equivalent arguments on the command line.
     """
     token = _typed.set(arguments)
     try:
@@ -35,22 +35,22 @@ def command(*words: str) -> str:
     """`python -m recsweep` with these words.
 
     Args:
-        words: Options, and settings as `setting` gives them.
+        words: Options, and settings as returned by `setting`.
     """
     return shlex.join(["python", "-m", "recsweep", *words])
 
 
 def setting(key: str, value: str) -> str:
-    """`key=value` with the quotes that Hydra needs to read a text; `command` adds the terminal's.
+    """`key=value` with the quotes that Hydra needs; `command` adds those for the shell.
 
     Args:
-        key: Such as `task.of`.
+        key: A key such as `task.of`.
         value: Any text.
     """
     is_plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./+:-]*", value)
     if is_plain and value.lower() not in READ_AS_NO_TEXT and not _is_number(value):
         return f"{key}={value}"
-    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)  # a backslash means itself, but before a quote
+    escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)  # a backslash is literal except before a quote
     ending = re.search(r"\\*$", escaped)
     return f'{key}="{escaped}{ending[0] if ending else ""}"'
 

@@ -1,8 +1,8 @@
-"""Hashes of the code that a result depends on: recsweep's own, and what a configuration names.
+"""Hashes of the code that a result depends on: recsweep and the classes in a configuration.
 
-A class that the user wrote is more than its module: what counts is the module, all of the package
-that it is in, and whatever these import from outside of Python's own library, installed packages
-and recsweep. Files are read, not imported, so every process finds the same hash.
+For a user's own class, the hash covers its module, the whole package that contains it, and their
+imports, except from the standard library, installed packages and recsweep. Files are read, not
+imported, so every process computes the same hash.
 """
 
 import ast
@@ -26,18 +26,18 @@ INSTALLED = {"site-packages", "dist-packages"}
 NOT_OWN = (
     *(Path(sysconfig.get_path(kind)) for kind in ("stdlib", "platstdlib")), Path(__file__).parent
 )  # fmt: skip
-"""Python's own library and recsweep."""
+"""The standard library and recsweep."""
 SUFFIXES = (".py", *EXTENSION_SUFFIXES)
 
 
 def of_config(*nodes: Any) -> dict[str, str]:
-    """The code that parts of a configuration run: recsweep's, and that of classes from elsewhere.
+    """Hashes of the code that parts of a configuration run: recsweep's and other classes'.
 
     Args:
         nodes: Any part of a configuration.
 
     Returns:
-        `recsweep` and the name of each such class -> the beginning of a hash.
+        `recsweep` and the name of each such class -> a shortened hash.
 
     Raises:
         InputError: The code of a class cannot be read.
@@ -49,40 +49,40 @@ def of_names(names: Iterable[str]) -> dict[str, str]:
     """Hashes of the code behind names, see `of_config`.
 
     Args:
-        names: `recsweep`, and dotted names of classes; those of recsweep's own are left out.
+        names: `recsweep`, and dotted names of classes; recsweep's own classes are skipped.
     """
     kept = {name for name in names if name == OURS or not name.startswith(f"{OURS}.")}
     return {name: (of_package() if name == OURS else of_class(name))[:16] for name in sorted(kept)}
 
 
 def of_package() -> str:
-    """Of recsweep's own source, which any change to it changes."""
+    """Hash of all of recsweep's source."""
     return of_folder(Path(__file__).parent)
 
 
 def of_folder(folder: Path) -> str:
-    """Of all Python files in a folder and below it.
+    """Hash of all Python files in a folder and below it.
 
     Args:
-        folder: Any.
+        folder: Any folder.
     """
     return _digest((str(file.relative_to(folder)), file) for file in folder.rglob("*.py"))
 
 
 def of_files(*files: Path) -> str:
-    """Of the files' names and contents.
+    """Hash of the files' names and contents.
 
     Args:
-        files: With a name each.
+        files: Files with distinct names.
     """
     return _digest((file.name, file) for file in files)
 
 
 def of_class(name: str) -> str:
-    """Of a class and of everything of the user's own that it may use.
+    """Hash of a class and of all user code that it may use.
 
     Args:
-        name: Dotted, such as `my_model.MyModel`.
+        name: Dotted name, such as `my_model.MyModel`.
 
     Raises:
         InputError: Its code cannot be read.
@@ -103,7 +103,7 @@ def of_class(name: str) -> str:
 
 
 def _digest(files: Iterable[tuple[str, Path]]) -> str:
-    """Of names and contents, wherever the files lie."""
+    """Hash of names and contents, independent of the files' locations."""
     digest = hashlib.sha256()
     for name, file in sorted(files):
         content = hashlib.sha256(file.read_bytes()).hexdigest()
@@ -112,7 +112,7 @@ def _digest(files: Iterable[tuple[str, Path]]) -> str:
 
 
 def targets(node: Any) -> Iterator[str]:
-    """Dotted names of all classes that a part of a configuration names.
+    """Dotted names of all classes in a part of a configuration.
 
     Args:
         node: Any part.
@@ -130,10 +130,10 @@ def targets(node: Any) -> Iterator[str]:
 
 
 def _spec(name: str) -> ModuleSpec | None:
-    """Where a top-level module is, without importing it."""
+    """Find a top-level module without importing it."""
     try:
         return find_spec(name) if name else None
-    except (ImportError, ValueError):  # __main__ and what is made while running has none
+    except (ImportError, ValueError):  # __main__ and modules created at run time have none
         return None
 
 
@@ -141,8 +141,8 @@ def _files(spec: ModuleSpec | None, *, is_own: bool = False) -> list[tuple[str, 
     """Name and path of a module's file, or of every file of a package that can be imported.
 
     Args:
-        spec: Where it is.
-        is_own: Leave out what is installed.
+        spec: The module's spec.
+        is_own: Whether to skip installed modules.
     """
     if spec is None:
         return []
@@ -159,7 +159,7 @@ def _files(spec: ModuleSpec | None, *, is_own: bool = False) -> list[tuple[str, 
 
 
 def _below(folder: Path) -> Iterator[Path]:
-    """Files that can be imported: neither .git nor results in folders by date."""
+    """Importable files, without .git and dated results folders."""
     for place, folders, names in os.walk(folder):  # Path.walk needs Python 3.12
         folders[:] = filter(str.isidentifier, folders)
         for name in names:
@@ -168,7 +168,7 @@ def _below(folder: Path) -> Iterator[Path]:
 
 
 def _loaded(module: str) -> list[tuple[str, Path]]:
-    """The file of a module that only this process knows, such as the script that it runs."""
+    """The file of a module known only to this process, such as the running script."""
     file = getattr(sys.modules.get(module), "__file__", None)
     return [(Path(file).name, Path(file))] if file and Path(file).is_file() else []
 
@@ -179,11 +179,11 @@ def _is_installed(file: Path) -> bool:
 
 
 def _imports(file: Path) -> frozenset[str]:
-    """Top-level names of all modules that a file imports, wherever in it."""
+    """Top-level names of all modules imported anywhere in a file."""
     return _imported(file.read_bytes()) if file.suffix == ".py" else frozenset()
 
 
-@lru_cache(maxsize=4096)  # a package is looked through again for every split and trial
+@lru_cache(maxsize=4096)  # packages are scanned again for every split and trial
 def _imported(source: bytes) -> frozenset[str]:
     try:
         tree = ast.parse(source)
@@ -206,7 +206,7 @@ def _imported(source: bytes) -> frozenset[str]:
 
 
 def _of_cells(name: str) -> str:
-    """Of a class that is in no file: the notebook's cells with its methods and its parents'."""
+    """Hash of a class defined in a notebook: the cells with its methods and its parents'."""
     module, _, leaf = name.rpartition(".")
     found = getattr(sys.modules.get(module), leaf, None)
     parents = [each for each in getattr(found, "__mro__", ()) if each.__module__ == module]

@@ -98,6 +98,64 @@ def test_a_folder_of_ones_own_must_be_there(in_folder: Path) -> None:
         recsweep.load_config(*EASE, config_dir=in_folder / "absent")
 
 
+def test_interactions_are_those_that_the_filters_leave(in_folder: Path) -> None:
+    cache = f"cache_dir={cache_in(in_folder)}"
+    (in_folder / "stars.csv").write_text(
+        "user,item,value\nu,a,5\nu,b,2\nv,a,4\nw,c,1\n", encoding="utf-8"
+    )
+    data = ("data=csv", f"data.path={in_folder}/stars.csv", "data.min_user_interactions=1", cache)
+    table = recsweep.load_interactions(recsweep.load_config(*data, "data.min_rating=4"))
+    assert table.to_dict("list") == {"user": ["u", "v"], "item": ["a", "a"], "value": [5, 4]}
+    assert len(recsweep.load_interactions(recsweep.load_config(*data))) == 4
+
+
+def test_data_that_come_split_have_no_interactions(shared_data: Path, in_folder: Path) -> None:
+    if not shared_data.is_dir():
+        pytest.skip("../shared/data is not there")
+    config = recsweep.load_config(
+        "data=lightgcn", f"data.path={shared_data}/yelp2018", f"cache_dir={in_folder}"
+    )
+    with pytest.raises(InputError, match="comes already split; see its parts with"):
+        recsweep.load_interactions(config)
+
+
+def test_a_file_of_recommendations_is_worth_what_its_model_is(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    config = recsweep.load_config(*EASE, f"cache_dir={cache_in(in_folder)}")
+    split = recsweep.load_split(config)
+    fit = recsweep.fit(config, split, progress=False)
+    assert capsys.readouterr() == ("", "")
+    shown, target = split.test.history.tocoo(), split.test.target.tocoo()
+    users, items = split.test.user_ids, split.item_ids
+    histories = pd.DataFrame({"user": users[shown.row], "item": items[shown.col]})
+    lists = recsweep.recommend(fit, histories, k=10)
+    with (in_folder / "lists.txt").open("w", encoding="utf-8") as file:
+        for user, best in lists.groupby("user")["item"]:
+            print(user, *best, file=file)
+    hidden = pd.DataFrame({"user": users[target.row], "item": items[target.col]})
+    hidden.to_csv(in_folder / "hidden.csv", index=False)
+    of_file = recsweep.evaluate_file(config, in_folder / "lists.txt", in_folder / "hidden.csv")
+    of_model = recsweep.evaluate(fit, split.test)
+    for name in of_file.means:
+        assert of_file.means[name] == pytest.approx(of_model.means[name], rel=1e-12), name
+    assert {*of_model.means} - {*of_file.means} == {"coverage@5", "coverage@10"}
+
+
+def test_a_sweep_is_quiet_when_asked_and_its_study_is_a_table_and_optunas(
+    in_folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    result = recsweep.sweep(
+        *EASE, f"cache_dir={cache_in(in_folder)}", "hydra/launcher=basic", "sweep.n_trials=2",
+        "sweep.n_workers=1", "sweep.final_seeds=1", "sampler=random", progress=False,
+    )  # fmt: skip
+    assert capsys.readouterr() == ("", "")
+    study = recsweep.load_study(result.only.name)
+    assert str(study).splitlines()[0].split()[:2] == ["rank", "trial"]
+    values = [trial.value for trial in study.optuna_study().trials]
+    assert values == study.trials["ndcg@10"].tolist()
+
+
 SCRIPT = """
 import json, os, sys, yaml
 import recsweep

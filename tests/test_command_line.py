@@ -247,7 +247,7 @@ def test_data_that_cannot_be_used_is_refused(
     [
         ("hydra.run.dir={file}/x", "file/x cannot (Not a directory); go to another folder"),
         ("tracking.uri=sqlite:///{file}/x.db", "tracking.uri must name an MLflow store"),
-        ("tracking.uri=sqlite:///{file}", "it is no SQLite database"),
+        ("tracking.uri=sqlite:///{file}", "it is not an SQLite database"),
         ("task=export task.folder={file}/x", "task.folder must be a new or empty folder"),
         ("cache_dir={file}", "file"),
     ],
@@ -322,7 +322,7 @@ def test_a_store_that_is_lost_at_the_end_does_not_take_the_results_along(
 ) -> None:
     ended = command(f"{toy} model=toy model.breaks=store {SYNTHETIC}")
     assert ended.code == 0
-    assert "warning: the tracking store went away" in ended.err
+    assert "warning: the tracking store was lost" in ended.err
     assert "upload it later: python -m recsweep task=upload task.of=" in ended.err
     assert "mean ± standard error over" in ended.out
     assert next(Path("outputs").rglob("metrics.json")).is_file()
@@ -476,7 +476,7 @@ def test_a_run_whose_progress_nobody_reads_ends_quietly(tmp_path: Path) -> None:
         assert process.stderr is not None
         process.stderr.close()
     assert process.returncode == 141
-    assert ended_runs(here) == [("KILLED", "stopped because nobody reads the output any more")]
+    assert ended_runs(here) == [("KILLED", "stopped because the output is no longer read")]
 
 
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy

@@ -5,6 +5,6 @@ The modules, from the outside in:
     fairness    how evenly several models were tuned
     rendering   a comparison as text: printed, Markdown, LaTeX and CSV
     page        a comparison as one HTML file
-    statistics  means with intervals, all pairs with corrected tests
-    contenders  which runs are one contender, and whether contenders may be compared
+    statistics  means with intervals, and corrected tests of all pairs
+    contenders  groups runs into contenders, and checks that these are comparable
 """

@@ -1,4 +1,4 @@
-"""What is compared: runs that differ in their seed only are one contender; may they be compared?"""
+"""Groups runs that differ only in their seed into contenders; checks that these are comparable."""
 
 import json
 import re
@@ -17,16 +17,16 @@ from recsweep.tracking.nested_runs import trial_name
 SEEDS = ("seed", "split.seed")
 NAME_CHARACTERS = 40
 _NO_CONTENT = ("task.", "tracking.", "cache_dir", "debug", "model_name")
-"""Settings, or groups of them, that change no result."""
+"""Settings, or groups of settings, that do not affect results."""
 
 
 @dataclass(frozen=True)
 class Contender:
-    """A model, and all that is known of it: one run or several replicates.
+    """A model with its results: one run or several replicates.
 
     Args:
-        name: Short, and no other contender's.
-        replicates: Runs that differ in their seeds only, by split and seed.
+        name: A short, unique name.
+        replicates: Runs that differ only in their seeds, sorted by split and seed.
     """
 
     name: str
@@ -39,22 +39,22 @@ class Contender:
 
     @property
     def objective(self) -> str | None:
-        """What validation chose its epochs by; None where its runs do not say."""
+        """The metric that its epochs were chosen by; None if not recorded."""
         return self.replicates[0].objective
 
     @property
     def n_configurations(self) -> int:
-        """For how many configurations its study has scored test."""
+        """Number of configurations that its study has scored on test."""
         return max(run.n_configurations for run in self.replicates)
 
     @property
     def splits(self) -> list[str]:
-        """Fingerprints, each once."""
+        """Distinct fingerprints of its splits."""
         return sorted({run.split for run in self.replicates})
 
     @property
     def metrics(self) -> list[str]:
-        """What every replicate has for each user, in the order of the runs."""
+        """Metrics that every replicate has per user, in the order of the runs."""
         return [
             str(name)
             for name in self.replicates[0].per_user
@@ -76,14 +76,14 @@ class Contender:
 
 
 def group_runs(runs: Sequence[ScoredRun]) -> list[Contender]:
-    """Make contenders of runs.
+    """Group runs into contenders.
 
     Args:
-        runs: Of the same study, or single ones; of two with the same configuration and the same
-            seeds the later one counts.
+        runs: Runs of studies, or single ones; of two runs with the same configuration and the
+            same seeds, the later one is used.
 
     Returns:
-        In the order in which the runs are given.
+        Contenders, in the order of the runs.
     """
     groups: dict[Any, dict[Any, ScoredRun]] = {}
     for run in runs:
@@ -94,7 +94,7 @@ def group_runs(runs: Sequence[ScoredRun]) -> list[Contender]:
 
 
 def _settings(run: ScoredRun) -> dict[str, Any]:
-    """What made the run's result, without seeds."""
+    """The settings behind the run's result, without seeds."""
     settings = parameters_of_run(dict(run.config))
     return {
         key: value
@@ -108,7 +108,7 @@ def _identity(run: ScoredRun) -> str:
 
 
 def _names(firsts: Sequence[ScoredRun]) -> list[str]:
-    """The model where that says enough, else the study, else the settings that differ."""
+    """Names by model if unique, else by study, else by the settings that differ."""
     models = [run.model for run in firsts]
     studies = [_study_label(run) for run in firsts]
     settings = [_settings_label(run, [r for r in firsts if r.model == run.model]) for run in firsts]
@@ -131,7 +131,7 @@ def _study_label(run: ScoredRun) -> str:
 
 
 def _settings_label(run: ScoredRun, of_model: Sequence[ScoredRun]) -> str:
-    """The model with the settings in which runs of it differ, each under its last word once."""
+    """The model with the settings in which its runs differ, each by the last part of its key."""
     settings = [_settings(other) for other in of_model]
     mine = _settings(run)
     differing = [
@@ -142,7 +142,7 @@ def _settings_label(run: ScoredRun, of_model: Sequence[ScoredRun]) -> str:
 
 
 def objectives(contenders: Sequence[Contender]) -> dict[str, list[str]]:
-    """Every objective, in the order of the contenders -> the names of those who have it."""
+    """Each objective -> the names of the contenders with it, in the order of the contenders."""
     names: dict[str, list[str]] = {}
     for each in contenders:
         if each.objective is not None:
@@ -154,15 +154,15 @@ def objectives(contenders: Sequence[Contender]) -> dict[str, list[str]]:
 
 
 def refuse_unequal(contenders: Sequence[Contender], metrics: Sequence[str]) -> None:
-    """Find out whether a difference between contenders is one between models.
+    """Check that contenders differ only in the model.
 
     Args:
         contenders: All of them.
-        metrics: What is to be compared, such as `ndcg@100`.
+        metrics: Metrics to compare, such as `ndcg@100`.
 
     Raises:
-        InputError: There are fewer than two, or they differ in the split, in what a metric means,
-            or in the users.
+        InputError: There are fewer than two, or they differ in the split, in the definition of a
+            metric, or in the users.
     """
     if len(contenders) < 2:
         found = f"only {contenders[0].name}" if contenders else "none"
@@ -214,11 +214,11 @@ def _refuse_other_users(runs: Sequence[tuple[str, ScoredRun]]) -> None:
 
 
 def environments(contenders: Sequence[Contender]) -> Iterator[tuple[str, list[str]]]:
-    """What runs noted of commit, versions and machine.
+    """Commit, versions and machine as recorded by the runs.
 
     Yields:
-        The field, and what each contender has there: several values where its replicates differ,
-        nothing where none of them noted it.
+        The field and its value for each contender: several values if its replicates differ, empty
+        if none of them recorded it.
     """
     noted = [[run.environment for run in each.replicates] for each in contenders]
     fields = dict.fromkeys(field for each in noted for one in each for field in one)

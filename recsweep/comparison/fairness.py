@@ -1,4 +1,4 @@
-"""How even the tuning of several models was: budgets, costs, spaces, expected best by trials."""
+"""How evenly several models were tuned: budgets, costs, spaces, expected best by trials."""
 
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANY_TIMES = 3
-"""From here on one model's wall time is called many times another's."""
+"""Ratio from which one model's wall time is called many times another's."""
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
-"""Okabe and Ito's, which colour-blind readers can tell apart."""
+"""Okabe and Ito's palette, distinguishable by colour-blind readers."""
 
 _ABOUT = """\
 Expected best: the mean over all ways to draw so many trials of a study, with replacement, of the \
@@ -33,22 +33,22 @@ failed one does not count."""
 
 @dataclass(frozen=True)
 class Tuning:
-    """What a study spent and found; larger values are better.
+    """The cost and results of a study; larger values are better.
 
     Args:
-        study: Its name.
-        objective: Such as `ndcg@100`, on validation.
-        n_asked: Trials it was given.
-        values: Of complete trials, by trial number.
-        n_complete: Trials that ran to their end.
-        n_pruned: Trials that were stopped as hopeless.
+        study: The study's name.
+        objective: The objective on validation, such as `ndcg@100`.
+        n_asked: Number of trials requested.
+        values: Values of complete trials, by trial number.
+        n_complete: Trials that finished.
+        n_pruned: Trials that were pruned.
         n_failed: Trials without a value.
-        wall_s: Of all trials together, in seconds.
-        cpu_s: Of all trials together, in seconds; None = not measured.
-        peak_bytes: Largest memory of a process; None = not measured.
+        wall_s: Total wall time of all trials, in seconds.
+        cpu_s: Total CPU time of all trials, in seconds; None = not measured.
+        peak_bytes: Peak memory of a process; None = not measured.
         space: Searched key -> expression, such as `model.beta` -> `interval(0.0,1.0)`.
-        default: Value of the configuration's own settings; None = not tried.
-        tuned: Value of the best trial; None = none is complete.
+        default: Value of the default settings; None = not tried.
+        tuned: Value of the best trial; None = no complete trial.
         pruned_values: Last value of each pruned trial.
     """
 
@@ -77,7 +77,7 @@ class ExpectedBest(NamedTuple):
     """The best of n random trials, for each n from 1.
 
     Args:
-        mean: Over the draws.
+        mean: Mean over the draws.
         deviation: Standard deviation over the draws.
     """
 
@@ -86,18 +86,18 @@ class ExpectedBest(NamedTuple):
 
 
 def expected_best(values: Sequence[float], n: int | None = None) -> ExpectedBest:
-    """Mean and deviation of the best of 1, 2, …, n trials that are drawn with replacement.
+    """Mean and deviation of the best of 1, 2, …, n trials drawn with replacement.
 
-    With the N values in rising order v₁ ≤ … ≤ v_N the best of n draws is at most vᵢ with
+    With the N values in ascending order v₁ ≤ … ≤ v_N, the best of n draws is at most vᵢ with
     probability (i/N)ⁿ, so
 
         E = Σᵢ vᵢ · ((i/N)ⁿ − ((i−1)/N)ⁿ)    and    Var = Σᵢ (vᵢ − E)² · ((i/N)ⁿ − ((i−1)/N)ⁿ).
 
-    This takes trials for independent draws, as in random search: for a sampler that learns,
-    such as TPE, few trials look better than they were. E of N trials is below the best found.
+    This treats trials as independent draws, as in random search: for a sampler that learns,
+    such as TPE, few trials look better than they were. E of N trials is below the best value.
 
     Args:
-        values: A validation value of each trial, larger is better; at least one.
+        values: The validation value of each trial, larger is better; at least one.
         n: The largest number of draws; None = as many as there are values.
 
     Raises:
@@ -107,7 +107,7 @@ def expected_best(values: Sequence[float], n: int | None = None) -> ExpectedBest
         Dodge et al. 2019, Show your work: improved reporting of experimental results.
     """
     if not values:
-        raise InputError("expected best needs at least one trial with a value, but there is none")
+        raise InputError("expected best needs at least one trial with a value, but found none")
     best = np.sort(np.asarray(values, dtype=np.float64))
     draws = np.arange(1, (n or len(best)) + 1)[:, np.newaxis]
     is_at_most = (np.arange(len(best) + 1) / len(best)) ** draws
@@ -121,14 +121,14 @@ def expected_best(values: Sequence[float], n: int | None = None) -> ExpectedBest
 
 
 def fairness_table(tunings: Sequence[Tuning]) -> "pd.DataFrame":
-    """What each study spent and gained.
+    """The cost and gain of each study.
 
     Args:
         tunings: Studies with the same objective.
 
     Returns:
-        A row per study; the last column is the expected best at the number of scored trials that
-        every study with a search has.
+        A row per study; the last column is the expected best at the largest number of scored
+        trials that every study with a search has.
 
     Raises:
         InputError: There is no study, or they differ in the objective.
@@ -175,7 +175,7 @@ def _searched(tunings: Sequence[Tuning]) -> list[Tuning]:
 
 
 def fairness_markdown(tunings: Sequence[Tuning]) -> str:
-    """The table, what was uneven, how expected best is meant, and every search space.
+    """The table, the sources of unevenness, what expected best means, and every search space.
 
     Raises:
         InputError: There is no study, or they differ in the objective.
@@ -230,9 +230,9 @@ def _code(text: str) -> str:
 
 
 def unevenness(tunings: Sequence[Tuning]) -> Iterator[str]:
-    """A sentence for each way in which one study had it better than another.
+    """A sentence for each way in which one study had an advantage over another.
 
-    Studies that search nothing need one trial and are left out of the counts.
+    Studies without a search need one trial and are not counted.
     """
     searched = _searched(tunings)
     counts = {
@@ -272,7 +272,7 @@ class _Curve(NamedTuple):
 
 
 def _curves(tunings: Sequence[Tuning]) -> Iterator[_Curve]:
-    """One per study with a value; that of a study without a search is level over all trials."""
+    """One per study with a value; for a study without a search it is constant over all trials."""
     _refuse_unequal(tunings)
     longest = max(len(each.scored) for each in tunings)
     for each, color in zip(tunings, cycle(COLORS), strict=False):
@@ -284,16 +284,16 @@ def _curves(tunings: Sequence[Tuning]) -> Iterator[_Curve]:
 
 
 def plot_expected_best(tunings: Sequence[Tuning]) -> Any:
-    """Expected best validation value by number of trials, as Matplotlib's figure.
+    """Expected best validation value by number of trials, as a Matplotlib figure.
 
     Args:
-        tunings: A line each; the band is one standard deviation over the draws on either side,
-            within the values seen.
+        tunings: One line each, with a band of ± one standard deviation over the draws, clipped to
+            the observed values.
 
     Raises:
         InputError: There is no study, or they differ in the objective.
     """
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its font cache
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it warns about its font cache
     from matplotlib.figure import Figure  # slow to import, and only comparisons need it
     from matplotlib.ticker import MaxNLocator
 
@@ -312,10 +312,10 @@ def plot_expected_best(tunings: Sequence[Tuning]) -> Any:
 
 
 def draw_expected_best(tunings: Sequence[Tuning]) -> Any:
-    """The same as Plotly's figure, for a page.
+    """The same as a Plotly figure, for a page.
 
     Args:
-        tunings: A line each.
+        tunings: One line each.
 
     Raises:
         InputError: There is no study, or they differ in the objective.

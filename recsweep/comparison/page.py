@@ -1,4 +1,4 @@
-"""The page of a comparison: one HTML file that needs no network, with its plots."""
+"""The page of a comparison: one HTML file with plots that needs no network."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -42,8 +42,8 @@ class Section(NamedTuple):
 
     Args:
         title: Its heading.
-        markdown: Its text.
-        figure: Plotly's, shown above the text; None = there is none.
+        markdown: Its text, in Markdown.
+        figure: A Plotly figure shown above the text, or None.
     """
 
     title: str
@@ -52,10 +52,10 @@ class Section(NamedTuple):
 
 
 def html(sections: Sequence[Section]) -> str:
-    """The whole page: texts from Markdown, figures above them, Plotly's script once.
+    """The whole page: each text below its figure, and Plotly's script once.
 
     Args:
-        sections: The first one's title is the page's.
+        sections: The first section's title is the page's title.
     """
     from markdown_it import MarkdownIt
     from plotly.offline import get_plotlyjs
@@ -79,7 +79,7 @@ def html(sections: Sequence[Section]) -> str:
 
 
 def _drawn(figure: Any, name: str) -> str:
-    """A figure that takes its colours from the page; the same name gives the same text."""
+    """A figure's HTML with the page's colours; deterministic for the same name."""
     from plotly.graph_objects import Figure
 
     shown = Figure(figure).update_layout(
@@ -94,7 +94,7 @@ def _drawn(figure: Any, name: str) -> str:
 
 
 def figure_of_scores(found: Comparison) -> Any:
-    """Means with their intervals, a panel per metric; below each the replicates as small dots."""
+    """Means with intervals, a panel per metric; below each mean its replicates as small dots."""
     names = [each.name for each in found.contenders]
     legend = "blue: best, or not significantly worse; small dots: single seeds"
     figure = _panels(found.metrics, names, legend)
@@ -138,7 +138,7 @@ def _intervals(scores: Sequence[Score], names: Sequence[str]) -> dict[str, Any]:
 
 
 def figure_of_pairs(found: Comparison) -> Any:
-    """Differences with their intervals, a panel per metric; hollow where not significant."""
+    """Differences with intervals, a panel per metric; hollow if not significant."""
     of_metric = {
         metric: [pair for pair in found.pairs if pair.metric == metric] for metric in found.metrics
     }

@@ -37,12 +37,12 @@ def write_comparison(
 
     Args:
         contenders: At least two, on the same splits and users.
-        folder: An existing one.
+        folder: An existing folder.
         statistics: How they are compared.
-        extra_sections: More of the page: title -> Markdown and Plotly figure, or None.
+        extra_sections: Further sections of the page: title -> Markdown and Plotly figure or None.
 
     Returns:
-        The table and what is to be said below it, for a terminal.
+        The table and its notes, for a terminal.
 
     Raises:
         InputError: They cannot be compared.
@@ -73,15 +73,15 @@ def write_comparison(
     return comparison_text(found)
 
 
-# --- what all of them say ------------------------------------------------------------------------
+# --- notes, in every format ----------------------------------------------------------------------
 
 
 def notes(found: Comparison, best: str = SIGNS["best"]) -> list[str]:
-    """What must be said below the table.
+    """Notes below the table.
 
     Args:
-        found: The table's.
-        best: What marks the best.
+        found: The comparison in the table.
+        best: The mark of the best.
     """
     how = found.statistics
     n_pairs = math.comb(len(found.contenders), 2)
@@ -110,7 +110,7 @@ def notes(found: Comparison, best: str = SIGNS["best"]) -> list[str]:
 
 
 def _notes_on_objectives(found: Comparison) -> Iterator[str]:
-    """Where models were tuned for different metrics, or for one that is not in the table."""
+    """Notes if models were tuned for different metrics, or for one that is not in the table."""
     tuned = objectives(found.contenders)
     if len(tuned) > 1:
         listed = "; ".join(f"{name} ({', '.join(of)})" for name, of in tuned.items())
@@ -136,7 +136,7 @@ def _units(found: Comparison) -> str:
 
 
 def _seeds(contenders: Sequence[Contender]) -> str:
-    """Such as `ease, multivae 42–46; popularity 42`."""
+    """Seeds by contender, such as `ease, multivae 42–46; popularity 42`."""
     names: dict[str, list[str]] = {}
     for each in contenders:
         seeds = [run.seed for run in each.replicates]
@@ -163,7 +163,7 @@ def _p(p: float) -> str:
 
 
 def comparison_text(found: Comparison) -> str:
-    """Tables of up to 100 columns with as many metrics as fit; below them marks and notes."""
+    """Tables up to 100 characters wide with as many metrics as fit, then marks and notes."""
     labelled: list[tuple[str, list[str]]] = []
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
@@ -196,7 +196,7 @@ def _cell(score: Score) -> str:
 
 
 def markdown(sections: Sequence[Section]) -> str:
-    """The whole page but for its figures."""
+    """The whole page without its figures."""
     parts = [
         f"{'##' if number else '#'} {section.title}\n\n{section.markdown.strip()}\n"
         for number, section in enumerate(sections)
@@ -254,7 +254,7 @@ def _table_of_pairs(found: Comparison) -> str:
 
 
 def _origins(found: Comparison) -> str:
-    """Settings and places, then what the runs noted: apart where they differ, else once."""
+    """Settings and locations, then the recorded environments: per contender if they differ."""
     same, rows = [], []
     for field, values in environments(found.contenders):
         if len(set(filter(None, values))) == 1:
@@ -270,7 +270,7 @@ def _origins(found: Comparison) -> str:
 
 
 def _origin(contender: Contender) -> str:
-    """What a contender is and where its runs are."""
+    """A contender's settings and the locations of its runs."""
     first, *others = contender.replicates
     parts = [
         _escaped(settings_of_model(first)),
@@ -282,11 +282,11 @@ def _origin(contender: Contender) -> str:
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table of a comparison's page.
+    """A table in Markdown.
 
     Args:
-        head: A title per column, of plain text.
-        rows: A cell per column, of Markdown.
+        head: A title per column, in plain text.
+        rows: A cell per column, in Markdown.
     """
     lines: list[Iterable[str]] = [map(_escaped, head), ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
@@ -297,7 +297,7 @@ def _bullets(lines: Iterable[str]) -> list[str]:
 
 
 def _escaped(text: str) -> str:
-    r"""What Markdown would take for its own gets a \."""
+    r"""The text with Markdown's special characters escaped by \."""
     return "".join(f"\\{letter}" if letter in r"\`*|<[" else letter for letter in text)
 
 
@@ -313,7 +313,7 @@ _TO_LATEX = str.maketrans(_LATEX)
 
 
 def latex(found: Comparison) -> str:
-    r"""A `table` environment with booktabs' rules; needs only `\usepackage{booktabs}`."""
+    r"""A `table` environment with booktabs rules; needs only `\usepackage{booktabs}`."""
     rows = []
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
@@ -349,7 +349,7 @@ def _latex_cell(score: Score) -> str:
 
 
 def score_records(found: Comparison) -> list[dict[str, Any]]:
-    """A row per metric, contender and replicate: every single value."""
+    """A row per metric, contender and replicate."""
     return [
         {
             "metric": metric,

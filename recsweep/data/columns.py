@@ -1,7 +1,7 @@
-"""Which column of somebody's file holds users, items and values, told by its name.
+"""Finds the user, item and value columns of a file by their names.
 
 Names are compared without case, punctuation and the types that RecBole appends:
-`User_ID`, `userId` and `user_id:token` are one name.
+`User_ID`, `userId` and `user_id:token` are the same name.
 """
 
 import logging
@@ -20,7 +20,7 @@ PLAIN = {
     "timestamp": ("timestamp", "time"),
     "items": ("items",),
 }
-"""Role of a column -> the names that nobody doubts, the first one first."""
+"""Role of a column -> its unambiguous names, most common first."""
 
 _OTHERS = {
     "user": (
@@ -58,7 +58,7 @@ _LIKE_A_NAME = re.compile(
 )
 
 KNOWN = {role: (*names, *_OTHERS[role].split()) for role, names in PLAIN.items()}
-"""Role of a column -> all names that are understood, best first."""
+"""Role of a column -> all recognised names, best first."""
 
 
 def plain(name: str) -> str:
@@ -67,13 +67,13 @@ def plain(name: str) -> str:
 
 
 def roles(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
-    """Place of the column in each role that some name tells.
+    """Position of each role's column, where a name identifies it.
 
-    Of several columns with names of one role the better name counts.
+    If several columns have names of one role, the better name wins.
 
     Args:
         names: The file's columns.
-        wanted: Roles to look for, in this order; a column has one.
+        wanted: Roles to look for, in this order; a column has at most one.
     """
     found: dict[str, int] = {}
     told = [plain(name) for name in names]
@@ -85,17 +85,17 @@ def roles(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
 
 
 def by_name_or_place(names: Sequence[str], others: Sequence[str] = ("value",)) -> dict[str, int]:
-    """Place of the columns in the roles of user, item and others.
+    """Positions of the user and item columns and of further roles.
 
-    What no name tells is told by place, in this order, if that leaves no choice: where user and
-    item are among the missing roles, or just one column is left for the one that is.
+    Roles without a recognised name are assigned by position, in this order, if unambiguous: when
+    user and item are both missing, or one column is left for the one missing role.
 
     Args:
         names: The file's columns.
         others: Further roles.
 
     Returns:
-        Role -> place, without roles that are in doubt.
+        Role -> position, without ambiguous roles.
     """
     found = roles(names, ("user", "item", *others))
     missing = [role for role in ("user", "item") if role not in found]
@@ -112,10 +112,10 @@ def by_name_or_place(names: Sequence[str], others: Sequence[str] = ("value",)) -
 
 
 def looks_like_names(rows: Sequence[Sequence[str]]) -> bool | None:
-    """Whether the first row names the columns; None = it may, or may be one like the others.
+    """Whether the first row is a header; None = ambiguous.
 
-    Names are no numbers and do not occur again in their own column. Beyond that they are known
-    ones, or end like one, or have no digits where everything below has some.
+    A name is not a number and does not recur in its column. It also must be a known name, end
+    like one, or have no digits where every entry below it has some.
 
     Args:
         rows: The first rows of a file with user and item columns, and perhaps values.
@@ -150,12 +150,12 @@ def _has_digit(text: str) -> bool:
 
 
 def tell(path: Path, names: Sequence[str], taken: Mapping[str, int]) -> None:
-    """Say which column was taken for what, unless nobody would have taken another.
+    """Log the role assigned to each column, unless it was unambiguous.
 
     Args:
         path: The file.
         names: Its columns.
-        taken: Role -> place.
+        taken: Role -> position.
     """
     idle = (*PLAIN["timestamp"], *(PLAIN["score"] if "rank" in taken else ()))
     unused = [

@@ -1,7 +1,7 @@
-"""Bring a file from the network into a cache folder, whole or not at all.
+"""Downloads a file into a cache folder, whole or not at all.
 
-A download grows in `<name>.part`, survives broken connections and later calls, and takes its
-real name only when it is complete. `<name>.lock` lets one process work while the others wait.
+A download is written to `<name>.part`, can be resumed after a broken connection or by a later
+call, and is renamed when complete. `<name>.lock` lets one process work while the others wait.
 """
 
 import http
@@ -36,23 +36,23 @@ CHECK_ADDRESS = "check the address and run again later, or point data.path to a 
 
 
 def download(url: str, target: Path, *, sha256: str | None) -> Path:
-    """Fetch a file once, resuming what an earlier call left behind.
+    """Download a file once, resuming an incomplete download.
 
-    Bytes of two connections are joined only when something vouches that they belong together:
-    the version that the server states, or the checksum.
+    Bytes of two connections are joined only if they can be verified to belong together, by the
+    version that the server states or by the checksum.
 
     Args:
         url: Address of the file, http or https.
-        target: Where the file shall be; missing folders are made.
+        target: Path of the file; missing folders are created.
         sha256: Expected checksum in hexadecimal digits. None: the length that the server states
-            is the only check, and an existing file is taken as it is.
+            is the only check, and an existing file is used as is.
 
     Returns:
         `target`, complete and with the expected checksum.
 
     Raises:
-        InputError: The server cannot be reached, the file is not the expected one, or the disk
-            refuses to take it.
+        InputError: The server cannot be reached, the file is not the expected one, or it cannot
+            be written.
     """
     with disk_errors_in_one_line(target, "cache_dir"):
         if not _is_there(target, sha256):
@@ -102,14 +102,14 @@ class _Part:
         return self._version_path.read_text("latin-1") if self._version_path.exists() else None
 
     def restart(self, version: str | None) -> None:
-        """Forget all bytes; those that follow belong to `version`."""
+        """Discard all bytes; the following ones belong to `version`."""
         self.delete()
         self.path.touch()
         if version:
             self._version_path.write_text(version, "latin-1")
 
     def delete(self) -> None:
-        self.path.unlink(missing_ok=True)  # first, so that no version is ever held by old bytes
+        self.path.unlink(missing_ok=True)  # first, so that old bytes never carry a new version
         self._version_path.unlink(missing_ok=True)
 
     def become(self, target: Path) -> None:
@@ -121,7 +121,7 @@ class _Part:
 
 
 class _TransferBrokenError(Exception):
-    """The connection ended before the file did; another attempt may continue from there."""
+    """The connection broke before the end of the file; another attempt can resume there."""
 
 
 def _transfer_patiently(url: str, part: _Part, *, has_checksum: bool) -> None:
@@ -137,7 +137,7 @@ def _transfer_patiently(url: str, part: _Part, *, has_checksum: bool) -> None:
 
 
 def _transfer(url: str, part: _Part, *, has_checksum: bool) -> None:
-    """Bring `part` to its full length over one connection."""
+    """Download the rest of `part` over one connection."""
     with _open(url, part, _range_headers(part, has_checksum=has_checksum)) as response:
         n_total = _prepare(part, response)
         _append(part, response, n_total)
@@ -146,7 +146,7 @@ def _transfer(url: str, part: _Part, *, has_checksum: bool) -> None:
 
 
 def _range_headers(part: _Part, *, has_checksum: bool) -> dict[str, str]:
-    """Ask for the missing bytes where old and new ones can be trusted to fit, else for all."""
+    """Request only the missing bytes if old and new ones are sure to fit, else all bytes."""
     version = part.version()
     if part.n_bytes() == 0 or not (version or has_checksum):
         return {}
@@ -155,7 +155,7 @@ def _range_headers(part: _Part, *, has_checksum: bool) -> dict[str, str]:
 
 
 def _open(url: str, part: _Part, headers: dict[str, str]) -> HTTPResponse:
-    """Ask the server, telling failures that may pass from those that the user must see."""
+    """Send the request; tell temporary failures from those to report to the user."""
     if not url.startswith(("http://", "https://")):
         raise _network_error(url, "not an http or https address", CHECK_ADDRESS)
     try:
@@ -170,9 +170,9 @@ def _open(url: str, part: _Part, headers: dict[str, str]) -> HTTPResponse:
         raise _network_error(url, answer, CHECK_ADDRESS) from error
     except URLError as error:
         raise _network_error(url, error.reason) from error
-    except (ValueError, InvalidURL) as error:  # spaces, a port that is no number, non-ASCII letters
+    except (ValueError, InvalidURL) as error:  # spaces, a non-numeric port, non-ASCII letters
         raise _network_error(url, error, CHECK_ADDRESS) from error
-    except (OSError, HTTPException) as error:  # connected, then no sensible answer
+    except (OSError, HTTPException) as error:  # connected, but no valid response
         raise _TransferBrokenError(str(error)) from error
 
 
@@ -181,7 +181,7 @@ def _network_error(url: str, reason: object, advice: str = CHECK_NETWORK) -> Inp
 
 
 def _prepare(part: _Part, response: HTTPResponse) -> int | None:
-    """Make `part` end where the answer begins; return the length of the whole file if known."""
+    """Make `part` end where the response begins; return the whole file's length if known."""
     if response.status == http.HTTPStatus.PARTIAL_CONTENT:
         return _total_if_it_fits(part, response)
     part.restart(_version(response))
@@ -189,13 +189,13 @@ def _prepare(part: _Part, response: HTTPResponse) -> int | None:
 
 
 def _version(response: HTTPResponse) -> str | None:
-    """What names these exact bytes; a weak tag (`W/`) may stand for others as well."""
+    """An identifier of these exact bytes; a weak tag (`W/`) may also match others."""
     tag = response.headers["ETag"]
     return tag if tag and not tag.startswith("W/") else response.headers["Last-Modified"]
 
 
 def _total_if_it_fits(part: _Part, response: HTTPResponse) -> int:
-    """Length of the whole file, if the answer continues exactly where `part` ends."""
+    """Length of the whole file, if the response continues exactly where `part` ends."""
     stated = response.headers["Content-Range"] or ""
     match = re.fullmatch(r"bytes (\d+)-\d+/(\d+)", stated)
     if match is None or int(match[1]) != part.n_bytes():
@@ -214,7 +214,7 @@ def _append(part: _Part, response: HTTPResponse, n_total: int | None) -> None:
             unit="B",
             unit_scale=True,
             unit_divisor=1024,
-            disable=None,  # shown on a terminal only
+            disable=None,  # only on a terminal
         ) as bar,
     ):
         for chunk in _chunks(response):
@@ -225,7 +225,7 @@ def _append(part: _Part, response: HTTPResponse, n_total: int | None) -> None:
 
 
 def _chunks(response: HTTPResponse) -> Iterator[bytes]:
-    """The body as it arrives; only errors of the network become `_TransferBrokenError`."""
+    """The body as it arrives; only network errors become `_TransferBrokenError`."""
     while True:
         try:
             chunk = response.read1(CHUNK_BYTES)

@@ -1,4 +1,4 @@
-"""How a table of interactions lies in a file: read as a whole by Arrow, or walked row by row."""
+"""How a table of interactions is stored: read as a whole by Arrow, or row by row."""
 
 import csv
 import io
@@ -19,12 +19,12 @@ from recsweep.data.interactions import quote
 from recsweep.data.text_stream import COLONS, ONE_CHARACTER, CountedLines, open_text
 from recsweep.errors import InputError
 
-# Arrow's own pool keeps what a file needed, 50 MiB for MovieLens-1M; the system's gives it back
+# Arrow's own pool keeps freed memory, 50 MiB for MovieLens-1M; the system's returns it
 pa.set_memory_pool(pa.system_memory_pool())
 
 CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
 LONGEST_LINE = 1 << 20
-csv.field_size_limit(LONGEST_LINE)  # by default an eighth of what Arrow takes
+csv.field_size_limit(LONGEST_LINE)  # the default is an eighth of Arrow's limit
 
 Quoting = Literal["minimal", "none"]
 QUOTES = "; if quotes enclose its fields, set data.quoting=minimal with data=csv"
@@ -32,16 +32,16 @@ QUOTES = "; if quotes enclose its fields, set data.quoting=minimal with data=csv
 
 @dataclass(frozen=True)
 class Layout:
-    """Which columns of a file are wanted, and how a text file is written.
+    """The columns to read from a file, and the syntax of a text file.
 
     Args:
-        delimiter: Between the fields of a text file: one character, or `::`.
+        delimiter: Field separator of a text file: one character, or `::`.
         columns: Names of all fields in order; () = no header, and fields have only a position;
             None = the first line names them.
         user: Name of the user column, or its position from 0.
-        item: The same of the item column.
-        value: The same of the value column; None = every row counts 1.
-        timestamp: The same of the time column; None = there is none.
+        item: Likewise the item column.
+        value: Likewise the value column; None = every row has value 1.
+        timestamp: Likewise the time column; None = no times.
         quoting: Whether a `"` at the start of a field encloses it (`minimal`) or is text (`none`);
             None = `none` where the delimiter is a tab, else `minimal`.
     """
@@ -56,7 +56,7 @@ class Layout:
 
     @property
     def wanted(self) -> dict[str, str | int]:
-        """Our names -> the file's names or positions."""
+        """Internal names -> the file's names or positions."""
         names = {
             "user": self.user, "item": self.item, "value": self.value, "timestamp": self.timestamp,
         }  # fmt: skip
@@ -73,11 +73,11 @@ class TableFile(ABC):
 
     Args:
         path: An existing file.
-        layout: Its columns.
+        layout: Its columns and syntax.
     """
 
     kind: str
-    """What the file must be, for messages."""
+    """The required kind of file, for messages."""
     unit: str
     """What `place` counts."""
 
@@ -85,7 +85,7 @@ class TableFile(ABC):
         self.path = path
         self.layout = layout
         self.place = 1
-        """Where `rows` is, counted from 1."""
+        """Current position of `rows`, from 1."""
 
     @cached_property
     @abstractmethod
@@ -94,10 +94,10 @@ class TableFile(ABC):
 
     @cached_property
     def positions(self) -> dict[str, int]:
-        """Our names -> where the wanted columns are, counted from 0.
+        """Internal names -> positions of the wanted columns, from 0.
 
         Raises:
-            InputError: One is not there, there twice, or wanted twice.
+            InputError: A column is missing, occurs twice, or is requested twice.
         """
         positions = {ours: self._position(ours) for ours in self.layout.wanted}
         for ours, position in positions.items():
@@ -138,11 +138,11 @@ class TableFile(ABC):
 
     @abstractmethod
     def read(self) -> pa.Table:
-        """The wanted columns under our names; fast, and vague about what is wrong."""
+        """The wanted columns under internal names; fast, but with vague errors."""
 
     @abstractmethod
     def rows(self) -> Iterator[Mapping[str, Any]]:
-        """One row after the other, the wanted columns under our names; slow and exact."""
+        """Row by row, the wanted columns under internal names; slow, with exact errors."""
 
 
 class Columnar(TableFile):
@@ -150,8 +150,8 @@ class Columnar(TableFile):
 
     Args:
         path: See `TableFile`.
-        layout: See `TableFile`; what it says about text is not used.
-        file_format: As `pyarrow.dataset` calls it.
+        layout: See `TableFile`; its text settings are ignored.
+        file_format: The format's name in `pyarrow.dataset`.
     """
 
     unit = "row"
@@ -179,7 +179,7 @@ class Columnar(TableFile):
         return self._dataset.to_table(columns=self._fields)
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
-        """One row after the other."""
+        """Row by row."""
         self.place = 1
         for batch in self._dataset.to_batches(columns=self._fields):
             for row in batch.to_pylist():
@@ -188,7 +188,7 @@ class Columnar(TableFile):
 
 
 class Text(TableFile):
-    """Delimited text, plain or packed; a field in quotes may hold delimiters, but no line break."""
+    """Delimited text, plain or compressed; a quoted field may have delimiters but no line break."""
 
     unit = "line"
 
@@ -203,7 +203,7 @@ class Text(TableFile):
 
     @cached_property
     def names(self) -> list[str]:
-        """All columns; without a header their positions."""
+        """All columns; their positions if there is no header."""
         if self.layout.columns:
             return list(self.layout.columns)
         first, _ = self.first_records
@@ -216,13 +216,13 @@ class Text(TableFile):
 
     @cached_property
     def first_records(self) -> tuple[list[str], list[str]]:
-        """The fields of the first two lines that are not blank."""
+        """The fields of the first two non-blank lines."""
         records = self._records()
         return next(records, []), next(records, [])
 
     @property
     def first_wanted(self) -> tuple[list[str], list[str]]:
-        """The wanted fields of the first two lines, as far as the lines have them."""
+        """The wanted fields of the first two non-blank lines, where present."""
         first, second = self.first_records
         at = self.positions.values()
         return [first[n] for n in at if n < len(first)], [second[n] for n in at if n < len(second)]
@@ -295,14 +295,14 @@ class Text(TableFile):
         if self.layout.has_quotes and n_records != lines.n_lines:
             raise csv.Error(f"{lines.n_lines:,} lines hold {n_records:,} records")
         table = table.rename_columns(list(column))
-        if self._has_colons and self.layout.has_quotes:  # an id that holds the delimiter
+        if self._has_colons and self.layout.has_quotes:  # an id that contains the delimiter
             for place, ours in enumerate(("user", "item")):
                 texts = pc.replace_substring(table[ours].cast(pa.string()), ONE_CHARACTER, COLONS)
                 table = table.set_column(place, ours, texts)
         return table
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
-        """One row after the other; a line with too many or too few fields is a `csv.Error`."""
+        """Row by row; a line with too many or too few fields raises `csv.Error`."""
         n_fields, positions = len(self.names), self.positions
         records = self._records()
         if not self.is_bare:
@@ -315,11 +315,11 @@ class Text(TableFile):
                 )
             row = {ours: fields[at] for ours, at in positions.items()}
             for field in row.values():
-                field.encode(errors="surrogateescape").decode()  # says which byte is no UTF-8
+                field.encode(errors="surrogateescape").decode()  # names the byte that is not UTF-8
             yield row
 
     def _records(self) -> Iterator[list[str]]:
-        """The fields of each line that is not blank; `place` is its number."""
+        """The fields of each non-blank line; `place` is its number."""
         self._n_lines, self.place = 0, 1
         with open_text(self.path) as stream:
             lines = self._lines(

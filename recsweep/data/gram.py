@@ -1,4 +1,4 @@
-"""The Gram matrix XᵀX of training data: made in blocks of rows, kept on disk where that pays."""
+"""The Gram matrix XᵀX of training data, computed in blocks of rows; cached if that saves time."""
 
 import hashlib
 import logging
@@ -21,7 +21,7 @@ from recsweep.messages import named_error
 log = logging.getLogger(__name__)
 
 BLOCK_CELLS = 1 << 22
-"""Cells of a block of rows: with its item numbers at most 32 MiB per thread."""
+"""Cells of a block of rows: at most 32 MiB per thread, item numbers included."""
 
 Result = TypeVar("Result")
 
@@ -29,15 +29,15 @@ Result = TypeVar("Result")
 def over_gram_rows(
     train: CSR, use: Callable[[int, CSR], Result], *, is_half_enough: bool = False
 ) -> list[Result]:
-    """Hand out XᵀX as sparse blocks of rows, several at a time.
+    """Compute XᵀX as sparse blocks of rows, several at a time.
 
     Args:
         train: X, users × items.
-        use: Is called in threads with a block's first row and the block, rows × items.
-        is_half_enough: What is left of the block's first column may be missing.
+        use: Called in threads with the index of a block's first row and the block, rows × items.
+        is_half_enough: Whether columns before the number of the block's first row may be empty.
 
     Returns:
-        What `use` gave, in the order of the rows.
+        The results of `use`, in the order of the rows.
     """
     n_items = train.shape[1]
     items = train.T.tocsr()
@@ -47,26 +47,26 @@ def over_gram_rows(
         others = keep_entries(train, train.indices >= start) if is_half_enough else train
         return use(start, items[start : start + n_rows] @ others)
 
-    with ThreadPoolExecutor(environment.n_threads()) as pool:  # SciPy lets go of the interpreter
+    with ThreadPoolExecutor(environment.n_threads()) as pool:  # SciPy releases the GIL
         return list(pool.map(multiply, range(0, n_items, n_rows)))
 
 
 def gram_spare_bytes(train: CSR) -> int:
-    """Memory that `gram_matrix` needs besides the matrix, at most.
+    """Upper bound on the memory that `gram_matrix` needs besides the matrix.
 
-    X by items, and in every thread the entries that it multiplies and a block of rows.
+    X by items and, in every thread, the entries being multiplied and a block of rows.
     """
     return 8 * train.nnz + environment.n_threads() * (8 * BLOCK_CELLS + 17 * train.nnz)
 
 
 def gram_matrix(train: CSR) -> Float[np.ndarray, "items items"]:
-    """The upper triangle of XᵀX, dense: an array of the caller's own, who may overwrite it.
+    """The upper triangle of XᵀX as a new dense array that the caller may overwrite.
 
-    What is below its diagonal does not count.
+    Entries below its diagonal are undefined.
 
-    With a cache folder it is kept there and shared by all trials and processes, unless making it
-    again costs less than reading it: a product of rows takes Σ_u n_u² steps for users with n_u
-    items, a file as many as it has cells.
+    With a cache folder it is stored there and shared by all trials and processes, unless
+    recomputing it is cheaper than reading it: the product takes Σ_u n_u² steps for users with
+    n_u items, reading one step per cell.
 
     Args:
         train: X, users × items.
@@ -88,7 +88,7 @@ def gram_matrix(train: CSR) -> Float[np.ndarray, "items items"]:
 
 
 def _key(train: CSR) -> str:
-    """Changes with the matrix and with the code that multiplies."""
+    """A key that changes with the matrix and with the code of the product."""
     content = fingerprint(np.array(train.shape, np.int64), *matrix_arrays(train))
     code = source_code.of_files(Path(__file__), Path(matrix.__file__))
     return hashlib.sha256(f"{content}{code}".encode()).hexdigest()[:32]
@@ -105,7 +105,7 @@ def _made(train: CSR) -> Float[np.ndarray, "items items"]:
 
 
 def _loaded(target: Path, n_items: int) -> Float[np.ndarray, "items items"] | None:
-    """The matrix at `target`, or None when the file is damaged and must be made again."""
+    """The matrix at `target`, or None if the file is damaged and must be recomputed."""
     try:
         with target.open("rb") as file, np.load(file, allow_pickle=False) as members:
             gram: np.ndarray = members["gram"]  # the archive's checksum is verified here
@@ -115,14 +115,14 @@ def _loaded(target: Path, n_items: int) -> Float[np.ndarray, "items items"] | No
         if gram.shape == (n_items, n_items) and gram.dtype == np.float32:
             return gram
         damage = f"{gram.dtype} of shape {gram.shape}"
-    log.warning("kept Gram matrix %s is damaged (%s) and is made again", target, damage)
+    log.warning("cached Gram matrix %s is damaged (%s): rebuilding it", target, damage)
     return None
 
 
 def _keep(gram: Float[np.ndarray, "items items"], target: Path) -> None:
-    """Write it, or say why not: a disk may lack the room, and the fit can continue without."""
+    """Write it or log why that failed: the fit can continue without it if the disk is full."""
     try:
         with whole_file(target) as out:
             np.savez(out, allow_pickle=False, gram=gram)
     except OSError as error:
-        log.warning("Gram matrix is not kept in %s: %s", target, error.strerror or error)
+        log.warning("cannot cache the Gram matrix in %s: %s", target, error.strerror or error)

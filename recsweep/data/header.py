@@ -1,4 +1,4 @@
-"""Whether the first line of a text file names its columns, judged by the line after it."""
+"""Detects whether the first line of a text file is a header by comparing it with the next line."""
 
 import re
 from collections.abc import Sequence
@@ -7,9 +7,9 @@ from recsweep.data.timestamps import instant
 
 
 def looks_like_data(first: Sequence[str], second: Sequence[str]) -> bool:
-    """Whether line 1 is as much data as line 2: numbers and dates where it has them, too.
+    """Whether line 1 looks like data: it has numbers and dates in the same fields as line 2.
 
-    Column names that merely count the columns, as pandas writes them, are a header.
+    Names that merely number the columns, as pandas writes them, are a header.
 
     Args:
         first: Fields of line 1.
@@ -39,7 +39,7 @@ def _all_have_digits(fields: Sequence[str]) -> bool:
 
 
 def _counts_columns(names: Sequence[str]) -> bool:
-    """Whether each number among the names is its own place, from 0, from 1 or after an index."""
+    """Whether each number among the names is its own position, from 0, from 1 or after an index."""
     numbers = {n - int(name) for n, name in enumerate(names) if re.fullmatch("[0-9]{1,9}", name)}
     return len(numbers) == 1 and numbers <= {-1, 0, 1}
 

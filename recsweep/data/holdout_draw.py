@@ -1,4 +1,4 @@
-"""Which interactions are held out by chance: shares of each user's, or of all of them."""
+"""Draws the held-out interactions: a share of each user's, or of all."""
 
 from typing import Literal
 
@@ -12,17 +12,17 @@ def draw_held_out(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw validation and test interactions without replacement.
 
-    Test is drawn first and may take all that a user has; validation leaves one of the rest.
+    Test is drawn first and may take all of a user's interactions; validation leaves at least one.
 
     Args:
-        lengths: Interactions of each user, which lie one user after the other.
-        per: `user`: the shares are of each user's interactions (rounded down); `all`: of all.
+        lengths: Number of interactions per user; interactions are grouped by user.
+        per: `user`: a share of each user's interactions (rounded down); `all`: of all interactions.
         valid_fraction: Share for validation.
         test_fraction: Share for test.
-        seed: Of the draw.
+        seed: The draw's seed.
 
     Returns:
-        Whether each interaction is validation's, and whether it is test's.
+        Two masks: validation interactions and test interactions.
     """
     users = np.repeat(np.arange(len(lengths)), lengths)
     groups = users if per == "user" else np.zeros_like(users)
@@ -39,12 +39,12 @@ def draw_held_out(
 
 
 def _share(fraction: float, sizes: np.ndarray) -> np.ndarray:
-    """Rounded down, where 0.29 of 100 is 29 although the product is below that."""
+    """The share, rounded down; 0.29 of 100 is 29 although the float product is smaller."""
     return np.floor(np.round(fraction * sizes, 9)).astype(np.int64)
 
 
 def _ranks(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:
-    """Each entry's place in its group by ascending key, from 0; groups lie one after the other."""
+    """Each entry's rank in its group by ascending key, from 0; entries are grouped."""
     sizes = np.bincount(groups)
     ranks = np.empty(len(groups), np.int64)
     ranks[np.lexsort((keys, groups))] = np.arange(len(groups))

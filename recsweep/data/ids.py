@@ -1,11 +1,11 @@
-"""Ids of users and items: when two of them are one, whatever kind of file each comes from.
+"""Ids of users and items: when two of them are the same, whatever their file formats.
 
-Every id becomes text by one rule, which depends on nothing but the id, so that two files of the
-same data agree. White space around it is no part of it, and a whole number is written plainly:
+Every id is converted to text by one rule, which depends only on the id, so that two files of
+the same data agree. Surrounding white space is removed and whole numbers are written plainly:
 
     " u1 "                          u1
     10, 10.0, "10.00", Decimal 10   10     floats come from columns that once had gaps
-    "007", "1e3", "+5", 10.5        the same text; nothing else is taken for a number
+    "007", "1e3", "+5", 10.5        the same text; nothing else is read as a number
     bytes                           their text, else hexadecimal: 550e8400e29b41d4…
 """
 
@@ -26,10 +26,10 @@ _WITH_EMPTY_FRACTION = re.compile(r"(0|-?[1-9][0-9]*)\.0+")
 
 
 def id_text(entry: Any) -> str | None:
-    """An id as text, or None when it is none: missing, empty, of several lines, or inexact.
+    """An id as text, or None if invalid: missing, empty, of several lines, or inexact.
 
     Args:
-        entry: As a file or a table has it.
+        entry: The value in a file or a table.
     """
     if isinstance(entry, (float, np.floating, Decimal)):
         return _number_text(entry)
@@ -42,7 +42,7 @@ def id_text(entry: Any) -> str | None:
 
 
 def _number_text(number: Any) -> str | None:
-    """From 2 ** 53 on a float64 stands for several whole numbers, so that it is no id."""
+    """A float64 of at least 2 ** 53 stands for several whole numbers, so it is not a valid id."""
     if not math.isfinite(number):
         return None
     if number != int(number):
@@ -64,7 +64,7 @@ def id_texts(entries: Any) -> np.ndarray:
     """`id_text` of each entry, as an array of objects.
 
     Args:
-        entries: Different ids, not a row each.
+        entries: Distinct ids.
     """
     index = pd.Index(entries)
     if pd.api.types.is_integer_dtype(index.dtype):
@@ -75,10 +75,10 @@ def id_texts(entries: Any) -> np.ndarray:
 
 
 def as_ids(column: "pd.Series[Any]") -> "pd.Series[Any]":
-    """A column as categories of text; what is no id becomes missing.
+    """A column as categories of text; invalid ids become missing.
 
     Args:
-        column: Ids of any kind, a row each. Only its different ids are looked at.
+        column: Ids of any kind, one per row; only distinct ones are converted.
 
     Raises:
         InputError: An id is a list or something else that cannot be compared.
@@ -102,7 +102,7 @@ def as_ids(column: "pd.Series[Any]") -> "pd.Series[Any]":
 
 
 def _tell_merged(name: Any, raw: "pd.Index[Any]", code: np.ndarray, n_ids: int) -> None:
-    """Warn of ids that differ by more than white space and are one all the same."""
+    """Warn about ids that differ by more than white space but are the same by the rule."""
     written: dict[int, set[str]] = {}
     for entry, place in zip(raw.tolist(), code.tolist(), strict=True):
         if place >= 0:
@@ -111,6 +111,6 @@ def _tell_merged(name: Any, raw: "pd.Index[Any]", code: np.ndarray, n_ids: int) 
     if several:
         first = " and ".join(map(repr, sorted(next(iter(several.values())), key=len)))
         log.warning(
-            "%s of %s %s ids are written in several ways (such as %s): taken for one each",
+            "%s of %s %s ids are spelled in several ways (such as %s): treated as one id each",
             f"{len(several):,}", f"{n_ids:,}", name, first,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Who interacted with what: the one form in which data travels inside recsweep."""
+"""Who interacted with what: the one representation of data inside recsweep."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -21,16 +21,16 @@ from recsweep.interfaces import CSR
 
 
 def quote(entry: Any) -> str:
-    """A piece of somebody's data as a message may show it: short and on one line."""
+    """A piece of user data for a message: short and on one line."""
     text = repr(entry.item() if isinstance(entry, np.generic) else entry)
     return text if len(text) <= 80 else f"{text[:80]}… ({len(text):,} characters)"
 
 
 def typed_ids(texts: Any) -> np.ndarray:
-    """Ids as int64 when each is a whole number as Python writes it, else as text.
+    """Ids as int64 if each is a whole number as Python writes it, else as text.
 
     Args:
-        texts: Different ids, as text; see `recsweep.data.ids`.
+        texts: Distinct ids, as text; see `recsweep.data.ids`.
     """
     index = pd.Index(texts).astype(str)
     if len(index) and index.str.fullmatch(r"0|-?[1-9][0-9]{0,17}").all():
@@ -39,7 +39,7 @@ def typed_ids(texts: Any) -> np.ndarray:
 
 
 def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
-    """Code of each row, and the ids that the codes stand for in ascending order."""
+    """The code of each row, and the ids behind the codes in ascending order."""
     categories = as_ids(column).cat
     codes = categories.codes.to_numpy()
     if codes.min(initial=0) < 0:
@@ -59,7 +59,7 @@ def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
 class Interactions:
     """An immutable users × items matrix with the original ids of both axes.
 
-    Users and items ascend by id; within a user, items keep the order of the source.
+    Users and items are sorted by id; a user's items keep the order of the source.
 
     Args:
         matrix: float32 values, one per user–item pair.
@@ -73,7 +73,7 @@ class Interactions:
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> "Interactions":
-        """From rows of user, item, value.
+        """Create from rows of user, item, value.
 
         Args:
             table: Columns `user`, `item` (ids of any kind) and `value` (finite numbers).
@@ -100,11 +100,11 @@ class Interactions:
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of ids, pairs and values."""
+        """SHA-256 of ids, pairs and values."""
         return fingerprint(self.user_ids, self.item_ids, *matrix_arrays(self.matrix))
 
     def filtered(self, min_rating: float | None, min_user_interactions: int) -> "Interactions":
-        """Clicks: values of at least `min_rating`, of users who have enough of them.
+        """The clicks (values of at least `min_rating`) of users with enough of them.
 
         Args:
             min_rating: Smallest value that counts as a click; None = every positive value.

@@ -13,22 +13,22 @@ from recsweep.errors import InputError
 from recsweep.interfaces import CSR
 
 Part = tuple[str, np.ndarray, CSR]
-"""What a line calls some rows, their users' original ids, and the rows."""
+"""A name for messages, original user ids, and the rows."""
 
 
 def refuse_leaks(split: Split, *, has_shared_users: bool) -> None:
-    """Find out whether what must be ranked is held out indeed.
+    """Check that all target items are really held out.
 
-    Nobody may have two rows in one part, and no pair of user and item may be a target while train
-    or a history has it; validation's targets are known before test is ranked.
+    A user has one row per part, and no target may also be in train or a history; validation
+    targets are known before test is ranked.
 
     Args:
-        split: As it came with the data.
+        split: The split that came with the data.
         has_shared_users: Whether a user may be in several of train, validation and test (weak
             generalisation); else each must be in one.
 
     Raises:
-        InputError: Something is known that must not be.
+        InputError: A target is known to the model.
     """
     valid, test = split.valid, split.test
     users = [
@@ -78,7 +78,7 @@ def _refuse_shared(users: Sequence[tuple[str, np.ndarray]], leaks: Sequence[str]
 
 
 def _leaks(target: Part, known: Sequence[Part], item_ids: np.ndarray) -> list[str]:
-    """A phrase for each part that has some of the targets."""
+    """A phrase for each part that contains some of the targets."""
     name, ids, rows = target
     found = []
     for other, other_ids, other_rows in known:
@@ -96,10 +96,10 @@ def _leaks(target: Part, known: Sequence[Part], item_ids: np.ndarray) -> list[st
 
 
 def _texts(ids: np.ndarray) -> pd.Index:
-    """Ids as they are written: 7 of one file is '7' of another that has names, too."""
+    """Ids as text: 7 in one file equals '7' in another that also has names."""
     return pd.Index(ids).astype(str)
 
 
 def _ones(rows: CSR) -> CSR:
-    """A value of 0 is an interaction, too."""
+    """All entries set to 1: a value of 0 is an interaction, too."""
     return sp.csr_matrix((np.ones(rows.nnz, np.float32), rows.indices, rows.indptr), rows.shape)

@@ -1,9 +1,9 @@
-"""What a file is by its first bytes: how it is packed and encoded, or what else it is."""
+"""Detects by its first bytes how a file is compressed and encoded, or what other kind it is."""
 
 import re
 
 N_BYTES = 4096
-"""How much of a file is looked at."""
+"""How much of a file is inspected."""
 
 PACKERS = {
     b"\x1f\x8b": "gzip",
@@ -12,12 +12,12 @@ PACKERS = {
     b"\x28\xb5\x2f\xfd": "zstd",
     b"\x04\x22\x4d\x18": "lz4",
 }
-"""Single files that are unpacked while they are read."""
+"""Single compressed files, decompressed while reading."""
 
 COLUMNAR = {b"PAR1": "parquet", b"ARROW1": "ipc", b"ORC": "orc"}
-"""Tables that Arrow reads by column, as `pyarrow.dataset` calls them."""
+"""Columnar formats, by their names in `pyarrow.dataset`."""
 
-_BYTE_ORDER_MARKS = {  # UTF-32 first: its mark begins like that of UTF-16
+_BYTE_ORDER_MARKS = {  # UTF-32 first: its mark starts like UTF-16's
     b"\xff\xfe\x00\x00": "utf-32",
     b"\x00\x00\xfe\xff": "utf-32",
     b"\xff\xfe": "utf-16",
@@ -49,12 +49,12 @@ _MARKUP = re.compile(rb"\s*<(!doctype html|html|\?xml|!--)", re.IGNORECASE)
 
 
 def packer(head: bytes) -> str | None:
-    """What packed the file, or None."""
+    """The compression of the file, or None."""
     return _of(PACKERS, head)
 
 
 def columnar(head: bytes) -> str | None:
-    """Which format that is stored by column it is, or None."""
+    """The columnar format of the file, or None."""
     return _of(COLUMNAR, head)
 
 
@@ -64,10 +64,10 @@ def encoding(head: bytes) -> str | None:
 
 
 def foreign(head: bytes) -> tuple[str, str] | None:
-    """What the file is instead of a table that we can read, and what to do; None = nothing known.
+    """The unsupported kind of the file, and what to do about it; None = none recognised.
 
     Args:
-        head: Its first bytes, unpacked.
+        head: Its first bytes, decompressed.
     """
     if found := _office(head) or _of(_OTHERS, head):
         return found, _SAVE
@@ -85,7 +85,7 @@ def foreign(head: bytes) -> tuple[str, str] | None:
 
 
 def _office(head: bytes) -> str | None:
-    """A table in a zip archive, judged by the first name in it."""
+    """An office table in a zip archive, detected by the first name in it."""
     first_name = head[30:] if head.startswith(b"PK\x03\x04") else b""
     if first_name.startswith((b"[Content_Types].xml", b"xl/", b"docProps/", b"_rels/")):
         return "an Excel workbook"

@@ -12,7 +12,7 @@ from recsweep.interfaces import CSR
 def from_pairs(
     rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
 ) -> CSR:
-    """A float32 matrix of all pairs; entries within a row keep the order that they come in."""
+    """A float32 matrix of all pairs; entries within a row keep the given order."""
     order = np.argsort(rows, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
     parts = (values[order].astype(np.float32), columns[order].astype(np.int32), indptr)
@@ -20,7 +20,7 @@ def from_pairs(
 
 
 def repeated_pairs(matrix: CSR) -> np.ndarray:
-    """Row and column of each pair that is stored more than once, as an array of pairs × 2."""
+    """Row and column of each repeated pair, as an array of pairs × 2."""
     n_rows, n_columns = matrix.shape
     keys = np.repeat(np.arange(n_rows) * n_columns, np.diff(matrix.indptr))
     keys += matrix.indices
@@ -30,7 +30,7 @@ def repeated_pairs(matrix: CSR) -> np.ndarray:
 
 
 def keep_entries(matrix: CSR, kept: np.ndarray) -> CSR:
-    """The entries that `kept` marks, in their order."""
+    """The entries marked in `kept`, in their order."""
     before = np.concatenate([[0], np.cumsum(kept)])
     parts = (matrix.data[kept], matrix.indices[kept], before[matrix.indptr])
     return sp.csr_matrix(parts, shape=matrix.shape)
@@ -46,7 +46,7 @@ def keep_columns(matrix: CSR, columns: np.ndarray) -> CSR:
 
 
 def fingerprint(*arrays: np.ndarray) -> str:
-    """sha256 over shapes, types and contents, the same on every machine."""
+    """SHA-256 of shapes, types and contents, the same on every machine."""
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
@@ -55,7 +55,7 @@ def fingerprint(*arrays: np.ndarray) -> str:
 
 
 def matrix_arrays(matrix: CSR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """A matrix as arrays whose types do not depend on its size."""
+    """The arrays of a matrix, with types that do not depend on its size."""
     return (
         matrix.indptr.astype(np.int64),
         matrix.indices.astype(np.int32),
@@ -71,5 +71,5 @@ def packed_ids(ids: np.ndarray) -> np.ndarray:
 
 
 def unpacked_ids(packed: np.ndarray) -> np.ndarray:
-    """What `packed_ids` packed."""
+    """The inverse of `packed_ids`."""
     return np.array(json.loads(packed.tobytes()), object) if packed.dtype == np.uint8 else packed

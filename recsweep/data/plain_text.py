@@ -1,6 +1,6 @@
-"""Plain text that people hand in: lists of users, and `user item [value]` lines.
+"""Plain text input: lists of users, and `user item [value]` lines.
 
-Ids are text here; what they mean in a data set is for the caller to find out.
+Ids are text here; the caller looks them up in a data set.
 """
 
 import csv
@@ -26,11 +26,11 @@ log = logging.getLogger(__name__)
 
 DELIMITERS = ("\t", ",", " ")
 N_JUDGED = 1_000
-"""Lines by which a header is told from an interaction."""
+"""Number of lines used to detect a header."""
 
 
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
-    """Number (from 1) and text of each line, with what ends it.
+    """Number (from 1) and text of each line, with its line ending.
 
     Raises:
         InputError: The file is missing, cannot be read, or is not UTF-8.
@@ -51,16 +51,16 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
 
 
 def read_users(path: Path) -> list[str]:
-    """One user id per line; blank lines are skipped, and a user who is named again.
+    """Read one user id per line; blank lines and repeated users are skipped.
 
     A first line such as `user_id` is a header.
 
     Raises:
-        InputError: The file cannot be read, or names nobody.
+        InputError: The file cannot be read, or has no users.
     """
     lines = [line.strip() for _, line in text_lines(path) if line.strip()]
     if len(lines) > 1 and plain(lines[0]) in (*PLAIN["user"], "users"):
-        log.warning("first line of %s, %r, is taken for a header", path, lines[0])
+        log.warning("first line of %s, %r, is treated as a header", path, lines[0])
         del lines[0]
     users = dict.fromkeys(text for text in map(id_text, lines) if text)
     if not users:
@@ -69,17 +69,17 @@ def read_users(path: Path) -> list[str]:
 
 
 def read_pairs(path: Path) -> pd.DataFrame:
-    """`user item [value]` lines, separated by tabs, commas or single spaces, or a Parquet file.
+    """Read `user item [value]` lines, separated by tab, comma or single space, or a Parquet file.
 
-    Where a first line names the columns, they may be in any order, and others among them.
+    With a header, the columns may be in any order and there may be others.
 
     Returns:
         `user` and `item` (text, as categories) and, if the file has it, `value` (at least 0), in
         file order.
 
     Raises:
-        InputError: The file cannot be read, holds a malformed line, or a pair twice; or its first
-            line may be a header or not.
+        InputError: The file cannot be read, has a malformed line or a repeated pair, or it is
+            unclear whether its first line is a header.
     """
     layout = _layout(path)
     table = read_table(path, layout)
@@ -94,7 +94,7 @@ def read_pairs(path: Path) -> pd.DataFrame:
 
 
 def _layout(path: Path) -> Layout:
-    """How the file is written, judged by its first lines."""
+    """The file's layout, detected from its first lines."""
     if path.suffix == ".parquet":
         names, first = _parquet_names(path), "its schema"
         delimiter, taken = ",", by_name_or_place(names)
@@ -123,8 +123,8 @@ def _layout(path: Path) -> Layout:
         above = delimiter.join(("user", "item", "value")[: len(names)])
         raise InputError(
             f"the first line of {path} must name the columns or be an interaction, but {first} "
-            "leaves in doubt which and what is what; if it is a header, call the columns user and "
-            f"item in it; if it is not, put the line {quote(above)} above it"
+            "could be either; if it is a header, name the columns user and item; if it is data, "
+            f"put the line {quote(above)} above it"
         )
     tell(path, names, taken)
     value = names[taken["value"]] if "value" in taken else None
@@ -133,14 +133,14 @@ def _layout(path: Path) -> Layout:
 
 
 def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | None:
-    """The delimiter of a file and the fields of its first lines; None = no delimiter fits.
+    """A file's delimiter and the fields of its first lines; None = no delimiter fits.
 
     Args:
         path: The file, for messages.
-        lines: Its first lines, one of them not blank.
+        lines: Its first lines, at least one not blank.
 
     Raises:
-        InputError: Quotes are open, or a field has no end.
+        InputError: A quoted field is not closed.
     """
     found = []
     for delimiter in DELIMITERS:
@@ -154,12 +154,12 @@ def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | No
             found.append((n_roles, delimiter, rows))
     if not found:
         return None
-    _, delimiter, rows = max(found, key=lambda each: each[0])  # of equals the first
+    _, delimiter, rows = max(found, key=lambda each: each[0])  # the first one of equals
     return delimiter, rows
 
 
 def quoting_of(delimiter: str) -> Literal[0, 3]:
-    """Between tabs and spaces a quote is a character like others."""
+    """With tabs and spaces as delimiters a quote is an ordinary character."""
     return csv.QUOTE_MINIMAL if _quoting(delimiter) == "minimal" else csv.QUOTE_NONE
 
 

@@ -1,4 +1,4 @@
-"""Prepared splits on disk: cut once, shared by every run, trial and worker."""
+"""Prepared splits on disk: made once, shared by every run, trial and worker."""
 
 import hashlib
 import json
@@ -30,16 +30,16 @@ IDS = ("train_user_ids", "valid_user_ids", "test_user_ids", "item_ids")
 
 
 def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Path) -> Split:
-    """The split of a source, from the cache if it was made before.
+    """The split of a source, from the cache if it was prepared before.
 
     Args:
-        source: Where interactions come from.
-        transform: What becomes of their values.
-        splitter: How they are cut.
+        source: The source of the interactions.
+        transform: How their values are transformed.
+        splitter: How they are split.
         cache: Folder for downloads and prepared splits.
 
     Raises:
-        InputError: Something about the data or the folder is wrong.
+        InputError: The data or the folder cannot be used.
     """
     files = source.files(cache)
     for file in files:
@@ -62,7 +62,7 @@ def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Pat
 
 
 def _key(steps: list[Any], files: list[Path]) -> str:
-    """Changes with the files' content, any setting, and the code of this package or of a class."""
+    """A key that changes with file contents, settings, and the code of this package or a class."""
     described = [_described(step) for step in steps]
     settings = {
         "steps": [{**step, "path": None} for step in described],
@@ -75,7 +75,7 @@ def _key(steps: list[Any], files: list[Path]) -> str:
 
 
 def _described(value: Any) -> Any:
-    """A step, and what it is made of, as a configuration would describe it."""
+    """A step and its parts, as a configuration would describe them."""
     if isinstance(value, Mapping):
         return {str(key): _described(each) for key, each in value.items()}
     if isinstance(value, list | tuple):
@@ -100,7 +100,7 @@ def _arrays(split: Split) -> dict[str, np.ndarray]:
 
 
 def _loaded(target: Path) -> Split | None:
-    """The split at `target`, or None when the file is damaged and must be made again."""
+    """The split at `target`, or None if the file is damaged and must be made again."""
     try:
         with target.open("rb") as file, np.load(file, allow_pickle=False) as members:
             arrays = dict(members)
@@ -110,7 +110,7 @@ def _loaded(target: Path) -> Split | None:
     except (*ZIP_DAMAGE, ValueError, KeyError, IndexError, TypeError, MemoryError) as error:
         damage = named_error(error)
     if damage:
-        log.warning("prepared split %s is damaged (%s) and is made again", target, damage)
+        log.warning("prepared split %s is damaged (%s): rebuilding it", target, damage)
         return None
     return split
 

@@ -1,4 +1,4 @@
-"""What a protocol hands to models and evaluation: train, and two held-out folds."""
+"""The data for models and evaluation: train, and two held-out folds."""
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -18,14 +18,14 @@ from recsweep.interfaces import CSR
 
 @dataclass(frozen=True)
 class Fold:
-    """Users of whom a part is shown and the rest must be ranked.
+    """Users with a fold-in history and target items to rank.
 
     Args:
-        history: What the model may see, users × items; never recommended again.
-        target: What it must rank, users × items; disjoint from `history`.
-        user_ids: Original ids, in the rows' order.
-        n_unknown: Held-out items per user that are no column, so that no model can hit them;
-            they are relevant all the same. None = nobody has any, or they do not count.
+        history: Items the model may see, users × items; never recommended again.
+        target: Items it must rank, users × items; disjoint from `history`.
+        user_ids: Original ids, in the order of the rows.
+        n_unknown: Held-out items per user without a column, which no model can hit but which
+            still count as relevant. None = there are none, or they do not count.
     """
 
     history: CSR
@@ -40,7 +40,7 @@ class Fold:
         return n_known if self.n_unknown is None else n_known + self.n_unknown
 
     def of_whom_something_is_held_out(self) -> Self:
-        """The fold without users who have nothing to rank."""
+        """The fold without users who have no target items."""
         kept = self.n_relevant > 0
         n_unknown = None if self.n_unknown is None else self.n_unknown[kept]
         return type(self)(self.history[kept], self.target[kept], self.user_ids[kept], n_unknown)
@@ -52,11 +52,11 @@ class Split:
 
     Args:
         train: Users × items.
-        train_user_ids: Original ids, in the rows' order.
+        train_user_ids: Original ids, in the order of the rows.
         valid: For choosing epochs and hyperparameters.
-        test: For the final report alone.
-        item_ids: Original ids, in the columns' order.
-        data_fingerprint: Of the interactions that were split.
+        test: For the final report only.
+        item_ids: Original ids, in the order of the columns.
+        data_fingerprint: Fingerprint of the interactions before the split.
     """
 
     train: CSR
@@ -70,13 +70,13 @@ class Split:
         for name, fold in (("validation", self.valid), ("test", self.test)):
             if not fold.target.nnz:
                 raise InputError(
-                    f"somebody must have an item to rank in {name}, but once items that training "
-                    "does not know are dropped nobody has; hold more out, or use more data"
+                    f"{name} must have a user with an item to rank, but once items that training "
+                    "does not know are dropped there is none; hold more out, or use more data"
                 )
 
     @cached_property
     def fingerprint(self) -> str:
-        """sha256 of everything that a model or a metric can see."""
+        """SHA-256 of everything that a model or a metric can see."""
         ids = (self.train_user_ids, self.valid.user_ids, self.test.user_ids, self.item_ids)
         matrices = (array for matrix in self.matrices for array in matrix_arrays(matrix))
         unknown = (fold.n_unknown for fold in (self.valid, self.test))
@@ -84,26 +84,26 @@ class Split:
 
     @property
     def matrices(self) -> tuple[CSR, CSR, CSR, CSR, CSR]:
-        """Train, then history and target of validation and of test."""
+        """Train, then history and target of validation and of test, in this order."""
         valid, test = self.valid, self.test
         return self.train, valid.history, valid.target, test.history, test.target
 
     def without_test(self) -> tuple[np.ndarray, CSR]:
-        """User ids and rows of training and validation together: all but test's users and targets.
+        """User ids and rows of training and validation together, without test users and targets.
 
-        Training users come first, in their order, with their validation targets; validation users
-        who are not among them follow.
+        Training users come first, in their order, with their validation targets; other validation
+        users follow.
         """
         valid = self.valid
         rows = valid.history + valid.target
         return _joined((self.train_user_ids, self.train), (valid.user_ids, rows))
 
     def known_histories(self) -> tuple[np.ndarray, CSR]:
-        """User ids and rows of everything that is known of anybody, but for test's targets."""
+        """User ids and rows of all known interactions of all users, without test targets."""
         return _joined(self.without_test(), (self.test.user_ids, self.test.history))
 
     def profile(self) -> dict[str, int]:
-        """Sizes for people to read and for MLflow to keep."""
+        """Sizes, for display and for MLflow."""
         return {
             "n_items": self.train.shape[1],
             "n_train_users": self.train.shape[0],
@@ -116,7 +116,7 @@ class Split:
 
 
 def _joined(some: tuple[np.ndarray, CSR], others: tuple[np.ndarray, CSR]) -> tuple[np.ndarray, CSR]:
-    """Ids and rows of both; who is in both has one row with the entries of both."""
+    """Ids and rows of both; a user in both has one row with the entries of both."""
     (ids, rows), (other_ids, other_rows) = some, others
     place = pd.Index(ids).get_indexer(pd.Index(other_ids))
     is_new = place < 0
@@ -130,10 +130,10 @@ def _joined(some: tuple[np.ndarray, CSR], others: tuple[np.ndarray, CSR]) -> tup
 
 
 class Splitter(ABC):
-    """A protocol: cuts what a source loaded."""
+    """A protocol: splits the data that a source loaded."""
 
     def files(self) -> list[Path]:
-        """Files that the cut depends on."""
+        """Files that the split depends on."""
         return []
 
     @abstractmethod
@@ -142,14 +142,14 @@ class Splitter(ABC):
 
 
 def refuse_split(data: Interactions | Split, name: str) -> Interactions:
-    """`data` for a protocol that cuts it.
+    """`data` for a protocol that splits it.
 
     Args:
-        data: What a source loaded.
-        name: What the user types for the protocol.
+        data: The data that a source loaded.
+        name: The protocol's name on the command line.
 
     Raises:
-        InputError: It comes already split.
+        InputError: The data is already split.
     """
     if isinstance(data, Split):
         raise InputError(

@@ -1,7 +1,7 @@
-"""A file of interactions, read and checked; a bad one is explained by its first bad row.
+"""Reads and checks a file of interactions; errors name the first bad row.
 
-Arrow reads the whole file and says little more than that something is wrong. Only then Python
-walks through it row by row to name what must be fixed.
+Arrow reads the whole file, but its errors are vague. If it fails, the file is read again row by
+row in Python to find what must be fixed.
 """
 
 import csv
@@ -44,16 +44,16 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     """Read and check a file.
 
     Args:
-        path: Delimited text, plain or packed (gzip, bz2, xz, zstd, lz4), or Parquet, Arrow or ORC.
-        layout: Its delimiter and columns.
+        path: Delimited text, plain or compressed (gzip, bz2, xz, zstd, lz4), Parquet, Arrow or ORC.
+        layout: Its columns and syntax.
 
     Returns:
         `user` and `item` (text by the rule of `recsweep.data.ids`, as categories), `value`
-        (float64, at least 0 and within float32) and, when the layout has one, `timestamp` (a number
-        that grows with time, exact), in file order.
+        (float64, at least 0 and within float32) and, if the layout has one, `timestamp` (an exact
+        number that increases with time), in file order.
 
     Raises:
-        InputError: The file is missing, cannot be read, lacks a column, or holds a bad row.
+        InputError: The file is missing, cannot be read, lacks a column, or has a bad row.
     """
     if not path.is_file():
         found = "it is a folder" if path.is_dir() else "there is none"
@@ -78,7 +78,7 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
 
 
 def _table_file(path: Path, layout: Layout) -> TableFile:
-    """The file, in the format of its first bytes; its suffix counts where they are damaged."""
+    """The file, in the format of its first bytes, or of its suffix if they are damaged."""
     try:
         found = columnar(first_bytes(path))
     except OSError as error:
@@ -111,7 +111,7 @@ def _report_header_as_data(file: Text) -> None:
 
 
 def _frame(raw: pa.Table) -> pd.DataFrame:
-    """The wanted columns; what is missing becomes NaN."""
+    """The wanted columns; missing values become NaN."""
     table = pd.DataFrame(
         {ours: as_ids(_coded(raw[ours]).rename(ours)) for ours in ("user", "item")}
     )
@@ -141,14 +141,14 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
 
 
 def _is_sound(table: pd.DataFrame) -> bool:
-    """Whether `_flaw` finds nothing but times, for the whole table at once."""
+    """Whether no row has a flaw, times not checked; vectorized, unlike `_flaw`."""
     if table["user"].hasnans or table["item"].hasnans:
         return False
     return bool(((table["value"] >= 0) & (table["value"] <= LARGEST)).all())
 
 
 def _explained(file: TableFile, reason: str) -> InputError:
-    """The error that names the first bad row, or else the reason for which Arrow gave up."""
+    """An error that names the first bad row, or else Arrow's reason."""
     row = first_time = None
     try:
         for row in file.rows():
@@ -187,7 +187,7 @@ def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: Any) -
 
 
 def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, Any] | None:
-    """What a row must have and what it has instead, or None when it is good."""
+    """What a row must have and what it has instead, or None if it is valid."""
     for ours in ("user", "item"):
         if id_text(entry := row[ours]) is None:
             is_float = isinstance(entry, float) and math.isfinite(entry)

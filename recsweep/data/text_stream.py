@@ -1,4 +1,4 @@
-"""Text files as streams of UTF-8, however they are packed and encoded, and their lines counted."""
+"""Text files of any compression and encoding as streams of UTF-8 that count lines."""
 
 import io
 import lzma
@@ -11,25 +11,25 @@ from recsweep.data.magic_bytes import N_BYTES, columnar, encoding, foreign, pack
 from recsweep.errors import InputError
 
 COLONS, ONE_CHARACTER = "::", "\x1f"
-"""A delimiter that no reader of CSV takes, and what it becomes on the way to one."""
+"""A delimiter that CSV readers do not support, and its replacement."""
 _MARK = "\ufeff".encode()
 
 
 def first_bytes(path: Path) -> bytes:
-    """The beginning of the file, as it lies on the disk."""
+    """The first bytes of the file, as stored on disk."""
     with path.open("rb") as file:
         return file.read(N_BYTES)
 
 
 def open_text(path: Path) -> pa.NativeFile:
-    """The text of the file, unpacked, as UTF-8 (unless it has no byte order mark and is not)."""
+    """The decompressed text as UTF-8; without a byte order mark it is not converted."""
     found = encoding(_unpacked_head(path))
     stream = _unpacked(path)
     return pa.transcoding_input_stream(stream, found, "utf-8") if found else stream
 
 
 def refuse_other_formats(path: Path) -> None:
-    """Raise InputError when the first bytes say that this is no delimited text."""
+    """Raise InputError if the first bytes show that this is not delimited text."""
     packed_by, head = packer(first_bytes(path)), _unpacked_head(path)
     packed = f", packed by {packed_by}" if packed_by else ""
     if found := foreign(head):
@@ -56,11 +56,11 @@ def _unpacked_head(path: Path) -> bytes:
 
 
 class CountedLines(io.RawIOBase):
-    """A stream of UTF-8 that counts its lines that are not blank.
+    """A stream of UTF-8 that counts its non-blank lines.
 
     Args:
-        stream: What is read.
-        has_colons: Whether `::` becomes one character.
+        stream: The stream to read.
+        has_colons: Whether to replace `::` by one character.
     """
 
     def __init__(self, stream: pa.NativeFile, has_colons: bool) -> None:
@@ -76,14 +76,14 @@ class CountedLines(io.RawIOBase):
         return self._n_ended + (self._was_end is False)
 
     def readable(self) -> bool:
-        """Yes."""
+        """Always True."""
         return True
 
     def read(self, size: int = -1) -> bytes:
         """The next bytes; none at the end.
 
         Args:
-            size: At most so many, from 2 on; -1 = all.
+            size: Maximum number of bytes, at least 2; -1 = all.
         """
         block = bytes(self._stream.read(size if size < 0 else size - len(self._held)))
         if self._was_end is None:

@@ -1,6 +1,6 @@
 """Times of interactions, compared exactly: whole numbers, decimals, ISO 8601 and Arrow's types.
 
-A float64 has 53 bits, too few for nanoseconds since 1970; nothing here becomes one.
+A float64 has 53 bits, too few for nanoseconds since 1970, so none is used here.
 """
 
 import math
@@ -27,7 +27,7 @@ _ISO = re.compile(
 _AS_TEXT = (pa.int64(), pa.decimal128(38, 12), pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
 
 Instant = tuple[str, Any]
-"""What kind of time it is, and what times of one kind are compared by."""
+"""The kind of time, and the value by which times of that kind are compared."""
 
 
 def in_order(times: pa.ChunkedArray) -> np.ndarray:
@@ -37,7 +37,7 @@ def in_order(times: pa.ChunkedArray) -> np.ndarray:
         times: Numbers, text, dates or timestamps of any unit.
 
     Raises:
-        ValueError: One is missing, is no time, or cannot be compared with the others.
+        ValueError: A time is missing, invalid, or cannot be compared with the others.
     """
     kind = times.type
     if pa.types.is_dictionary(kind):
@@ -63,7 +63,7 @@ def _of_text(texts: pa.ChunkedArray) -> np.ndarray:
     for kind in _AS_TEXT:
         with suppress(pa.ArrowInvalid):
             return in_order(texts.cast(kind))
-    # what Arrow has no type for: years before 1677, a 13th decimal
+    # values without an Arrow type: years before 1677, a 13th decimal
     instants = [instant(text) for text in texts.to_pylist()]
     if None in instants or len({each[0] for each in instants if each}) > 1:
         raise ValueError("times cannot be compared")
@@ -76,7 +76,7 @@ def _ranks(keys: Sequence[Any]) -> np.ndarray:
 
 
 def instant(entry: Any) -> Instant | None:
-    """What one time is, or None when it is no time: the same rule for one row, slow and exact."""
+    """One time, or None if it is invalid: the same rule for a single row, slow and exact."""
     if isinstance(entry, str):
         number = NUMBER.fullmatch(entry)
         return ("a number", Decimal(entry.strip())) if number else _date(entry)

@@ -1,4 +1,4 @@
-"""What a value becomes before a model sees it: a click is worth 1, or grows with its count."""
+"""Transforms values before a model sees them: each click counts 1, or grows with its count."""
 
 from abc import ABC, abstractmethod
 from dataclasses import replace
@@ -16,11 +16,11 @@ Values = Float[np.ndarray, " interactions"]
 
 
 class Transform(ABC):
-    """Turns ratings or counts into the values of a training matrix, one by one."""
+    """Maps ratings or counts to the values of a training matrix, elementwise."""
 
     @abstractmethod
     def apply(self, values: Values) -> Values:
-        """The new value of each interaction, float32; `values` stay as they are."""
+        """The new value of each interaction, float32; `values` is not changed."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -41,7 +41,7 @@ class Log1p(Transform):
     """
 
     def apply(self, values: Values) -> Values:
-        """Rounded once, from float64."""
+        """Computed in float64, rounded once."""
         return (1 + np.log1p(values, dtype=np.float64)).astype(np.float32)
 
 
@@ -55,7 +55,7 @@ class Raw(Transform):
 
 
 def apply_transform(data: Interactions | Split, transform: Transform) -> Interactions | Split:
-    """`data` with other values; who interacted with what stays the same."""
+    """`data` with transformed values; the pairs stay the same."""
     if isinstance(data, Interactions):
         return replace(data, matrix=_with_values(data.matrix, transform))
     train, *folds = (_with_values(matrix, transform) for matrix in data.matrices)

@@ -1,4 +1,4 @@
-"""Whom to recommend for: users of a data set, or users who bring their history along."""
+"""The users to recommend to: users of a data set, or users given with their histories."""
 
 import logging
 from pathlib import Path
@@ -22,25 +22,25 @@ CATALOGUE = "the model's catalogue"
 
 
 class Requested(NamedTuple):
-    """Who is to be recommended something.
+    """Users to recommend to.
 
     Args:
         user_ids: Original ids.
-        history: What each user has, users × items; never recommended again.
+        history: Each user's items, users × items; never recommended again.
     """
 
     user_ids: np.ndarray
     history: CSR
 
     def chosen(self, names: list[str], skip_unknown: bool) -> "Requested":
-        """These users alone, in this order.
+        """Only these users, in this order.
 
         Args:
-            names: Ids as text, each once.
-            skip_unknown: Leave out who is not here, unless that is everybody.
+            names: Ids as text, without duplicates.
+            skip_unknown: Whether to drop unknown users, unless all are unknown.
 
         Raises:
-            InputError: Somebody is not here.
+            InputError: A user is unknown.
         """
         rows = places(names, self.user_ids)
         found = unknown_ids(pd.Series(names), rows, "requested users", "the run's data set")
@@ -58,17 +58,16 @@ class Requested(NamedTuple):
 def read_histories(
     path: Path, item_ids: np.ndarray, min_rating: float | None, transform: Transform
 ) -> Requested:
-    """Users from a file of `user item [value]` lines, in the order of their first lines.
+    """Read users from a file of `user item [value]` lines, in the order of their first lines.
 
-    Values become what they became in training. Items that the model does not know are left out
-    with a warning.
+    Values are transformed as in training. Items unknown to the model are dropped with a warning.
 
     Args:
         path: The file.
         item_ids: Original ids of the model's items.
         min_rating: Smallest value that counts as a click; None = every positive value. A pair
             without a value is a click.
-        transform: Of the clicks' values.
+        transform: Transform of the clicks' values.
 
     Raises:
         InputError: See `read_pairs`; or the model knows no item of the file.
@@ -91,14 +90,14 @@ def histories(
     min_rating: float | None,
     transform: Transform,
 ) -> Requested:
-    """The same from a table of `user`, `item` and, if there are any, `value`.
+    """The same from a table of `user`, `item` and optionally `value`.
 
     Args:
-        table: Sound, each pair once.
-        source: What messages call it.
-        item_ids: See `read_histories`, also for the others.
+        table: A valid table without repeated pairs.
+        source: Its name in messages.
+        item_ids: See `read_histories`.
         min_rating: Smallest value that counts as a click.
-        transform: Of the clicks' values.
+        transform: Transform of the clicks' values.
     """
     rows, users = pd.factorize(as_ids(table["user"]).astype(object).to_numpy())
     columns = places(table["item"], item_ids)
@@ -123,27 +122,27 @@ def histories(
 
 
 def places(given: Any, ids: np.ndarray) -> np.ndarray:
-    """Where each given id stands among others, -1 where it does not.
+    """Position of each given id in `ids`; -1 if it is unknown.
 
     Args:
-        given: Ids as anybody writes them, a column of a table included.
-        ids: Different ids of a data set or a model.
+        given: Ids in any form, such as a column of a table.
+        ids: Distinct ids of a data set or a model.
     """
     coded = as_ids(pd.Series(given, dtype=getattr(given, "dtype", object))).cat
     known = pd.Series(np.arange(len(ids)), index=id_texts(ids))
-    known = known[~known.index.duplicated()]  # a model of before this rule may have 10 and 10.0
+    known = known[~known.index.duplicated()]  # a model from before this rule may have 10 and 10.0
     at = known.reindex(coded.categories, fill_value=-1).to_numpy()
     return np.append(at, -1)[coded.codes]
 
 
 def unknown_ids(given: "pd.Series[Any]", at: np.ndarray, source: str, place: str) -> str:
-    """How many of how many ids are not where they are looked for, and three of them.
+    """How many of the ids are unknown, with three examples.
 
     Args:
-        given: Ids, a row each, any number of times.
-        at: Where each stands, -1 = nowhere; see `places`.
-        source: What has the ids, such as `users of truth.csv`.
-        place: Where they are looked for, such as `the data set`.
+        given: Ids, one per row, possibly repeated.
+        at: Position of each, -1 = unknown; see `places`.
+        source: Where the ids come from, such as `users of truth.csv`.
+        place: Where they are looked up, such as `the data set`.
 
     Returns:
         Empty if none is unknown.
@@ -158,5 +157,5 @@ def unknown_ids(given: "pd.Series[Any]", at: np.ndarray, source: str, place: str
 
 
 def examples(ids: Any) -> str:
-    """The first three ids, and a sign if there are more."""
+    """The first three ids, and an ellipsis if there are more."""
     return ", ".join([*map(quote, ids[:N_NAMED]), *["…"] * (len(ids) > N_NAMED)])

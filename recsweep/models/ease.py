@@ -20,9 +20,9 @@ from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 
 TILE = 256
-"""Side of the squares in which a matrix is mirrored: two of them fit a core's cache."""
+"""Side of the square tiles in which a matrix is mirrored: two of them fit a core's cache."""
 N_MATRICES_ON_DEVICE = 4
-"""XLA keeps the matrix, its factor, the identity and the inverse."""
+"""XLA holds the matrix, its factor, the identity and the inverse."""
 
 Square = Float[np.ndarray, "items items"]
 
@@ -32,8 +32,8 @@ Square = Float[np.ndarray, "items items"]
 class EASE(LearnedArrays):
     """Each item's score is a weighted sum over the other items of a history.
 
-    B minimises ‖X − XB‖² + l2·‖B‖² with a zero diagonal; with dropout, the mean of ‖X − X̃B‖² over
-    all ways to drop entries of the input X̃ (scaled by 1/(1−p)), which is a penalty on the items'
+    B minimises ‖X − XB‖² + l2·‖B‖² with a zero diagonal; with dropout, the expectation of
+    ‖X − X̃B‖² over dropout of the input X̃ (scaled by 1/(1−p)), which is a penalty on the items'
     norms.
 
     Args:
@@ -66,7 +66,8 @@ class EASE(LearnedArrays):
         except np.linalg.LinAlgError as error:
             raise InputError(
                 "the Gram matrix plus l2 on its diagonal must be positive definite, but is not: "
-                f"items are clicked by the same users, or never; raise model.l2 (now {self.l2:g})"
+                "some items have identical users, or none; "
+                f"raise model.l2 (now {self.l2:g})"
             ) from error
         self.learned = {"weights": weights}
         on_epoch(0, {})
@@ -82,10 +83,10 @@ def _has_accelerator() -> bool:
 
 
 def solve_in_place(matrix: Square) -> Square:
-    """B of a regularised Gram matrix, in that matrix's own memory.
+    """B of a regularised Gram matrix, computed in place.
 
     Args:
-        matrix: XᵀX + Λ, of which the upper triangle is read; is overwritten.
+        matrix: XᵀX + Λ; only its upper triangle is read, and it is overwritten.
 
     Raises:
         LinAlgError: It is not positive definite.
@@ -97,7 +98,7 @@ def solve_in_place(matrix: Square) -> Square:
 
 
 def _scale_and_mirror(matrix: Square, scale: Float[np.ndarray, " items"]) -> None:
-    """Make the symmetric P, given by its upper triangle, P·diag(scale)."""
+    """Replace the symmetric P, given by its upper triangle, by P·diag(scale)."""
     n_items = len(matrix)
 
     def finish(start: int) -> None:
@@ -117,7 +118,7 @@ def solve_on_device(matrix: Square) -> Square:
     """The same B, computed by JAX on its first device.
 
     Args:
-        matrix: XᵀX + Λ, of which the upper triangle is read; is overwritten.
+        matrix: XᵀX + Λ; only its upper triangle is read, and it is overwritten.
 
     Raises:
         InputError: The device has too little memory.
@@ -128,7 +129,7 @@ def solve_on_device(matrix: Square) -> Square:
     from jax.scipy.linalg import cho_solve
 
     def solve(a: Any) -> Any:
-        # JAX reads the lower triangle, whatever it is asked to return
+        # JAX reads the lower triangle, whichever factor it returns
         factor = jnp.linalg.cholesky(a.T, symmetrize_input=False)
         inverse = cho_solve((factor, True), jnp.eye(len(a), dtype=a.dtype))
         return jnp.fill_diagonal(-inverse / jnp.diagonal(inverse), 0, inplace=False)
@@ -142,10 +143,10 @@ def solve_on_device(matrix: Square) -> Square:
             "hide the device with JAX_PLATFORMS=cpu",
             room,
         )
-    with jax.default_matmul_precision("highest"):  # no shortened float32
+    with jax.default_matmul_precision("highest"):  # full float32
         weights = jax.jit(solve)(matrix)
     if not bool(jnp.isfinite(weights).all()):
         raise np.linalg.LinAlgError("not positive definite")
-    for start in range(0, len(matrix), TILE):  # at once, the host would need room for a second one
+    for start in range(0, len(matrix), TILE):  # in one go, the host would need memory for two
         matrix[start : start + TILE] = weights[start : start + TILE]
     return matrix

@@ -28,12 +28,12 @@ class IALS:
         latent_dim: Length of a factor.
         l2: Weight of the squared factors.
         alpha: How much more an interaction weighs per unit of its value.
-        n_epochs: Passes over users and items, at most.
+        n_epochs: Maximum number of passes over users and items.
 
     Source:
         Hu, Koren & Volinsky: Collaborative Filtering for Implicit Feedback Datasets. ICDM 2008;
-        trained by the library implicit, whose passes take three steps of conjugate gradients
-        (Takács, Pilászy & Tikk, RecSys 2011). Histories are solved for exactly.
+        trained by the library implicit, which takes three conjugate gradient steps per pass
+        (Takács, Pilászy & Tikk, RecSys 2011). Histories are solved exactly.
     """
 
     latent_dim: Annotated[int, Field(ge=1)]
@@ -44,18 +44,18 @@ class IALS:
     def __post_init__(self) -> None:
         if find_spec("implicit") is None:
             raise InputError(
-                "iALS must have the library implicit, but it is not installed; "
+                "model=ials needs the package implicit, but it is not installed; "
                 "pip install 'recsweep[baselines]'"
             )
         self._model: Any = None
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
-        """Alternate for `n_epochs`, or until `on_epoch` answers False."""
+        """Alternate for `n_epochs`, or until `on_epoch` returns False."""
         model, confidence = self._unfitted(seeds.named("init")), self._confidence(train)
         for epoch in range(self.n_epochs):
             losses: dict[str, float] = {}
             with _one_blas_thread():
-                model.fit(  # one pass, from the factors that it has
+                model.fit(  # one pass, starting from the current factors
                     confidence,
                     show_progress=False,
                     callback=lambda _epoch, _s, loss, losses=losses: losses.update(loss=loss),
@@ -65,23 +65,23 @@ class IALS:
                 return
 
     def score(self, history: CSR) -> Any:
-        """Products of the history's factors and the items': users × items."""
+        """Products of the history's factors and the item factors: users × items."""
         model = self._fitted()
         with _one_blas_thread():
             users = model.recalculate_user(np.arange(history.shape[0]), self._confidence(history))
         return users @ model.item_factors.T
 
     def state(self) -> State:
-        """The items' factors, as a copy: the next epoch overwrites them."""
+        """A copy of the item factors: the next epoch overwrites them."""
         return {"item_factors": self._fitted().item_factors.copy()}
 
     def restore(self, state: State) -> None:
-        """Take over the items' factors."""
+        """Load item factors."""
         self._model = self._unfitted(seed=0)
         self._model.item_factors = state["item_factors"]
 
     def _unfitted(self, seed: int) -> Any:
-        from implicit.cpu.als import AlternatingLeastSquares  # of the extra baselines
+        from implicit.cpu.als import AlternatingLeastSquares  # from the extra `baselines`
 
         with _one_blas_thread():
             return AlternatingLeastSquares(
@@ -102,7 +102,7 @@ class IALS:
 
 
 def _one_blas_thread() -> AbstractContextManager[Any]:
-    """The library has threads of its own, and warns where their products would start more."""
+    """The library has its own threads, and warns if BLAS would start more."""
     from threadpoolctl import threadpool_limits  # comes with implicit
 
     return threadpool_limits(1, "blas")

@@ -27,7 +27,7 @@ class ItemKNN(LearnedArrays):
     which the shrinkage s pulls to 0 where few users support it.
 
     Args:
-        n_neighbors: Items that each item is compared with; ties go to the lower item number.
+        n_neighbors: Neighbours kept per item; ties go to the lower item number.
         shrinkage: s; 0 = the cosine itself.
 
     Source:
@@ -86,7 +86,7 @@ def _nearest(similarities: CSR, n_neighbors: int) -> CSR:
 
 
 def _largest(values: np.ndarray, items: np.ndarray, n: int) -> np.ndarray:
-    """Places of the `n` largest values; ties go to the lower item number."""
+    """Positions of the `n` largest values; ties go to the lower item number."""
     if len(values) <= n:
         return np.arange(len(values))
     least = np.partition(values, -n)[-n]

@@ -34,7 +34,7 @@ class MultiDAENetwork(keras.Model):
         n_items: Width of input and output.
         hidden_dims: Encoder widths from the input on; the decoder mirrors them. May be empty.
         latent_dim: Width of the code.
-        seeds: Of the initial weights and of the noise.
+        seeds: Seeds of the initial weights and the noise.
     """
 
     def __init__(
@@ -51,7 +51,7 @@ class MultiDAENetwork(keras.Model):
         self.built = True
 
     def logits(self, batch: Batch, x: Any) -> Any:
-        """A logit per item for rows of the batch that hold `x`: n_rows × items."""
+        """A logit per item for rows of the batch with values `x`: n_rows × items."""
         h = ops.tanh(self.first(batch, x))
         for layer in [*self.encoder, *self.decoder]:
             h = layer(h)
@@ -67,7 +67,7 @@ class MultiDAENetwork(keras.Model):
         return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}
 
     def scores(self, batch: Batch) -> Any:
-        """Logits of whole rows, n_rows × items."""
+        """Logits without dropout, n_rows × items."""
         return self.logits(batch, unit_rows(batch))
 
 
@@ -99,5 +99,5 @@ class MultiDAE(GradientModel):
         return len(state["output/bias"])
 
     def inputs(self, steps: Float[np.ndarray, " steps"]) -> Hyper:
-        """The share that is dropped."""
+        """The dropout rate."""
         return constant(steps, dropout_rate=self.dropout_rate)

@@ -35,7 +35,7 @@ class MultiVAENetwork(keras.Model):
         n_items: Width of input and output.
         hidden_dims: Encoder widths from the input on; the decoder mirrors them.
         latent_dim: Width of z.
-        seeds: Of the initial weights and of the noise.
+        seeds: Seeds of the initial weights and the noise.
     """
 
     def __init__(
@@ -123,7 +123,7 @@ class MultiVAE(GradientModel):
         return len(state["output/bias"])
 
     def inputs(self, steps: Float[np.ndarray, " steps"]) -> Hyper:
-        """β, which is warmed up, and the shares that are dropped."""
+        """β with its warm-up, and the dropout rates."""
         rates = constant(
             steps, dropout_rate=self.dropout_rate, decoder_dropout_rate=self.decoder_dropout_rate
         )

@@ -17,9 +17,9 @@ from recsweep.seeds import Seeds
 class Popularity(LearnedArrays):
     """The same scores for every user: the sum of each item's training values.
 
-    Sums are made in float64, which can count above 2²⁴ = 16,777,216. Scores are float32, like those
-    of every model: totals that would become one are told apart by its last bits, so that items
-    rank by their exact totals.
+    Sums are computed in float64, which is exact above 2²⁴ = 16,777,216. Scores are float32, like
+    those of every model: totals that would round to the same float32 differ in the last bits, so
+    that items rank by their exact totals.
     """
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
@@ -34,7 +34,7 @@ class Popularity(LearnedArrays):
 
 
 def _as_float32(totals: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
-    """The nearest finite numbers that are different, and in order, wherever the totals are."""
+    """The nearest finite float32 that preserve the strict order of the totals."""
     largest = np.finfo(np.float32).max
     levels, level = np.unique(totals, return_inverse=True)
     places = np.arange(len(levels))
@@ -45,8 +45,8 @@ def _as_float32(totals: Float[np.ndarray, " items"]) -> Float[np.ndarray, " item
 
 
 def _mirrored(bits: Int[np.ndarray, " levels"]) -> Int[np.ndarray, " levels"]:
-    """Bits of float32 as integers that count them in ascending order, or the way back.
+    """Bits of float32 as integers in the order of the floats, or the inverse.
 
-    Those of floats of at least 0 do so already; those below 0 go down from −2³¹ the wrong way.
+    The bits of nonnegative floats are in order already; those of negative ones are reversed.
     """
     return np.where(bits < 0, -(2**31) - bits.astype(np.int64), bits.astype(np.int64))

@@ -23,14 +23,14 @@ from recsweep.training.loop import Hyper, constant
 from recsweep.training.sparse import densify, row_sums, sparse_matmul
 
 INITIAL_STDDEV = 0.001
-"""Of every entry of the item × item matrix."""
+"""Standard deviation of every initial entry of the item × item matrix."""
 
 
 class ShallowNetwork(keras.Model):
     """x -> x·P, where P has a zero diagonal: an item is predicted from the others.
 
     Args:
-        seeds: Of the initial weights and of the noise.
+        seeds: Seeds of the initial weights and the noise.
     """
 
     def __init__(self, seeds: Seeds) -> None:
@@ -38,7 +38,7 @@ class ShallowNetwork(keras.Model):
         self.noise = Noise(seeds.named("noise"))
 
     def call(self, batch: Batch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
-        """Loss parts, means per user: ‖x − x̃·P‖² + l2·Σ‖W‖², x̃ being x after dropout."""
+        """Loss parts, means per user: ‖x − x̃·P‖² + l2·Σ‖W‖², where x̃ is x after dropout."""
         x = batch.values
         x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x
         reconstruction = mean_per_user(batch, self.squared_errors(batch, x))
@@ -47,7 +47,7 @@ class ShallowNetwork(keras.Model):
 
     @abstractmethod
     def squared_errors(self, batch: Batch, x: Any) -> Any:
-        """‖x − x̃·P‖² of each row of the batch, its entries after dropout being `x`."""
+        """‖x − x̃·P‖² of each row of the batch; `x` are its entries after dropout."""
 
     @abstractmethod
     def scores(self, batch: Batch) -> Any:
@@ -55,7 +55,7 @@ class ShallowNetwork(keras.Model):
 
 
 def _off_diagonal(matrix: Any) -> Any:
-    """A matrix whose diagonal is zero, and stays so because its gradient is zero as well."""
+    """A matrix with a zero diagonal, which stays zero because its gradient is zero as well."""
     is_diagonal = ops.arange(matrix.shape[0])[:, None] == ops.arange(matrix.shape[0])
 
     def unchanged(matrix: Any) -> Any:
@@ -69,7 +69,7 @@ class FullNetwork(ShallowNetwork):
 
     Args:
         n_items: Its size.
-        seeds: Of the initial weights and of the noise.
+        seeds: Seeds of the initial weights and the noise.
     """
 
     def __init__(self, n_items: int, seeds: Seeds) -> None:
@@ -96,12 +96,12 @@ class FullNetwork(ShallowNetwork):
 
 
 class LowRankNetwork(ShallowNetwork):
-    """P = U·Vᵀ without its diagonal; neither P nor a dense batch is ever made in training.
+    """P = U·Vᵀ without its diagonal; training never forms P or a dense batch.
 
     Args:
         n_items: Rows of U and of V.
-        latent_dim: Their columns.
-        seeds: Of the initial weights and of the noise.
+        latent_dim: Columns of U and of V.
+        seeds: Seeds of the initial weights and the noise.
     """
 
     def __init__(self, n_items: int, latent_dim: int, seeds: Seeds) -> None:
@@ -118,21 +118,21 @@ class LowRankNetwork(ShallowNetwork):
         self.built = True
 
     def _at_clicks(self, batch: Batch, x: Any, code: Any) -> tuple[Any, Any]:
-        """What U·Vᵀ predicts at the batch's entries, and the diagonal's part in it."""
+        """Predictions of U·Vᵀ at the batch's entries, and the diagonal's part of them."""
         decoder = ops.take(self.decoder, batch.items, axis=0)
         encoder = ops.take(self.encoder, batch.items, axis=0)
         predicted = ops.sum(ops.take(code, batch.rows, axis=0) * decoder, axis=1)
         return predicted, x * ops.sum(encoder * decoder, axis=1)
 
     def squared_errors(self, batch: Batch, x: Any) -> Any:
-        """Σ over all items of predictions² = code·(VᵀV)·codeᵀ, put right where x is not 0."""
+        """Σ over all items of predictions² = code·(VᵀV)·codeᵀ, corrected where x is not 0."""
         code = sparse_matmul(batch, x, self.encoder)
         decoder = ops.convert_to_tensor(self.decoder)
         gram = ops.matmul(ops.transpose(decoder), decoder)
         everywhere = ops.sum(ops.matmul(code, gram) * code, axis=1)
         predicted, own = self._at_clicks(batch, x, code)
         errors = predicted - own - batch.values
-        is_entry = ops.cast(batch.values != 0, "float32")  # padding predicts something too
+        is_entry = ops.cast(batch.values != 0, "float32")  # padding has predictions too
         return everywhere + row_sums(batch, is_entry * (ops.square(errors) - ops.square(predicted)))
 
     def scores(self, batch: Batch) -> Any:
@@ -182,5 +182,5 @@ class ShallowAE(GradientModel):
         return len(next(iter(state.values())))
 
     def inputs(self, steps: Float[np.ndarray, " steps"]) -> Hyper:
-        """The share that is dropped."""
+        """The dropout rate."""
         return constant(steps, dropout_rate=self.dropout_rate)

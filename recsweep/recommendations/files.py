@@ -1,10 +1,10 @@
-"""Files of recommendations, written by us and read from anybody; best item first.
+"""Reads and writes files of recommendations; best item first.
 
 .txt     user item item …                                separated by spaces
 .csv     user,rank,item,score                            a header, then a line per item
 .jsonl   {"user": …, "items": […], "scores": […]}        a line per user
 
-Read as well: .tsv, a table in .txt, other names of these columns (`recsweep.data.columns`).
+Also read: .tsv, a table in .txt, other names of these columns (`recsweep.data.columns`).
 """
 
 import csv
@@ -41,12 +41,12 @@ FORMATS = ("txt", "csv", "jsonl")
 
 
 class Ranking(NamedTuple):
-    """What one user is recommended.
+    """The recommendations for one user.
 
     Args:
-        user: Original id.
-        items: Original ids, best first.
-        scores: Of the items, float32.
+        user: Original user id.
+        items: Original item ids, best first.
+        scores: Scores of the items, float32.
     """
 
     user: Any
@@ -55,14 +55,14 @@ class Ranking(NamedTuple):
 
 
 def format_of(path: Path, formats: Sequence[str] = FORMATS) -> str:
-    """The format that the file's suffix names.
+    """The format by the file's suffix.
 
     Args:
         path: The file.
-        formats: Those it may be.
+        formats: The allowed formats.
 
     Raises:
-        InputError: It names none.
+        InputError: The suffix matches none of them.
     """
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in formats:
@@ -75,10 +75,10 @@ def format_of(path: Path, formats: Sequence[str] = FORMATS) -> str:
 
 
 def encode_rankings(rankings: Iterable[Ranking], file_format: str) -> Iterator[bytes]:
-    """A file's content, piece by piece.
+    """A file's content, in chunks.
 
     Args:
-        rankings: A user each.
+        rankings: One per user.
         file_format: One of `FORMATS`.
     """
     if file_format == "csv":
@@ -108,16 +108,16 @@ def _as_jsonl(ranking: Ranking) -> str:
 
 
 def _decimals(scores: np.ndarray) -> list[str]:
-    """The fewest digits that give each float32 back: 0.1, not 0.10000000149."""
+    """The fewest digits that round-trip each float32: 0.1, not 0.10000000149."""
     return [str(score) for score in scores]
 
 
 def refuse_spaces(ids: np.ndarray, setting: str) -> None:
-    """Raise InputError when `user item item …` lines could not be taken apart again.
+    """Raise InputError if `user item item …` lines could not be parsed again.
 
     Args:
         ids: Original ids of users or items.
-        setting: Where the user can say another format.
+        setting: The setting of the format.
     """
     for each in ids.tolist() if ids.dtype == object else []:
         if str(each).split() != [each]:
@@ -131,23 +131,23 @@ def refuse_spaces(ids: np.ndarray, setting: str) -> None:
 
 
 def read_recommendations(path: Path) -> dict[str, list[str]]:
-    """Each user's items, best first; ids as text.
+    """Read each user's items, best first; ids as text.
 
-    Of a table the columns `user` and `item` are needed; a column `rank` gives the order (lowest
-    first), else `score` (highest first), and the file's own order decides the rest.
+    A table needs the columns `user` and `item`; it is sorted by `rank` (lowest first), else by
+    `score` (highest first), and ties keep the order of the file.
 
     Args:
         path: One of the formats above, by its suffix.
 
     Raises:
-        InputError: The file cannot be read, holds a malformed line or nobody, or names a user,
-            or an item within a list, twice.
+        InputError: The file cannot be read, has no users or a malformed line, or repeats a user
+            or an item within a list.
     """
     file_format = format_of(path, (*FORMATS, "tsv"))
     if file_format == "txt" and _is_table(path):
         file_format = "csv"
     read = {"txt": _from_txt, "csv": _from_table, "tsv": _from_table, "jsonl": _from_jsonl}
-    text_of = cache(id_text)  # one object per id, since every list names the same few items
+    text_of = cache(id_text)  # one object per id, since the lists share few items
     lists: dict[str, list[str]] = {}
     for number, user_id, item_ids in read[file_format](path):
         user, items = text_of(user_id), [text_of(item) or "" for item in item_ids]
@@ -169,7 +169,7 @@ def _from_txt(path: Path) -> Iterator[tuple[int, str, list[str]]]:
     for number, line in text_lines(path):
         fields = line.split()
         if is_first and _names_lists(fields):
-            log.warning("first line of %s, %s, is taken for a header", path, quote(line.strip()))
+            log.warning("first line of %s, %s, is treated as a header", path, quote(line.strip()))
         elif fields:
             yield number, fields[0], fields[1:]
         is_first = is_first and not fields
@@ -186,7 +186,7 @@ def _names_lists(fields: list[str]) -> bool:
 
 
 def _is_table(path: Path) -> bool:
-    """Whether the first line names a user and an item column, and the next one has as many."""
+    """Whether the first line names a user and an item column, and the next has as many fields."""
     lines = list(islice((line for _, line in text_lines(path) if line.strip()), 2))
     columns = columns_of(path, lines) if lines else None
     if columns is None:
@@ -217,7 +217,7 @@ def _from_jsonl(path: Path) -> Iterator[tuple[int, Any, list[Any]]]:
 
 
 def _keys(path: Path, names: list[str]) -> tuple[str, str]:
-    """What a line of JSON calls user and items."""
+    """The keys of user and items in a line of JSON."""
     found = roles(names, ("user", "items"))
     user, items = (names[found[role]] for role in ("user", "items"))
     tell(path, [user, items], {"user": 0, "items": 1})
@@ -229,7 +229,7 @@ def _is_id(entry: Any) -> bool:
 
 
 def _from_table(path: Path) -> Iterator[tuple[int, str, list[str]]]:
-    """All rows first, since they may come in any order."""
+    """Read all rows first, since they may be in any order."""
     keys: dict[str, dict[str, float]] = {}
     last_line: dict[str, int] = {}
     text_of = cache(id_text)
@@ -246,7 +246,7 @@ def _from_table(path: Path) -> Iterator[tuple[int, str, list[str]]]:
 
 
 def _key(path: Path, number: int, row: Mapping[str, str], place: int) -> float:
-    """What a user's rows are sorted by."""
+    """The sort key of a user's row."""
     order = next((name for name in ("rank", "score") if name in row), None)
     if order is None:
         return float(place)
@@ -261,7 +261,7 @@ def _key(path: Path, number: int, row: Mapping[str, str], place: int) -> float:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
-    """Line number and fields by role, of a table with a header."""
+    """Line number and fields by role, in a table with a header."""
     lines = (line for _, line in text_lines(path))
     first = list(islice(lines, N_JUDGED))
     delimiter, names, taken = _header(path, first)
@@ -279,7 +279,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
 
 
 def _header(path: Path, first: list[str]) -> tuple[str, list[str], dict[str, int]]:
-    """Delimiter, columns, and role -> place of a table of recommendations."""
+    """Delimiter, columns, and role -> position in a table of recommendations."""
     columns = columns_of(path, first) if any(map(str.strip, first)) else None
     delimiter, rows = columns or (",", [[line.strip() for line in first[:1]]])
     taken = by_name_or_place(rows[0], ("rank", "score")) if looks_like_names(rows) else {}

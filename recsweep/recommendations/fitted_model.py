@@ -1,4 +1,4 @@
-"""The model of a finished run, and the lists that it makes."""
+"""The model of a finished run, and its ranked lists."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -12,13 +12,13 @@ from recsweep.recommendations.files import Ranking
 
 
 class FittedModel(NamedTuple):
-    """What a run left behind.
+    """The model of a finished run.
 
     Args:
-        settings: The run's own.
-        split_fingerprint: Of the split that it was trained on.
+        settings: The run's settings.
+        split_fingerprint: Fingerprint of the split it was trained on.
         model: Ready to score.
-        item_ids: Original id of each column of its scores.
+        item_ids: Original id of each score column.
     """
 
     settings: Settings
@@ -30,13 +30,13 @@ class FittedModel(NamedTuple):
 def rank_items(
     fitted: FittedModel, requested: Requested, k: int, batch_size: int
 ) -> Iterator[Ranking]:
-    """Yield the best unseen items of one user after the other, fewer than k if there are no more.
+    """Yield each user's best unseen items, fewer than k if there are no more.
 
     Args:
-        fitted: Whose model scores.
-        requested: Whom for.
-        k: Items per user, at most the catalogue's.
-        batch_size: Users who are scored at a time.
+        fitted: The model.
+        requested: The users and their histories.
+        k: Items per user, at most the size of the catalogue.
+        batch_size: Users scored at a time.
     """
     from tqdm import tqdm
 

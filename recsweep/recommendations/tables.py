@@ -22,15 +22,15 @@ def recommend_to(
     k: int = 10,
     unknown_items: Literal["ignore", "refuse"] = "ignore",
 ) -> pd.DataFrame:
-    """The best items that each user of a table of histories does not have.
+    """Recommend the best unseen items to each user of a table of histories.
 
     Args:
-        fitted: Scores.
-        table: A row per interaction: `user`, `item` (original ids) and, if there are any, `value`
-            as the model's data has them; a pair without a value is a click. A user without any
-            item that counts is scored as new.
+        fitted: The model.
+        table: A row per interaction: `user`, `item` (original ids) and optionally `value`, on the
+            scale of the model's data; a pair without a value is a click. A user without any
+            click on a known item is scored as new.
         k: Items per user.
-        unknown_items: What happens to items that the model does not know.
+        unknown_items: How to treat items unknown to the model.
 
     Returns:
         `user`, `rank` (1 = best), `item` and `score`; users in the order of their first rows. A
@@ -52,7 +52,7 @@ def recommend_to(
 
 
 def _requested(fitted: FittedModel, table: pd.DataFrame, is_strict: bool) -> Requested:
-    """Users as they are written, and what they have, with the values that training gave."""
+    """The users, and their histories with values transformed as in training."""
     settings, item_ids = fitted.settings, fitted.item_ids
     at = places(table["item"], item_ids)
     found = unknown_ids(table["item"], at, "items of the histories", CATALOGUE)
@@ -68,7 +68,7 @@ def _requested(fitted: FittedModel, table: pd.DataFrame, is_strict: bool) -> Req
 
 
 def _checked(table: Any) -> pd.DataFrame:
-    """A table of histories in which nothing is wrong; values as float64."""
+    """A valid table of histories; values as float64."""
     if not isinstance(table, pd.DataFrame):
         raise InputError(
             "histories must be a pandas DataFrame with a row per interaction, but are of type "

@@ -1,15 +1,15 @@
-"""Finished runs: which one is meant, what its files say, and whether a repeat gives the same.
+"""Finished runs: finding them, reading them, and comparing a repeat with the original.
 
 The names of the files are in `recsweep.run_files`.
 
 The modules, from the outside in:
 
-    lookup        the run that a command means
-    records       what a run's folder says, as a tracker would have heard it
-    reproduction  a repeat of a run held against it
-    scored_run    a run that was scored on test, read from its folder
-    weights       the saved weights of two models, piece by piece
+    lookup        finds the run that a command refers to
+    records       rebuilds from a run's folder what a tracker would have logged
+    reproduction  compares a repeat with its run
+    scored_run    reads a run that was scored on test from its folder
+    weights       compares the saved weights of two models, in chunks
     results       writes the results folder of a run
-    consistency   metrics per user and curves, held against metrics.json
+    consistency   checks metrics per user and curves against metrics.json
     locate        a past run: its folder, its configuration
 """

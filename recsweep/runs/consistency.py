@@ -1,4 +1,4 @@
-"""Reads a run's metrics per user and its curves, and holds them against its `metrics.json`."""
+"""Reads a run's metrics per user and its curves, and checks them against its `metrics.json`."""
 
 import math
 from collections.abc import Mapping
@@ -18,19 +18,19 @@ from recsweep.run_files import (
 )
 
 ROUNDING = 1e-9
-"""Relative; the same mean in another order of the users differs in its last bits."""
+"""Relative tolerance; the same mean over reordered users differs in its last bits."""
 
 
 def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.DataFrame:
-    """A fold's metrics: a column per metric and cut-off; index: user ids.
+    """Read a fold's metrics: a column per metric and cut-off; index: user ids.
 
     Args:
-        results: The folder of a run.
+        results: A run's results folder.
         fold: `valid` or `test`.
-        place: What the user knows it by; None = the folder.
+        place: The run's name in messages; None = the folder.
 
     Raises:
-        InputError: A file is missing or damaged, or the two are not of the same run.
+        InputError: A file is missing or damaged, or the two files are not from the same run.
     """
     file = per_user_file(results, fold)
     frame = read(file, pd.read_parquet, pd.DataFrame)
@@ -47,13 +47,13 @@ def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.D
 
 
 def checked_curves(results: Path) -> list[tuple[int, dict[str, float]]]:
-    """A run's curves: epoch (from 1) and values by name.
+    """Read a run's curves: epoch (from 1) and values by name.
 
     Args:
-        results: The folder of a run.
+        results: A run's results folder.
 
     Raises:
-        InputError: A file is missing or damaged, or the two are not of the same run.
+        InputError: A file is missing or damaged, or the two files are not from the same run.
     """
     curves = read_curves(results)
     best_epoch = read(results / METRICS, lambda _: int(read_metrics(results)["best_epoch"]), int)
@@ -70,7 +70,7 @@ def checked_curves(results: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def _told(results: Path, fold: str) -> dict[str, Any]:
-    """What `metrics.json` says of a fold."""
+    """The entry of a fold in `metrics.json`."""
     return read(results / METRICS, lambda _: _of_fold(read_metrics(results)[fold], fold), dict)
 
 

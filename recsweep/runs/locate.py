@@ -1,4 +1,4 @@
-"""A run that is used again: where its files are, and what it was made with."""
+"""A past run: its files, its configuration and its environment."""
 
 import re
 from collections.abc import Mapping
@@ -15,9 +15,9 @@ class PastRun(NamedTuple):
     """A run's files.
 
     Args:
-        name: What people call it: its id in MLflow, or its results folder.
+        name: Its id in MLflow, or its results folder.
         results: The folder with its files.
-        tracker: That fetched them; None = they were on disk.
+        tracker: The tracker that fetched them; None = they were on disk.
     """
 
     name: str
@@ -28,10 +28,10 @@ class PastRun(NamedTuple):
         """The run's configuration, checked.
 
         Args:
-            config: Its own, with what is to be different now.
+            config: The run's configuration, with changes applied.
 
         Raises:
-            InputError: It is the configuration of another version.
+            InputError: The configuration is from another version.
         """
         try:
             return validate(Settings, config, "")
@@ -39,16 +39,16 @@ class PastRun(NamedTuple):
             raise of_another_version(self.name, error) from None
 
     def environment(self) -> dict[str, str]:
-        """What the run ran with; from its tags in MLflow when it wrote no file about it.
+        """The run's environment; from its tags in MLflow if it wrote no such file.
 
         Raises:
-            InputError: Nobody knows.
+            InputError: It is not recorded.
         """
         if (self.results / ENVIRONMENT).exists():
             return {"run_id": str(read_run_id(self.results)), **read_tags(self.results)}
         if self.tracker is None:
             raise InputError(
-                f"a run must say what it ran with, but {self.results} has no {ENVIRONMENT}; give "
+                f"a run must record its environment, but {self.results} has no {ENVIRONMENT}; give "
                 "the id of its MLflow run, whose tags say so, or train again"
             )
         with self.tracker.store.errors_in_one_line("name the store that has the run"):
@@ -56,11 +56,11 @@ class PastRun(NamedTuple):
 
 
 def with_files(config: Config, job: Job) -> Config:
-    """A run's configuration with the places of its files that the command line gives now.
+    """A run's configuration with the file paths of the current command line.
 
     Args:
-        config: Its own.
-        job: The task's.
+        config: The run's configuration.
+        job: The current task's job.
     """
     typed = {re.split("[@=]", text.lstrip("+~"))[0] for text in job.overrides}
     moved = [key.split(".") for key in FILES if key in typed]
@@ -71,10 +71,10 @@ def with_files(config: Config, job: Job) -> Config:
 
 
 def objective_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
-    """The metric that a run's epoch was chosen by: the first one at the largest k, if not said.
+    """The metric that a run's epoch was chosen by; by default the first one at the largest k.
 
     Args:
-        config: The run's.
+        config: The run's configuration.
         metrics: See `recsweep.run_files.read_metrics`.
     """
     from recsweep import evaluation
@@ -86,5 +86,5 @@ def objective_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:
 
 
 def of_another_version(name: str, error: InputError) -> InputError:
-    """The complaint about a value in the configuration of the run called `name`."""
+    """The error about a value in the configuration of the run `name`."""
     return InputError(f"{name}: {CONFIG} cannot be used by this version: {error}")

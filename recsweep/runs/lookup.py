@@ -1,4 +1,4 @@
-"""Finds the run that is to be used again and says which one it is."""
+"""Finds the run to use and prints which one it is."""
 
 import os
 import sys
@@ -21,13 +21,13 @@ from recsweep.tracking import LATEST
 
 
 def find_run(run: str, setting: str, settings: Settings, folder: Path) -> PastRun:
-    """A finished run, fetched when it is tracked; one line on stderr says which one it is.
+    """Find a finished run, fetch it if it is tracked, and print on stderr which one it is.
 
     Args:
         run: Its id in MLflow, `latest`, the name of a study or a run, or a results folder.
-        setting: Where the user has named it, such as `task.run`.
-        settings: Say where runs are tracked and where studies are.
-        folder: An existing, empty one for files that are fetched.
+        setting: The setting that names it, such as `task.run`.
+        settings: Locations of tracked runs and of studies.
+        folder: An existing, empty folder for fetched files.
 
     Raises:
         InputError: There is no such run, it did not finish, or it has no model.
@@ -39,7 +39,7 @@ def find_run(run: str, setting: str, settings: Settings, folder: Path) -> PastRu
 
 
 def _found(run: str, setting: str, settings: Settings, folder: Path) -> tuple[PastRun, str]:
-    """The run, and what makes it the one that is meant."""
+    """The run, and why it was chosen."""
     path = Path(os.path.expanduser(run))  # noqa: PTH111 - unknown ~user: not found
     sweeps = Path(os.path.expanduser(settings.sweep["folder"]))  # noqa: PTH111
     is_name = path.name == run and not path.is_dir()
@@ -67,7 +67,7 @@ def _found(run: str, setting: str, settings: Settings, folder: Path) -> tuple[Pa
 
 
 def _winner(study: Path) -> PastRun:
-    """The first training of a study's winner, the one that `sweep.register` registers."""
+    """The first training of a study's winner, which `sweep.register` registers."""
     results = replicates_of(study)[0]
     if not (results / MODEL).is_dir():
         raise InputError(
@@ -78,10 +78,10 @@ def _winner(study: Path) -> PastRun:
 
 
 def describe_run(results: Path) -> str:
-    """What a run is: `ease on ml-100k, ndcg@100 0.4123 on validation and 0.4011 on test`.
+    """Describe a run: `ease on ml-100k, ndcg@100 0.4123 on validation and 0.4011 on test`.
 
     Args:
-        results: Its results folder; files that are not there are left out.
+        results: Its results folder; missing files are skipped.
     """
     if not (results / CONFIG).is_file():
         return ""

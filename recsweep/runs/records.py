@@ -1,4 +1,4 @@
-"""What a run's folder says of it, as a tracker would have heard it while the run went on."""
+"""Rebuilds from a run's folder what a tracker would have logged during the run."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -28,8 +28,8 @@ def logged_fields(folder: Path, config: Config) -> dict[str, Any]:
     """What every run logs, as fields of a `Record`.
 
     Args:
-        folder: Of a run's results, or of a trial.
-        config: Its configuration.
+        folder: A run's results folder, or a trial's folder.
+        config: The run's configuration.
     """
     tags, (_, profile) = read_tags(folder), read_split(folder)
     return {
@@ -40,7 +40,7 @@ def logged_fields(folder: Path, config: Config) -> dict[str, Any]:
 
 
 def page_note(results: Path) -> str:
-    """What the page of a run says: its scores, and how to have it again.
+    """The note on a run's page: its scores, and how to reproduce it.
 
     Args:
         results: Its results folder.
@@ -54,18 +54,18 @@ def page_note(results: Path) -> str:
 
 
 def run_record(results: Path, marks: Mapping[str, str], name: str, command: str) -> Record:
-    """A finished run.
+    """The record of a finished run.
 
-    It ended when its metrics were written, and began as long before as its epochs took.
+    Its end is when its metrics were written; its start is earlier by the duration of its epochs.
 
     Args:
         results: Its results folder.
-        marks: Whose it is.
-        name: Of the run.
-        command: That started it.
+        marks: Tags that identify it.
+        name: The run's name.
+        command: The command that started it.
 
     Raises:
-        InputError: A file is missing or damaged, or two are not of the same run.
+        InputError: A file is missing or damaged, or two files are not from the same run.
     """
     curves = checked_curves(results)
     for fold in FOLDS:

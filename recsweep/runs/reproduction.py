@@ -1,4 +1,4 @@
-"""Holds the repeat of a run against the run: what it runs with, measured and learned."""
+"""Compares the repeat of a run with the run: environment, metrics, curves and weights."""
 
 import re
 from collections.abc import Mapping
@@ -18,7 +18,7 @@ from recsweep.runs.weights import ArrayDifference, changed_arrays, names_of_arra
 
 UNKNOWN = "unknown"
 NOT_COMPARED = ("git.commit", "git.dirty")
-"""Where the code comes from; its own hash says whether it is the same."""
+"""The origin of the code; whether it is the same is checked by its hash."""
 FOLDS = {"valid": "validation", "test": "test"}
 SHOWN, SHOWN_CHARACTERS = 10, 40
 
@@ -26,12 +26,12 @@ Verdict = Literal["identical", "reproduced", "not reproduced"]
 
 
 class Difference(NamedTuple):
-    """A field of the environment that has another value now.
+    """A field of the environment whose value has changed.
 
     Args:
         field: Its name, such as `version.numpy`.
-        was: In the run.
-        now: In its repeat.
+        was: Its value in the run.
+        now: Its value in the repeat.
     """
 
     field: str
@@ -39,22 +39,22 @@ class Difference(NamedTuple):
     now: str
 
     def __str__(self) -> str:
-        """One line; the beginning of a fingerprint tells it from another."""
+        """One line; fingerprints are shortened."""
         was, now = (text[:SHOWN_CHARACTERS] for text in (self.was, self.now))
         return f"{self.shown}: {was} → {now}"
 
     @property
     def shown(self) -> str:
-        """The field for people."""
+        """The field's name for display."""
         return re.sub(r"^code\.", "code of ", self.field)
 
 
 def environment_differences(was: Mapping[str, str], now: Mapping[str, str]) -> list[Difference]:
-    """What a repeat runs with that its run did not, in the order of `now`.
+    """Differences between the environments of a run and its repeat, in the order of `now`.
 
     Args:
-        was: The run's environment, see `recsweep.app.tags`, or more.
-        now: The repeat's.
+        was: The run's environment, see `recsweep.app.run_tags`; may have further fields.
+        now: The repeat's environment.
     """
     gone = [name for name in was if name.startswith("version.") and name not in now]
     pairs = [Difference(name, was.get(name, UNKNOWN), now.get(name, UNKNOWN)) for name in now]
@@ -63,11 +63,11 @@ def environment_differences(was: Mapping[str, str], now: Mapping[str, str]) -> l
 
 
 def may_change_metrics(changed: list[Difference], device: str) -> str:
-    """Why metrics need not be the same to the last bit; empty = they must be.
+    """Why metrics may differ in the last bits; empty = they must be identical.
 
     Args:
-        changed: See `differences`.
-        device: What the repeat computes on.
+        changed: See `environment_differences`.
+        device: The repeat's device.
     """
     fields = [each.shown for each in changed if NOT_INSTALLED not in each]
     if fields:
@@ -76,15 +76,15 @@ def may_change_metrics(changed: list[Difference], device: str) -> str:
 
 
 class Measured(NamedTuple):
-    """What a run measured and learned.
+    """The metrics, curves and weights of a run.
 
     Args:
-        split: Fingerprint of the data and how they were split.
-        best_epoch: From 1.
+        split: Fingerprint of the split data.
+        best_epoch: The best epoch, from 1.
         means: Fold -> metric -> its mean over users, or the catalogue's value.
         per_user: Fold -> a column per metric; index: user ids.
         curves: A column per curve, seconds left out; index: epoch, from 1.
-        weights: The file with what its model has learned.
+        weights: The file with its model's weights.
     """
 
     split: str
@@ -99,7 +99,7 @@ class Measured(NamedTuple):
         """Read a run's files.
 
         Raises:
-            InputError: One is missing or damaged, or two are not of the same run.
+            InputError: A file is missing or damaged, or two files are not from the same run.
         """
         best_epoch, means = read(results / METRICS, lambda _: _epoch_and_means(results), tuple)
         frames = {fold: metrics_per_user(results, fold) for fold in FOLDS}
@@ -118,8 +118,8 @@ def _epoch_and_means(results: Path) -> tuple[int, dict[str, dict[str, float]]]:
 def compare_metrics(was: Measured, now: Measured) -> pd.DataFrame:
     """A row per metric of each fold, the largest difference first.
 
-    Columns: `metric`, such as `test ndcg@100`, `was`, `now`, `difference` of the two, and of how
-    many users the value changed, `n_users`. What only one of them has differs by infinity.
+    Columns: `metric`, such as `test ndcg@100`, `was`, `now`, their `difference`, and `n_users`, the
+    number of users whose value changed. Metrics in only one of the two differ by infinity.
     """
     rows = []
     for fold, shown in FOLDS.items():
@@ -134,17 +134,17 @@ def compare_metrics(was: Measured, now: Measured) -> pd.DataFrame:
 
 
 def _n_changed(was: pd.DataFrame, now: pd.DataFrame) -> dict[str, int]:
-    """Of how many users each metric has another value; who is in one of them alone has."""
+    """Number of users whose value changed, by metric; users in only one table are counted."""
     was, now = was.align(now)
     is_same = (was == now) | (was.isna() & now.isna())
     return {str(name): int(n) for name, n in (~is_same).sum().items()}
 
 
 def changed_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
-    """A row per curve with other values, the largest difference first.
+    """A row per changed curve, the largest difference first.
 
     Columns: `curve`, such as `train/loss`, `n_epochs` in which it differs, the `first_epoch` of
-    them, and the largest `difference`. What only one of them has differs by infinity.
+    them, and the largest `difference`. Curves in only one of the two differ by infinity.
     """
     was, now = was.align(now)
     is_changed = ~((was == now) | (was.isna() & now.isna()))
@@ -165,12 +165,12 @@ def changed_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class Comparison:
-    """How a repeat compares to its run.
+    """The comparison of a repeat with its run.
 
     Args:
-        was: What the run measured and learned.
-        now: What its repeat did.
-        tolerance: Largest difference of a mean; None = everything must be identical.
+        was: Results of the run.
+        now: Results of the repeat.
+        tolerance: Largest allowed difference of a mean; None = everything must be identical.
     """
 
     was: Measured
@@ -179,13 +179,13 @@ class Comparison:
 
     @cached_property
     def table(self) -> pd.DataFrame:
-        """See `compared`: of the metrics that differ."""
+        """The metrics that differ, see `compare_metrics`."""
         table = compare_metrics(self.was, self.now)
         return table[(table["difference"] != 0) | (table["n_users"] > 0)]
 
     @property
     def n_too_far(self) -> int:
-        """Metrics that differ by more than they may."""
+        """Number of metrics that differ by more than the tolerance."""
         far = self.table["difference"].abs()
         return len(far) if self.tolerance is None else int((far > self.tolerance).sum())
 
@@ -201,7 +201,7 @@ class Comparison:
 
     @property
     def beside_metrics(self) -> dict[str, str]:
-        """What else differs -> in plain words, how much."""
+        """Other differences -> their size, in words."""
         found = {}
         if self.was.split != self.now.split:
             found["split"] = f"{self.was.split[:12]} → {self.now.split[:12]}"
@@ -235,14 +235,14 @@ class Comparison:
 
     @property
     def verdict(self) -> Verdict:
-        """How it went; metrics decide where there is a tolerance."""
+        """The outcome; with a tolerance, only metrics decide."""
         if self.table.empty and not self.beside_metrics:
             return "identical"
         is_exact = self.tolerance is None
         return "not reproduced" if is_exact or self.n_too_far else "reproduced"
 
     def lines(self) -> list[str]:
-        """Everything but the verdict: what differs, how much, and the metrics with most."""
+        """All lines before the verdict: the differences, and the metrics that differ most."""
         width = max(map(len, self.beside_metrics), default=0)
         lines = [f"{what:<{width}}  {how}" for what, how in self.beside_metrics.items()]
         if not self.table.empty:
@@ -256,7 +256,7 @@ class Comparison:
         ]
 
     def summary(self) -> str:
-        """One line, after `lines`."""
+        """One line, to print after `lines`."""
         n_metrics = sum(map(len, self.was.means.values()))
         if self.verdict == "identical":
             n_users = sum(map(len, self.now.per_user.values()))
@@ -275,7 +275,7 @@ class Comparison:
         return f"{self.verdict}{within}: {', '.join(parts)}"
 
     def plain(self) -> dict[str, Any]:
-        """For YAML."""
+        """Plain values for YAML."""
         return {
             "verdict": self.verdict,
             "tolerance": self.tolerance or 0.0,
@@ -298,10 +298,10 @@ class Comparison:
 
 
 def table_of_differences(table: pd.DataFrame) -> str:
-    """The largest differences, a line each.
+    """The largest differences, one per line.
 
     Args:
-        table: See `compared`; with a row at least.
+        table: See `compare_metrics`; at least one row.
     """
     width = max(map(len, table["metric"]))
     lines = [f"{'':<{width}} {'was':>10} {'is':>10} {'difference':>11} {'users':>7}"]

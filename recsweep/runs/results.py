@@ -35,13 +35,13 @@ def write_results(
     fitted: FitResult,
     test: Evaluation,
 ) -> None:
-    """Write a run's files: configuration, curves, metrics and what they mean.
+    """Write a run's files: configuration, curves, metrics and their definitions.
 
     Args:
-        folder: An existing one.
-        config: Resolved.
-        overrides: What was given on the command line.
-        fitted: What came out of the fit.
+        folder: An existing folder.
+        config: The resolved configuration.
+        overrides: The overrides of the command line.
+        fitted: The result of the fit.
         test: Metrics on test.
     """
     write_yaml(folder / CONFIG, dict(config))
@@ -70,11 +70,11 @@ def write_results(
 def write_environment(
     folder: Path, run_id: str | None, tags: Mapping[str, str], split: Split
 ) -> None:
-    """Write what a run or a trial runs with: commit, code, versions, machine, data.
+    """Write the environment of a run or a trial: commit, code, versions, machine, data.
 
     Args:
-        folder: An existing one.
-        run_id: Its id in the tracking store; None = it is not tracked.
+        folder: An existing folder.
+        run_id: Its id in the tracking store; None = not tracked.
         tags: See `recsweep.app.run_tags`.
         split: The data.
     """
@@ -90,10 +90,10 @@ def write_curves(folder: Path, fitted: FitResult) -> pd.DataFrame:
 
 
 def final_metrics(results: Path) -> tuple[dict[str, float], int]:
-    """What a run logs at its end, and the epoch that it belongs to.
+    """The metrics that a run logs at its end, and their epoch.
 
     Args:
-        results: The folder that `write_results` wrote.
+        results: A folder written by `write_results`.
     """
     found = read_metrics(results)
     valid, test = found["valid"], found["test"]

@@ -1,4 +1,4 @@
-"""Runs that were scored on test, read from their folders: single ones, or a study's winner."""
+"""Reads runs that were scored on test from their folders: single runs, or a study's winner."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -28,7 +28,7 @@ from recsweep.runs.consistency import metrics_per_user
 NEEDED = (
     METRICS, per_user_file(Path(), "test").name, CONFIG, SPLIT, DEFINITIONS, ENVIRONMENT,
 )  # fmt: skip
-"""Files of a run that a comparison reads; only runs of today write the last one."""
+"""Files of a run that a comparison reads; older runs do not have the last one."""
 
 
 @dataclass(frozen=True)
@@ -36,14 +36,14 @@ class ScoredRun:
     """One run that was scored on test.
 
     Args:
-        place: What the user knows it by: its folder, or its id in the tracking store.
-        config: Resolved.
-        split: Fingerprint of the data and how they were split.
-        definitions: What each metric means.
+        place: Its folder, or its id in the tracking store.
+        config: The resolved configuration.
+        split: Fingerprint of the split data.
+        definitions: Definition of each metric.
         per_user: Test metrics: a column per metric and cut-off; index: user ids, sorted.
-        environment: Commit, versions, machine; what an older run did not note is missing.
+        environment: Commit, versions, machine; older runs may lack some fields.
         study: The sweep whose winner it is; None = a single run.
-        n_configurations: For how many configurations that study has scored test.
+        n_configurations: Number of configurations that the study has scored on test.
     """
 
     place: str
@@ -57,17 +57,17 @@ class ScoredRun:
 
     @property
     def model(self) -> str:
-        """What the user types to choose the model."""
+        """The model's name on the command line."""
         return model_name(dict(self.config))
 
     @property
     def objective(self) -> str | None:
-        """What validation chose its epoch by; None where the run does not say."""
+        """The metric that its epoch was chosen by; None if not recorded."""
         return objective_of(self.config)
 
     @property
     def seed(self) -> int:
-        """Of weights, order of users and noise."""
+        """Seed of the weights, the user order and the noise."""
         return int(self.config["seed"])
 
 
@@ -77,13 +77,13 @@ def read_run(
     """Read a results folder.
 
     Args:
-        folder: The run's.
-        place: What the user knows it by.
+        folder: The run's folder.
+        place: Its folder or id, for messages.
         study: The sweep whose winner it is.
-        n_configurations: For how many configurations that study has scored test.
+        n_configurations: Number of configurations that the study has scored on test.
 
     Raises:
-        InputError: A file is missing or damaged, or two are not of the same run.
+        InputError: A file is missing or damaged, or two files are not from the same run.
     """
     per_user = per_user_file(folder, "test")
     if not per_user.is_file():
@@ -108,7 +108,7 @@ def replicates_of(folder: Path) -> list[Path]:
     """Results folders of the trainings of a study's winner.
 
     Args:
-        folder: The study's, such as `sweeps/NAME`.
+        folder: The study's folder, such as `sweeps/NAME`.
 
     Raises:
         InputError: It has no winner that was scored on test, or a file is damaged.
@@ -128,7 +128,7 @@ def read_study(folder: Path) -> list[ScoredRun]:
     """Read the replicates of a study's winner.
 
     Args:
-        folder: The study's, such as `sweeps/NAME`.
+        folder: The study's folder, such as `sweeps/NAME`.
 
     Raises:
         InputError: It has no winner that was scored on test, or a file is damaged.

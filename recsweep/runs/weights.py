@@ -1,4 +1,4 @@
-"""Holds the saved weights of two models against each other, piece by piece: they may be large."""
+"""Compares the saved weights of two models in chunks, since they may be large."""
 
 import math
 import zipfile
@@ -17,15 +17,15 @@ ABSENT = "absent"
 
 
 class ArrayDifference(NamedTuple):
-    """An array that is not the same.
+    """An array that differs between two files.
 
     Args:
         name: Its name in the file.
         was: Type and shape, such as `float32 200 x 600`, or `absent`.
-        now: The same of the other model.
-        n_changed: Numbers that differ; all of them where type or shape do.
-        n_numbers: How many there are.
-        largest: The largest difference of two numbers; infinite where they cannot be compared.
+        now: Likewise in the other model.
+        n_changed: Number of values that differ; all if type or shape differ.
+        n_numbers: Number of values.
+        largest: The largest difference of two values; infinite if they cannot be compared.
     """
 
     name: str
@@ -50,7 +50,7 @@ class _Array(NamedTuple):
 
 
 def names_of_arrays(file: Path) -> list[str]:
-    """The arrays of a model's weights.
+    """Names of the arrays in a model's weights.
 
     Raises:
         InputError: The file is missing or damaged.
@@ -70,8 +70,8 @@ def changed_arrays(was: Path, now: Path) -> list[ArrayDifference]:
     """The arrays in which two files differ, the largest difference first.
 
     Args:
-        was: `weights.npz` of a model.
-        now: Of the other one.
+        was: `weights.npz` of one model.
+        now: `weights.npz` of the other.
 
     Raises:
         InputError: A file is missing or damaged.
@@ -109,7 +109,7 @@ def _largest(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _header(archive: zipfile.ZipFile, name: str) -> _Array | None:
-    """What an array is; None = it is not there."""
+    """An array's type and shape; None = absent."""
     if f"{name}.npy" not in archive.namelist():
         return None
     with archive.open(f"{name}.npy") as stream:
@@ -117,13 +117,13 @@ def _header(archive: zipfile.ZipFile, name: str) -> _Array | None:
 
 
 def _read_header(stream: IO[bytes]) -> _Array:
-    """The stream is at the numbers then."""
+    """Read the header and leave the stream at the values."""
     parse = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
     return _Array(*parse[read_magic(stream)](stream))
 
 
 def _pieces(archive: zipfile.ZipFile, name: str, array: _Array) -> Iterator[np.ndarray]:
-    """The numbers in the order of the file."""
+    """The values in chunks, in the order of the file."""
     size = max(CHUNK_BYTES // array.dtype.itemsize, 1) * array.dtype.itemsize
     with archive.open(f"{name}.npy") as stream:
         _read_header(stream)

@@ -2,12 +2,12 @@
 
 Rooms, from the outside in; a module imports only from the rooms below its own:
 
-    sweeper           what Hydra's -m hands over: one study per model, then their comparison
+    sweeper           the entry point of Hydra's -m: one study per model, then their comparison
     study_comparison  the winners of several studies side by side
-    execution         workers, the process that launches them, and the winner's last trainings
+    execution         workers, the process that launches them, and the final trainings of the winner
     reporting         tables, plots, files and MLflow pages of a study
     study             what a study is and what it has reached
     sampling          which values the next trial gets, and when a trial is pruned
-    storage           where trials are kept, and who may write
+    storage           where trials are stored, and who may write
     space             what is searched
 """

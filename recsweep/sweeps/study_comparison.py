@@ -26,9 +26,9 @@ class Written(NamedTuple):
     """A comparison.
 
     Args:
-        folder: Where its files are.
-        text: For a terminal.
-        studies: That were compared.
+        folder: Folder of its files.
+        text: Summary for the terminal.
+        studies: Names of the compared studies.
     """
 
     folder: Path
@@ -41,11 +41,11 @@ def compare_studies(
     outcomes: Sequence[StudyOutcome],
     statistics: Statistics,
 ) -> list[Written]:
-    """Compare the winners of those studies that share a split and an objective.
+    """Compare the winners of the studies that share a split and an objective.
 
     Args:
         coordinators: The studies.
-        outcomes: What each came to.
+        outcomes: Outcome of each study.
         statistics: How they are compared.
     """
     pairs: dict[str, list[tuple[SweepCoordinator, StudyOutcome]]] = {}
@@ -82,11 +82,11 @@ def _written(
 
 
 def tuning(coordinator: SweepCoordinator, outcome: StudyOutcome) -> Tuning:
-    """What a study spent and found.
+    """The cost of a study and its result.
 
     Args:
         coordinator: The study.
-        outcome: What it came to.
+        outcome: Its outcome.
     """
     status, rows = outcome.status, outcome.status.rows
     cpu_s = [row.cpu_s for row in rows if row.cpu_s is not None]

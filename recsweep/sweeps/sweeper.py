@@ -36,11 +36,11 @@ from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study_comparison import compare_studies
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
-"""What several values make several studies of, each with the same budget."""
+"""Settings that give one study per value, all with the same budget."""
 NOT_IN_THE_NAME = ("study", "run_id", "tracking", "cache_dir", "debug", "sweep")
-"""Settings that may change while a study continues."""
+"""Settings that may change when a study is resumed."""
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
-"""Settings that do not change a single run."""
+"""Settings that do not affect a single run."""
 N_SEMAPHORES = 16
 """More than joblib needs for its processes."""
 IN_THE_NAME = ("sweep.seed", "sweep.objectives", "sweep.try_defaults")
@@ -49,11 +49,11 @@ T = TypeVar("T")
 
 
 class Swept(NamedTuple):
-    """What a command has searched.
+    """The studies of one command.
 
     Args:
-        studies: Each study's name -> the group `sweep` that it was searched with.
-        comparisons: Folders of comparisons of their winners.
+        studies: Study name -> the `sweep` group that it was searched with.
+        comparisons: Folders with the comparisons of their winners.
     """
 
     studies: dict[str, dict[str, Any]]
@@ -61,19 +61,19 @@ class Swept(NamedTuple):
 
 
 def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Swept:
-    """Search what the command line asks for, print what was found, and write it down.
+    """Run the sweep of a command line, print its results and write them to files.
 
     Args:
-        context: Hydra's.
-        config: As Hydra composed it without the sweep's overrides.
-        arguments: The overrides of the command line but those of Hydra itself.
+        context: Hydra's context.
+        config: Configuration composed by Hydra without the sweep's overrides.
+        arguments: Overrides of the command line, without those of Hydra itself.
 
     Returns:
-        The studies and where the comparisons of their winners are.
+        The studies and the folders of the comparisons of their winners.
 
     Raises:
-        InputError: Something cannot be searched, or a study cannot continue or came to nothing.
-        KeyboardInterrupt: It was asked to stop; the same command resumes it.
+        InputError: Something cannot be searched, or a study cannot be resumed or has no result.
+        KeyboardInterrupt: The sweep was asked to stop; the same command resumes it.
     """
     overrides = OverridesParser.create().parse_overrides(arguments)
     _refuse_duplicates(overrides)
@@ -83,8 +83,8 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
     requests = _each(names, lambda part: _search(context, config, part, is_alone), parts)
     _refuse_same_names(names, requests)
     _refuse_backends_in_one_process(config, requests)
-    specs = _each(names, StudyRequest.check, requests)  # all of them, before any is run
-    coordinators = _each(names, SweepCoordinator, specs)  # a study that has changed is refused now
+    specs = _each(names, StudyRequest.check, requests)  # check all, then run any
+    coordinators = _each(names, SweepCoordinator, specs)  # refuses changed studies
     begins = [name and f"{f'{n} of {len(names)}':<10}{name}" for n, name in enumerate(names, 1)]
     outcomes, errors = _run_all(names, coordinators, begins)
     comparisons = []
@@ -101,7 +101,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
 
 
 def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -> list[T]:
-    """What `act` makes of each study's things; an error says which of several it concerns."""
+    """Call `act` for each study; with several studies, an error names the one that failed."""
     made = []
     for name, *own in zip(names, *things, strict=True):
         try:
@@ -116,10 +116,10 @@ def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -
 def _run_all(
     names: Sequence[str], coordinators: Sequence[SweepCoordinator], begins: Sequence[str]
 ) -> tuple[dict[int, StudyOutcome], list[InputError]]:
-    """Run one study after the other; what stops one does not stop the others.
+    """Run one study after the other; an error in one does not stop the others.
 
     Returns:
-        What each came to, by its place, and what stopped the rest.
+        Outcomes by the study's position, and the errors of the failed ones.
     """
     outcomes: dict[int, StudyOutcome] = {}
     errors: list[InputError] = []
@@ -145,7 +145,7 @@ def _raise_one(errors: Sequence[InputError], n_studies: int) -> None:
 
 
 def _statistics(context: HydraContext, config: DictConfig) -> Statistics:
-    """How winners are compared: as `task=compare` does."""
+    """The settings of `task=compare`, which also apply to winners."""
     composed = context.config_loader.load_sweep_config(config, ["task=compare"])
     task = cast("dict[str, Any]", OmegaConf.to_container(composed.task))
     return Statistics(**{name: task[name] for name in Statistics.__dataclass_fields__})
@@ -155,9 +155,9 @@ class _Combination(NamedTuple):
     """One study of a command line.
 
     Args:
-        choices: The values of `COMBINED` that tell it from the others.
-        fixed: Overrides that all its trials share.
-        swept: Overrides that its trials search.
+        choices: The values of `COMBINED` that distinguish it from the others.
+        fixed: Overrides shared by all its trials.
+        swept: Overrides searched by its trials.
     """
 
     choices: dict[str, str]
@@ -176,7 +176,7 @@ class _Combination(NamedTuple):
 
 
 def _combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
-    """Every combination of the values that several studies are made of."""
+    """All combinations of the values of `COMBINED`: one study each."""
     axes: dict[str, list[str]] = {}
     for override in overrides:
         key = _key(override)
@@ -213,7 +213,7 @@ def _line(override: Override) -> str:
 def _search(
     context: HydraContext, config: DictConfig, combination: _Combination, is_alone: bool
 ) -> StudyRequest:
-    """The study of a combination."""
+    """The study for one combination."""
 
     def compose(overrides: list[str]) -> dict[str, Any]:
         composed = context.config_loader.load_sweep_config(config, overrides)
@@ -245,7 +245,7 @@ def _search(
 
 
 def _refuse_same_names(parts: Sequence[str], requests: Sequence[StudyRequest]) -> None:
-    """Two studies of one name would share a folder and, worse, their trials."""
+    """Two studies with the same name would share a folder and, worse, their trials."""
     first: dict[str, str] = {}
     for part, search in zip(parts, requests, strict=True):
         if search.name in first:
@@ -261,8 +261,8 @@ def _refuse_backends_in_one_process(config: DictConfig, requests: Sequence[Study
     backends = sorted({str(search.config["backend"]) for search in requests})
     if len(backends) > 1 and _launches_with(config, "BasicLauncher"):
         raise InputError(
-            f"one process has one backend, but hydra/launcher=basic runs backend="
-            f"{','.join(backends)} in this one; set hydra/launcher=joblib"
+            f"a process can have only one backend, but hydra/launcher=basic runs backend="
+            f"{','.join(backends)} in one process; set hydra/launcher=joblib"
         )
 
 
@@ -271,11 +271,11 @@ def _launches_with(config: DictConfig, name: str) -> bool:
 
 
 def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome:
-    """Search one study, after what there is to say about it.
+    """Run one study, after printing its header and remarks.
 
     Args:
         coordinator: The study.
-        begin: Which of several it is.
+        begin: Header line that says which of several it is.
     """
     for line in filter(None, (begin, _remark(coordinator.study))):
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
@@ -290,7 +290,7 @@ def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome:
 
 
 def _remark(study: SharedStudy) -> str | None:
-    """What may surprise about trials that a new study is going to have."""
+    """A note about trials of a new study that may surprise the user."""
     space, outside = study.space, " and ".join(study.space.default_outside())
     if study.trials():
         return None
@@ -302,21 +302,21 @@ def _remark(study: SharedStudy) -> str | None:
         return f"the configuration as it stands is not tried: {outside}"
     return (
         f"trial 0 is the configuration as it stands, where {outside}; sweep.try_defaults=false "
-        "leaves it out"
+        "skips it"
     )
 
 
 def _executor() -> Any:
-    """The processes that joblib has now; None = there are none."""
+    """Joblib's current pool of processes; None if there is none."""
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
     return loky and loky._executor
 
 
 def _end_processes(executor: Any) -> None:
-    """End joblib's processes, which it keeps for later: the next study may want another backend.
+    """End joblib's idle processes: the next study may need another backend.
 
-    What they shared is given back here and not at exit: after Ctrl-C this process is gone at once,
-    and then loky would complain of what it finds.
+    Shared resources are released here and not at exit: after Ctrl-C this process ends at once, and
+    loky would warn about leaked resources.
     """
     if executor is None:
         return
@@ -328,15 +328,15 @@ def _end_processes(executor: Any) -> None:
 
 
 def _refuse_few_semaphores() -> None:
-    """Raise InputError where workers could not be started, as in a container with 4 kB for them."""
+    """Raise InputError if workers cannot be started, such as in a container with 4 kB of shm."""
     spawn = multiprocessing.get_context("spawn")
     try:
         for _ in [spawn.Semaphore() for _ in range(N_SEMAPHORES)]:
             pass
     except OSError as error:
         raise InputError(
-            f"workers need {N_SEMAPHORES} semaphores, but the system gives fewer "
-            f"({error.strerror}); let /dev/shm have 1 MB or more (docker run --shm-size=64m), or "
+            f"workers need {N_SEMAPHORES} semaphores, but the system provides fewer "
+            f"({error.strerror}); give /dev/shm at least 1 MB (docker run --shm-size=64m), or "
             "set hydra/launcher=basic, which needs none"
         ) from error
 
@@ -344,17 +344,17 @@ def _refuse_few_semaphores() -> None:
 def _launch(
     context: HydraContext, config: DictConfig, overrides: list[str], task: Any, n: int, folder: str
 ) -> list[dict[str, Any]]:
-    """Run a task in some processes at once through Hydra's launcher; what each returned."""
+    """Run a task in `n` parallel processes through Hydra's launcher and return their results."""
     own, place = config.copy(), [f"hydra.sweep.dir={encode(folder)}", "hydra.sweep.subdir=."]
     with open_dict(own.hydra):
         own.hydra.sweep.dir = folder
         if _launches_with(config, "JoblibLauncher"):
             _refuse_few_semaphores()
-            own.hydra.launcher.n_jobs = max(2, n)  # with 1 joblib would not make a process
+            own.hydra.launcher.n_jobs = max(2, n)  # with 1, joblib starts no process
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=own
     )
-    if _launches_with(config, "JoblibLauncher"):  # of its processes some may never get a task
+    if _launches_with(config, "JoblibLauncher"):  # some of its processes may never get a task
         watched = {"initializer": watchdog.watch, "initargs": (Process.current(),)}
         cast("Any", launcher).joblib.update(watched)
     line = [*overrides, *place, "hydra.job.chdir=false"]
@@ -363,7 +363,7 @@ def _launch(
 
 
 def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> str:
-    """The study's name: the same for the same command, whatever its budget is."""
+    """The study's name: the same for the same command, regardless of its budget."""
     own = {"model": settings.called, "data": app.data_name(settings)}
     parts = own | combination.choices
     readable = "-".join(parts[key] for key in COMBINED if key in parts).replace("/", "-")
@@ -378,12 +378,12 @@ def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> 
 
 
 def _is_of(line: str, keys: Sequence[str]) -> bool:
-    """Whether an override sets one of these keys, or something below one."""
+    """Whether an override sets one of these keys or a key below one of them."""
     key = line.lstrip("+~").partition("=")[0]
     return any(key == each or key.startswith(f"{each}.") for each in keys)
 
 
 def _summary(outcomes: Sequence[StudyOutcome]) -> str:
-    """A line per study."""
+    """A table with one line per study."""
     head = ["study", "trials", "objective", "validation", "default", "test"]
     return "\n".join(["", *align_columns(head, [outcome.cells() for outcome in outcomes])])

@@ -1,1 +1,1 @@
-"""What `task=` can do: one file per task, named like its YAML in conf/task."""
+"""The choices of `task=`: one file per task, named like its YAML in conf/task."""

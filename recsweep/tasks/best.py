@@ -17,10 +17,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, config=STRICT)
 class Best:
-    """Show how to train the winner again, as a single run."""
+    """Show how to retrain the winner as a single run."""
 
     def run(self, job: Job) -> None:
-        """Print one line to put after `python -m recsweep`; of several objectives the front's."""
+        """Print arguments for `python -m recsweep`: a line, or several with several objectives."""
         from recsweep.sweeps.reporting.result_files import trial_overrides
         from recsweep.sweeps.study.catalog import StudyCatalog
 
@@ -41,14 +41,14 @@ class Best:
 
 
 def chosen_study(name: str | None, studies: "StudyCatalog") -> str:
-    """The study's name, which may be left out when there is only one.
+    """The study's name, which may be omitted if there is only one.
 
     Args:
-        name: As the user gave it.
+        name: The name given by the user, or None.
         studies: Where to look.
 
     Raises:
-        InputError: There is none of that name, or there are several and no name.
+        InputError: There is no study of that name, or there are several and no name was given.
     """
     names, elsewhere = studies.names, studies.in_databases
     if name in elsewhere or (elsewhere and not names):

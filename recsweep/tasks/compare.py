@@ -31,12 +31,12 @@ _Names = Annotated[
 
 @dataclass(kw_only=True, config=STRICT)
 class Compare(Statistics):
-    """Print the table; write it with its page into a folder.
+    """Print the table, and write it and its page to a folder.
 
     Args:
-        of: StudyCatalog, MLflow run ids or names of runs, results folders.
-        filter: MLflow's, for runs of `tracking.experiment`.
-        tag: Of runs of `tracking.experiment`, as `KEY:VALUE`.
+        of: Studies, MLflow run ids or run names, results folders.
+        filter: An MLflow filter on the runs of `tracking.experiment`.
+        tag: A tag of runs of `tracking.experiment`, as `KEY:VALUE`.
         output: A new or empty folder.
     """
 
@@ -49,12 +49,12 @@ class Compare(Statistics):
         given = [self.of or None, self.filter, self.tag]
         if sum(entry is not None for entry in given) > 1:
             raise InputError(
-                "one of task.of, task.filter and task.tag says what is compared, but more are "
-                "given; give one"
+                "task.of, task.filter and task.tag exclude each other, but several are given; give "
+                "one"
             )
 
     def run(self, job: Job) -> None:
-        """Print the table and where the page is."""
+        """Print the table and the path of the page."""
         output = self.output.absolute()
         refuse_folder(output, "task.output")
         contenders = group_runs(list(self._runs(job.settings)))
@@ -63,7 +63,7 @@ class Compare(Statistics):
         print(f"{text}\n\npage      {output / 'comparison.html'}")  # noqa: T201
 
     def _runs(self, settings: Settings) -> Iterator[ScoredRun]:
-        """All runs that are meant."""
+        """All runs to compare."""
         if self.filter is not None:
             finder = _finder(settings, "task.filter")
             yield from _fetched(finder, finder.filtered(self.filter))
@@ -80,7 +80,7 @@ class Compare(Statistics):
 
 
 def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
-    """The runs of one entry: folders first, since they need no store."""
+    """The runs of one entry; folders are tried first, since they need no store."""
     folder = Path(os.path.expanduser(entry))  # noqa: PTH111 - unknown ~user: not found
     sweeps = Path(os.path.expanduser(settings.sweep["folder"]))  # noqa: PTH111
     if is_run(folder):
@@ -101,17 +101,17 @@ def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
 
 
 def _tell_latest(run: ScoredRun) -> None:
-    """Which run it is, on stderr."""
+    """Print on stderr which run it is."""
     objective = objective_of(run.config, {"test": {"mean": list(run.per_user)}})
     what = f"the winner of study {run.study}" if run.study else f"run {run.place}"
-    score = ""  # a metric of the catalogue is no user's
+    score = ""  # catalogue metrics have no per-user values
     if objective in run.per_user:
         score = f", {objective} {run.per_user[objective].mean():.4f} on test"
     print(f"task.of={LATEST} is {what}: {run.model}{score}", file=sys.stderr)  # noqa: T201
 
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
-    """The winner's replicates; of a sweep that is still running, how far it is."""
+    """The winner's replicates; an unfinished sweep raises an error with its progress."""
     if summary_file(folder).is_file():
         return read_study(folder)
     from recsweep.sweeps.reporting.tables import counts_line  # loads Optuna
@@ -125,7 +125,7 @@ def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
 
 
 def _finder(settings: Settings, asked: str, studies: Sequence[str] = ()) -> RunFinder:
-    """Looks for runs where `tracking` keeps them."""
+    """A finder of runs in the store of `tracking`."""
     tracker = build_group(settings, "tracking", "log_metrics")
     if tracker.store is None:
         raise InputError(

@@ -1,4 +1,4 @@
-"""Holds a file of recommendations against the truth: no model, no backend, no catalogue."""
+"""Evaluates a file of recommendations against the truth: no model, backend or catalogue."""
 
 import json
 from collections.abc import Collection, Mapping
@@ -23,13 +23,13 @@ Lists = Mapping[str, list[str]]
 
 @dataclass(kw_only=True, config=STRICT)
 class Evaluate:
-    """Measure recommendations, whoever made them.
+    """Evaluate recommendations from any source.
 
     Args:
         recommendations: See `recsweep.recommendations.files` for the formats.
-        truth: `user item [value]` lines; items with value 0 are not wanted.
-        output: JSON file to write; None = only print.
-        overwrite: Whether it may already be there.
+        truth: `user item [value]` lines; items with value 0 are not relevant.
+        output: JSON file to write; None = print only.
+        overwrite: Whether `output` may already exist.
     """
 
     recommendations: HomePath | None
@@ -38,7 +38,7 @@ class Evaluate:
     overwrite: bool
 
     def run(self, job: Job) -> None:
-        """Print the table of metrics and who could not be counted."""
+        """Print the table of metrics and notes on unmatched users and items."""
         from recsweep.files import refuse_file
         from recsweep.report import table_of_folds
 
@@ -53,11 +53,11 @@ class Evaluate:
 
 
 class Measured(NamedTuple):
-    """What a file of recommendations is worth.
+    """The metrics of a file of recommendations.
 
     Args:
-        evaluation: Of every user of the truth.
-        notes: Whom and what one of the two files has alone, and which metrics were left out.
+        evaluation: The metrics of all users of the truth.
+        notes: Users and items in only one of the two files, and omitted metrics.
         n_without_list: Users of the truth without recommendations.
     """
 
@@ -69,13 +69,13 @@ class Measured(NamedTuple):
 def measure_file(
     settings: Settings, recommendations: Path, truth: Path, *, is_asked_for: bool = False
 ) -> Measured:
-    """Read both files and measure the one with the other.
+    """Read both files and compute the metrics.
 
     Args:
         settings: `k` and `metrics`.
         recommendations: See `recsweep.recommendations.files` for the formats.
         truth: `user item [value]` lines.
-        is_asked_for: Whether somebody asked for just these metrics.
+        is_asked_for: Whether these metrics were asked for explicitly.
 
     Raises:
         InputError: A file cannot be read, or the two have nothing in common.
@@ -95,12 +95,12 @@ def measure_file(
 def evaluate_lists(
     lists: Lists, truth: Mapping[str, set[str]], evaluator: "Evaluator"
 ) -> "Evaluation":
-    """The metrics of every user of the truth; who has no list misses everything.
+    """The metrics of every user of the truth; a user without a list scores 0.
 
     Args:
-        lists: Each user's items, best first, each once; cut at the largest k.
-        truth: The items that each user wanted, at least one.
-        evaluator: An `Evaluator`: its metrics, without the catalogue's, and cut-offs.
+        lists: Each user's distinct items, best first; cut at the largest k.
+        truth: Each user's relevant items, at least one.
+        evaluator: Metrics, without those of the catalogue, and cut-offs.
 
     Returns:
         An `Evaluation`.
@@ -118,7 +118,7 @@ def evaluate_lists(
 
 
 def _evaluator(settings: Settings, is_asked_for: bool) -> "tuple[Evaluator, list[str]]":
-    """What to measure, and what cannot be measured without the catalogue."""
+    """The evaluator, and the metrics that cannot be computed without the catalogue."""
     from recsweep.evaluation import Evaluator
 
     values = {name: getattr(settings, name) for name in ("k", "metrics")}
@@ -158,10 +158,10 @@ def _wanted(path: Path) -> dict[str, set[str]]:
 
 
 def _notes(lists: Lists, truth: Mapping[str, set[str]], files: tuple[str, str]) -> list[str]:
-    """What the means are about: whom and what one of the two files has alone.
+    """Notes on users and items that are in only one of the two files.
 
     Raises:
-        InputError: They have no user or no item in common, so that every metric would be 0.
+        InputError: They have no user or no item in common, so every metric would be 0.
     """
     from recsweep.data.user_histories import examples
 

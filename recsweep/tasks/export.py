@@ -11,13 +11,13 @@ class Export:
     """Write the prepared split as Liang et al.'s CSV files.
 
     Args:
-        folder: A new or empty one.
+        folder: A new or empty folder.
     """
 
     folder: HomePath
 
     def run(self, job: Job) -> None:
-        """Print what was written."""
+        """Print the files written."""
         from recsweep.data.sources.liang import write_liang
         from recsweep.files import refuse_folder, whole_folder
 

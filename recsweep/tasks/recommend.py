@@ -1,4 +1,4 @@
-"""Recommends items to users with the model of a finished run, in batches, into a file."""
+"""Recommends items with the model of a finished run, in batches, and writes them to a file."""
 
 import logging
 import re
@@ -34,11 +34,11 @@ class Recommend:
     Args:
         run: Id of an MLflow run, `latest`, or a run's results folder.
         users: File with one user id per line; None = every user of the data set.
-        histories: File of `user item [value]` lines of users whom the data set does not have.
-        unknown_users: What happens when `users` names somebody whom the data set does not have.
+        histories: File of `user item [value]` lines of users outside the data set.
+        unknown_users: How to treat users that are not in the data set.
         output: File to write.
-        format: How; None = what the suffix of `output` says.
-        overwrite: Whether `output` may already be there.
+        format: The file's format; None = by the suffix of `output`.
+        overwrite: Whether `output` may already exist.
     """
 
     from_run: Annotated[str, Field(alias="run", min_length=1)]
@@ -53,13 +53,13 @@ class Recommend:
     def _one_kind_of_user(self) -> "Recommend":
         if self.users and self.histories:
             raise ValueError(
-                "task.users and task.histories must not both be given: the one names users of the "
-                "data set, the other brings users along; give one of them"
+                "task.users and task.histories must not both be given: the first names users of "
+                "the data set, the second brings its own; give one of them"
             )
         return self
 
     def run(self, job: Job) -> None:
-        """Print for how many users what was written."""
+        """Print the number of users, items per user and the file."""
         from recsweep.files import disk_errors_in_one_line, refuse_file, whole_file
         from recsweep.recommendations.files import encode_rankings, format_of, refuse_spaces
         from recsweep.runs.lookup import find_run
@@ -86,7 +86,7 @@ class Recommend:
         print(f"{n_users:,} users, up to {evaluator.k[-1]:,} items each\nfile      {output}")  # noqa: T201
 
     def _requested(self, fitted: FittedModel) -> "Requested":
-        """Who is to be recommended something, and what they have."""
+        """The users to recommend to, and their histories."""
         from recsweep.data.plain_text import read_users
         from recsweep.data.user_histories import Requested, read_histories
 
@@ -107,7 +107,7 @@ class Recommend:
 
 
 def _fitted(run: "PastRun", job: Job) -> FittedModel:
-    """Read a run's results; where files and the cache lie, and the threads, are said now."""
+    """Read a run's results; paths of files and cache and the threads are the current ones."""
     from recsweep.persistence import load_model
     from recsweep.run_files import MODEL, read_config, read_split
     from recsweep.runs.locate import with_files
@@ -125,7 +125,7 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
 
 
 def _evaluator(settings: Settings) -> Any:
-    """Checks k and the batch size; nothing is measured."""
+    """An evaluator, only to check k and the batch size."""
     from recsweep.evaluation import Evaluator
 
     batch_size = settings.evaluation_batch_size
@@ -141,4 +141,4 @@ def _warn_of_unused(overrides: list[str]) -> None:
         if key.partition(".")[0] in OF_THE_RUN and key not in FILES
     ]
     if unused:
-        log.warning("task=recommend takes %s from the run: not used", ", ".join(unused))
+        log.warning("task=recommend uses the run's own settings: ignoring %s", ", ".join(unused))

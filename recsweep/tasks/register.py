@@ -1,4 +1,4 @@
-"""Registers the model of a finished run in MLflow, from where other programs load it."""
+"""Registers the model of a finished run in MLflow, for other programs to load."""
 
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,11 +19,11 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, config=STRICT)
 class Register:
-    """Make a run's model a version of a registered one.
+    """Register a run's model as a new version.
 
     Args:
-        run: Id of an MLflow run, `latest`, or the results folder of a run that was tracked.
-        name: Of the registered model; None = it must still be given.
+        run: Id of an MLflow run, `latest`, or the results folder of a tracked run.
+        name: Name of the registered model; None = not given yet, an error.
     """
 
     from_run: Annotated[str, Field(alias="run", min_length=1)]
@@ -59,7 +59,7 @@ class Register:
 
 
 def _run_id(run: "PastRun", store: "Store") -> str:
-    """Of a folder, what it says itself."""
+    """The run's id; for a folder, the one recorded there."""
     from recsweep.tracking.run_by_name import check_finished
 
     if run.tracker is not None:

@@ -1,4 +1,4 @@
-"""Trains a finished run again in a fresh process and holds what comes out against the run's."""
+"""Retrains a finished run in a fresh process and compares the results with the run's."""
 
 import logging
 import multiprocessing
@@ -30,17 +30,17 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
-"""What the command line says about these is about the repeat."""
+"""Settings that the repeat takes from the command line, not from the run."""
 
 
 class Repeat(NamedTuple):
-    """What a fresh process is to do.
+    """The task of a fresh process.
 
     Args:
-        name: Of the run.
-        config: The run's, resolved.
-        folder: For what the repeat writes.
-        overrides: What the run's command line had changed.
+        name: The run's name.
+        config: The run's configuration, resolved.
+        folder: Output folder of the repeat.
+        overrides: The overrides of the run's command line.
     """
 
     name: str
@@ -51,18 +51,18 @@ class Repeat(NamedTuple):
 
 @dataclass(kw_only=True, config=STRICT)
 class Reproduce:
-    """Repeat a run and say whether the same comes out, and what differs by how much.
+    """Repeat a run and report whether the results are the same, or how much they differ.
 
     Args:
-        tolerance: Largest difference of a mean where something differs that may change it.
-        other_data: What happens when data or split are not those of the run.
+        tolerance: Largest allowed difference of a mean if the environment has changed.
+        other_data: What to do if data or split are not those of the run.
     """
 
     tolerance: Annotated[float, Field(ge=0, lt=1)]
     other_data: Literal["refuse", "compare"]
 
     def run(self, job: Job) -> None:
-        """Print what differs, train, print how the metrics compare.
+        """Print differences of the environment, train, and print how the metrics compare.
 
         Raises:
             InputError: The run cannot be repeated, or its metrics are not reproduced.
@@ -113,14 +113,14 @@ class Reproduce:
 def _given(run_id: str | None) -> str:
     if run_id is None:
         raise InputError(
-            "run_id must say which run is to be repeated, but is null; give the id of an MLflow "
+            "run_id must name the run to repeat, but is null; give the id of an MLflow "
             "run, run_id=latest, or run_id=OUTPUT_FOLDER/results"
         )
     return run_id
 
 
 def _repeat(past: "PastRun", job: Job) -> Repeat:
-    """The run's configuration; where files lie is said now."""
+    """The run's configuration, with the current paths of files."""
     from recsweep.run_files import read_config, read_overrides
     from recsweep.runs.locate import with_files
 
@@ -138,7 +138,7 @@ def _repeat(past: "PastRun", job: Job) -> Repeat:
         if key.partition(".")[0] not in OF_NOW and key not in FILES
     ]
     if unused:
-        log.warning("task=reproduce takes %s from the run: not used", ", ".join(unused))
+        log.warning("task=reproduce uses the run's own settings: ignoring %s", ", ".join(unused))
     return Repeat(past.name, config, job.results.parent, read_overrides(past.results))
 
 
@@ -147,10 +147,10 @@ def _repeat(past: "PastRun", job: Job) -> Repeat:
 
 @contextmanager
 def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callable[[], Any]]:
-    """A new interpreter that does `work(connection, repeat)`.
+    """A new interpreter that runs `work(connection, repeat)`.
 
     Yields:
-        Gives the next answer, which is waited for; the process continues when it is asked for one.
+        Waits for the next answer and returns it; the process continues on each call.
     """
     spawn = multiprocessing.get_context("spawn")
     here, there = spawn.Pipe()
@@ -165,8 +165,8 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
         except (EOFError, BrokenPipeError):
             process.join()
             raise InputError(
-                "the repeat must go through, but its process has ended with exit code "
-                f"{process.exitcode}; see above, or look whether there is memory enough"
+                "the repeated run must finish, but its process ended with exit code "
+                f"{process.exitcode}; see above, and check whether memory ran out"
             ) from None
         if isinstance(found, InputError):
             raise found
@@ -182,7 +182,7 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
 
 
 def _train_again(parent: Connection, repeat: Repeat) -> None:
-    """Answer with the environment, then train and answer with what that has printed."""
+    """Answer with the environment, then train and answer with the printed output."""
     from recsweep.tracking import NullTracker
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
@@ -196,12 +196,12 @@ def _train_again(parent: Connection, repeat: Repeat) -> None:
         parent.send(said.getvalue())
     except InputError as error:
         parent.send(error)
-    except (EOFError, BrokenPipeError):  # the parent has gone
+    except (EOFError, BrokenPipeError):  # the parent is gone
         return
 
 
 def _environment(repeat: Repeat) -> dict[str, str]:
-    """What the repeat is about to run with; its data are prepared, the backend is loaded."""
+    """The environment of the repeat; prepares the data and loads the backend."""
     from recsweep.experiment import Experiment
     from recsweep.runs.locate import of_another_version
     from recsweep.tracking import NullTracker
@@ -217,7 +217,7 @@ def _environment(repeat: Repeat) -> dict[str, str]:
 
 
 def _write(file: Path, name: str, changed: "list[Difference]", comparison: "Comparison") -> None:
-    """What was repeated and how it went, beside the repeat's own results."""
+    """Write what was repeated and the outcome, beside the repeat's own results."""
     from recsweep.files import disk_errors_in_one_line, whole_file
     from recsweep.run_files import yaml_text
 
@@ -231,13 +231,13 @@ def _write(file: Path, name: str, changed: "list[Difference]", comparison: "Comp
 
 
 def _tell(comparison: "Comparison") -> None:
-    """Print what differs and the verdict, or raise it."""
+    """Print the differences and the verdict, or raise the verdict as an error."""
     print("\n".join(comparison.lines()))  # noqa: T201
     if comparison.verdict == "not reproduced":
         is_exact = comparison.tolerance is None
         raise InputError(
             f"a repeat must have the results of its run, but they are {comparison.summary()}; "
-            + ("look for what no run writes down, such as a system library" if is_exact else
+            + ("look for what runs do not record, such as a system library" if is_exact else
                "look at what differs above, or set task.tolerance")
         )  # fmt: skip
     print(comparison.summary())  # noqa: T201

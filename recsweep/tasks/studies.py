@@ -1,4 +1,4 @@
-"""Lists the studies of `sweep.folder` or `sweep.storage`, and how far each is."""
+"""Lists the studies of `sweep.folder` or `sweep.storage` with their progress."""
 
 from typing import TYPE_CHECKING
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, config=STRICT)
 class ListStudies:
-    """Show how far every study is."""
+    """Show the progress of every study."""
 
     def run(self, job: Job) -> None:
-        """Print a line per study, also of one that cannot be read."""
+        """Print a line per study, including unreadable ones."""
         from recsweep.sweeps.study.catalog import StudyCatalog  # loads Optuna
 
         studies = StudyCatalog.of(job.settings.sweep)

@@ -22,7 +22,7 @@ class Train:
     """Fit a model, choose its epoch on validation, score test once, report."""
 
     def run(self, job: Job) -> None:
-        """Print the table of metrics and where everything is."""
+        """Print the table of metrics and the paths of all results."""
         from recsweep.experiment import Experiment
         from recsweep.files import refuse_folder
         from recsweep.runs.records import page_note
@@ -39,14 +39,14 @@ class Train:
             fitted = run.refit(run.fit(job.listeners))
             test = run.evaluate_on_test()
             _write(job, run, fitted, test)
-            at_the_end.callback(_report, job, run, fitted, test)  # also when tracking is stopped
+            at_the_end.callback(_report, job, run, fitted, test)  # even if tracking is stopped
             tracker.log_metrics(*final_metrics(job.results))
             tracker.log_artifacts(job.results)
             tracker.set_note(page_note(job.results))
 
 
 def _write(job: Job, run: "Experiment", fitted: "FitResult", test: "Evaluation") -> None:
-    """All files of a run, or none."""
+    """Write all files of a run, or none."""
     from recsweep.files import whole_folder
     from recsweep.persistence import save_model
     from recsweep.run_files import MODEL
@@ -59,7 +59,7 @@ def _write(job: Job, run: "Experiment", fitted: "FitResult", test: "Evaluation")
 
 
 def _report(job: Job, run: "Experiment", fitted: "FitResult", test: "Evaluation") -> None:
-    """Print the table, the best epoch, where the files are and how to look at the run."""
+    """Print the table, the best epoch, the paths of the files and how to view the run."""
     from recsweep.report import metric_table
 
     refit_s = "" if fitted.refit_s is None else f" and {fitted.refit_s:.1f} s of refit"

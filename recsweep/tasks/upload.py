@@ -1,4 +1,4 @@
-"""Brings runs to MLflow that were made without it, or while its server was away."""
+"""Uploads runs to MLflow that were made without it or while its server was down."""
 
 import dataclasses
 import os
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(kw_only=True, config=STRICT)
 class Upload:
-    """Let MLflow have all of a run or a sweep.
+    """Upload a complete run or sweep to MLflow.
 
     Args:
         of: A run's results folder, or a study's name or folder.
@@ -33,10 +33,10 @@ class Upload:
     of: Annotated[str, Field(min_length=1)] | None
 
     def run(self, job: Job) -> None:
-        """Print what was missing, and how to look at it.
+        """Print what was missing, and how to view it.
 
         Raises:
-            InputError: There is no such run, its files are damaged, or the store does not answer.
+            InputError: There is no such run, its files are damaged, or the store does not respond.
         """
         place = Path(os.path.expanduser(self.of or ""))  # noqa: PTH111 - unknown ~user: not found
         folders = [each for each in (place, place / RESULTS) if is_run(each)]
@@ -84,14 +84,14 @@ class Upload:
         study, status = studies.load(place.name)
         if n_running := status.count("running"):
             raise InputError(
-                f"task.of must be a study at rest, but {n_running} trials of {place.name} are "
-                "running; wait for them"
+                f"task.of must be a study without running trials, but {n_running} trials of "
+                f"{place.name} are running; wait for them"
             )
         return StudyRecords(study, status, studies.folder / place.name)
 
 
 def _uploader(job: Job, config: dict[str, Any]) -> "Uploader":
-    """To the store that is set now; in the experiment that is set now, or else the run's own."""
+    """An uploader to the current store and to the current experiment, or else the run's own."""
     from recsweep.tracking.backfill import Uploader
 
     tracker = build_group(job.settings, "tracking", "log_metrics")
@@ -103,7 +103,7 @@ def _uploader(job: Job, config: dict[str, Any]) -> "Uploader":
 
 
 def _tell(uploader: "Uploader", record: "Record", said: Iterable[str]) -> None:
-    """What was missing, and where all of it is now."""
+    """Print what was missing, and where the run is now."""
     counts = Counter(said)
     n_runs, n_there = counts.total(), counts["there"]
     found = [f"{counts[kind]} {kind}" for kind in ("new", "completed") if counts[kind]]
@@ -112,4 +112,4 @@ def _tell(uploader: "Uploader", record: "Record", said: Iterable[str]) -> None:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - like all progress

@@ -1,19 +1,19 @@
-"""Where runs are kept: MLflow, or nowhere. The one package that imports MLflow.
+"""Experiment tracking with MLflow, or none. The only package that imports MLflow.
 
     mlflow_tracker   a run in MLflow: a single one, a sweep's, or one of its trials
     null_tracker     the tracker of `tracking=off`
-    backfill         runs that were kept in files, brought to MLflow
-    registry         MLflow's registry of models
-    run_search       finds the runs that are to be compared
-    run_by_name      finds the run that is meant by an id, a name or `latest`
-    ui_view          how MLflow's UI opens a sweep
-    fault_tolerance  a store that goes away costs a run a warning
+    backfill         uploads runs from files to MLflow
+    registry         MLflow's model registry
+    run_search       finds the runs to compare
+    run_by_name      finds a run by id, name or `latest`
+    ui_view          how MLflow's UI displays a sweep
+    fault_tolerance  if the store is lost, a run continues with a warning
     nested_runs      which runs belong to a sweep
     run_note         Markdown for the page of a run
-    store            the place itself: its client, its database, what can be wrong with it
+    store            the MLflow store: its client, its database, its errors
     relocation       files of a database that was moved or copied with its folder
 
-The names below are part of every configuration that a run has written down.
+The names below are part of every saved configuration.
 """
 
 from recsweep.tracking.mlflow_tracker import MLflowTracker

@@ -1,4 +1,4 @@
-"""Runs that were kept in files, brought to MLflow: whole, and only what it lacks."""
+"""Uploads runs from files to MLflow: only what is missing there."""
 
 import hashlib
 import json
@@ -28,7 +28,7 @@ from recsweep.tracking.store import mlflow_name, patience
 
 UPLOADED, RECORD = "recsweep.uploaded", "recsweep.record"
 Upload = Literal["new", "completed", "there"]
-"""What an upload came to: MLflow had no such run, a part of it, or all of it."""
+"""Result of an upload: MLflow had no such run, a part of it, or all of it."""
 
 Epoch = tuple[int, Mapping[str, float]]
 """Step and metrics."""
@@ -36,24 +36,24 @@ Epoch = tuple[int, Mapping[str, float]]
 
 @dataclass(frozen=True)
 class Record:
-    """A run as its files tell it.
+    """A run, read from its files.
 
     Args:
-        name: Of the run.
-        run_id: Where MLflow may have it; None = it was not tracked.
+        name: Name of the run.
+        run_id: Its id in MLflow, if it was tracked; None = it was not.
         status: How it ended.
-        reason: Why it did not go through.
-        began: Seconds of Unix time.
-        ended: Likewise.
-        params: As they are logged.
-        tags: What the run noted about its environment.
-        marks: Whose it is, such as `recsweep.study`.
-        data: Name, fingerprint and profile of the data set; None = not known.
-        curves: By epoch.
-        final: What is logged at the end.
+        reason: Why it did not finish.
+        began: Start time in Unix seconds.
+        ended: End time in Unix seconds.
+        params: Logged parameters.
+        tags: Tags about its environment.
+        marks: Tags of the sweep that it belongs to, such as `recsweep.study`.
+        data: Name, fingerprint and profile of the data set; None = unknown.
+        curves: Metrics by epoch.
+        final: Metrics logged at the end.
         files: Folder of its artifacts; None = it has none.
-        note: Text of its page; None = it has none.
-        command: That started it, such as `recsweep model=ease`.
+        note: Note on its page; None = it has none.
+        command: The command that started it, such as `recsweep model=ease`.
     """
 
     name: str
@@ -74,17 +74,17 @@ class Record:
 
     @property
     def key(self) -> str:
-        """The same for the same run, wherever its folder is."""
+        """A hash that identifies the run, wherever its folder is."""
         content = [self.params, self.tags, self.marks, self.curves, self.final]
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
 
 
 class Uploader:
-    """Brings runs to one experiment.
+    """Uploads runs to one experiment.
 
     Args:
-        tracker: Of that experiment; unopened.
+        tracker: Tracker of that experiment, not yet opened.
 
     Raises:
         InputError: The store cannot be used.
@@ -100,10 +100,10 @@ class Uploader:
             self.client = tracker.store.client
 
     def upload(self, record: Record) -> Upload:
-        """Let MLflow have all of a run.
+        """Upload whatever MLflow lacks of a run.
 
         Raises:
-            InputError: The store does not answer; a repeat continues from there.
+            InputError: The store does not respond; another upload resumes from there.
         """
         with self.tracker.mirror(), patience(3, 120):
             run = self._found(record)
@@ -118,27 +118,27 @@ class Uploader:
             return "new" if run.info.run_id in self._new else "completed"
 
     def begin(self, record: Record) -> str:
-        """The id of a run that others belong to; a new one is still to be uploaded.
+        """The id of a parent run; a new one still has to be uploaded.
 
         Raises:
-            InputError: The store does not answer.
+            InputError: The store does not respond.
         """
         with self.tracker.mirror(), patience(3, 120):
             return str((self._found(record) or self._created(record)).info.run_id)
 
     def page(self, record: Record) -> str:
-        """What to type to look at a run that was uploaded, and where it is then."""
+        """The command that opens the UI, and the link to an uploaded run."""
         with self.tracker.mirror():
             self._is_meant(self._found(record))
         return self.tracker.ui_command
 
     def _is_meant(self, run: Any) -> None:
-        """From now on the tracker is that of a run."""
+        """Point the tracker at this run."""
         self.tracker.run_id = run.info.run_id
         self.tracker._experiment_id = run.info.experiment_id
 
     def _found(self, record: Record) -> Any:
-        """The run that MLflow has of it, whole or not; None = it has none."""
+        """The record's run in MLflow, complete or not; None if there is none."""
         run = find_existing(self.client, record.run_id) if record.run_id else None
         if run is not None and run.info.lifecycle_stage != "deleted":
             return run
@@ -148,7 +148,7 @@ class Uploader:
         return next(iter(self.client.search_runs([self.experiment], same, max_results=1)), None)
 
     def _is_whole(self, run: Any, record: Record) -> bool:
-        """Whether nothing of it is missing; a run logs its curves before its final metrics."""
+        """Whether nothing is missing in MLflow."""
         return (
             run.info.status == mlflow_status(record.status)
             and {mlflow_name(name) for name in record.params} <= set(run.data.params)
@@ -158,7 +158,7 @@ class Uploader:
         )
 
     def _missing_final(self, run: Any, record: Record) -> dict[str, float]:
-        """Final metrics that it lacks or, as the run of a sweep that went on, has old values of."""
+        """Final metrics that are missing or, in the run of a resumed sweep, outdated."""
         there = run.data.metrics
         return {
             name: value
@@ -167,7 +167,7 @@ class Uploader:
         }
 
     def _missing_epochs(self, run: Any, record: Record) -> list[Epoch]:
-        """Epochs are logged as a whole, so that one metric tells."""
+        """Epochs are logged as a whole, so checking one metric is enough."""
         if not record.curves:
             return []
         name = mlflow_name(next(iter(record.curves[0][1])))
@@ -188,10 +188,10 @@ class Uploader:
         return run
 
     def _log(self, run: Any, record: Record) -> None:
-        """What is missing, in the order in which a run logs it, and then its end."""
+        """Log what is missing, in the order of a normal run, and end the run."""
         one, run_id = self.tracker, run.info.run_id
         self._is_meant(run)
-        if run.info.status != "RUNNING":  # it is whole only once it ends
+        if run.info.status != "RUNNING":  # only a complete run has ended
             self.client.update_run(run_id, status="RUNNING")
         one.log_missing(record.params)
         uploaded = {UPLOADED: datetime.now(tz=UTC).date().isoformat()}
@@ -212,7 +212,7 @@ class Uploader:
 
 
 def _timed(record: Record, epochs: Sequence[Epoch]) -> list[tuple[int, int, Mapping[str, float]]]:
-    """With the times at which they were logged, as far as the seconds of each epoch tell."""
+    """Epochs with their logging times, estimated from the duration of each epoch."""
     at, times = record.began or 0.0, {}
     for step, metrics in record.curves:
         at += metrics.get("time/epoch_s", 0.0) + metrics.get("time/evaluate_s", 0.0)
@@ -221,7 +221,7 @@ def _timed(record: Record, epochs: Sequence[Epoch]) -> list[tuple[int, int, Mapp
 
 
 def _is_same(there: float | None, value: float) -> bool:
-    """MLflow keeps infinity as the largest number."""
+    """Whether two values are equal; MLflow stores infinity as the largest number."""
     return there is not None and (there == value or not math.isfinite(value))
 
 

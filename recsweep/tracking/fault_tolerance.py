@@ -1,7 +1,7 @@
-"""MLflow as a mirror: once a run has begun, a store that goes away costs it a warning and no more.
+"""MLflow as a mirror: if the store is lost after a run has started, the run warns and continues.
 
-The journal of a study and the folders of results hold everything; `task=upload` brings MLflow what
-it has missed.
+The study's journal and the results folders hold everything; `task=upload` uploads what MLflow has
+missed.
 """
 
 import sys
@@ -21,10 +21,10 @@ T = TypeVar("T")
 
 
 def best_effort(method: Callable[Concatenate[S, P], T]) -> Callable[Concatenate[S, P], T | None]:
-    """Let a method of a mirror fail once, with a warning; later calls do nothing and wait for none.
+    """Let a method of a mirror fail once, with a warning; later calls return immediately.
 
     Returns:
-        The method, which gives None once the store is lost.
+        The method, which returns None once the store is lost.
     """
 
     @wraps(method)
@@ -41,33 +41,33 @@ class FaultTolerant:
     """A run that continues without its store.
 
     Args:
-        store: Where the run is kept.
+        store: The store of the run.
     """
 
     def __init__(self, store: Store) -> None:
         self.store = store
         self.lost: str | None = None
-        self.must_answer = False  # True: a store that goes away is an error
+        self.must_answer = False  # True: losing the store is an error
         self._kept_in = ""
 
     def kept_in(self, folder: Path) -> None:
-        """Note what `task=upload` can upload if the store goes away; the first word counts."""
+        """Set what `task=upload` can upload if the store is lost; only the first call counts."""
         self._kept_in = self._kept_in or str(folder)
 
     def found_again(self) -> None:
-        """The store has answered: should it go away once more, that is said once more."""
+        """The store has responded: if it is lost again, warn again."""
         if self.lost is None:
             Store.lost.discard(self.store.uri)
 
     @contextmanager
     def mirror(self) -> Iterator[None]:
-        """What goes wrong in the block is said in one line; the run continues without its store.
+        """Report errors in the block in one line; the run continues without its store.
 
-        A server may be started again meanwhile: that costs 12 s where nobody listens and 52 s
-        where nobody answers. A process that has lost a store does not wait for it again.
+        A server has time to restart: 12 s if the connection is refused and 52 s if it times out.
+        A process that has lost a store does not wait for it again.
 
         Raises:
-            InputError: The store must answer.
+            InputError: The store failed and `must_answer` is set.
         """
         if self.must_answer:
             with self.store.errors_in_one_line(ANSWERS):
@@ -78,7 +78,7 @@ class FaultTolerant:
                 yield
         except Exception as error:  # noqa: BLE001 - whatever MLflow, SQLAlchemy or the disk says
             self.lost = self._goodbye(self.store.found(error))
-            if not self.store.is_lost:  # of many trials the first one says it
+            if not self.store.is_lost:  # only the first of many trials warns
                 print(self.lost, file=sys.stderr, flush=True)  # noqa: T201
             Store.lost.add(self.store.uri)
 
@@ -86,6 +86,6 @@ class FaultTolerant:
         uri = setting("tracking.uri", without_passwords(self.store.uri))
         upload = command("task=upload", setting("task.of", self._kept_in), uri)
         return (
-            f"warning: the tracking store went away, {found}; the run continues and keeps "
+            f"warning: the tracking store was lost, {found}; the run continues and keeps "
             f"everything in {self._kept_in}; upload it later: {upload}"
         )

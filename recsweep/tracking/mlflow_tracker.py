@@ -52,8 +52,8 @@ class MLflowTracker(FaultTolerant):
 
     Args:
         uri: Tracking store; None = MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
-        experiment: Its experiment's name.
-        run_name: Its name; None = what `named` is told.
+        experiment: Name of the experiment.
+        run_name: Name of the run; None = the one given to `named`.
     """
 
     uri: str | None
@@ -69,27 +69,27 @@ class MLflowTracker(FaultTolerant):
         self.views: dict[str, str] = {}
 
     def named(self, name: str) -> Self:
-        """Itself, under this name unless the configuration has given one."""
+        """Set the run's name, unless the configuration has set one, and return the tracker."""
         self.run_name = self.run_name or name
         return self
 
     def link(self, run_id: str | None) -> str:
-        """What follows the store's address in the address of a run's page."""
+        """The part after the store's address in the URL of a run's page."""
         run = f"#/experiments/{self._experiment_id}/runs/{run_id}"
         return f"{run}?workflowType=machine_learning"
 
     @property
     def ui_command(self) -> str:
-        """What to type to look at the run, and where it is then."""
+        """The command that opens the UI, and the link to the run."""
         return self.store.ui_command(*self.views.values(), self.link(self.run_id))
 
     def refuse_unusable(self) -> None:
-        """Find out whether the store can be used before long work; a database is not made yet.
+        """Check, before any long work, that the store is usable; creates no database.
 
-        A sweep that has begun continues whatever becomes of its store.
+        A sweep that has started continues even if its store is lost.
 
         Raises:
-            InputError: It cannot be opened, or the server does not answer within seconds.
+            InputError: It cannot be opened, or the server does not respond within seconds.
         """
         if not self._child_tags:
             self.store.refuse_unusable()
@@ -122,16 +122,16 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def end(self, status: RunStatus, reason: str = "") -> None:
-        """End the run now; leaving the context changes nothing more, whatever happens until then.
+        """End the run now; leaving the context has no further effect.
 
         Args:
-            status: What MLflow shall call it.
-            reason: Why it did not go through, such as `pruned at epoch 7: …`; empty = it did.
+            status: Final status.
+            reason: Why it did not finish, such as `pruned at epoch 7: …`; empty = it did.
         """
         self.end_at(status, reason)
 
     def end_at(self, status: RunStatus, reason: str, at_ms: int | None = None) -> None:
-        """The same at another time than now; an error is not held back."""
+        """The same at a given time; errors are raised."""
         self._is_ended = True
         if reason:
             self._call("set_tag", REASON, shorten(reason, TAG_CHARACTERS))
@@ -150,15 +150,15 @@ class MLflowTracker(FaultTolerant):
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:
-        """Go on with the parent run of a study, or create it.
+        """Resume the parent run of a study, or create it.
 
-        Other processes wait meanwhile for a database; for a server, hold the study's mutex.
+        With a database, other processes wait meanwhile; with a server, hold the study's mutex.
 
         Args:
-            study: Which study.
-            name: Of a new run.
-            params: Of a new run; an existing one keeps its own, since MLflow writes them once.
-            tags: Of a new run.
+            study: Name of the study.
+            name: Name of a new run.
+            params: Parameters of a new run; an existing one keeps its own, which cannot change.
+            tags: Tags of a new run.
         """
         with self.store.opened(self.experiment) as self._experiment_id:
             client, tags = self.store.client, {**origin(), **cut_tags(tags)}
@@ -173,7 +173,7 @@ class MLflowTracker(FaultTolerant):
     def share_view(
         self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
     ) -> None:
-        """Let the UI show the trials of a sweep best first; `views` says where.
+        """Make the UI show the trials of a sweep best first; `views` has the links.
 
         Args:
             study: The sweep's study.
@@ -188,7 +188,7 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
-        """End the parent run, or end it anew: another terminal may have ended it before.
+        """End the parent run, possibly again: another terminal may have ended it before.
 
         Args:
             status: FINISHED or KILLED.
@@ -201,13 +201,13 @@ class MLflowTracker(FaultTolerant):
     def nested(
         self, parent_run_id: str | None, study: str, part: Part, name: str
     ) -> "MLflowTracker":
-        """One trial of a sweep, or its winner; the run begins with the context.
+        """A tracker for one trial of a sweep, or its winner; the run starts with the context.
 
         Args:
-            parent_run_id: The sweep's own run.
+            parent_run_id: Run id of the sweep.
             study: The sweep's study.
             part: Which part of the sweep it is.
-            name: Of the run.
+            name: Name of the run.
         """
         child = MLflowTracker(uri=self.uri, experiment=self.experiment, run_name=name)
         child.store = self.store
@@ -217,23 +217,23 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def _join_sweep(self) -> None:
-        """Create the run beside its parent's; by then the database is there."""
+        """Create the run in its parent's experiment; the database already exists."""
         self._refuse_absent()
         parent = self.store.client.get_run(self._child_tags[PARENT])
         self._experiment_id = parent.info.experiment_id
-        command = parent.data.tags.get(COMMAND, "")  # a worker's own says nothing to a user
+        command = parent.data.tags.get(COMMAND, "")  # not that of the worker
         self._create({**self._child_tags, STATE: "running", COMMAND: command})
         supersede(self.store.client, self._experiment_id, self._child_tags, str(self.run_id))
 
     def tidy(self, study: str, verdict: Verdict) -> int:
-        """End the runs of trials that MLflow wrongly believes to be going on.
+        """End the runs of trials that MLflow wrongly considers running.
 
         Args:
-            study: Whose trials.
-            verdict: Part of the sweep and run id -> status and reason; None = it is going on.
+            study: The study of the trials.
+            verdict: Part of the sweep and run id -> status and reason; None = it is running.
 
         Returns:
-            How many were ended.
+            Number of ended runs.
         """
         n_ended = 0
         for part, run_id in self._running(study) or ():
@@ -260,15 +260,15 @@ class MLflowTracker(FaultTolerant):
         return 1
 
     def _refuse_absent(self) -> None:
-        """MLflow would make the database anew."""
+        """Raise if the database was deleted, as MLflow would create a new one."""
         if self.store.database is not None and not self.store.database.exists():
-            raise FileNotFoundError(f"there is no {self.store.database}")
+            raise FileNotFoundError(f"{self.store.database} does not exist")
 
     # --- what it holds --------------------------------------------------------------------------
 
     @best_effort
     def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
-        """Parameters and tags, once; what is too long for MLflow is cut and ends with …."""
+        """Log parameters and tags, once; values too long for MLflow are truncated with …."""
         from mlflow.entities import RunTag
 
         self._log_params(params)
@@ -276,14 +276,14 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """All metrics of an epoch in one call."""
+        """Log all metrics of an epoch in one call."""
         self.log_epochs([(step, int(time.time() * 1000), metrics)])
 
     def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
-        """Metrics of several epochs, whole epochs in each call.
+        """Log metrics of several epochs, whole epochs in each call.
 
         Args:
-            epochs: Step, time in milliseconds of Unix time, and metrics of each.
+            epochs: Step, Unix time in milliseconds, and metrics of each epoch.
         """
         from mlflow.entities import Metric
 
@@ -299,7 +299,7 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
-        """The data set as an input of the run."""
+        """Log the data set as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
         data = Dataset(
@@ -314,40 +314,38 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def log_artifacts(self, folder: Path) -> None:
-        """Every file below `folder`."""
+        """Log all files below `folder`."""
         self._call("log_artifacts", str(folder))
 
     @best_effort
     def set_note(self, markdown: str) -> None:
-        """The text on the run's page; replaces the one before."""
+        """Set the text on the run's page, replacing any previous one."""
         self._call("set_tag", "mlflow.note.content", shorten(markdown, TAG_CHARACTERS))
 
     def download(self, run: str, folder: Path) -> NamedRun:
         """Fetch the files of a finished run.
 
         Args:
-            run: Its id; or, of this experiment, `latest`, or the name of a study or a run.
-            folder: An existing one.
+            run: Its id, or, in this experiment, `latest` or the name of a study or a run.
+            folder: An existing folder.
 
         Returns:
-            Which run it is.
+            The run.
 
         Raises:
             InputError: There is no such run, it did not finish, or it has no model.
         """
         self.store.refuse_absent(", or give task.run=FOLDER")
         self.refuse_unusable()
-        with self.store.errors_in_one_line(
-            "name an MLflow store whose runs and their files can be read"
-        ):
+        with self.store.errors_in_one_line("name an MLflow store with readable runs and files"):
             found = find_finished(self.store.client, self.experiment, run)
             self.store.client.download_artifacts(found.run_id, "", str(folder))
         return found
 
     def log_missing(self, params: Mapping[str, Any]) -> None:
-        """Parameters that the run lacks: it is new, or the process that made it was killed.
+        """Log missing parameters: the run is new, or the process that created it was killed.
 
-        MLflow refuses a call when another terminal logs the same parameter at the same moment.
+        MLflow refuses a call if another terminal logs the same parameter at the same time.
         """
         while missing := self._missing(params):
             try:
@@ -373,20 +371,20 @@ class MLflowTracker(FaultTolerant):
             self._call("log_batch", params=entries[start : start + PARAMS_PER_CALL])
 
     def _call(self, method: str, *values: Any, **named: Any) -> None:
-        """Tell the store something about this run."""
+        """Call a method of the client for this run."""
         getattr(self.store.client, method)(self.run_id, *values, **named)
 
 
 def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """As MLflow takes them."""
+    """Tags truncated to MLflow's limit."""
     return {name: shorten(value, TAG_CHARACTERS) for name, value in tags.items()}
 
 
 def origin(command: str | None = None) -> dict[str, str]:
-    """Who started the run and how, under the names that MLflow's UI shows.
+    """Who started the run and how, as tags that MLflow's UI shows.
 
     Args:
-        command: Such as `recsweep model=ease`; None = this process's.
+        command: Command such as `recsweep model=ease`; None = that of this process.
     """
     command = command or shlex.join(["recsweep", *without_passwords(typed_arguments())])
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
@@ -397,9 +395,9 @@ def origin(command: str | None = None) -> dict[str, str]:
 
 
 def _ending(error: BaseException) -> tuple[RunStatus, str]:
-    """How MLflow shall call the end of a run, and why it came."""
+    """Final status of a run that ended with an error, and the reason."""
     if isinstance(error, KeyboardInterrupt):
         return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
     if isinstance(error, BrokenPipeError):
-        return "KILLED", "stopped because nobody reads the output any more"
+        return "KILLED", "stopped because the output is no longer read"
     return "FAILED", f"{type(error).__name__}: {error}"

@@ -1,8 +1,8 @@
 """Which runs belong to a sweep: one parent per study, one child per trial, one for the winner.
 
-A trial that begins again has another run. The one before is then superseded, which is its kind
-from there on: MLflow's filters cannot ask for runs without some tag, so whoever asks for the kind
-`trial` must get one run per trial.
+A restarted trial gets a new run. The previous one is then marked with the kind `superseded`:
+MLflow's filters cannot select runs without some tag, and a filter for the kind `trial` must return
+one run per trial.
 """
 
 import re
@@ -16,13 +16,13 @@ PARENT = "mlflow.parentRunId"
 STUDY, KIND = "recsweep.study", "recsweep.kind"
 TRIAL, REPLICATE = "recsweep.trial", "recsweep.replicate"
 COMMAND = "recsweep.command"
-"""Tag of every run: what the user typed; all runs of a sweep have that of its first command."""
+"""Tag of every run: the user's command; all runs of a sweep have its first command."""
 STATE, SUPERSEDED_BY = "recsweep.state", "recsweep.superseded_by"
 SUPERSEDED = "superseded"
 STATES: Mapping[RunStatus, str] = {
     "FINISHED": "complete", "PRUNED": "pruned", "KILLED": "interrupted", "FAILED": "failed",
 }  # fmt: skip
-"""What tag `STATE` of a trial's run says at its end; before it is `running`."""
+"""Final value of the tag `STATE` of a trial's run; until then it is `running`."""
 REASON = "reason"
 PAGE = 500
 """Runs per request."""
@@ -31,15 +31,15 @@ SIGNS = {
     "beta": "β", "dropout_rate": "d", "latent_dim": "z", "l2": "l2",
     "learning_rate_decay": "decay",
 }  # fmt: skip
-"""What a trial's name calls the hyperparameters that most sweeps search."""
+"""Short names for common hyperparameters in a trial's name."""
 
 
 def trial_name(model: str, settings: Mapping[str, Any]) -> str:
-    """What a trial is called, such as `multivae β=.21 d=.5 z=200 l2=1e-05 decay=.97`.
+    """A trial's name, such as `multivae β=.21 d=.5 z=200 l2=1e-05 decay=.97`.
 
     Args:
-        model: The model's file, such as `multivae`.
-        settings: What the trial's search chose: dotted key or group -> value.
+        model: The model's file stem, such as `multivae`.
+        settings: The trial's searched settings: dotted key or group -> value.
     """
     leaves = [(key.rpartition(".")[2], value) for key, value in settings.items()]
     named = [f"{SIGNS.get(leaf, leaf)}={_short(value)}" for leaf, value in leaves]
@@ -47,7 +47,7 @@ def trial_name(model: str, settings: Mapping[str, Any]) -> str:
 
 
 def _short(value: Any) -> str:
-    """A value in few characters: three digits of a number, as YAML writes the rest."""
+    """A short form of a value: floats with three digits, everything else as in YAML."""
     if isinstance(value, list | tuple):
         return f"[{','.join(map(_short, value))}]"
     if value is None or isinstance(value, bool):
@@ -56,44 +56,44 @@ def _short(value: Any) -> str:
 
 
 def sweep_tags(study: str) -> dict[str, str]:
-    """What marks the parent run of a study."""
+    """Tags of the parent run of a study."""
     return {STUDY: study, KIND: "sweep"}
 
 
 def child_tags(parent_run_id: str, study: str, part: Part) -> dict[str, str]:
-    """What marks the run of a trial, or of the winner; the UI shows it below its parent."""
+    """Tags of the run of a trial, or of the winner; the UI shows it below its parent."""
     own = {KIND: "trial"} if part.replicate is None else {REPLICATE: str(part.replicate)}
     return {PARENT: parent_run_id, STUDY: study, TRIAL: str(part.trial), KIND: "winner", **own}
 
 
 def is_trial(run: Any) -> bool:
-    """Whether a run is the trial of some sweep."""
+    """Whether a run is a trial of a sweep."""
     return run.data.tags.get(KIND) == "trial"
 
 
 def is_result(run: Any) -> bool:
-    """Whether a run may have been scored on test: it is no trial, nor superseded."""
+    """Whether a run may have been scored on test: it is neither a trial nor superseded."""
     return not (is_trial(run) or is_superseded(run))
 
 
 def is_superseded(run: Any) -> bool:
-    """Whether another run has taken this one's place in its sweep."""
+    """Whether another run has replaced this one in its sweep."""
     return run.data.tags.get(KIND) == SUPERSEDED
 
 
 def mlflow_status(status: RunStatus) -> str:
-    """What MLflow calls the end of a run; it has no word for a pruned one."""
+    """MLflow's status of an ended run; it has none for pruned runs."""
     return "KILLED" if status == "PRUNED" else status
 
 
 def supersede(client: Any, experiment_id: str, tags: Mapping[str, str], run_id: str) -> None:
-    """Mark the earlier runs of a trial, or of a training of the winner, in whose place one is now.
+    """Mark earlier runs of a trial, or of a training of the winner, as superseded.
 
     Args:
-        client: MLflow's.
-        experiment_id: Where to look.
+        client: MLflow's client.
+        experiment_id: Experiment to search.
         tags: See `child_tags`.
-        run_id: Of the run that counts.
+        run_id: Id of the current run.
     """
     condition = f"tags.`{KIND}` = '{tags[KIND]}' AND tags.`{TRIAL}` = '{tags[TRIAL]}'"
     for run in list(_runs(client, experiment_id, tags[STUDY], condition)):
@@ -107,18 +107,18 @@ def supersede(client: Any, experiment_id: str, tags: Mapping[str, str], run_id: 
 def adopt_or_create(
     client: Any, experiment_id: str, study: str, name: str, tags: Mapping[str, str]
 ) -> Any:
-    """The parent run of a study, RUNNING.
+    """The parent run of a study, set to RUNNING.
 
-    Two terminals may both create one at a server, where the older stays. That is by the clocks of
-    those who ask: one whose request was held up can still be taken for the older one after the
-    other has gone on. Only who holds the study's mutex is sure.
+    With a server, two terminals may both create one; the older is kept. Age is by the clients'
+    clocks: a delayed request may appear to be the older one after the other terminal has already
+    continued. Only holding the study's mutex is safe.
 
     Args:
-        client: MLflow's.
-        experiment_id: Where to look.
-        study: Whose parent.
-        name: Of a new run.
-        tags: Of a new run.
+        client: MLflow's client.
+        experiment_id: Experiment to search.
+        study: Name of the study.
+        name: Name of a new run.
+        tags: Tags of a new run.
     """
     found = oldest(client, experiment_id, study)
     if found is None:
@@ -133,13 +133,13 @@ def adopt_or_create(
 
 
 def forget_reason(client: Any, run: Any) -> None:
-    """A run that continues, or ended well after all, does not say why it broke off."""
+    """Remove the reason of an interruption from a run that was resumed or has finished."""
     if REASON in run.data.tags:
         client.delete_tag(run.info.run_id, REASON)
 
 
 def running_children(client: Any, experiment_id: str, study: str) -> list[tuple[Part, str]]:
-    """What it is and the run id of every child that MLflow believes to be going on."""
+    """Part and run id of every child that MLflow considers running."""
     runs = _runs(
         client, experiment_id, study, f"tags.`{KIND}` != 'sweep' AND attributes.status = 'RUNNING'"
     )
@@ -157,7 +157,7 @@ def oldest(client: Any, experiment_id: str, study: str) -> Any:
 
 
 def _runs(client: Any, experiment_id: str, study: str, condition: str) -> Iterator[Any]:
-    """Runs of a study that were not deleted, the oldest first."""
+    """Runs of a study that are not deleted, oldest first."""
     token = None
     while token != "":
         page = client.search_runs(

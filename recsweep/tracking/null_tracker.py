@@ -1,6 +1,6 @@
-"""The tracker of `tracking=off`: everything is accepted, nothing is kept."""
+"""The tracker of `tracking=off`: accepts everything, stores nothing."""
 
-# ruff: noqa: ARG002 - every argument is taken and none is used
+# ruff: noqa: ARG002 - all arguments are accepted and ignored
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,7 +14,7 @@ from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 
 @dataclass(kw_only=True, config=STRICT)
 class NullTracker:
-    """Keeps nothing; the run's files stay in its output folder."""
+    """Stores nothing; the run's files stay in its output folder."""
 
     def __post_init__(self) -> None:
         self.run_id: str | None = None
@@ -24,7 +24,7 @@ class NullTracker:
 
     @property
     def ui_command(self) -> str:
-        """None to type."""
+        """No command."""
         return ""
 
     def link(self, run_id: str) -> str:
@@ -42,7 +42,7 @@ class NullTracker:
         """Nothing to close."""
 
     def refuse_unusable(self) -> None:
-        """Nothing can be wrong."""
+        """Always usable."""
 
     def kept_in(self, folder: Path) -> None:
         """Nothing."""
@@ -83,7 +83,7 @@ class NullTracker:
         return self
 
     def tidy(self, study: str, verdict: Verdict) -> int:
-        """Nothing was left."""
+        """Nothing to end."""
         return 0
 
     def download(self, run: str, folder: Path) -> NoReturn:

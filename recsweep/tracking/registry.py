@@ -4,7 +4,7 @@
     model = mlflow.pyfunc.load_model("models:/NAME/1")
     model.predict(histories, params={"k": 5})
 
-What is loaded is `recsweep/serving.py`.
+The loaded code is `recsweep/serving.py`.
 """
 
 import json
@@ -29,11 +29,11 @@ from recsweep.tracking.nested_runs import STUDY
 from recsweep.tracking.store import Store, patience
 
 RUN_FILES = "run"
-"""What a served model calls its folder with the run's files."""
+"""Name of a served model's folder with the run's files."""
 PARAMS = {"k": 10, "unknown_items": "ignore"}
 """Parameters of a prediction and their defaults."""
 COPIED_TAGS = (STUDY, "split.fingerprint", "git.commit")
-"""Tags of a run that its registered version has as well."""
+"""Tags of a run that are copied to its registered version."""
 DESCRIPTION = """\
 Recommends items to users by their histories.
 
@@ -47,9 +47,9 @@ class Registered(NamedTuple):
     """A version of a registered model.
 
     Args:
-        name: Of the model.
-        version: Its number.
-        is_new: It was not there before.
+        name: Name of the model.
+        version: Version number.
+        is_new: Whether it was created just now.
     """
 
     name: str
@@ -58,14 +58,14 @@ class Registered(NamedTuple):
 
     @property
     def uri(self) -> str:
-        """What MLflow loads it by."""
+        """The URI that MLflow loads it by."""
         return f"models:/{self.name}/{self.version}"
 
     def usage(self, store: Store) -> str:
         """Two lines of Python that load and use it; `histories` has a row per interaction.
 
         Args:
-            store: Whose registry has it.
+            store: The store with the registry.
         """
         uri = without_passwords(store.uri)
         return (
@@ -75,20 +75,20 @@ class Registered(NamedTuple):
 
 
 def refuse_name(name: str | None, setting: str) -> str:
-    """The name, if MLflow takes it and a filter of MLflow finds it.
+    """Return the name if MLflow accepts it and its filters can find it.
 
     Args:
-        name: What the user typed.
-        setting: Where.
+        name: The name given by the user.
+        setting: The setting that it was given in.
 
     Raises:
-        InputError: It is missing, or has other characters.
+        InputError: It is missing or has invalid characters.
     """
     if name and re.fullmatch(r"\w[\w.\- ]{0,199}", name.strip()) and name == name.strip():
         return name
     raise InputError(
-        f"{setting} must be a name of letters, digits, spaces and any of _-. that begins with one "
-        f"of the first two, but is {name!r}; give {setting}=NAME"
+        f"{setting} must start with a letter or digit and contain only letters, digits, spaces "
+        f"and _-., but is {name!r}; set {setting}=NAME"
     )
 
 
@@ -96,17 +96,17 @@ def register(store: Store, run_id: str, name: str, results: Path, objective: str
     """Log a run's model as a pyfunc and make it a version of a registered model, once.
 
     Args:
-        store: Has the run.
+        store: The store with the run.
         run_id: The run's id.
-        name: Of the registered model; made when it is new. See `refuse_name`.
-        results: The run's files, with its configuration, metrics and model.
-        objective: What validation chose by, such as `ndcg@100`.
+        name: Name of the registered model; created if it is new. See `refuse_name`.
+        results: Folder with the run's configuration, metrics and model.
+        objective: The selection metric, such as `ndcg@100`.
 
     Returns:
-        The version that the run's model has now, or had already.
+        The new version, or the one that the run's model already had.
 
     Raises:
-        InputError: The store has no such run, no registry, or does not answer.
+        InputError: The store has no such run, no registry, or does not respond.
     """
     with store.errors_in_one_line("name an MLflow store with a model registry"), patience(3, 10):
         client = store.client
@@ -144,7 +144,7 @@ def _ensure_registered(client: Any, name: str) -> None:
 
 @contextmanager
 def _meant_by_default(uri: str) -> Iterator[None]:
-    """A registry in a database looks for a model where the process keeps runs by default."""
+    """A registry in a database looks for models in the process's default tracking store."""
     from mlflow.tracking._tracking_service.utils import _use_tracking_uri
 
     variable = "MLFLOW_TRACKING_URI"
@@ -160,7 +160,7 @@ def _meant_by_default(uri: str) -> Iterator[None]:
 
 @contextmanager
 def _new_model(client: Any, run: Any, name: str) -> Iterator[str]:
-    """Id of a model of a run, which is gone again if the block fails."""
+    """Id of a new logged model of a run, which is deleted if the block fails."""
     model = client.create_logged_model(run.info.experiment_id, name, run.info.run_id)
     try:
         yield str(model.model_id)
@@ -171,7 +171,7 @@ def _new_model(client: Any, run: Any, name: str) -> Iterator[str]:
 
 
 def _log(client: Any, results: Path, run_id: str, model_id: str) -> None:
-    """Let a new model have its files, and the run the model."""
+    """Upload the files of a new model and link it to its run."""
     from mlflow.entities import LoggedModelOutput
 
     with TemporaryDirectory(prefix="recsweep-") as folder:
@@ -182,7 +182,7 @@ def _log(client: Any, results: Path, run_id: str, model_id: str) -> None:
 
 
 def _save(folder: Path, results: Path, run_id: str, model_id: str) -> None:
-    """A folder that MLflow loads: the run's files, and the code that reads them."""
+    """Save a folder that MLflow can load: the run's files and the code that reads them."""
     import pandas as pd
     from mlflow.models import Model
     from mlflow.pyfunc import save_model
@@ -205,10 +205,10 @@ def _save(folder: Path, results: Path, run_id: str, model_id: str) -> None:
 
 
 def _signature(item_ids: np.ndarray) -> Any:
-    """Parameters and columns of the answer; `serving.py` itself checks what comes in.
+    """Parameters and output columns; `serving.py` itself checks the input.
 
-    MLflow would drop columns that it does not know, and refuse ids that are numbers here and text
-    there. Users come back as they went in, which no type of MLflow's says quietly.
+    MLflow would drop unknown columns and refuse ids that are numbers in one place and text in
+    another. Users are returned as given, which no MLflow type expresses without warnings.
     """
     from mlflow.models import ModelSignature
     from mlflow.types.schema import ColSpec, ParamSchema, ParamSpec, Schema
@@ -223,6 +223,6 @@ def _signature(item_ids: np.ndarray) -> Any:
 
 
 def _requirements(results: Path) -> list[str]:
-    """This recsweep, and the backend that the run has; told, since MLflow guesses for seconds."""
+    """This recsweep and the run's backend, given explicitly since inference takes seconds."""
     backend, found = read_config(results)["backend"], versions()
     return [f"{package}=={found[package]}" for package in ("recsweep", "keras", backend)]

@@ -1,8 +1,8 @@
-"""A database that was moved, renamed or copied with its folder finds the files of its runs again.
+"""Fixes the paths in a database that was moved, renamed or copied with its folder.
 
-MLflow writes absolute addresses into its database: where new runs of an experiment keep their files
-and where each run has its own. After a move they name the old folder, which the next run would make
-anew; after a copy they name the original's.
+MLflow stores absolute addresses in its database: the artifact location of each experiment and each
+run. After a move they point to the old folder, which the next run would recreate; after a copy they
+point to the original's.
 """
 
 import os
@@ -15,9 +15,9 @@ from typing import NamedTuple
 from urllib.parse import unquote, urlsplit
 
 ARTIFACTS = "mlartifacts"
-"""The folder beside a database that has its runs' files."""
+"""The folder next to a database with the files of its runs."""
 OF_MLFLOW = "mlruns"
-"""The same where MLflow chooses."""
+"""The same by MLflow's default."""
 EXPERIMENTS = "experiments"
 COLUMNS = {
     EXPERIMENTS: ["artifact_location"],
@@ -25,20 +25,20 @@ COLUMNS = {
     "logged_models": ["artifact_location"],
     "model_versions": ["source", "storage_location"],
 }
-"""Where MLflow 3 keeps addresses of files, by table."""
+"""Columns in which MLflow 3 stores addresses of files, by table."""
 BUSY_S = 60.0
 
 
 class _Address(NamedTuple):
-    """An address that is not beside the database.
+    """An address that is not next to the database.
 
     Args:
-        table: Whose it is.
-        column: Likewise.
-        text: As MLflow wrote it.
+        table: Its table.
+        column: Its column.
+        text: The address as stored by MLflow.
         base: The folder with the files of all runs.
-        was: What it names.
-        now: The same place beside the database.
+        was: The path it points to.
+        now: The corresponding path next to the database.
     """
 
     table: str
@@ -50,17 +50,17 @@ class _Address(NamedTuple):
 
 
 def follow_database(database: Path) -> None:
-    """Let a database name the files beside it where it names those of the place it came from.
+    """Update addresses in a database that point to its old folder to the files next to it.
 
-    Files that stayed behind keep their address. Nothing changes either when only the database was
-    moved and all files stayed, or somebody chose another folder for them: then that folder is
-    there, no file of a run is beside the database, and no database is beside that folder.
+    Files that stayed behind keep their address. Nothing changes if only the database was moved, or
+    if another folder was chosen for the files: then that folder exists, no run has files next to
+    the database, and there is no database next to that folder.
 
     Args:
-        database: An existing SQLite database of MLflow's.
+        database: An existing SQLite database of MLflow.
 
     Raises:
-        sqlite3.Error: It cannot be read, or must be changed and cannot be written.
+        sqlite3.Error: It cannot be read, or must be changed and is not writable.
     """
     with closing(sqlite3.connect(database, timeout=BUSY_S, isolation_level=None)) as connection:
         if not _outdated(connection, database):
@@ -73,7 +73,7 @@ def follow_database(database: Path) -> None:
 
 
 def _outdated(connection: sqlite3.Connection, database: Path) -> list[_Address]:
-    """Addresses that are to change."""
+    """Addresses to update."""
     found = list(_elsewhere(connection, database))
     of_runs = [address for address in found if address.table != EXPERIMENTS]
     left = {address.base for address in found if _is_left(address.base, database.name)}
@@ -91,12 +91,12 @@ def _outdated(connection: sqlite3.Connection, database: Path) -> list[_Address]:
 
 
 def _is_left(base: Path, database: str) -> bool:
-    """Whether a folder is not there any more, or belongs to the original of a copied database."""
+    """Whether a folder no longer exists, or belongs to the original of a copied database."""
     return not os.path.lexists(base) or os.path.lexists(base.parent / database)
 
 
 def _elsewhere(connection: sqlite3.Connection, database: Path) -> Iterator[_Address]:
-    """Addresses below a folder that has the name of one beside a database, but is not beside it."""
+    """Addresses below an artifact folder that is not next to the database."""
     own = f"{database.parent.as_uri()}/"
     tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     for table in tables & COLUMNS.keys():
@@ -112,11 +112,11 @@ def _elsewhere(connection: sqlite3.Connection, database: Path) -> Iterator[_Addr
 
 
 def _split(address: str) -> tuple[Path, str] | None:
-    """The folder with the files of all runs, and what follows; None = it is something else."""
+    """The folder with the files of all runs, and the rest of the path; None = something else."""
     parts = urlsplit(address)
     if parts.scheme not in ("", "file") or parts.netloc:
         return None
-    path = unquote(parts.path)  # MLflow does so without a scheme, too
+    path = unquote(parts.path)  # MLflow also does so without a scheme
     found = re.fullmatch(f"(/(?:.*/)?(?:{ARTIFACTS}|{OF_MLFLOW}))(?:/(.*))?", path, re.DOTALL)
     return (Path(found[1]), found[2] or "") if found else None
 

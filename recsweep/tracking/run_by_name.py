@@ -1,4 +1,4 @@
-"""Which run is meant when a finished one is to be used again."""
+"""Finds a finished run by id, name or `latest`."""
 
 import shlex
 import statistics
@@ -21,18 +21,18 @@ from recsweep.tracking.nested_runs import (
 from recsweep.tracking.store import mlflow_name
 
 LATEST = "latest"
-"""Stands for the newest finished run, or the best model of the newest sweep."""
+"""Refers to the newest finished run, or the best model of the newest sweep."""
 OBJECTIVES, SPLIT = "objectives", "split.fingerprint"
 """A parameter of a sweep's run, and a tag of a run that was scored."""
 PAGE = 50
 
 
 class NamedRun(NamedTuple):
-    """The run that a name stands for.
+    """The run that a name refers to.
 
     Args:
         run_id: Its id.
-        why: What makes it the one, such as `winner of study s`; empty = it was named by its id.
+        why: Why it was chosen, such as `winner of study s`; empty = it was given by its id.
     """
 
     run_id: str
@@ -43,9 +43,9 @@ def find_finished(client: Any, experiment: str, name: str) -> NamedRun:
     """A finished run with a model: by its id, `latest`, or the name of a study or a run.
 
     Args:
-        client: MLflow's.
-        experiment: The name of the experiment where other names than ids are looked for.
-        name: What the user typed.
+        client: MLflow's client.
+        experiment: Name of the experiment in which names are looked up.
+        name: The name given by the user.
 
     Raises:
         InputError: There is no such run, it was deleted, did not finish, or has no model.
@@ -66,11 +66,11 @@ def find_finished(client: Any, experiment: str, name: str) -> NamedRun:
 
 
 def check_finished(client: Any, run_id: str) -> str:
-    """The id, if it is that of a finished run with a model.
+    """Return the id if it is that of a finished run with a model.
 
     Args:
-        client: MLflow's.
-        run_id: Of a run that may not exist.
+        client: MLflow's client.
+        run_id: Id of a run that may not exist.
 
     Raises:
         InputError: There is no such run, it was deleted, did not finish, or has no model.
@@ -90,7 +90,7 @@ def check_finished(client: Any, run_id: str) -> str:
     if not _has_model(client, run):
         found = f"trial {run_id} of a sweep" if is_trial(run) else f"run {run_id}"
         do = (
-            "give its winner's, or train what task=best prints"
+            "give the winner's run, or train what task=best prints"
             if is_trial(run)
             else "give another one"
         )
@@ -99,7 +99,7 @@ def check_finished(client: Any, run_id: str) -> str:
 
 
 def _latest(client: Any, experiment: str) -> NamedRun:
-    """The run with a model that finished last; when it is a sweep's, the best of that command.
+    """The last finished run with a model; if it is a sweep's, the best of that command.
 
     Raises:
         InputError: There is none.
@@ -118,9 +118,9 @@ def _latest(client: Any, experiment: str) -> NamedRun:
 
 
 def _best_of_command(client: Any, experiment_id: str, run: Any) -> NamedRun:
-    """The winner with the best mean on validation among all studies of a run's command.
+    """The winner with the best validation mean among all studies of a run's command.
 
-    Only winners of the same split compare.
+    Only winners on the same split are comparable.
     """
     marks = (COMMAND, SPLIT)
     studies: dict[str, list[Any]] = {}
@@ -143,7 +143,7 @@ def _best_of_command(client: Any, experiment_id: str, run: Any) -> NamedRun:
 
 
 def _named(client: Any, experiment_id: str, name: str) -> NamedRun | None:
-    """The winner of a study of this name, or the newest run of this name."""
+    """The winner of the study with this name, or the newest run with this name."""
     of_study = [run for run in _winners(client, experiment_id) if run.data.tags[STUDY] == name]
     if of_study:
         return NamedRun(_first(client, of_study), f"winner of study {name}")
@@ -154,14 +154,14 @@ def _named(client: Any, experiment_id: str, name: str) -> NamedRun | None:
 
 
 def _winners(client: Any, experiment_id: str) -> list[Any]:
-    """Finished trainings of the winners of studies, the oldest first."""
+    """Finished trainings of the winners of studies, oldest first."""
     order = "attributes.start_time ASC"
     runs = _finished_runs(client, experiment_id, order, f"tags.`{KIND}` = 'winner'")
     return [run for run in runs if STUDY in run.data.tags]
 
 
 def _last_scored(runs: Sequence[Any]) -> list[Any]:
-    """Those of the trial that was scored last: more trials may have found a better one."""
+    """Runs of the trial that was scored last: later trials may have found a better one."""
     return [run for run in runs if run.data.tags.get(TRIAL) == runs[-1].data.tags.get(TRIAL)]
 
 
@@ -175,7 +175,7 @@ def _first(client: Any, runs: Sequence[Any]) -> str:
 def _finished_runs(
     client: Any, experiment_id: str, order: str, condition: str = ""
 ) -> Iterator[Any]:
-    """Finished runs that were not deleted."""
+    """Finished runs that are not deleted."""
     conditions = " AND ".join(filter(None, ["attributes.status = 'FINISHED'", condition]))
     token = None
     while token != "":
@@ -191,12 +191,12 @@ def _has_model(client: Any, run: Any) -> bool:
 
 
 def refuse_deleted(client: Any, run: Any, setting: str) -> None:
-    """Complain of a run that was deleted: MLflow still has it, but shows it nowhere.
+    """Refuse a deleted run: MLflow still has it, but does not show it.
 
     Args:
-        client: MLflow's.
-        run: Its run.
-        setting: Where the user has named it, such as `task.run`.
+        client: MLflow's client.
+        run: The run.
+        setting: The setting that it was given in, such as `task.run`.
 
     Raises:
         InputError: It was deleted.
@@ -205,13 +205,13 @@ def refuse_deleted(client: Any, run: Any, setting: str) -> None:
         store = shlex.quote(without_passwords(client.tracking_uri))
         run_id = run.info.run_id
         raise InputError(
-            f"{setting} must be a run that was not deleted, but {run_id} was; bring it back with "
+            f"{setting} must be a run that was not deleted, but {run_id} was; restore it with "
             f"MLFLOW_TRACKING_URI={store} mlflow runs restore --run-id {run_id}, or give another"
         )
 
 
 def find_existing(client: Any, run_id: str) -> Any:
-    """The run; None when the store knows none of this id."""
+    """The run with this id; None if the store has none."""
     from mlflow.exceptions import MlflowException
 
     try:

@@ -1,26 +1,25 @@
-"""Markdown for the page of a run in MLflow: its first lines are open, the rest after a click.
+"""Markdown for the page of a run in MLflow, which shows the first lines and expands on a click.
 
-A line of a code block that is wider than the page pushes the page's other half away; code within
-text is wrapped.
+Code blocks wider than the page push its other half away; inline code is wrapped.
 """
 
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 GAP = "&ensp;"
-"""Between columns: the page draws tables without lines or padding, all columns flush left."""
+"""Between columns: the page draws tables without lines or padding, left-aligned."""
 
 BREAK = "&#8203;"
-"""Where a word may be wrapped."""
+"""Allows a word to be wrapped."""
 
 
 def run_note(metrics: Mapping[str, Any], objective: str, commands: Mapping[str, str]) -> str:
-    """What a run scored, and how to have it again.
+    """The scores of a run, and how to reproduce it.
 
     Args:
-        metrics: As in its `metrics.json`.
-        objective: Such as `ndcg@100`: shown first, then the others at the same cut-off.
-        commands: What for -> command line.
+        metrics: The content of its `metrics.json`.
+        objective: Metric shown first, such as `ndcg@100`; then the others at the same cut-off.
+        commands: Purpose -> command line.
     """
     k = objective.partition("@")[2]
     at_k = [name for name in metrics["test"]["mean"] if name.endswith(f"@{k}")]
@@ -44,19 +43,19 @@ def _score(fold: Mapping[str, Any], name: str) -> str:
 
 
 def markdown_commands(commands: Mapping[str, str]) -> str:
-    """A list of command lines, each after what it is for."""
+    """A list of command lines, each preceded by its purpose."""
     return "\n".join(f"- {why}: {_code(command)}" for why, command in commands.items())
 
 
 def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """A table; a column without any entry is left out.
+    """A table; empty columns are omitted.
 
-    A title may be wrapped after each underscore and dot: the page does not cut a table that is too
-    wide, it pushes its other half away.
+    Headers may be wrapped after underscores and dots, since a table that is too wide would push the
+    page's other half away.
 
     Args:
-        head: A title per column.
-        rows: A cell per column.
+        head: One header per column.
+        rows: Rows with one cell per column.
     """
     columns = [c for c in zip(head, *rows, strict=True) if any(c[1:])]
     lines = [[cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True)]
@@ -66,5 +65,5 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
 
 
 def _code(text: str) -> str:
-    """Within text; a backtick of its own needs a longer fence."""
+    """Inline code; a backtick in it needs a longer fence."""
     return f"`` {text} ``" if "`" in text else f"`{text}`"

@@ -1,4 +1,4 @@
-"""Which runs are meant when several are to be compared, and the few files of them that are read."""
+"""Finds the runs to compare and downloads the files that are needed."""
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
@@ -21,7 +21,7 @@ from recsweep.tracking.run_by_name import LATEST, find_existing, find_finished, 
 from recsweep.tracking.store import USABLE, Store
 
 CONFIGURATIONS = "recsweep.test_configurations"
-"""Tag of a sweep's run: for how many configurations it has scored test."""
+"""Tag of a sweep's run: the number of configurations scored on test."""
 
 
 @dataclass(frozen=True)
@@ -30,8 +30,8 @@ class FoundRun:
 
     Args:
         run_id: Its id.
-        study: The sweep whose winner it is; None = a single run.
-        n_configurations: For how many configurations that study has scored test.
+        study: The sweep that it is the winner of; None = a single run.
+        n_configurations: Number of configurations of that study scored on test.
     """
 
     run_id: str
@@ -43,9 +43,9 @@ class RunFinder:
     """Looks for runs in a store.
 
     Args:
-        store: That of a tracker.
-        experiment: Where names, filters and tags are looked for; an id is found everywhere.
-        elsewhere: Names that the user may have meant besides those in the store.
+        store: The store of a tracker.
+        experiment: Experiment in which names, filters and tags are looked up; ids work everywhere.
+        elsewhere: Names outside the store that the user may have meant.
     """
 
     def __init__(self, store: Store, experiment: str, elsewhere: Sequence[str] = ()) -> None:
@@ -55,14 +55,14 @@ class RunFinder:
 
     @property
     def is_absent(self) -> bool:
-        """Whether there is no store yet."""
+        """Whether the store does not exist yet."""
         return self.store.database is not None and not self.store.database.exists()
 
     def named(self, name: str) -> list[FoundRun]:
-        """A run by its id, a study's winner or runs by their name, or the latest of them.
+        """A run by id, a study's winner or runs by name, or the latest.
 
         Raises:
-            InputError: There are none, or they were not scored on test.
+            InputError: There are none, or none was scored on test.
         """
         with self._opened():
             found = self._named(name)
@@ -71,10 +71,10 @@ class RunFinder:
             return self._scored(found, f"task.of={name}")
 
     def filtered(self, condition: str) -> list[FoundRun]:
-        """Runs that a filter of MLflow finds, such as `params.seed = '1'`; trials are left out.
+        """Runs that match an MLflow filter such as `params.seed = '1'`, without trials.
 
         Raises:
-            InputError: MLflow cannot read the filter, there are none, or none was scored on test.
+            InputError: The filter is invalid, no run matches, or none was scored on test.
         """
         from mlflow.exceptions import MlflowException
 
@@ -92,25 +92,25 @@ class RunFinder:
             return self._scored(found, f"task.filter={condition}")
 
     def tagged(self, tag: str) -> list[FoundRun]:
-        """Runs with a tag, such as `paper:yes`; trials are left out.
+        """Runs with a tag such as `paper:yes`, without trials.
 
         Raises:
-            InputError: It is no `key:value`, there are none, or none was scored on test.
+            InputError: It is not `key:value`, no run matches, or none was scored on test.
         """
-        key, *values = re.split("[:=]", tag, maxsplit=1)  # Hydra wants a = in a value quoted twice
+        key, *values = re.split("[:=]", tag, maxsplit=1)  # Hydra needs = in values quoted twice
         if not (key and values):
             raise InputError(f"task.tag must be KEY:VALUE, but is {tag}; write task.tag=KEY:VALUE")
-        with self._opened():  # compared here: MLflow's filter has no way to write quotes
+        with self._opened():  # compared here: MLflow's filters cannot escape quotes
             found = [run for run in self._runs() if run.data.tags.get(key) == values[0]]
             return self._scored(found, f"task.tag={tag}")
 
     def fetch(self, run_id: str, names: Iterable[str], folder: Path) -> None:
-        """Download those of these files that a run has.
+        """Download the given files, as far as a run has them.
 
         Args:
-            run_id: Its id.
-            names: Of files at the top of its artifacts.
-            folder: An existing one.
+            run_id: The run's id.
+            names: Names of files at the top of its artifacts.
+            folder: An existing folder.
         """
         with self._opened():
             present = {entry.path for entry in self.store.client.list_artifacts(run_id)}
@@ -144,7 +144,7 @@ class RunFinder:
             raise InputError(str(error).replace("task.run", "task.of")) from error
 
     def _runs(self, condition: str = "") -> Iterator[Any]:
-        """Runs of the experiment that were not deleted, the oldest first."""
+        """Runs of the experiment that are not deleted, oldest first."""
         found = self.store.client.get_experiment_by_name(self.experiment)
         token = None if found else ""
         while token != "":
@@ -156,7 +156,7 @@ class RunFinder:
             token = page.token or ""
 
     def _scored(self, runs: Sequence[Any], asked: str) -> list[FoundRun]:
-        """The runs, for a sweep its winner's replicates; what is no result is left out."""
+        """The runs that are results; a sweep is replaced by its winner's replicates."""
         if not runs:
             raise InputError(
                 f"{asked} must find runs in experiment {self.experiment}, but finds none; change "
@@ -182,7 +182,7 @@ class RunFinder:
         return [run for run in found if run.data.tags.get(TRIAL) == found[-1].data.tags.get(TRIAL)]
 
     def _children(self, parent: Any, condition: str) -> Iterator[Any]:
-        """Few enough for one page."""
+        """Children of a run; few enough for one page."""
         yield from self.store.client.search_runs(
             [parent.info.experiment_id], condition, max_results=PAGE,
             order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
@@ -195,17 +195,17 @@ class RunFinder:
         return FoundRun(run.info.run_id, tags.get(STUDY), int(n))
 
     def _names(self) -> set[str]:
-        """Of studies and runs, without trials."""
+        """Names of studies and runs, without trials."""
         runs = [run for run in self._runs() if is_result(run)]
         names = {run.info.run_name for run in runs} | {run.data.tags.get(STUDY) for run in runs}
         return {name for name in names if name}
 
 
 def refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
-    """Say that nobody knows a name, and which one was probably meant.
+    """Raise an error for an unknown name, with suggestions.
 
     Args:
-        name: What the user typed.
+        name: The name given by the user.
         known: Names of studies and runs.
 
     Raises:
@@ -223,10 +223,10 @@ def _is_sweep(run: Any) -> bool:
 
 
 def _described(run: Any) -> str:
-    """Such as `a sweep that is RUNNING`."""
+    """A description such as `a run (RUNNING)`."""
     kind = {
         "sweep": "a sweep without a scored winner",
         "trial": "a trial of a sweep",
-        SUPERSEDED: "a run of a sweep in whose place another one is",
+        SUPERSEDED: "a superseded run of a sweep",
     }
     return f"{kind.get(run.data.tags.get(KIND), 'a run')} ({run.info.status})"

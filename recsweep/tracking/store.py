@@ -1,7 +1,7 @@
-"""An MLflow store: its client, its database, and what can be wrong with it in one line.
+"""An MLflow store: its client, its database, and its errors in one line.
 
-Beside a database comes `mlartifacts/` with the runs' files, and in it the lock that lets one
-process make the tables while others wait.
+Next to a database is `mlartifacts/` with the runs' files, which also holds the lock that lets one
+process create the tables while others wait.
 """
 
 import logging
@@ -25,10 +25,10 @@ from recsweep.tracking.relocation import ARTIFACTS, follow_database
 
 SQLITE = "sqlite:///"
 ENCODED = "sqlite+pysqlite:///"
-"""The same store; MLflow would read a path that is percent-encoded after `SQLITE` as it stands."""
+"""The same store; after `SQLITE`, MLflow would not decode a percent-encoded path."""
 ERROR_CHARACTERS = 200
-USABLE = "name an MLflow store that can be used"
-ANSWERS = "name a store that answers during the whole run"
+USABLE = "name a usable MLflow store"
+ANSWERS = "name a store that responds during the whole run"
 
 
 def mlflow_name(name: str) -> str:
@@ -37,14 +37,14 @@ def mlflow_name(name: str) -> str:
 
 
 class Store:
-    """Where MLflow keeps runs.
+    """An MLflow tracking store.
 
     Args:
         uri: Its address; None = MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
     """
 
     lost: ClassVar[set[str]] = set()
-    """Addresses that went away while this process used them: nobody waits for them again."""
+    """Addresses of stores lost during use; the process does not wait for them again."""
 
     def __init__(self, uri: str | None) -> None:
         elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
@@ -61,21 +61,21 @@ class Store:
 
     @property
     def is_lost(self) -> bool:
-        """Whether it went away while this process used it, and has not answered since."""
+        """Whether it was lost during use and has not responded since."""
         return self.uri in Store.lost
 
     @cached_property
     def client(self) -> Any:
-        """MLflow's client; takes 2 s, and makes the tables of a database that has none.
+        """MLflow's client; takes 2 s, and creates the tables of a new database.
 
-        A database that came here from another place finds the files of its runs again.
+        The paths in a database that was moved here are fixed.
         """
         if self.database is not None and self.database.is_file():
             follow_database(self.database)
         return _make_client(self.uri)
 
     def ui_command(self, *links: str) -> str:
-        """What to type to look at pages of the UI, and where they are then."""
+        """The command that opens the UI, and the links to its pages."""
         uri = without_passwords(self.uri)
         if uri.startswith(("http://", "https://")):
             return "\n          ".join(f"{uri.rstrip('/')}/{link}" for link in links)
@@ -88,10 +88,10 @@ class Store:
         )
 
     def refuse_unusable(self) -> None:
-        """Find out whether it can be used before long work; a database is not made yet.
+        """Check, before any long work, that the store is usable; creates no database.
 
         Raises:
-            InputError: It cannot be opened, or the server does not answer within seconds.
+            InputError: It cannot be opened, or the server does not respond within seconds.
         """
         with self.errors_in_one_line(USABLE):
             if self.database is not None:
@@ -101,7 +101,7 @@ class Store:
                     self.client.search_experiments(max_results=1)
 
     def refuse_absent(self, otherwise: str = "") -> None:
-        """Raise InputError when the database that should hold runs does not exist.
+        """Raise InputError if the database of the runs does not exist.
 
         Args:
             otherwise: What else the user can do.
@@ -109,12 +109,12 @@ class Store:
         if self.database is not None and not self.database.exists():
             raise InputError(
                 f"{self.setting} must name the store that has the run, but there is no "
-                f"{self.database}; go to the folder of mlflow.db or set {self.setting}{otherwise}"
+                f"{self.database}; cd to the folder of mlflow.db or set {self.setting}{otherwise}"
             )
 
     @contextmanager
     def opened(self, experiment: str) -> Iterator[str]:
-        """Make what is not there yet; other processes wait for a database until the block ends.
+        """Create what is missing; with a database, other processes wait until the block ends.
 
         Args:
             experiment: The name of an experiment.
@@ -137,7 +137,7 @@ class Store:
 
     @contextmanager
     def errors_in_one_line(self, must: str) -> Iterator[None]:
-        """Whatever MLflow, SQLAlchemy or the disk says becomes one line."""
+        """Turn errors of MLflow, SQLAlchemy and the disk into one line."""
         try:
             yield
         except InputError:
@@ -148,12 +148,12 @@ class Store:
             ) from error
 
     def found(self, error: Exception) -> str:
-        """Its address, and what went wrong there."""
+        """Its address and the reason of the error."""
         return str(without_passwords(f"{self.uri} ({_reason(error)})"))
 
 
 def _file_of(uri: str) -> Path:
-    """The database's file; after `SQLITE` as it is typed, or decoded where only that folder is."""
+    """The database's file; after `SQLITE` as typed, or decoded if only that folder exists."""
     if uri.startswith(ENCODED):
         return Path(unquote(uri.removeprefix(ENCODED))).absolute()
     path = uri.removeprefix(SQLITE)
@@ -162,7 +162,7 @@ def _file_of(uri: str) -> Path:
 
 
 def _address(file: Path) -> str:
-    """A database's URI, as SQLAlchemy reads it."""
+    """A database's URI, as parsed by SQLAlchemy."""
     path = str(file)
     if re.search(r"[%?#\n]", path) is None:
         return f"{SQLITE}{path}"
@@ -173,11 +173,11 @@ def _address(file: Path) -> str:
 
 @contextmanager
 def patience(n_retries: int, timeout_s: int) -> Iterator[None]:
-    """How long a server is waited for, unless the environment says so; MLflow itself waits minutes.
+    """Limit how long to wait for a server, unless the environment does; MLflow waits minutes.
 
     Args:
-        n_retries: With 4, 8, 16 … seconds before each but the first.
-        timeout_s: For an answer, each time.
+        n_retries: Number of retries, with 4, 8, 16 … seconds before each but the first.
+        timeout_s: Timeout of each attempt.
     """
     wanted = {
         "MLFLOW_HTTP_REQUEST_MAX_RETRIES": n_retries,
@@ -193,7 +193,7 @@ def patience(n_retries: int, timeout_s: int) -> Iterator[None]:
 
 
 def _make_client(uri: str) -> Any:
-    """A client that is quiet and alone: no telemetry, no chatter, no run of somebody else's."""
+    """A quiet client: no telemetry, no log messages, no run from the environment."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
     os.environ.setdefault("MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT", "true")
@@ -206,7 +206,7 @@ def _make_client(uri: str) -> Any:
 
 
 def _make_tables(database: Path, folder: Path) -> None:
-    """Let a new database appear whole: MLflow takes seconds and cannot repair a half-made one."""
+    """Create a new database atomically: MLflow takes seconds and cannot repair a partial one."""
     if database.exists() and database.stat().st_size:
         return
     unfinished = folder / f"{database.name}.unfinished"
@@ -219,7 +219,7 @@ def _make_tables(database: Path, folder: Path) -> None:
 
 
 def _experiment(store: Store, name: str, location: str | None) -> str:
-    """Id of the experiment called `name`; made when it is new.
+    """Id of the experiment called `name`; created if it is new.
 
     Raises:
         InputError: It was deleted.
@@ -246,7 +246,7 @@ def _experiment(store: Store, name: str, location: str | None) -> str:
 
 
 def _reason(error: BaseException) -> str:
-    """What the network, the disk or SQLite said, if it is one of them, else the error itself."""
+    """The error of the network, the disk or SQLite, if there is one, else the error itself."""
     chain = [error]
     while inner := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(inner)
@@ -256,18 +256,18 @@ def _reason(error: BaseException) -> str:
 
 
 def _refuse_database(database: Path) -> None:
-    """Look at a database without changing it; one that is not there must be possible to make."""
+    """Check a database without changing it; a missing one must be possible to create."""
     place = next(path for path in (database, *database.parents) if path.exists())
     folder = place.parent if place == database else place
     if place == database and not _is_sqlite(place):
-        raise OSError("it is no SQLite database")
+        raise OSError("it is not an SQLite database")
     if not folder.is_dir():
-        raise OSError(f"{folder} is no folder")
+        raise OSError(f"{folder} is not a folder")
     if not (os.access(place, os.W_OK) and os.access(folder, os.W_OK)):
-        raise OSError(f"{place} cannot be written")
+        raise OSError(f"{place} is not writable")
 
 
 def _is_sqlite(file: Path) -> bool:
-    """Whether a file is an SQLite database, or still empty."""
+    """Whether a file is an SQLite database or empty."""
     with file.open("rb") as opened:
         return opened.read(16) in (b"", b"SQLite format 3\x00")

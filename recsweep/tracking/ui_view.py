@@ -1,7 +1,7 @@
-"""How MLflow's UI opens a sweep: trials best first, searched values and metrics beside them.
+"""How MLflow's UI displays a sweep: trials best first, with searched values and metrics.
 
-The UI reads a view of an experiment's runs from a tag of the experiment, under the key that a link
-names, and lists it by its name. This is the format of MLflow 3.17; others may show all runs.
+The UI reads a view of an experiment's runs from a tag of the experiment, whose key is part of the
+link, and lists it by name. This is the format of MLflow 3.17; other versions may show all runs.
 """
 
 import base64
@@ -16,11 +16,11 @@ from recsweep.tracking.nested_runs import KIND, STATE, STUDY
 from recsweep.tracking.store import mlflow_name
 
 VIEW = "mlflow.sharedViewState."
-"""With a view's key: the tag that holds it."""
+"""Prefix of the tag that holds a view, followed by the view's key."""
 NAME, STARTED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
-"""Columns that a table of runs always has."""
+"""Columns that every table of runs has."""
 WIDTHS = {"name": 170, "icon": 50, "objective": 150, "value": 85, "exponent": 175}
-"""Of columns, in pixels: the objective and five searched values fit beside each other."""
+"""Column widths in pixels: the objective and five searched values fit side by side."""
 
 
 def share_view(
@@ -30,16 +30,16 @@ def share_view(
     params: Mapping[str, Sequence[Any]],
     metrics: Sequence[str],
 ) -> str:
-    """Let the UI show the trials of a study in a table made for them, and in charts.
+    """Create or update a view that shows the trials of a study in a table and in charts.
 
-    The same study has the same key for ever; its tag is written when something changed.
+    A study's key never changes; the tag is only written if the view has changed.
 
     Args:
-        client: MLflow's.
-        experiment_id: Whose runs they are.
-        study: Its name, also the view's; made of what a study's name may be made of.
-        params: Searched key -> the values tried so far: where they need an exponent, which comes
-            last, the column is wide enough to show it.
+        client: MLflow's client.
+        experiment_id: Experiment of the runs.
+        study: Name of the study and of the view; a valid study name.
+        params: Searched key -> the values tried so far; columns are wide enough to show an
+            exponent, which comes last.
         metrics: Columns, such as `valid_best/ndcg@100`; the first is the objective, largest first.
 
     Returns:
@@ -58,19 +58,19 @@ def share_view(
 
 
 def view_link(experiment_id: str, query: str, is_charts: bool = False) -> str:
-    """What follows the UI's address in the address of a view.
+    """The part after the UI's address in the URL of a view.
 
     Args:
-        experiment_id: Whose view it is.
-        query: What `share_view` returned.
-        is_charts: Curves by epoch and parallel coordinates instead of the table.
+        experiment_id: Experiment of the view.
+        query: The query returned by `share_view`.
+        is_charts: Show curves by epoch and parallel coordinates instead of the table.
     """
     mode = "&compareRunsMode=CHART" if is_charts else ""
     return f"#/experiments/{experiment_id}/runs?{query}&workflowType=machine_learning{mode}"
 
 
 def _state(study: str, params: Mapping[str, Sequence[Any]], metrics: list[str]) -> dict[str, Any]:
-    """What the UI keeps of a page: what is shown, in which order, and how."""
+    """The UI's state of a page: columns, order and charts."""
     objective, *others = [f"metrics.`{name}`" for name in metrics]
     searched = {f"params.`{mlflow_name(key)}`": _width(tried) for key, tried in params.items()}
     shown = {
@@ -89,7 +89,7 @@ def _state(study: str, params: Mapping[str, Sequence[Any]], metrics: list[str]) 
         "columnWidths": widths,
         "compareRunCharts": _charts(list(params), metrics[0]),
         "compareRunSections": [{"uuid": "sweep", "name": "sweep", "display": True, "columns": 2}],
-        "isAccordionReordered": True,  # these charts stay above those that the UI adds
+        "isAccordionReordered": True,  # keeps these charts above those added by the UI
     }
 
 
@@ -99,7 +99,7 @@ def _width(tried: Sequence[Any]) -> int:
 
 
 def _charts(keys: list[str], objective: str) -> list[dict[str, Any]]:
-    """Curves of the best trials by epoch, and which values led to which objective."""
+    """Curves of the best trials by epoch, and parallel coordinates of values and objective."""
     names = [f"valid/{objective.rpartition('/')[2]}", "valid/loss", "train/loss"]
     common = {"metricSectionId": "sweep", "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}
     curves = [
@@ -114,5 +114,5 @@ def _charts(keys: list[str], objective: str) -> list[dict[str, Any]]:
 
 
 def _deflated(text: str) -> str:
-    """As the UI writes it: a long text stays below the limit of a tag."""
+    """Compressed like the UI does it, so that long texts stay below the limit of a tag."""
     return f"deflate;{base64.b64encode(zlib.compress(text.encode())).decode()}"

@@ -2,13 +2,13 @@
 
 The modules, from the outside in:
 
-    gradient_model  what all recommenders that are trained by gradient share
+    gradient_model  the common base of all gradient-trained recommenders
     loop            the epoch loop
     engine          a network's epochs and scores as compiled programs
-    programs        compiled programs that are kept
-    layers          what the networks are made of
-    optimizers      what `optimizer=` names
-    backend         where JAX and TensorFlow differ
+    programs        a cache of compiled programs
+    layers          the building blocks of the networks
+    optimizers      the choices of `optimizer=`
+    backend         the differences between JAX and TensorFlow
     batches         sparse batches of fixed shape
     sparse          sums and products of a sparse batch
     schedules       learning rates and warm-ups as arrays over steps

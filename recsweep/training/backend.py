@@ -1,6 +1,6 @@
-"""The one place where the two backends differ: how a step takes gradients and is compiled.
+"""The only place where the two backends differ: how a step computes gradients and is compiled.
 
-Keras reads `KERAS_BACKEND` when it is first imported, so a process has one backend.
+Keras reads `KERAS_BACKEND` when it is first imported, so a process has only one backend.
 Everything else in recsweep is written once, with `keras.ops`.
 """
 
@@ -15,7 +15,7 @@ class Values(NamedTuple):
     """Everything that training changes, as plain tensors."""
 
     trainable: list[Any]
-    other: list[Any]  # counters of the random streams
+    other: list[Any]  # counters of the random number streams
     optimizer: list[Any]
 
 
@@ -31,7 +31,7 @@ def name() -> str:
 def compile_program(
     function: Callable[..., Any], *, donate_first: bool = False
 ) -> Callable[..., Any]:
-    """`function` as one program: XLA on JAX; a graph on TensorFlow, whose XLA takes longer here.
+    """`function` as one program: XLA on JAX, a graph on TensorFlow, whose XLA is slower here.
 
     Args:
         function: Tensors in, tensors out.
@@ -51,14 +51,14 @@ def csr_matmul(values: Any, columns: Any, row_starts: Any, dense: Any) -> Any:
     """A sparse matrix in compressed rows times a dense one.
 
     On a CPU both backends have a kernel for it. It takes a sixth of the time of XLA's gather and
-    segment sum where rows are wide (13,000 entries × 8,115 columns), and less than half of a dense
-    product where the matrix is 3 % full (MovieLens 1M).
+    segment sum for wide rows (13,000 entries × 8,115 columns), and less than half that of a dense
+    product for a matrix with 3 % nonzeros (MovieLens 1M).
 
     Args:
-        values: One per entry.
+        values: One value per entry.
         columns: int32, the column of each entry.
         row_starts: int32, the first entry of each row, and the number of entries.
-        dense: Columns of the sparse matrix × anything.
+        dense: A matrix with one row per column of the sparse matrix.
     """
     shape = (row_starts.shape[0] - 1, dense.shape[0])
     if name() == "jax":
@@ -76,8 +76,8 @@ def epoch_of(network: Any, optimizer: Any) -> Epoch:
     """A compiled epoch of gradient steps.
 
     Args:
-        network: `network(batch, hyper=…, training=True)` gives loss parts, `loss` the total.
-        optimizer: A Keras optimizer, built; its learning rate is set anew at each step.
+        network: `network(batch, hyper=…, training=True)` returns loss parts with the total `loss`.
+        optimizer: A built Keras optimizer; its learning rate is set at each step.
     """
     make = _jax_epoch if name() == "jax" else _tensorflow_epoch
     return compile_program(make(network, optimizer), donate_first=True)
@@ -98,7 +98,7 @@ def _jax_epoch(network: Any, optimizer: Any) -> Epoch:
             return parts["loss"], (parts, other)
 
         (_, (parts, other)), gradients = jax.value_and_grad(loss, has_aux=True)(values.trainable)
-        # Waiting for every gradient lets XLA update the weights in place: no copy of each per step
+        # Waiting for all gradients lets XLA update the weights in place, without a copy per step
         rate = rate + 0 * sum(ops.reshape(gradient, (-1,))[0] for gradient in gradients)
         state = [*values.optimizer[:rate_at], rate, *values.optimizer[rate_at + 1 :]]
         trainable, state = optimizer.stateless_apply(state, gradients, values.trainable)
@@ -108,7 +108,7 @@ def _jax_epoch(network: Any, optimizer: Any) -> Epoch:
 
 
 def _tensorflow_epoch(network: Any, optimizer: Any) -> Epoch:
-    """Keras' TensorFlow optimizers cannot be called statelessly: values go through variables."""
+    """Keras' TensorFlow optimizers cannot be called statelessly: values pass through variables."""
     import tensorflow as tf
 
     variables = Values(

@@ -1,4 +1,4 @@
-"""Sparse batches of fixed shape: what a compiled epoch reads."""
+"""Sparse batches of fixed shape: the input of a compiled epoch."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -15,18 +15,18 @@ from recsweep.interfaces import CSR
 class Batch(NamedTuple):
     """Interactions of `n_rows` users as coordinates, padded to a fixed capacity.
 
-    Padding has value 0 and the last row's index, so rows stay sorted and sums are untouched.
-    The starts cut the entries by row and, in the order `by_item`, by item: CSR and CSC.
-    Stacked batches of an epoch carry a leading axis `batches` on every field.
+    Padding has value 0 and the last row's index, so rows stay sorted and sums are unaffected.
+    The starts delimit the entries by row and, in the order `by_item`, by item: CSR and CSC.
+    Stacked batches of an epoch have a leading axis `batches` in every field.
     """
 
     rows: Any  # int32, capacity: user's position in the batch, ascending
     items: Any  # int32, capacity
     values: Any  # float32, capacity
-    is_user: Any  # float32, n_rows: 1 for a user, 0 for a row that only fills up the batch
+    is_user: Any  # float32, n_rows: 1 for a user, 0 for a padding row
     row_starts: Any  # int32, n_rows + 1: first entry of each row
     by_item: Any  # int32, capacity: the entries in ascending order of their items
-    item_starts: Any  # int32, n_items + 1: first place in `by_item` of each item
+    item_starts: Any  # int32, n_items + 1: first position of each item in `by_item`
 
 
 def _round_up(count: int, multiple: int) -> int:
@@ -40,7 +40,7 @@ def stack_batches(
 
     Args:
         train: Users × items.
-        order: Row indices, in the order they are visited.
+        order: Row indices, in the order of visiting.
         n_rows: Users per batch; the last batch may have fewer.
         capacity: Interactions per batch, at least as many as any of these batches holds.
 
@@ -63,7 +63,7 @@ def stack_batches(
 
 
 def _fill(batch: Batch, users: CSR) -> None:
-    """Write users into one batch, whose padding is in place; it counts to the last item."""
+    """Write users into one pre-padded batch; padding counts towards the last item."""
     n_users, n = users.shape[0], users.nnz
     batch.rows[:n] = np.repeat(np.arange(n_users), np.diff(users.indptr))
     batch.items[:n] = users.indices
@@ -97,10 +97,10 @@ class Epochs(ABC):
 
     @abstractmethod
     def order(self, epoch: int) -> Int[np.ndarray, " users"]:
-        """The users of one epoch, in the order in which they are visited."""
+        """The users of one epoch, in the order of visiting."""
 
     def capacity(self) -> int:
-        """Interactions in the fullest batch of all epochs, rounded up so that programs recur."""
+        """Interactions in the fullest batch of all epochs, rounded up so programs are reused."""
         lengths = np.diff(self.train.indptr)
         orders = map(self.order, range(self.n_epochs))
         return _round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
@@ -125,13 +125,13 @@ class SampledEpochs(Epochs):
     """Every batch is full and holds users drawn with replacement."""
 
     def order(self, epoch: int) -> Int[np.ndarray, " users"]:
-        """As many draws as the epoch's batches hold."""
+        """As many draws as fit into the epoch's batches."""
         random = np.random.default_rng((self.seed, epoch))
         return random.integers(self.train.shape[0], size=self.n_batches * self.n_rows)
 
 
 def _fullest(lengths: Int[np.ndarray, " users"], n_rows: int) -> int:
-    """Interactions in the fullest batch of users with these numbers of interactions."""
+    """Interactions in the fullest batch, given the number of interactions per user."""
     return int(np.add.reduceat(lengths, np.arange(0, len(lengths), n_rows)).max())
 
 

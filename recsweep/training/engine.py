@@ -1,13 +1,13 @@
 """Runs a network's epochs and scores as one compiled program each, on either backend.
 
-A network is a `keras.Model` written with `keras.ops` that says, besides its layers,
+A network is a `keras.Model` written with `keras.ops` that defines, besides its layers,
 
     call(batch, hyper, training) -> dict of scalar loss parts, means per user; `loss` is the total
     scores(batch)                -> n_rows × items
     architecture                 -> hashable; equal ones of a class share compiled programs
 
 Programs get weights and hyperparameters as inputs, so the next trial of a sweep compiles nothing.
-Those of one architecture are made with one network and one optimizer as their templates.
+All programs of one architecture share one network and one optimizer as templates.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -26,11 +26,11 @@ from recsweep.training.optimizers import Optimizer
 from recsweep.training.programs import call_program
 
 _TEMPLATES: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-"""Networks and optimizers, for as long as an engine or a program has them."""
+"""Networks and optimizers, as long as an engine or a program refers to them."""
 
 
 def _with_values(network: Any, values: Values, function: Callable[[], Any]) -> Any:
-    """`function()` while the network's variables stand for `values`."""
+    """Call `function()` with the network's variables replaced by `values`."""
     mapping = [
         *zip(network.trainable_variables, values.trainable, strict=True),
         *zip(network.non_trainable_variables, values.other, strict=True),
@@ -59,7 +59,7 @@ class Engine:
     Args:
         network: See the module's docstring; its variables hold the initial weights, whose memory
             the engine takes over.
-        optimizer: The gradient method.
+        optimizer: The optimizer.
         n_rows: Users per batch.
     """
 
@@ -83,11 +83,11 @@ class Engine:
         hyper: Mapping[str, Float[np.ndarray, " steps"]],
         rates: Float[np.ndarray, " steps"],
     ) -> dict[str, float]:
-        """One epoch.
+        """Train one epoch.
 
         Args:
             batches: Stacked batches.
-            hyper: What the loss is given at each step.
+            hyper: The loss's inputs at each step.
             rates: Learning rate of each step.
 
         Returns:
@@ -125,7 +125,7 @@ class Engine:
         )
 
     def _call(self, kind: str, make: Callable[[Any], Callable[..., Any]], *inputs: Any) -> Any:
-        """What a program of this network gives."""
+        """Call a program of this network."""
         key = (kind, self._architecture)
         return call_program(key, lambda: make(self._template), self._values, *inputs)
 
@@ -139,7 +139,7 @@ class Engine:
         }
 
     def restore(self, state: State) -> None:
-        """Take over weights that `state` gave."""
+        """Load weights returned by `state`."""
         paths = [variable.path for variable in self.network.trainable_variables]
         weights = [ops.convert_to_tensor(state[path]) for path in paths]
         self._values = self._values._replace(trainable=weights)

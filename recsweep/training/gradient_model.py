@@ -1,4 +1,4 @@
-"""What recommenders that are trained by gradient have in common: all but network and loss."""
+"""The common base of gradient-trained recommenders: everything except network and loss."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, ClassVar
@@ -18,19 +18,19 @@ from recsweep.training.optimizers import Optimizer
 
 @dataclass(kw_only=True, config=STRICT)
 class GradientModel(ABC):
-    """A recommender around a network that the engine trains.
+    """A recommender with a network that is trained by the engine.
 
     Args:
         l2: Weight of Σ‖W‖² in the loss.
         batch_size: Users per step.
-        n_epochs: Epochs, at most.
-        optimizer: The gradient method.
+        n_epochs: Maximum number of epochs.
+        optimizer: The optimizer.
     """
 
     epochs: ClassVar[type[Epochs]] = ShuffledEpochs
     """Which users an epoch visits."""
     logged: ClassVar[tuple[str, ...]] = ()
-    """The loss's inputs that change from epoch to epoch."""
+    """Inputs of the loss that change between epochs, to be logged."""
 
     l2: Annotated[float, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -47,14 +47,14 @@ class GradientModel(ABC):
 
     @abstractmethod
     def n_items(self, state: State) -> int:
-        """The size of the catalogue that a state was learned on."""
+        """The catalogue size that a state was trained on."""
 
     @abstractmethod
     def inputs(self, steps: Float[np.ndarray, " steps"]) -> Hyper:
-        """What the loss is given at each step, by name, without l2."""
+        """The loss's inputs at each step, by name, without l2."""
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
-        """Train for `n_epochs`, or until `on_epoch` answers False."""
+        """Train for `n_epochs`, or until `on_epoch` returns False."""
         self._engine = self._new_engine(train.shape[1], seeds)
         epochs = self.epochs(train, self.batch_size, self.n_epochs, seeds.named("shuffle"))
         train_epochs(self._engine, epochs, self.optimizer, self._inputs_at, on_epoch, self.logged)
@@ -72,7 +72,7 @@ class GradientModel(ABC):
         return self._fitted().state()
 
     def restore(self, state: State) -> None:
-        """Take over weights; a model that was never fitted is built to their size."""
+        """Load weights; an unfitted model is built to match their size."""
         if self._engine is None:
             self._engine = self._new_engine(self.n_items(state), Seeds(0))
         self._engine.restore(state)

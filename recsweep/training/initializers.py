@@ -1,6 +1,6 @@
-"""Initial weights, drawn by NumPy: the same on both backends, and nothing to compile.
+"""Initial weights drawn by NumPy: the same on both backends, without compilation.
 
-Each function gives an initializer as Keras' layers take it: called with a shape, it draws.
+Each function returns a Keras initializer, which is called with a shape.
 """
 
 from collections.abc import Callable
@@ -32,7 +32,7 @@ def glorot_uniform(seed: int) -> Initializer:
 
 
 def normal(seed: int, stddev: float) -> Initializer:
-    """Normal around 0."""
+    """Normal with mean 0."""
 
     def draw(shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:  # noqa: ARG001 - Keras' call
         return np.float32(stddev) * np.random.default_rng(seed).standard_normal(shape, np.float32)
@@ -41,7 +41,7 @@ def normal(seed: int, stddev: float) -> Initializer:
 
 
 def truncated_normal(seed: int, stddev: float) -> Initializer:
-    """Normal around 0, cut at two standard deviations."""
+    """Normal with mean 0, truncated at two standard deviations."""
 
     def draw(shape: tuple[int, ...], dtype: Any = None) -> np.ndarray:  # noqa: ARG001 - Keras' call
         quantiles = np.random.default_rng(seed).uniform(ndtr(-2), ndtr(2), prod(shape))

@@ -1,4 +1,4 @@
-"""What the networks are made of: layers with their initial weights, noise and loss parts."""
+"""Building blocks of the networks: layers with their initial weights, noise and loss parts."""
 
 from itertools import pairwise
 from typing import Any
@@ -35,7 +35,7 @@ def dense(width: int, units: int, name: str, seeds: Seeds, activation: str | Non
 
 
 def tanh_layers(widths: tuple[int, ...], name: str, seeds: Seeds, start: int = 0) -> list[Any]:
-    """Dense layers between neighbouring widths, called `name_start` and so on."""
+    """Dense tanh layers between consecutive widths, named `name_start` and so on."""
     return [
         dense(width, units, f"{name}_{i}", seeds, "tanh")
         for i, (width, units) in enumerate(pairwise(widths), start)
@@ -46,7 +46,7 @@ class Noise(keras.layers.Layer):
     """A network's own stream of random numbers.
 
     Args:
-        seed: Where the stream starts.
+        seed: Seed of the stream.
     """
 
     def __init__(self, seed: int) -> None:
@@ -54,15 +54,15 @@ class Noise(keras.layers.Layer):
         self.generator = keras.random.SeedGenerator(seed, name="noise")
 
     def normal_like(self, x: Any) -> Any:
-        """Standard normal noise in the shape of `x`."""
+        """Standard normal noise with the shape of `x`."""
         return keras.random.normal(ops.shape(x), seed=self.generator)
 
     def uniform_like(self, x: Any) -> Any:
-        """Noise in [0, 1) in the shape of `x`."""
+        """Uniform noise in [0, 1) with the shape of `x`."""
         return keras.random.uniform(ops.shape(x), seed=self.generator)
 
     def dropout(self, x: Any, rate: Any) -> Any:
-        """`x` with a share of `rate` set to 0 and the rest scaled up to the same mean."""
+        """`x` with a fraction `rate` set to 0 and the rest scaled up to keep the mean."""
         keep = ops.cast(self.uniform_like(x) >= rate, x.dtype)
         return x * keep / (1.0 - rate)
 
@@ -76,7 +76,7 @@ def unit_rows(batch: Batch) -> Any:
 def multinomial_loss(batch: Batch, logits: Any) -> Any:
     """−log p(x) of each row under softmax(logits), up to a constant.
 
-    Σ x·log-softmax = Σ x·logits − n·logsumexp(logits): no dense target is ever made.
+    Σ x·log-softmax = Σ x·logits − n·logsumexp(logits): no dense target is needed.
 
     Source:
         Liang et al. 2018, equation 2.
@@ -93,7 +93,7 @@ def mean_per_user(batch: Batch, values: Any) -> Any:
 def l2_penalty(hyper: Any, variables: list[Any]) -> Any:
     """l2·Σ‖W‖² over the kernels; 0 where `hyper` has no l2.
 
-    Without it a step neither reads the kernels again nor adds to their gradients.
+    Without it a step neither rereads the kernels nor adds to their gradients.
     """
     if "l2" not in hyper:
         return ops.zeros(())

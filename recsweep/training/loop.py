@@ -1,4 +1,4 @@
-"""The epoch loop that every gradient-trained model shares."""
+"""The epoch loop shared by all gradient-trained models."""
 
 from collections.abc import Callable, Sequence
 
@@ -12,15 +12,15 @@ from recsweep.training.engine import Engine
 from recsweep.training.optimizers import Optimizer
 
 Hyper = dict[str, Float[np.ndarray, " steps"]]
-"""What a network's loss is given at each step, by name."""
+"""The inputs of a network's loss at each step, by name."""
 
 
 def constant(steps: Float[np.ndarray, " steps"], **values: float) -> Hyper:
-    """Inputs that stay as they are.
+    """Constant inputs.
 
     Args:
         steps: Index of each step.
-        values: One per name.
+        values: One value per name.
     """
     return {name: np.full(len(steps), value, np.float32) for name, value in values.items()}
 
@@ -33,25 +33,25 @@ def train_epochs(
     on_epoch: OnEpoch,
     logged: Sequence[str] = (),
 ) -> None:
-    """Train until the epochs are used up or `on_epoch` answers False.
+    """Train until the epochs are exhausted or `on_epoch` returns False.
 
     Args:
-        engine: Holds the network.
-        epochs: What it reads.
-        optimizer: Gives each step's learning rate.
-        hyper_at: Gives the loss's inputs at each step, from the steps' indices.
-        on_epoch: Is told the epoch's losses, the last learning rate and the `logged` inputs.
-        logged: Names among what `hyper_at` gives.
+        engine: The engine with the network.
+        epochs: The batches to train on.
+        optimizer: Determines each step's learning rate.
+        hyper_at: Returns the loss's inputs at each step, given the steps' indices.
+        on_epoch: Receives the epoch's losses, the last learning rate and the `logged` inputs.
+        logged: Names of inputs returned by `hyper_at`.
 
     Raises:
-        TrainingDivergedError: The loss is no longer a finite number.
+        TrainingDivergedError: The loss is no longer finite.
     """
     for epoch, batches in enumerate(epochs):
         steps = np.arange(epochs.n_batches, dtype=np.float64) + epoch * epochs.n_batches
         hyper = hyper_at(steps)
         rates = optimizer.rates(steps / epochs.n_batches, epochs.n_epochs)
         losses = engine.train(batches, hyper, rates)
-        del batches  # before the next epoch's are made
+        del batches  # before the next epoch's are created
         if not np.isfinite(losses["loss"]):
             raise TrainingDivergedError(
                 f"the loss must stay finite, but it is {losses['loss']} in epoch {epoch + 1}; "

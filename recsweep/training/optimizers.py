@@ -1,4 +1,4 @@
-"""The gradient methods that `optimizer=` offers to any gradient-trained model."""
+"""The choices of `optimizer=` for gradient-trained models."""
 
 from abc import ABC, abstractmethod
 from typing import Annotated, Any, Self
@@ -15,10 +15,10 @@ from recsweep.training.schedules import Schedule, learning_rates
 
 @dataclass(kw_only=True, config=STRICT)
 class Optimizer(ABC):
-    """A gradient method and how its learning rate falls.
+    """An optimizer and its learning rate schedule.
 
     Args:
-        learning_rate: Rate of the first step.
+        learning_rate: Learning rate of the first step.
         schedule: `none`, `exponential` (rate · decay^epochs) or `cosine` (down to rate · decay).
         learning_rate_decay: Factor per epoch, or the share left at the end; 1 keeps the rate.
     """
@@ -39,10 +39,10 @@ class Optimizer(ABC):
 
     @abstractmethod
     def build(self) -> Any:
-        """A fresh Keras optimizer; its rate is overwritten at each step."""
+        """A new Keras optimizer; its learning rate is overwritten at each step."""
 
     def constants(self) -> tuple[Any, ...]:
-        """What a compiled step is specific to: everything but the rate, which is its input."""
+        """The settings compiled into a step: all except the learning rate, which is its input."""
         rates = {"learning_rate", "schedule", "learning_rate_decay"}
         settings = {key: value for key, value in vars(self).items() if key not in rates}
         return type(self), *sorted(settings.items())
@@ -50,7 +50,7 @@ class Optimizer(ABC):
     def rates(
         self, progress: Float[np.ndarray, " steps"], n_epochs: int
     ) -> Float[np.ndarray, " steps"]:
-        """The learning rate of each step, `progress` being the epochs done before it."""
+        """The learning rate of each step; `progress` is the number of epochs done before it."""
         return learning_rates(
             self.schedule, self.learning_rate, self.learning_rate_decay, progress, n_epochs
         )
@@ -62,8 +62,8 @@ class Adam(Optimizer):
     """Kingma & Ba 2015, with Keras' β₁ = .9, β₂ = .999, ε = 1e-7."""
 
     def build(self) -> Any:
-        """A fresh Keras Adam."""
-        import keras  # loads a backend: only when something is trained
+        """A new Keras Adam."""
+        import keras  # loads a backend: only for training
 
         return keras.optimizers.Adam(learning_rate=self.learning_rate)
 
@@ -74,14 +74,14 @@ class AdamW(Optimizer):
     """Adam with decoupled weight decay (Loshchilov & Hutter 2019).
 
     Args:
-        weight_decay: Share of each weight taken off per step, times the learning rate.
+        weight_decay: Fraction of each weight subtracted per step, times the learning rate.
     """
 
     weight_decay: Annotated[float, Field(ge=0, le=1)]
 
     def build(self) -> Any:
-        """A fresh Keras AdamW."""
-        import keras  # loads a backend: only when something is trained
+        """A new Keras AdamW."""
+        import keras  # loads a backend: only for training
 
         return keras.optimizers.AdamW(
             learning_rate=self.learning_rate, weight_decay=self.weight_decay
@@ -94,13 +94,13 @@ class SGD(Optimizer):
     """Stochastic gradient descent.
 
     Args:
-        momentum: Share of the last step kept; 0 = plain.
+        momentum: Fraction of the previous step kept; 0 = plain SGD.
     """
 
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
     def build(self) -> Any:
-        """A fresh Keras SGD."""
-        import keras  # loads a backend: only when something is trained
+        """A new Keras SGD."""
+        import keras  # loads a backend: only for training
 
         return keras.optimizers.SGD(learning_rate=self.learning_rate, momentum=self.momentum)

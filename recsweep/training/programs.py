@@ -1,6 +1,6 @@
-"""Compiled programs, one for each kind of work and each shape of its input: the last used are kept.
+"""A least-recently-used cache of compiled programs, one per kind of work and input shapes.
 
-A backend would keep all of them for as long as the process lives, megabytes each.
+The backends themselves would keep all of them, megabytes each, until the process ends.
 """
 
 from collections.abc import Callable, Hashable
@@ -10,17 +10,17 @@ import keras
 
 MAX_PROGRAMS = 64
 """A training needs about five, and a sweep alternates between a dozen architectures and batch
-sizes; so many programs of 1 to 4 MiB each are what a process holds at most."""
+sizes; a program takes 1 to 4 MiB."""
 
-_PROGRAMS: dict[Hashable, Callable[..., Any]] = {}  # the last used is the last
+_PROGRAMS: dict[Hashable, Callable[..., Any]] = {}  # most recently used last
 
 
 def call_program(key: Hashable, make: Callable[[], Callable[..., Any]], *arguments: Any) -> Any:
-    """What the program for `key` and for arguments of these shapes gives.
+    """Call the program for `key` and the shapes of these arguments.
 
     Args:
-        key: What the program depends on besides its arguments' shapes.
-        make: Gives a compiled function of its own, which is kept for these shapes alone.
+        key: Everything that the program depends on besides its arguments' shapes.
+        make: Returns a new compiled function, which is cached for these shapes only.
         arguments: Arrays, or containers of them.
     """
     place = (key, str(keras.tree.map_structure(_shape, arguments)))

@@ -1,4 +1,4 @@
-"""Learning rates and warm-ups as arrays over steps: inputs of a compiled epoch, not part of it."""
+"""Learning rates and warm-ups as arrays over steps, which are inputs of a compiled epoch."""
 
 from typing import Literal
 
@@ -20,9 +20,9 @@ def learning_rates(
     Args:
         schedule: `none`: constant. `exponential`: learning_rate · decay^t with t in epochs.
             `cosine`: half a cosine from learning_rate down to learning_rate · decay.
-        learning_rate: Rate of the first step.
+        learning_rate: Learning rate of the first step.
         decay: `exponential`: factor per epoch; `cosine`: share of the rate left at the end.
-        progress: Epochs done before each step; a fraction within an epoch.
+        progress: Epochs done before each step, as a fraction.
         n_epochs: Length of the whole training, in epochs.
     """
     if schedule == "exponential":
@@ -41,7 +41,7 @@ def linear_warmup(
 
     Args:
         cap: The final weight.
-        warmup_steps: Steps until it is reached; 0 = `cap` from the first step on.
+        warmup_steps: Steps until it is reached; 0 = `cap` from the first step.
         steps: Index of each step, from 0.
 
     Source:

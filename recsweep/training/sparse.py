@@ -1,7 +1,7 @@
-"""Sums and products of a sparse batch, which are never taken over its empty cells.
+"""Sums and products of a sparse batch that skip its empty cells.
 
-A batch knows its entries by row and by item, so that a product with a dense matrix and that
-product's gradient are both a sparse matrix times a dense one.
+A batch has its entries by row and by item, so that a product with a dense matrix and its gradient
+are both sparse-dense products.
 """
 
 from typing import Any
@@ -13,7 +13,7 @@ from recsweep.training.backend import csr_matmul, name
 from recsweep.training.batches import Batch
 
 DENSE_ON_TENSORFLOW = 0.02
-"""Share of filled cells above which TensorFlow is faster with a batch that was made dense."""
+"""Density above which TensorFlow is faster with a dense batch."""
 
 
 def row_sums(batch: Batch, values: Any) -> Any:
@@ -22,16 +22,16 @@ def row_sums(batch: Batch, values: Any) -> Any:
 
 
 def densify(batch: Batch, values: Any, n_items: int) -> Any:
-    """The batch as a dense matrix, n_rows × n_items, holding `values` in place of its own."""
+    """The batch as a dense matrix, n_rows × n_items, with `values` instead of its own."""
     n_rows = batch.is_user.shape[0]
     cells = batch.rows * n_items + batch.items
     return ops.reshape(ops.segment_sum(values, cells, num_segments=n_rows * n_items), (n_rows, -1))
 
 
 def sparse_matmul(batch: Batch, values: Any, kernel: Any) -> Any:
-    """Rows of the batch, holding `values`, times `kernel`: n_rows × units.
+    """Rows of the batch, with `values`, times `kernel`: n_rows × units.
 
-    Its gradient is taken with respect to `kernel` alone.
+    It is differentiable only with respect to `kernel`.
     """
     n_items, values = kernel.shape[0], ops.convert_to_tensor(values)
     density = batch.items.shape[0] / (batch.is_user.shape[0] * n_items)
@@ -78,5 +78,5 @@ class SparseDense(keras.layers.Layer):
         self.bias = self.add_weight((units,), initializer=bias_initializer, name="bias")
 
     def call(self, batch: Batch, values: Any) -> Any:
-        """Rows of the batch, holding `values`, through the layer."""
+        """Apply the layer to the rows of the batch, with `values`."""
         return sparse_matmul(batch, values, self.kernel) + self.bias

@@ -89,8 +89,8 @@ def test_numbers_that_are_written_in_several_ways_are_told(caplog: pytest.LogCap
     column = pd.Series(["7.00", "5", "7.0", "7", " 5", "6.0"], name="item")
     assert as_ids(column).tolist() == ["7", "5", "7", "7", "5", "6"]
     assert caplog.messages == [
-        "1 of 3 item ids are written in several ways (such as '7' and '7.0' and '7.00'): "
-        "taken for one each"
+        "1 of 3 item ids are spelled in several ways (such as '7' and '7.0' and '7.00'): "
+        "treated as one id each"
     ]
 
 

@@ -32,7 +32,7 @@ def test_users_come_once_in_their_order(tmp_path: Path) -> None:
 def test_a_header_of_users_is_no_user(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     path = file(tmp_path, "user_id\n1.0\n")
     assert read_users(path) == ["1"]
-    assert caplog.messages == [f"first line of {path}, 'user_id', is taken for a header"]
+    assert caplog.messages == [f"first line of {path}, 'user_id', is treated as a header"]
     assert read_users(file(tmp_path, "users\n")) == ["users"]
 
 

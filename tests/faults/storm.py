@@ -207,7 +207,7 @@ class Sweep:
         return self._changes(self._storage_mark, 3) and self._later(2.0)
 
     def _winner_moment(self) -> bool:
-        is_there = self._until(lambda: "the winner is trained" in self._since_last_start())
+        is_there = self._until(lambda: "retraining the winner" in self._since_last_start())
         return is_there and self._later(1.5)
 
     def _later(self, seconds: float) -> bool:

@@ -83,9 +83,9 @@ def test_a_csv_file_is_ordered_by_rank_else_by_score_else_as_it_is(tmp_path: Pat
         ("a.txt", "user,item\nu,b\nu,a\n", ""),
         ("a.csv", "nutzer,item_id,score\nu,a,1\nu,b,9\n", "user = nutzer, item = item_id"),
         ("a.csv", "position,track,uid,artist\n2,a,u,x\n1,b,u,y\n", "not used: artist"),
-        ("a.txt", "user items\nu b a\n", "'user items', is taken for a header"),
-        ("a.txt", "user_id item1 item2\nu b a\n", "is taken for a header"),
-        ("a.txt", "user item item …\nu b a\n", "is taken for a header"),
+        ("a.txt", "user items\nu b a\n", "'user items', is treated as a header"),
+        ("a.txt", "user_id item1 item2\nu b a\n", "is treated as a header"),
+        ("a.txt", "user item item …\nu b a\n", "is treated as a header"),
         ("a.jsonl", '{"user_id": "u", "item_ids": ["b", "a"], "scores": [9, 1]}', "items = item_i"),
     ],
 )

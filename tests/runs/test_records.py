@@ -66,5 +66,5 @@ def test_a_damaged_file_is_one_line(
         if file.is_file():
             (tmp_path / file.name).write_bytes(file.read_bytes())
     (tmp_path / name).write_text("epoch,a\nx,y\n", encoding="utf-8")
-    with pytest.raises(InputError, match=f"a run must come with a readable {name}"):
+    with pytest.raises(InputError, match=f"a run must have a readable {name}"):
         run_record(tmp_path, {}, "a name", "a command")

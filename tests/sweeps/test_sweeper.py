@@ -278,7 +278,7 @@ def test_a_default_beyond_the_space_is_tried_and_reproduced(tmp_path: Path) -> N
     ]
     assert said[0] == (
         "trial 0 is the configuration as it stands, where model.l2 is 500.0, outside of "
-        "tag(log,interval(1.0,100.0)); sweep.try_defaults=false leaves it out"
+        "tag(log,interval(1.0,100.0)); sweep.try_defaults=false skips it"
     )
     assert said[1].startswith("study "), "it has been tried"
     trials = only_study(folder).trials
@@ -310,7 +310,7 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
     [
         ("model.l3=interval(0,1)", "unknown key model.l3; model has dropout_rate, l2"),
         ("model.dropout_rate=interval(0,2)", "model.dropout_rate must be at least 0 and below 1"),
-        ("model.l2=interval(2,2)", "an interval must begin below its end"),
+        ("model.l2=interval(2,2)", "an interval must start below its end"),
         ("model.l2=tag(log,interval(0,1))", "needs an interval above 0"),
         ("model.l2=interval(1,2) model.l2=interval(2,3)", "is given 2 times; give it once"),
         (
@@ -324,7 +324,7 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
         ("data.min_rating=interval(1,2)", "data.min_rating must be the same in all trials"),
         ("model=ease,eas", "did you mean model=ease?"),
         ("optimizer=adam,sgd", "EASE does not use optimizer"),
-        ("backend=jax,tensorflow", "basic runs backend=jax,tensorflow in this one"),
+        ("backend=jax,tensorflow", "basic runs backend=jax,tensorflow in one process"),
         ("model=ease,interval(0,1)", "model must be given as names, such as model=a,b"),
         ("sweep.n_trials=0", "sweep.n_trials must be at least 1, but is 0"),
         ("sweep.n_workers=1,2", "sweep.n_workers must be the same in all trials"),
@@ -335,10 +335,10 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
         ("sweep.objectives=[train_s] pruner=none", "objective must be "),
         ("sweep.folder=null", "sweep.folder must be a path, but is None"),
         ("sweep.storage=mysql://localhost/x", "sweep.storage must be sqlite:///PATH or postgres"),
-        ("sweep.storage=sqlite:///mlflow.db", "but is also the one that MLflow uses"),
-        ("study=a/b", "a study's name must be of letters"),
-        ("study=..", "a study's name must be of letters"),
-        ("task=recommend", "-m searches with task=train, but the task is"),
+        ("sweep.storage=sqlite:///mlflow.db", "but MLflow uses the same one"),
+        ("study=a/b", "a study's name must start with a letter or digit"),
+        ("study=..", "a study's name must start with a letter or digit"),
+        ("task=recommend", "-m needs task=train, but the task is"),
     ],
 )
 def test_a_search_that_cannot_be_made_is_a_line_and_leaves_nothing(
@@ -423,7 +423,7 @@ def test_another_programs_study_is_refused(tmp_path: Path) -> None:
     )
     ended = run_command(folder, f"{UNTRACKED} model=ease study=mine")
     assert (ended.code, ended.err.count("\n")) == (1, 1)
-    assert "study mine must be one of recsweep's, but another program made it" in ended.err
+    assert "study mine must be a recsweep study, but another program created it" in ended.err
 
 
 def test_a_study_whose_trials_all_fail_does_not_stop_the_others(
@@ -440,9 +440,9 @@ def test_a_study_whose_trials_all_fail_does_not_stop_the_others(
         assert ended.code == 1
         place = next((folder / "sweeps").glob("item_knn-*"))
         said = (
-            f"model=item_knn: some trial of {place.name} must be complete, but 2 of 2 failed, the "
-            f"last one because ValueError: a fault (see {place}/trials/0001/log.txt); fix it and "
-            "add sweep.retry_failed=true, which runs them again"
+            f"model=item_knn: at least one trial of {place.name} must be complete, but 2 of 2 "
+            f"failed, the last one because ValueError: a fault (see {place}/trials/0001/log.txt); "
+            "fix it and add sweep.retry_failed=true to retry them"
         )
         assert ended.err.splitlines()[-1] == f"error: {said}"
         assert "Traceback" not in ended.err

@@ -117,7 +117,7 @@ def test_another_curve_and_another_weight_are_an_error_though_the_metrics_are_th
     other = reproduce(results)
     assert other.error == (
         "a repeat must have the results of its run, but they are not reproduced: other curves and "
-        "weights; look for what no run writes down, such as a system library"
+        "weights; look for what runs do not record, such as a system library"
     )
     assert "curves   1 of 17 differ, from epoch 1 on, largest difference inf (train/loss)" in (
         other.out
@@ -138,7 +138,7 @@ def test_where_nothing_differs_another_bit_of_one_user_is_an_error(
     other = reproduce(results)
     assert other.error == (
         "a repeat must have the results of its run, but they are not reproduced: 1 of 32 metrics "
-        "differ, largest difference 0 (test ndcg@5); look for what no run writes down, such as a "
+        "differ, largest difference 0 (test ndcg@5); look for what runs do not record, such as a "
         "system library"
     )
     assert other.file["verdict"] == "not reproduced"
@@ -317,7 +317,7 @@ def test_what_cannot_be_repeated_is_refused_before_anything_starts(
     train: Any, reproduce: Any, config: Any, tmp_path: Path
 ) -> None:
     results = train(*POPULARITY)
-    with pytest.raises(InputError, match="run_id must say which run is to be repeated"):
+    with pytest.raises(InputError, match="run_id must name the run to repeat"):
         run(config("task=reproduce"), tmp_path / "out", [])
     assert "has no folder model" in reproduce(tmp_path / "absent").error
     for name in ("config.yaml", "metrics.json", "valid_metrics_per_user.parquet"):
@@ -356,7 +356,7 @@ def test_a_repeat_whose_process_dies_ends_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     change(results / "config.yaml", "recsweep.models.popularity.Popularity", "dying_model.Dying")
     text = reproduce(results).error
-    assert text.startswith("the repeat must go through, but its process has ended with exit code 7")
+    assert text.startswith("the repeated run must finish, but its process ended with exit code 7")
 
 
 @pytest.mark.slow

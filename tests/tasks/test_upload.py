@@ -89,7 +89,7 @@ def test_an_untracked_run_becomes_what_it_would_have_been(tmp_path: Path) -> Non
         ("", "task.of must be a run's results folder or a study, but is None; task=studies lists"),
         ("task.of=nix", "but is nix; task=studies lists those in sweeps/"),
         ("task.of=../empty", "but is ../empty; task=studies lists those in ../"),
-        ("task.of=../damaged", "a run must come with a readable config.yaml"),
+        ("task.of=../damaged", "a run must have a readable config.yaml"),
     ],
 )
 def test_what_is_no_run_is_a_line_and_leaves_nothing(
@@ -214,7 +214,7 @@ def test_a_sweep_whose_server_died_goes_on_and_is_completed(tmp_path: Path) -> N
             server.kill()
             said, errors = process.communicate(timeout=300)
         assert process.returncode == 0, errors
-        assert errors.count("warning: the tracking store went away") == 1, errors
+        assert errors.count("warning: the tracking store was lost") == 1, errors
         assert "2 of 2 trials done: 2 complete, 0 pruned, 0 failed" in said
         command = f"python -m recsweep task=upload task.of={folder}/sweeps/mine {uri}"
         assert command in said + errors

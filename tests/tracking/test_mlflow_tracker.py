@@ -118,7 +118,7 @@ def test_both_trackers_keep_the_promise(kind: type) -> None:
     [
         (KeyboardInterrupt(), "KILLED", "stopped by Ctrl-C"),
         (KeyboardInterrupt("SIGTERM"), "KILLED", "stopped by SIGTERM"),
-        (BrokenPipeError(), "KILLED", "stopped because nobody reads the output any more"),
+        (BrokenPipeError(), "KILLED", "stopped because the output is no longer read"),
         (ZeroDivisionError("oh"), "FAILED", "ZeroDivisionError: oh"),
         (InputError("loss is nan"), "FAILED", "InputError: loss is nan"),
         (ValueError("x" * 9000), "FAILED", "ValueError: " + "x" * 4987 + "…"),

@@ -256,7 +256,7 @@ def test_a_trial_that_begins_again_has_one_run_that_counts(store: str) -> None:
     ]  # of other trials, other trainings and another study
     (died,) = children(parent, Part(0))
     with parent.nested(parent.run_id, "s", Part(0), "a") as stopped:
-        stopped.end("KILLED", "stopped by request; the trial begins again in another run")
+        stopped.end("KILLED", "stopped on request; the trial will restart in another run")
     with parent.nested(parent.run_id, "s", Part(0), "a") as child:
         pass
     tags = [run_of(parent, run_id).data.tags for run_id in (died, stopped.run_id)]

@@ -164,6 +164,6 @@ def test_a_plain_name_is_taken(name: str) -> None:
     "name", [None, "", " shop", "a/b", "a:b", "a'b", "..", "-a", "a\nb", "x" * 201]
 )
 def test_another_name_is_refused_in_one_line(name: str | None) -> None:
-    with pytest.raises(InputError, match=r"task\.name must be a name of letters") as caught:
+    with pytest.raises(InputError, match=r"task\.name must start with a letter") as caught:
         refuse_name(name, "task.name")
     assert "\n" not in str(caught.value)

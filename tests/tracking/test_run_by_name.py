@@ -60,7 +60,7 @@ def test_a_deleted_run_is_refused_and_can_be_brought_back(store: str, tmp_path: 
     with pytest.raises(InputError) as caught:
         one.download(run, tmp_path)
     assert str(caught.value) == (
-        f"task.run must be a run that was not deleted, but {run} was; bring it back with "
+        f"task.run must be a run that was not deleted, but {run} was; restore it with "
         f"MLFLOW_TRACKING_URI='{store}' mlflow runs restore --run-id {run}, or give another"
     )
     (tmp_path / "fetched").mkdir()

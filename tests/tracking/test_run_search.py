@@ -99,7 +99,7 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     with tracker(store, experiment="refused") as one:
         assert "finds only a run (RUNNING)" in refusal("named", str(one.run_id))
     one.store.client.delete_run(one.run_id)
-    assert f"not deleted, but {one.run_id} was; bring it back" in refusal("named", str(one.run_id))
+    assert f"not deleted, but {one.run_id} was; restore it" in refusal("named", str(one.run_id))
 
 
 def test_only_the_files_that_are_asked_for_and_there_are_fetched(
@@ -123,7 +123,7 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="give results folders"):
         here.named("ease")
     (tmp_path / "x.db").write_text("no database", encoding="utf-8")
-    with pytest.raises(InputError, match="it is no SQLite database"):
+    with pytest.raises(InputError, match="it is not an SQLite database"):
         here.named("ease")
     assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
 

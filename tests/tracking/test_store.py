@@ -39,7 +39,7 @@ def refused(uri: str) -> str:
     with pytest.raises(InputError) as caught:
         tracker(uri).refuse_unusable()
     text = str(caught.value)
-    assert text.startswith("tracking.uri must name an MLflow store that can be used, but is ")
+    assert text.startswith("tracking.uri must name a usable MLflow store, but is ")
     assert "\n" not in text
     assert "tracking=off, which keeps the results in files that task=upload uploads later" in text
     return text
@@ -50,9 +50,9 @@ def test_a_store_that_cannot_be_is_refused_in_seconds_without_a_trace(
 ) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("not a database", encoding="utf-8")
-    assert "it is no SQLite database" in refused("sqlite:///file")
+    assert "it is not an SQLite database" in refused("sqlite:///file")
     started = time.monotonic()  # MLflow is imported now
-    assert "file is no folder" in refused("sqlite:///file/x.db")
+    assert "file is not a folder" in refused("sqlite:///file/x.db")
     assert "Is a directory" in refused(f"sqlite:///{tmp_path}")
     assert "Connection refused" in refused("http://127.0.0.1:1")
     assert "filesystem tracking backend" in refused("mlruns")

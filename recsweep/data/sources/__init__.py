@@ -1,1 +1,1 @@
-"""What `data=` names: one file per source; `source.py` holds what they share."""
+"""The choices of `data=`: one file per source; `source.py` has what they share."""

@@ -40,16 +40,16 @@ class Delimited(TableSource):
     """A file of your own.
 
     Args:
-        delimiter: Between fields, such as `,` or a tab.
+        delimiter: Field separator, such as `,` or a tab.
         quoting: Whether a `"` at the start of a field encloses it (`minimal`) or is text (`none`);
             None = `none` where the delimiter is a tab, else `minimal`.
         header: Whether the first line names the columns; if not, columns are given by position.
         user_column: Name of the user column, or its position from 0.
-        item_column: The same of the item column.
-        value_column: The same of the rating or count column; None = every row counts 1.
-        timestamp_column: The same of the time column; None = there is none.
-        duplicates: What several rows of one pair become: `error`, or the `last` (by time, else
-            by place in the file), the `sum` or the `max` of their values.
+        item_column: Likewise the item column.
+        value_column: Likewise the rating or count column; None = every row has value 1.
+        timestamp_column: Likewise the time column; None = no times.
+        duplicates: How several rows of one pair are merged: `error` (not allowed), `last` (by time,
+            else by file order), `sum` or `max` of their values.
     """
 
     delimiter: Annotated[str, AfterValidator(_delimiter)]
@@ -62,7 +62,7 @@ class Delimited(TableSource):
     duplicates: Literal["error", "last", "sum", "max"]
 
     def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
-        """The file that `path` names."""
+        """The file at `path`."""
         if self.path is None:
             raise InputError(
                 "data=csv needs the file to read; give data.path=FILE (and data.user_column=…, "

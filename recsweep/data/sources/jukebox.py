@@ -20,7 +20,7 @@ class Jukebox(TableSource):
     """`user song count` lines, separated by single spaces, without a header."""
 
     def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
-        """The file that `path` names, or the one in the folder that it names."""
+        """The file at `path`, or the one in the folder at `path`."""
         if self.path is None:
             raise InputError(
                 f"data=jukebox cannot be downloaded; give data.path=FOLDER that holds {FILE}, or "
@@ -29,5 +29,5 @@ class Jukebox(TableSource):
         return [self.path / FILE if self.path.is_dir() else self.path]
 
     def table(self, files: list[Path]) -> pd.DataFrame:
-        """All of its rows."""
+        """All rows."""
         return read_table(files[0], LAYOUT)

@@ -1,4 +1,4 @@
-"""The folder of CSV files in which Liang et al. 2018 keep a strong split, read and written.
+"""Reads and writes a strong split in the format of Liang et al. 2018: a folder of CSV files.
 
 `train.csv`, `validation_tr.csv`, `validation_te.csv`, `test_tr.csv` and `test_te.csv` have columns
 uid and sid; line k of `unique_sid.txt` (optional) is the original id of sid k.
@@ -28,10 +28,10 @@ NAMES = "unique_sid.txt"
 
 @dataclass(kw_only=True, config=STRICT)
 class Liang(Source):
-    """A folder of CSV files that hold a split."""
+    """A split stored as a folder of CSV files."""
 
     def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
-        """The five files, and the item ids where they are there."""
+        """The five files, and the item ids if present."""
         if self.path is None:
             raise InputError(
                 "data=liang needs the folder with the five CSV files; give data.path=FOLDER"
@@ -133,15 +133,15 @@ def _matrix(pairs: pd.DataFrame, users: np.ndarray, n_items: int, file: Path) ->
 def write_liang(split: Split, folder: Path) -> list[Path]:
     """Write a split with held-out users as the five files and `unique_sid.txt`.
 
-    A user's uid is their row in train, validation and test laid end to end; lines go by ascending
-    original user id, as the reference procedure leaves them when the source is sorted so.
+    A user's uid is their row in train, validation and test concatenated; lines are sorted by
+    original user id, as in the reference procedure if the source is sorted that way.
 
     Args:
-        split: From `split=strong`.
-        folder: Made if it is not there.
+        split: A split from `split=strong`.
+        folder: Created if it does not exist.
 
     Returns:
-        The files.
+        The files written.
 
     Raises:
         InputError: The folder cannot be written.

@@ -1,11 +1,11 @@
-"""The two text files in which LightGCN and its followers keep a split: `user item item …` lines.
+"""Splits in the format of LightGCN and its successors: two files of `user item item …` lines.
 
            train.txt       train         valid target   test history   test target
     user 0 0 1 2    ──▶    x . x . .     . x . . .      x x x . .      . . . x .  ◀── test.txt
     user 1 1 2 4           . x . . x     . . x . .      . x x . x      x . . . .
 
 There is no validation part: a share of each user's line in train.txt is drawn for it. The history
-of a validation user is what is left; of a test user, all of their line in train.txt.
+of a validation user is the rest of that line; the history of a test user is the whole line.
 """
 
 import logging
@@ -35,12 +35,12 @@ log = logging.getLogger(__name__)
 
 FILES = ("train.txt", "test.txt")
 MAX_DIGITS = 18
-"""Of an id, which is kept in 64 bits."""
+"""Maximum digits of an id, which is stored in 64 bits."""
 
 
 @plain_dataclass(frozen=True)
 class _Pairs:
-    """What one file holds: ids of its users, and of both sides of each pair."""
+    """The content of one file: its user ids, and the user and item id of each pair."""
 
     file: Path
     user_ids: np.ndarray
@@ -53,8 +53,8 @@ class LightGCN(Source):
     """A folder with train.txt and test.txt.
 
     Args:
-        valid_fraction: Share of each user's training items that is held out for validation.
-        seed: Of that draw.
+        valid_fraction: Share of each user's training items to hold out for validation.
+        seed: The draw's seed.
     """
 
     has_shared_users: ClassVar[bool] = True
@@ -78,7 +78,7 @@ class LightGCN(Source):
         return files
 
     def load(self, files: list[Path]) -> Split:
-        """The split; the items are those of both files, and nobody can recommend test's own."""
+        """The split, with the items of both files; test-only items cannot be recommended."""
         known, held_out = map(_read, files)
         user_ids = np.union1d(known.user_ids, held_out.user_ids)
         item_ids = np.union1d(known.items, held_out.items)
@@ -140,7 +140,7 @@ def _matrix(pairs: _Pairs, user_ids: np.ndarray, item_ids: np.ndarray) -> CSR:
 
 
 def _warn_of_unknown(test: Fold, file: Path) -> None:
-    """Whoever has nothing in train.txt is ranked all the same, as the published figures are."""
+    """Warn about users with no items in train.txt: they count too, as in the published figures."""
     unknown = test.user_ids[np.diff(test.history.indptr) == 0]
     if len(unknown):
         log.warning(

@@ -1,4 +1,4 @@
-"""MovieLens as GroupLens releases it: 100K, 1M and 20M."""
+"""MovieLens as released by GroupLens: 100K, 1M and 20M."""
 
 import re
 from pathlib import Path
@@ -24,15 +24,15 @@ LAYOUTS = {
     "ratings.csv": Layout(",", None, "userId", "movieId", "rating"),
     "ml-100k.inter": Layout("\t", None, "user_id:token", "item_id:token", "rating:float"),
 }
-"""The files that hold MovieLens' ratings, by name."""
+"""The files with MovieLens' ratings, by name."""
 
 
 @dataclass(config=STRICT)
 class WheelMember:
-    """A second place for a data set: a file inside a wheel on the Python package index.
+    """A mirror of a data set: a file inside a wheel on the Python package index.
 
     Args:
-        requirement: Such as `name==1.0`.
+        requirement: A requirement such as `name==1.0`.
         member: The file inside the wheel.
     """
 
@@ -46,10 +46,10 @@ class MovieLens(TableSource):
 
     Args:
         url: The official archive.
-        sha256: Of the archive.
+        sha256: The archive's checksum.
         member: The file with the ratings inside the archive.
-        wheel: Where to get them when the official host does not answer; None = nowhere.
-        n_ratings: Ratings in the release, against truncated files.
+        wheel: Where to get them if the official host does not answer; None = nowhere.
+        n_ratings: Ratings in the release, to detect truncated files.
     """
 
     url: str
@@ -77,7 +77,7 @@ class MovieLens(TableSource):
         return [extract_member(archive, self.member, target)]
 
     def _local(self, path: Path, folder: Path) -> Path:
-        """The ratings at `path`: a file, the folder that holds it, or the archive."""
+        """The ratings at `path`: the file, its folder, or the archive."""
         name = Path(self.member).name
         for file in (path, path / self.member, *(path / each for each in (name, *LAYOUTS))):
             if file.is_file():
@@ -88,7 +88,7 @@ class MovieLens(TableSource):
         )
 
     def _unpacked(self, archive: Path, folder: Path) -> Path:
-        """The ratings in a local archive, extracted once for each content of it."""
+        """The ratings in a local archive, extracted once per archive content."""
         member = self.wheel.member if self.wheel and archive.suffix == ".whl" else self.member
         with disk_errors_in_one_line(archive, "data.path"):
             content = file_sha256(archive)[:16]

@@ -1,4 +1,4 @@
-"""What every data source has in common: files, a table, and the filters on it."""
+"""Base classes of data sources: files, a table, and filters."""
 
 from abc import ABC, abstractmethod
 from pathlib import Path
@@ -18,23 +18,23 @@ class Source(ABC):
     """A data set before it is split.
 
     Args:
-        name: What tables and MLflow call it.
-        path: A local file or folder; None = download, or nothing to read.
+        name: Its name in tables and in MLflow.
+        path: A local file or folder; None = download, or no file needed.
     """
 
     has_shared_users: ClassVar[bool] = False
-    """Whether a user may be in several parts of a split that is loaded (weak generalisation)."""
+    """Whether a user may be in several parts of a loaded split (weak generalisation)."""
 
     name: str
     path: HomePath | None
 
     @abstractmethod
     def files(self, cache: Path) -> list[Path]:
-        """The files to read, downloaded into `cache` if they have to be."""
+        """The files to read, downloaded into `cache` if necessary."""
 
     @abstractmethod
     def load(self, files: list[Path]) -> Interactions | Split:
-        """Read what `files` gave; a split is checked afterwards, see `recsweep.data.leaks`."""
+        """Read the files from `files`; a split is checked afterwards, see `recsweep.data.leaks`."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -56,6 +56,6 @@ class TableSource(Source):
         """Columns `user`, `item`, `value`, in the source's order."""
 
     def load(self, files: list[Path]) -> Interactions:
-        """The clicks that the filters leave, with their values."""
+        """The clicks that pass the filters, with their values."""
         table = Interactions.from_table(self.table(files))
         return table.filtered(self.min_rating, self.min_user_interactions)

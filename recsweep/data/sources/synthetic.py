@@ -1,4 +1,4 @@
-"""Made-up clicks with a planted structure and a long tail: something to learn, nothing to fetch."""
+"""Synthetic clicks with group structure and a long tail; no download needed."""
 
 from pathlib import Path
 from typing import Annotated
@@ -20,11 +20,11 @@ class Synthetic(TableSource):
     Args:
         n_users: Users.
         n_items: Items.
-        n_groups: Groups of taste.
-        mean_clicks: Clicks of a user on average.
-        affinity: How many times likelier an item of the own group is.
-        popularity_exponent: Popularity of the item at rank r falls as r^−exponent.
-        seed: Of the draw.
+        n_groups: Taste groups.
+        mean_clicks: Mean clicks per user.
+        affinity: How many times likelier an item of the user's own group is.
+        popularity_exponent: The popularity of the item at rank r decays as r^−exponent.
+        seed: The draw's seed.
     """
 
     n_users: Annotated[int, Field(ge=1)]
@@ -36,7 +36,7 @@ class Synthetic(TableSource):
     seed: Annotated[int, Field(ge=0)]
 
     def files(self, cache: Path) -> list[Path]:  # noqa: ARG002 - nothing to download
-        """None: the table is drawn."""
+        """No files: the table is generated."""
         if self.path is not None:
             raise InputError(
                 f"data=synthetic is made up and reads no file, but data.path is {self.path}; leave "
@@ -45,7 +45,7 @@ class Synthetic(TableSource):
         return []
 
     def table(self, files: list[Path]) -> pd.DataFrame:  # noqa: ARG002 - nothing to read
-        """The clicks, each worth 1, grouped by user."""
+        """The clicks, each with value 1, grouped by user."""
         random = np.random.default_rng(self.seed)
         user_group = random.integers(self.n_groups, size=self.n_users)
         item_group = random.permutation(np.arange(self.n_items) % self.n_groups)

@@ -1,1 +1,1 @@
-"""What `split=` names: one file per protocol, named like its YAML in conf/split."""
+"""The choices of `split=`: one file per protocol, named like its YAML in conf/split."""

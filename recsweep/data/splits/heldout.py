@@ -1,4 +1,4 @@
-"""A file names the test interactions; everything in the data set is for training.
+"""Test interactions come from a file; the whole data set is for training.
 
            items          train        valid target   test target
     user 1  x x x . .     x . x . .    . x . . .      . . . x .
@@ -7,7 +7,7 @@
     user 4  x x . x .     x x . x .    . . . . .      . . x . .
 
 Validation is a random share of the data set. The history of a validation user is their training
-row; of a test user, all that the data set has of them.
+row; the history of a test user is all of their interactions in the data set.
 """
 
 import logging
@@ -36,9 +36,9 @@ class Heldout(Splitter):
     """Test interactions from a truth file.
 
     Args:
-        path: `user item [value]` lines; a value of 0 is no interaction, others are not used.
-        valid_fraction: Share of all interactions of the data set that is held out for validation.
-        seed: Of the validation draw.
+        path: `user item [value]` lines; value 0 means no interaction, other values are ignored.
+        valid_fraction: Share of the data set's interactions to hold out for validation.
+        seed: The seed of the validation draw.
     """
 
     path: HomePath | None
@@ -56,10 +56,10 @@ class Heldout(Splitter):
         return [self.path]
 
     def split(self, data: Interactions | Split) -> Split:
-        """Cut `data`; the items are all of the data set's, those of validation alone included.
+        """Split `data`; the items are all of the data set's, including validation-only ones.
 
-        Test items that the data set does not have count as relevant items that nobody can
-        recommend; test users whom it does not have cannot be known and are left out.
+        Test items missing from the data set count as relevant but cannot be recommended; test
+        users missing from it are dropped.
 
         Raises:
             InputError: The data is already split, the file cannot be used, or validation is empty.
@@ -80,7 +80,7 @@ class Heldout(Splitter):
         )
 
     def _test(self, data: Interactions) -> Fold:
-        """The fold that the file describes, users in the order of the data set."""
+        """The fold in the file, users in the order of the data set."""
         users, items = self._pairs(data)
         rows = np.unique(users)
         place = np.searchsorted(rows, users)
@@ -97,7 +97,7 @@ class Heldout(Splitter):
         return fold
 
     def _pairs(self, data: Interactions) -> tuple[np.ndarray, np.ndarray]:
-        """Rows and columns of the file's pairs; column −1 = an item that the data set lacks."""
+        """Rows and columns of the file's pairs; column −1 = an item missing from the data set."""
         (file,) = self.files()
         table = read_pairs(file)
         if "value" in table:
@@ -112,7 +112,7 @@ class Heldout(Splitter):
     def _tell_unknown(
         self, given: "pd.Series[Any]", at: np.ndarray, kind: str, ids: np.ndarray
     ) -> None:
-        """Warn of ids that the data set does not have; refuse the file if it has none of them."""
+        """Warn about ids missing from the data set; refuse the file if all are missing."""
         found = unknown_ids(given, at, f"{kind} of {self.path}", "the data set")
         if (at < 0).all():
             raise InputError(

@@ -1,4 +1,4 @@
-"""Data that comes already split: nothing is cut here.
+"""Data that is already split and used as is.
 
     train.csv         ──▶ train             x x . x .
     validation_tr.csv ──▶ valid.history     x . . x .
@@ -6,8 +6,8 @@
     test_tr.csv       ──▶ test.history      . x . . x
     test_te.csv       ──▶ test.target       . . . x .
 
-The names are those of `data=liang`; each part has its own users, unless the source says that they
-may be in several. `recsweep.data.leaks` looks for targets that are known.
+The names are those of `data=liang`; each part has its own users, unless the source allows users
+in several parts. `recsweep.data.leaks` checks for leaked targets.
 """
 
 from pydantic.dataclasses import dataclass
@@ -20,10 +20,10 @@ from recsweep.interfaces import STRICT
 
 @dataclass(kw_only=True, config=STRICT)
 class Presplit(Splitter):
-    """Takes the split that the data set brings along."""
+    """Uses the split that comes with the data set."""
 
     def split(self, data: Interactions | Split) -> Split:
-        """`data` itself.
+        """Return `data` itself.
 
         Raises:
             InputError: The data set is not split.

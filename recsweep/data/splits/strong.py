@@ -29,8 +29,8 @@ class Strong(Splitter):
 
     Args:
         n_heldout_users: Users in each of validation and test; None = a tenth of all.
-        target_fraction: Share of a held-out user's items that must be ranked.
-        seed: Of NumPy's legacy generator, as in the paper's code (98765).
+        target_fraction: Share of a held-out user's items to rank.
+        seed: The seed of NumPy's legacy generator, as in the paper's code (98765).
     """
 
     n_heldout_users: Annotated[int, Field(ge=1)] | None
@@ -38,10 +38,10 @@ class Strong(Splitter):
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
     def split(self, data: Interactions | Split) -> Split:
-        """Cut `data`; rows of each part follow the shuffled order of the users.
+        """Split `data`; rows of each part follow the shuffled order of the users.
 
         Raises:
-            InputError: Too few users, or held-out users with too few items to fold in.
+            InputError: There are too few users, or held-out users with too few items to fold in.
         """
         data = refuse_split(data, "strong")
         shuffled = np.random.RandomState(self.seed).permutation(len(data.user_ids))
@@ -68,7 +68,7 @@ class Strong(Splitter):
 
     @staticmethod
     def _training_items(train: CSR) -> np.ndarray:
-        """Items of the training users in order of first appearance, as the reference has them."""
+        """Items of the training users in order of first appearance, as in the reference."""
         items, first_seen = np.unique(train.indices, return_index=True)
         return items[np.argsort(first_seen)]
 
@@ -97,10 +97,10 @@ class Strong(Splitter):
             )
 
     def _draw_targets(self, lengths: np.ndarray) -> np.ndarray:
-        """Which interactions become targets; draws as the reference does, users ascending by id.
+        """Draw the target interactions as the reference does, users ascending by id.
 
-        A user whom unknown items left with too few for a target (with the paper's share of 0.2:
-        under five) keeps all others as history.
+        A user with too few known items for a target (with the paper's share of 0.2: under five)
+        keeps them all as history.
         """
         random = np.random.RandomState(self.seed)
         is_target = np.zeros(lengths.sum(), bool)

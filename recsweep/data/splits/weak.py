@@ -1,4 +1,4 @@
-"""Weak generalisation: every user is trained on, and part of each user's items is held out.
+"""Weak generalisation: all users are trained on, and part of each user's items is held out.
 
            items          train        valid target   test target
     user 1  x x x x .     x . x . .    . x . . .      . . . x .
@@ -6,8 +6,8 @@
     user 3  x . x x x ──▶ . . x x .    x . . . .      . . . . x
     user 4  x x . x .     x x . . .    . . . x .      . . . . .
 
-The items are those of train; with `valid_items`, those that only validation has follow them. The
-history of a validation user is their training row; of a test user, training and validation.
+The items are those of train, followed by validation-only ones with `valid_items`. The history of
+a validation user is their training row; of a test user, training and validation.
 """
 
 from typing import Annotated, Literal
@@ -29,14 +29,14 @@ class Weak(Splitter):
     """Held-out interactions of users who are trained on.
 
     Args:
-        per: `user`: the share of each user's interactions (rounded down); `all`: of all of them.
+        per: `user`: a share of each user's interactions (rounded down); `all`: of all interactions.
         valid_fraction: Share held out for validation.
         test_fraction: Share held out for test.
-        unknown_items: What held-out items are that training does not know: `drop` forgets them;
-            `count` keeps them as relevant items that nobody can recommend, as Jukebox does.
-        valid_items: Whether items that only validation has are known, too: a refit learns them.
-            Until then a model has no interaction of theirs, so in validation they are missed.
-        seed: Of the draw.
+        unknown_items: How to treat held-out items unknown in training: `drop` removes them;
+            `count` keeps them as relevant items that cannot be recommended, as Jukebox does.
+        valid_items: Whether to keep validation-only items, too: a refit learns them. Before
+            that a model has no interactions with them, so they count as misses in validation.
+        seed: The draw's seed.
     """
 
     per: Per
@@ -57,9 +57,9 @@ class Weak(Splitter):
         return self
 
     def split(self, data: Interactions | Split) -> Split:
-        """Cut `data`; a user of whom test took everything is dropped, for nobody can know them.
+        """Split `data`; users with no interactions left outside test are dropped.
 
-        Jukebox's figures leave such users out, too: counted as misses, they would cost EASE .003.
+        Jukebox's figures omit such users, too: counted as misses, they would cost EASE .003.
 
         Raises:
             InputError: The data is already split, or nothing is held out.
@@ -84,7 +84,7 @@ class Weak(Splitter):
             keep_entries(data.matrix, kept)[users] for kept in (~valid & ~test, valid, ~test, test)
         )
         items = np.unique(train.indices)
-        if self.valid_items:  # behind the others, whose columns stay where they are
+        if self.valid_items:  # after the others, whose columns do not change
             items = np.concatenate([items, np.setdiff1d(valid_target.indices, items)])
         return Split(
             train=keep_columns(train, items),

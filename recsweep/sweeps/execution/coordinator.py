@@ -42,16 +42,16 @@ from recsweep.sweeps.study.status import StudyStatus
 
 POLL_S = 0.5
 ENDED = "n_trials_at_end"
-"""Attribute of a study: how many trials it had when all was done."""
+"""Attribute of a study: its number of trials when everything was finished."""
 
 
 class Killed(str):
-    """Why a process ended that could not say so itself."""
+    """The error of a process that was killed and could not report it itself."""
 
 
 @dataclass
 class SweepCoordinator:
-    """Runs one study to its end, together with whoever else runs it.
+    """Runs one study to its end, possibly together with other processes.
 
     Args:
         spec: The study.
@@ -61,15 +61,15 @@ class SweepCoordinator:
     study: SharedStudy = field(init=False)
 
     def __post_init__(self) -> None:
-        """Open or make the study.
+        """Open or create the study.
 
         Raises:
-            InputError: It is another one.
+            InputError: The existing study is a different one.
         """
         plan = self.spec.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
         self.study = SharedStudy(plan)
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
-            Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not make it
+            Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not create it
         self._identify()
         if self.spec.sweep.retry_failed:
             failed = [trial._trial_id for trial in self.study.failed()]
@@ -78,11 +78,11 @@ class SweepCoordinator:
                 self.study.study.set_user_attr(ENDED, None)
 
     def run(self) -> StudyOutcome:
-        """Launch workers until all trials are finished, then train the winner and score test.
+        """Launch workers until all trials are finished, then retrain the winner and score test.
 
         Raises:
             InputError: Workers cannot continue, or all trials have failed.
-            KeyboardInterrupt: It was asked to stop; the same command resumes it.
+            KeyboardInterrupt: The sweep was asked to stop; the same command resumes it.
         """
         plan = self.study.plan
         _say(f"study     {plan.study} in {plan.folder}")
@@ -93,7 +93,7 @@ class SweepCoordinator:
         return outcome
 
     def _identify(self) -> None:
-        """Note what a new study is, or refuse to resume another one."""
+        """Record the identity of a new study, or refuse to resume a different one."""
         spec, study = self.spec, self.study.study
         with self.study.locks.mutex():
             attrs = study.user_attrs
@@ -103,8 +103,8 @@ class SweepCoordinator:
                     self._note_identity()  # its files have moved
             elif self.study.trials():
                 raise InputError(
-                    f"study {study.study_name} must be one of recsweep's, but another program made "
-                    "it; choose another name with study=NAME"
+                    f"study {study.study_name} must be a recsweep study, but another program "
+                    "created it; choose another name with study=NAME"
                 )
             else:
                 self._note_identity()
@@ -126,12 +126,12 @@ class SweepCoordinator:
     # --- trials ----------------------------------------------------------------------------------
 
     def _run(self, folder: Path) -> StudyOutcome:
-        """Everything that is still to be done, tracked as one run."""
+        """Do everything that is left to do, tracked as one run."""
         spec, tracker = self.spec, self.spec.tracker
         tracker.kept_in(folder)
         name = f"sweep {self.spec.name}"
         params = {**app.parameters(spec.identity), "n_trials": spec.sweep.n_trials}
-        with self.study.locks.mutex():  # two terminals adopt or make the same run
+        with self.study.locks.mutex():  # two terminals adopt or create the same run
             tracker.open_sweep(spec.name, name, params, self._tags())
             tracker.share_view(spec.name, *view_columns(self.study, self._status()))
         timeout = spec.sweep.timeout
@@ -150,7 +150,7 @@ class SweepCoordinator:
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     self.study.interrupt()
-                    self._say_how_to_go_on()  # first: telling the tracker may take a while
+                    self._say_how_to_go_on()  # first: closing the tracker may take a while
                 self._tidy()
                 tracker.close_sweep(*_ending(error))
                 raise
@@ -166,8 +166,8 @@ class SweepCoordinator:
         return outcome
 
     def _search(self, plan: Plan, stop: StopRequest) -> None:
-        """Launch workers again and again until nothing is left to run."""
-        spec, n_idle = self.spec, 0  # launches in a row in which nothing was begun
+        """Launch workers repeatedly until nothing is left to run."""
+        spec, n_idle = self.spec, 0  # launches in a row in which no trial was started
         self._refuse_failures()
         with SweepProgress(self._status):
             while stop.reason is None and not self.study.is_finished():
@@ -183,13 +183,13 @@ class SweepCoordinator:
                     continue
                 if not any(map(self.study.is_alive, self.study.unfinished())):
                     raise InputError(
-                        f"workers must be able to run trials, but none was run ({error}); fix "
+                        f"workers must be able to run trials, but none ran ({error}); fix "
                         "it and re-run the same command"
                     )
-                time.sleep(POLL_S)  # another terminal's workers are at the last trials
+                time.sleep(POLL_S)  # another terminal's workers run the last trials
 
     def _launch(self, task: Worker | FinalWorker, n_processes: int) -> str | None:
-        """Run a task in so many processes; the line that stopped one of them, if any."""
+        """Run a task in `n_processes` processes; return the error of one of them, if any."""
         try:
             done = self.spec.launch(task, n_processes, self.study.plan.folder)
         except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
@@ -197,7 +197,7 @@ class SweepCoordinator:
         return next((each["error"] for each in done if each["error"]), None)
 
     def _mark(self) -> Any:
-        """What changes when a worker did anything."""
+        """A value that changes whenever a worker made progress."""
         claims = [(trial.state, trial.user_attrs.get("began")) for trial in self.study.trials()]
         return claims, self.study.is_exhausted()
 
@@ -206,23 +206,23 @@ class SweepCoordinator:
         if n_failed > limit:
             raise InputError(
                 f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
-                f"{self._last_failure()}; fix it and add sweep.retry_failed=true, which runs them "
-                "again, or raise sweep.max_failures"
+                f"{self._last_failure()}; fix it and add sweep.retry_failed=true to retry them, "
+                "or raise sweep.max_failures"
             )
 
     def _failure(self, status: StudyStatus) -> str | None:
-        """Why a study has come to nothing; None = it has come to something, or is not there yet."""
+        """Why a study has no result; None if it has one, or is not that far yet."""
         n_failed = status.count("failed")
         if not n_failed or status.count("complete"):
             return None
         return (
-            f"some trial of {status.study} must be complete, but {n_failed} of "
+            f"at least one trial of {status.study} must be complete, but {n_failed} of "
             f"{status.n_finished} failed, {self._last_failure()}; fix it and add "
-            "sweep.retry_failed=true, which runs them again"
+            "sweep.retry_failed=true to retry them"
         )
 
     def _last_failure(self) -> str:
-        """Why the last of the failed trials failed, and where its log is."""
+        """The reason of the most recent failure, and the path of its log."""
         failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
         last = max(failed, key=lambda trial: trial.datetime_complete or datetime.min)
         log = trial_folder(self.study.plan.folder, last.number) / LOG
@@ -244,28 +244,28 @@ class SweepCoordinator:
         }
 
     def _tidy(self) -> None:
-        """End the runs of trials whose process died before it could."""
+        """End the runs of trials whose process died before it could do so."""
         self.spec.tracker.tidy(self.spec.name, self._verdict)
 
     def _verdict(self, part: Part, run_id: str) -> tuple[RunStatus, str] | None:
-        """How a run ended that the tracker believes to be going on; None = it is."""
+        """How a run ended that the tracker still considers running; None if it is running."""
         if part.replicate is not None:
             is_alive = self.study.is_alive(FINAL + part.replicate)
             return None if is_alive else ("KILLED", "its process died")
         number = part.trial
-        is_alive = self.study.is_alive(number)  # first: the trial may end meanwhile
+        is_alive = self.study.is_alive(number)  # first: the trial may end in between
         trial = next((t for t in self.study.trials() if t.number == number), None)
         if trial is not None and trial.state.is_finished():
             if _is_untracked(trial):
-                return "KILLED", "the tracking store went away; task=upload completes this run"
+                return "KILLED", "the tracking store was lost; task=upload completes this run"
             if trial.user_attrs.get("run_id") == run_id:
                 return STATUS[trial.state], trial.user_attrs.get("reason", "")
         elif is_alive:
             return None
-        return "KILLED", "its process died; the trial began again in another run"
+        return "KILLED", "its process died; the trial was restarted in another run"
 
     def _track(self, outcome: StudyOutcome) -> None:
-        """The outcome on the page of the whole sweep."""
+        """Log the outcome to the run of the whole sweep."""
         status, tracker = outcome.status, self.spec.tracker
         test = outcome.test.plain() if outcome.test else None
         tracker.log_metrics(outcome_metrics(status, test))
@@ -284,7 +284,7 @@ class SweepCoordinator:
         tracker.set_note(summary_note(outcome, told))
 
     def _register(self, outcome: StudyOutcome) -> None:
-        """Make the winner's first training a version of a registered model, if that is wanted."""
+        """Register the winner's first training as a model version, if requested."""
         name, tracker = self.spec.sweep.register, self.spec.tracker
         if name is None or outcome.test is None or tracker.lost:
             return
@@ -303,7 +303,7 @@ class SweepCoordinator:
         return Path(self.study.plan.folder) / RESULTS
 
     def _is_complete(self) -> bool:
-        """Whether all trials are finished, their winner was scored and all of it was tracked."""
+        """Whether all trials are finished, the winner is scored and everything is tracked."""
         n_trials = self.study.study.user_attrs.get(ENDED)
         if not self.study.is_finished() or len(self.study.trials()) != n_trials:
             return False
@@ -311,15 +311,15 @@ class SweepCoordinator:
         return winner is None or not winner.missing or self._is_locked(winner)
 
     def _note_end(self) -> None:
-        """Let the same command find nothing to do from now on."""
+        """Mark the study as finished, so that the same command finds nothing left to do."""
         if self.study.is_finished():
             self.study.study.set_user_attr(ENDED, len(self.study.trials()))
 
     def _outcome(self, plan: Plan | None = None) -> StudyOutcome:
-        """What the study has reached, written down.
+        """The study's outcome, also written to files.
 
         Args:
-            plan: Train the winner and score it on test where that is not done yet; None = do not.
+            plan: Retrain the winner and score it on test if not done yet; None = do not.
         """
         status = self._status()
         winner = self._winner(status) if self.study.is_finished() else None
@@ -343,24 +343,24 @@ class SweepCoordinator:
         return FinalEvaluation(self.study, best, sweep.final_seeds)
 
     def _is_locked(self, winner: FinalEvaluation) -> bool:
-        """Whether test was scored for another trial and may not be for this one."""
+        """Whether test was scored for another trial and must not be for this one."""
         return bool(winner.others_scored()) and not self.spec.sweep.score_another
 
     def _train(self, winner: FinalEvaluation, plan: Plan) -> None:
-        """Train the winner again as runs of their own, and now test is scored."""
+        """Retrain the winner as separate runs, each of which scores test."""
         n_left, n_deaths = len(winner.missing), 0
-        _say(f"the winner is trained again with {n_left} seeds to be scored on test")
+        _say(f"retraining the winner with {n_left} seeds to score it on test")
         while winner.missing and not plan.is_stopped:
             left = [index for index in winner.missing if not self.study.is_alive(FINAL + index)]
             if not left:
-                time.sleep(POLL_S)  # another terminal does it, or a process whose parent died
+                time.sleep(POLL_S)  # another terminal is doing it, or an orphaned process
                 continue
             finalist = winner.finalist(Worker(plan.plain()))
             error = self._launch(finalist, min(len(left), self.spec.sweep.n_workers))
             n_deaths += isinstance(error, Killed)
             if error and not (isinstance(error, Killed) and n_deaths <= plan.max_retries):
                 raise InputError(
-                    f"the winner, trial {winner.best.number}, must be trained again for test, but "
+                    f"the winner, trial {winner.best.number}, must be retrained for test, but "
                     f"{error}; fix it and re-run the same command"
                 )
         while any(self.study.is_alive(FINAL + index) for index in range(winner.n_seeds)):
@@ -374,10 +374,10 @@ class SweepCoordinator:
             lines.append(f"resume    {self.spec.command}")
         if (n_failed := outcome.status.count("failed")) and outcome.status.front:
             failed = f"{n_failed} trial{'s' * (n_failed > 1)}, {self._last_failure()}"
-            lines.append(f"failed    {failed}; sweep.retry_failed=true runs them again")
+            lines.append(f"failed    {failed}; sweep.retry_failed=true retries them")
         if self.spec.tracker.lost or any(map(_is_untracked, self.study.trials())):
             upload = command("task=upload", setting("task.of", name))
-            lines.append(f"tracking  the store went away meanwhile; {upload} brings it the rest")
+            lines.append(f"tracking  the store was lost; {upload} uploads the rest")
         elif self.spec.tracker.run_id is not None:
             lines.append(f"open UI   {self.spec.tracker.ui_command}")
         print("\n".join(lines), flush=True)  # noqa: T201
@@ -391,7 +391,7 @@ def _is_untracked(trial: FrozenTrial) -> bool:
 
 
 def _ending(error: BaseException) -> tuple[RunStatus, str]:
-    """How the tracker calls the end of a sweep that broke off."""
+    """The tracker's status and reason for a sweep that was interrupted or failed."""
     if isinstance(error, KeyboardInterrupt):
         return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
     return "FAILED", one_line(error)

@@ -1,10 +1,10 @@
-"""The winner's last trainings: one per seed, each a run of its own that scores test once.
+"""The winner's final trainings: one per seed, each a separate run that scores test once.
 
-    sweeps/STUDY/winner/0024/replicate-0/   results/, log.txt, and stdout.txt once all is
-                                            tracked
+    sweeps/STUDY/winner/0024/replicate-0/   results/, log.txt, and stdout.txt once everything
+                                            is tracked
 
-The study counts every look at test under `test_scored`, before it happens, so that no death hides
-one; scoring another trial of the same study is refused unless it is asked for.
+The study records every test evaluation under `test_scored` before it happens, so that a crash
+cannot hide one; scoring another trial of the same study is refused unless requested.
 """
 
 import copy
@@ -23,12 +23,12 @@ from recsweep.sweeps.study.status import TrialRow
 
 @dataclass(frozen=True)
 class FinalEvaluation:
-    """The best trial, trained again with several seeds.
+    """The best trial, retrained with several seeds.
 
     Args:
-        study: Whose best trial it is.
-        best: The trial.
-        n_seeds: Trainings, with the trial's seed and those that follow it.
+        study: The study.
+        best: Its best trial.
+        n_seeds: Number of trainings, with the trial's seed and the ones after it.
     """
 
     study: SharedStudy
@@ -43,20 +43,20 @@ class FinalEvaluation:
 
     @property
     def missing(self) -> list[int]:
-        """Indices of the trainings that are not done."""
+        """Indices of the trainings that are not done yet."""
         return [
             index for index, folder in enumerate(self.folders) if not (folder / STDOUT).exists()
         ]
 
     def others_scored(self) -> list[int]:
-        """Other trials of the study that have been scored on test."""
+        """Other trials of the study that were scored on test."""
         return [trial for trial in Looks.of(self.study.study).trials if trial != self.best.number]
 
     def finalist(self, worker: Worker) -> FinalWorker:
-        """What trains those that are missing, in any number of processes.
+        """The task that runs the missing trainings, in any number of processes.
 
         Args:
-            worker: Of the same sweep.
+            worker: A worker of the same sweep.
         """
         return FinalWorker(worker, [self._training(index) for index in self.missing])
 
@@ -78,7 +78,7 @@ class FinalEvaluation:
         }
 
     def scores(self) -> FinalScores | None:
-        """What the trainings came to; None unless all are done."""
+        """The scores of the trainings; None unless all are done."""
         return (
             None
             if self.missing or not self.n_seeds

@@ -1,4 +1,4 @@
-"""Ctrl-C in a sweep: once, workers finish their epoch; twice, everything ends at once."""
+"""Ctrl-C in a sweep: after the first, workers finish their epoch; a second stops at once."""
 
 import os
 import re
@@ -18,10 +18,10 @@ SIGNALS = [
 
 
 class StopRequest:
-    """As a context: turns the first signal into a file that workers look for.
+    """Context manager that turns the first signal into a file that workers look for.
 
     Args:
-        folder: Where the file goes.
+        folder: Folder for the file.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -33,7 +33,7 @@ class StopRequest:
     def __enter__(self) -> Self:
         self._tidy()
         is_main = threading.current_thread() is threading.main_thread()
-        for number in SIGNALS if is_main else []:  # in a web server's thread none can be heard
+        for number in SIGNALS if is_main else []:  # other threads receive no signals
             if signal.getsignal(number) != signal.SIG_IGN:
                 self._before[number] = signal.signal(number, self._hear)
         return self
@@ -49,7 +49,7 @@ class StopRequest:
         self.file.unlink(missing_ok=True)
 
     def _tidy(self) -> None:
-        """Remove what processes of this host left that were killed."""
+        """Remove files left behind by killed processes of this host."""
         for file in self.file.parent.iterdir():
             found = re.fullmatch(rf"{re.escape(self._mine)}(\d+)-\d+", file.name)
             if found and not _is_alive(int(found[1])):

@@ -1,4 +1,4 @@
-"""What a person sees while workers run: two live lines on a terminal, else a line per trial."""
+"""Progress display while workers run: two live lines on a terminal, else a line per trial."""
 
 import logging
 import os
@@ -20,18 +20,18 @@ from recsweep.tracking import trial_name
 
 log = logging.getLogger(__name__)
 LAST_LOOK_S = 10.0
-"""How long the end of a sweep waits for a storage that does not answer."""
+"""How long the end of a sweep waits for an unresponsive storage."""
 
 
 class SweepProgress:
-    """Looks at a study now and then, from a thread of its own, and says what is new.
+    """Polls a study from a background thread and prints what is new.
 
-    A look that fails changes nothing: the storage may be back at the next one.
+    A failed poll changes nothing: the storage may be back at the next one.
 
     Args:
-        look: Reads what the study has reached.
+        look: Reads the study's status.
         stream: Where to write; None = stderr.
-        every_s: Seconds between two looks.
+        every_s: Seconds between two polls.
     """
 
     def __init__(
@@ -46,19 +46,19 @@ class SweepProgress:
         self._live: Any = None
 
     def __enter__(self) -> Self:
-        self._look_once()  # what was finished before is no news
+        self._look_once()  # trials that finished earlier are not news
         if self._stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
             self._live = _live(self._stream)
             self._live.start()
         elif self.status and self.status.n_finished < self.status.n_trials:
             done = status_parts(self.status)[0]
-            self._print(f"{done}; workers begin: the first trial of each imports and compiles")
+            self._print(f"{done}; starting workers: the first trial of each imports and compiles")
         self._show(None)
         self._thread.start()
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Look once more, and leave the last line status."""
+        """Poll once more and leave the final status as the last line."""
         self._is_over.set()
         try:
             self._thread.join(LAST_LOOK_S)
@@ -69,7 +69,7 @@ class SweepProgress:
             self._print(" · ".join([*status_parts(self.status), best_line(self.status)]))
 
     def _watch(self) -> None:
-        """Until the last look, which comes after the end was called out."""
+        """Poll until the end was signalled, and once more after it."""
         is_last = False
         while not is_last:
             is_last = self._is_over.wait(self._every_s)
@@ -99,7 +99,7 @@ class SweepProgress:
             self._print(trial_line(now, row, n_done))
 
     def _print(self, line: str) -> None:
-        with suppress(OSError):  # nobody reads it any more
+        with suppress(OSError):  # the stream is no longer read
             print(line, file=self._stream, flush=True)
 
 
@@ -127,12 +127,12 @@ def _two_lines(status: StudyStatus) -> Any:
 
 
 def trial_line(status: StudyStatus, row: TrialRow, n_done: int) -> str:
-    """What one finished trial brought.
+    """One line about a finished trial.
 
     Args:
-        status: What the study has reached with it.
+        status: The study's status, including this trial.
         row: The trial.
-        n_done: How many were finished when it was.
+        n_done: Number of finished trials, including this one.
     """
     number = f"{row.number:>{len(str(status.n_trials - 1))}}"
     end = {
@@ -155,7 +155,7 @@ def trial_line(status: StudyStatus, row: TrialRow, n_done: int) -> str:
 
 
 def status_parts(status: StudyStatus) -> list[str]:
-    """Such as `7 of 30 done`, `2 running`, `3 pruned`, `0 failed`, `about 12 min left`."""
+    """Parts such as `7 of 30 done`, `2 running`, `3 pruned`, `0 failed`, `about 12 min left`."""
     absent = [(status.count(state), state) for state in ("interrupted", "lost")]
     return [
         f"{status.n_finished} of {status.n_trials} done",
@@ -166,7 +166,7 @@ def status_parts(status: StudyStatus) -> list[str]:
 
 
 def best_line(status: StudyStatus) -> str:
-    """Such as `best ndcg@100 0.4123 (trial 5: β=.31 d=.42)`; else the best of each objective."""
+    """`best ndcg@100 0.4123 (trial 5: β=.31 d=.42)`; with several objectives the best of each."""
     if not status.front:
         return "no trial is complete yet"
     row = status.best

@@ -1,4 +1,4 @@
-"""From the configuration of a sweep to the specification of a study: all checks are here."""
+"""From the configuration of a sweep to the specification of a study, with all checks."""
 
 import json
 import re
@@ -23,7 +23,7 @@ from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.study.shared_study import Plan
 
 Launch = Callable[[Any, int, str], list[dict[str, Any]]]
-"""Runs a task in so many processes, with a folder for what they write; what each returned."""
+"""(task, number of processes, folder for their output) -> what each process returned."""
 
 
 @checked_dataclass(kw_only=True, config=STRICT)
@@ -31,20 +31,20 @@ class SweepSettings:
     """The group `sweep` of the configuration.
 
     Args:
-        n_trials: That are to be finished: complete, pruned or failed.
-        n_workers: Processes that search together.
-        timeout: Seconds after which no trial is begun; None = none.
-        seed: Of the sampler.
-        objectives: None = the evaluator's objective.
+        n_trials: Number of trials to finish: complete, pruned or failed.
+        n_workers: Number of parallel processes.
+        timeout: Seconds after which no new trial is started; None = no limit.
+        seed: The sampler's seed.
+        objectives: Objectives of the search; None = the evaluator's objective.
         try_defaults: Trial 0 is the configuration as it stands.
-        max_retries: How often a trial begins again after its process died.
+        max_retries: How often a trial is restarted after its process died.
         max_failures: More failed trials than this end the sweep.
-        retry_failed: Run those again that failed in earlier commands.
-        final_seeds: How often the winner is trained again and scored on test; 0 = not at all.
-        score_another: Score test also when it was scored for another trial of the study.
-        register: Name of a model in the tracker's registry that the winner becomes a version of.
-        storage: URL; None = a journal in the sweep's folder.
-        folder: Each study gets a folder in here.
+        retry_failed: Retry trials that failed in earlier commands.
+        final_seeds: How often the winner is retrained and scored on test; 0 = never.
+        score_another: Score test even if it was scored for another trial of the study.
+        register: Registered model that the winner becomes a version of.
+        storage: Storage URL; None = a journal in the sweep's folder.
+        folder: Parent of the studies' folders.
     """
 
     n_trials: Annotated[int, Field(ge=1)]
@@ -68,12 +68,12 @@ class StudyRequest:
     """One study of a command line, not yet checked.
 
     Args:
-        name: The study's.
-        config: Configuration of the combination, resolved, with a worker's threads.
-        fixed: Overrides that all trials share and that a single run understands.
+        name: The study's name.
+        config: Resolved configuration of the combination, with a worker's threads.
+        fixed: Overrides shared by all trials that are also valid for a single run.
         make_space: Reads and checks the search space.
         launch: Runs workers.
-        command: What to type to resume it.
+        command: The command that resumes it.
     """
 
     name: str
@@ -84,7 +84,7 @@ class StudyRequest:
     command: str
 
     def check(self) -> "StudySpec":
-        """Check settings, space, data and tracking store; nothing is run yet.
+        """Check settings, search space, data and tracking store, without running anything.
 
         Raises:
             InputError: Something cannot be searched.
@@ -104,7 +104,7 @@ class StudyRequest:
         )
         if len(objectives) > 1 and not isinstance(pruner, NoPruner):
             raise InputError(
-                f"trials of several objectives cannot be pruned, but sweep.objectives is "
+                f"multi-objective trials cannot be pruned, but sweep.objectives is "
                 f"{objectives}; set pruner=none"
             )
         tracker = app.build_group(settings, "tracking", "log_metrics")
@@ -126,14 +126,14 @@ class StudyRequest:
             "versions": environment.versions(),
             "code": source_code.of_config(settings.sampler, settings.pruner, _classes(space)),
         }
-        identity = json.loads(json.dumps(identity))  # as it will be read again
+        identity = json.loads(json.dumps(identity))  # as the storage will return it
         return StudySpec(
             self._name_at_start(settings, identity), self.command, self.launch, settings, sweep,
             objectives, space.plain(), identity, tracker,
         )  # fmt: skip
 
     def _name_at_start(self, settings: app.Settings, identity: dict[str, Any]) -> str:
-        """The study's name, or the one that it had when its files lay elsewhere."""
+        """The study's name, or its old name if its data files were moved since."""
         keys = {line.lstrip("+").partition("=")[0] for line in self.fixed}
         if settings.study is not None or keys.isdisjoint(app.FILES):
             return self.name
@@ -142,18 +142,18 @@ class StudyRequest:
 
 @dataclass(frozen=True)
 class StudySpec:
-    """One study in which nothing is wrong.
+    """One study that has passed all checks.
 
     Args:
-        name: The study's.
-        command: What to type to resume it.
+        name: The study's name.
+        command: The command that resumes it.
         launch: Runs workers.
-        settings: The checked top of the configuration.
+        settings: The validated top level of the configuration.
         sweep: The group `sweep`.
         objectives: Metrics and times.
         space: See `Space.plain`.
         identity: Everything that trials depend on.
-        tracker: Unopened.
+        tracker: The tracker, not yet opened.
     """
 
     name: str
@@ -167,7 +167,7 @@ class StudySpec:
     tracker: SweepTracker
 
     def plan(self, **more: Any) -> Plan:
-        """What workers are told.
+        """The plan that is passed to workers.
 
         Args:
             more: `deadline`, `parent_run`, `stop_file` and `retry` of this command.
@@ -191,13 +191,13 @@ class StudySpec:
 
 
 def _refuse_registering(sweep: SweepSettings, tracker: SweepTracker) -> None:
-    """Find out before long work whether the winner could be registered."""
+    """Raise InputError, before any long work, if the winner cannot be registered."""
     if sweep.register is None:
         return
     if tracker.store is None or not sweep.final_seeds:
         raise InputError(
-            f"sweep.register={sweep.register} needs a winner that is trained again as a tracked "
-            "run; set tracking=mlflow and sweep.final_seeds=1 or more"
+            f"sweep.register={sweep.register} needs a winner that is retrained as a tracked run; "
+            "set tracking=mlflow and sweep.final_seeds=1 or more"
         )
     from recsweep.tracking.registry import refuse_name
 
@@ -207,22 +207,20 @@ def _refuse_registering(sweep: SweepSettings, tracker: SweepTracker) -> None:
 def _refuse_other_tasks(settings: app.Settings) -> None:
     target = str(settings.task.get("_target_"))
     if not target.endswith(".Train"):
-        raise InputError(
-            f"-m searches with task=train, but the task is {target}; leave out -m or task="
-        )
+        raise InputError(f"-m needs task=train, but the task is {target}; drop -m or task=")
 
 
 def _refuse_path(study: str) -> None:
-    """The study's name is a folder's, below `sweep.folder`."""
+    """The study's name is also the name of a folder below `sweep.folder`."""
     if re.fullmatch(r"\w[\w .,=+-]*", study) is None:
         raise InputError(
-            "a study's name must be of letters, digits and -_.,=+ and begin with one of the first "
-            f"two, but is {study!r}; set study=NAME"
+            "a study's name must start with a letter or digit and contain only letters, digits, "
+            f"spaces and -_.,=+, but is {study!r}; set study=NAME"
         )
 
 
 def _refuse_shared_database(storage: str | None, tracker: SweepTracker) -> None:
-    """One that has no tables yet would get Optuna's, and then MLflow could not make its own."""
+    """In a new database, Optuna's tables would keep MLflow from creating its own."""
     uri = tracker.store.uri if tracker.store else ""
     if storage is None or not uri.startswith(("sqlite", "postgresql")):
         return
@@ -232,16 +230,16 @@ def _refuse_shared_database(storage: str | None, tracker: SweepTracker) -> None:
     )
     if ours == theirs:
         raise InputError(
-            "sweep.storage must be a database of its own, but is also the one that MLflow uses; "
-            "name another one, or set sweep.storage=null for a journal"
+            "sweep.storage must be a database of its own, but MLflow uses the same one; "
+            "use another one, or set sweep.storage=null for a journal"
         )
 
 
 def _objectives(sweep: SweepSettings, evaluator: Any) -> list[str]:
-    """What is searched for: validation metrics and times, first what epochs are chosen by.
+    """The objectives: validation metrics and times, the metric that selects epochs first.
 
     Raises:
-        InputError: One is neither, or the first is not the one that epochs are chosen by.
+        InputError: One is neither, or the first does not select epochs.
     """
     wanted = sweep.objectives or [evaluator.objective]
     known = [f"{metric}@{k}" for metric in evaluator.metrics for k in evaluator.k]
@@ -254,14 +252,14 @@ def _objectives(sweep: SweepSettings, evaluator: Any) -> list[str]:
         )
     if wanted[0] != evaluator.objective or len(set(wanted)) < len(wanted):
         raise InputError(
-            "sweep.objectives must name different ones, first the metric that epochs are chosen "
-            f"by ({evaluator.objective}), but is {wanted}; change objective or sweep.objectives"
+            "sweep.objectives must be distinct and start with the metric that selects epochs "
+            f"({evaluator.objective}), but is {wanted}; change objective or sweep.objectives"
         )
     return list(wanted)
 
 
 def _of_branches(space: Any) -> dict[str, Any]:
-    """What trials depend on, once per branch of the space."""
+    """The configuration that trials depend on, once per branch of the space."""
     if len(space.branches) == 1:
         return of_config(space.branches[0].config)
     return {
@@ -273,7 +271,7 @@ def _of_branches(space: Any) -> dict[str, Any]:
 
 
 def _classes(space: Any) -> list[Any]:
-    """Parts of the configuration that name the classes which trials and the last trainings run."""
+    """Parts of the configuration that name the classes used by trials and final trainings."""
     configs = [branch.at(branch.own_settings()) for branch in space.branches]
     fixed = [config[group] for config in configs for group in app.WITH_CODE]
     searched = [

@@ -1,4 +1,4 @@
-"""One trial of a study: fit, report every epoch, stop early, tell how it ended."""
+"""One trial of a study: fit, report every epoch, stop early, record how it ended."""
 
 import math
 import time
@@ -29,18 +29,18 @@ from recsweep.sweeps.study.shared_study import Claim, Plan, SharedStudy
 from recsweep.tracking.nested_runs import trial_name
 
 
-class Interrupted(Exception):  # noqa: N818 - not an error: the trial will begin again
-    """Someone asked the workers to stop."""
+class Interrupted(Exception):  # noqa: N818 - not an error: the trial will restart
+    """The workers were asked to stop."""
 
 
 @dataclass
 class Reports:
-    """A listener that reports each epoch to the study and hears whether to continue.
+    """A listener that reports each epoch to the study and learns whether to continue.
 
     Args:
         claim: The trial.
-        plan: What the sweep is.
-        objective: What is reported, such as `ndcg@100`.
+        plan: The sweep's plan.
+        objective: The reported metric, such as `ndcg@100`.
     """
 
     claim: Claim
@@ -56,23 +56,23 @@ class Reports:
         """
         trial, value = self.claim.trial, metrics[f"valid/{self.objective}"]
         if len(self.plan.objectives) == 1:
-            # a trial that begins again hears no verdict before it is where it was at its death
+            # a restarted trial is not pruned before the epoch at which its process died
             step, reached = epoch + 1, max(self.claim.frozen.intermediate_values, default=0)
             if step > reached:
                 trial.report(value, step)
             if step >= reached and trial.should_prune():
                 self.pruned = f"pruned at epoch {epoch + 1}: {self.objective} {value:.4f}"
         if self.pruned is None and self.plan.is_stopped:
-            raise Interrupted("stopped by request; the trial begins again in another run")
+            raise Interrupted("stopped on request; the trial will restart in another run")
         return self.pruned is None
 
 
 @dataclass
 class TrialRunner:
-    """Runs claimed trials one after the other; what they share is made once.
+    """Runs claimed trials one after the other and loads shared data only once.
 
     Args:
-        study: Where trials come from.
+        study: The study that the trials belong to.
         split: The study's data, kept between trials.
     """
 
@@ -80,10 +80,10 @@ class TrialRunner:
     split: Split | None = None
 
     def run(self, claim: Claim) -> None:
-        """Run one trial and tell how it ended.
+        """Run one trial and record how it ended.
 
         Raises:
-            Interrupted: The workers are to stop; the trial will begin again.
+            Interrupted: The workers were asked to stop; the trial will be restarted.
         """
         number, plan = claim.frozen.number, self.study.plan
         folder = trial_folder(plan.folder, number)
@@ -117,7 +117,7 @@ class TrialRunner:
         reports = Reports(claim, self.study.plan, str(run.evaluator.objective))
         with tracker:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
-            write_environment(folder, tracker.run_id, run.tags, run.split)  # the store may go away
+            write_environment(folder, tracker.run_id, run.tags, run.split)  # the store may go down
             run.log_settings(without_passwords(config))
             tracker.set_note(trial_note(self.study.study, claim.frozen))
             with _killed_when_interrupted(tracker):
@@ -134,7 +134,7 @@ class TrialRunner:
             tracker.end(STATUS[state], reports.pruned or "")
 
     def _tracker(self, claim: Claim, settings: app.Settings) -> RunTracker:
-        """Of the trial's own run, unopened."""
+        """The tracker of the trial's own run, not yet opened."""
         plan, frozen = self.study.plan, claim.frozen
         name = trial_name(settings.called, frozen.user_attrs["settings"])
         tracking: SweepTracker = app.build_group(settings, "tracking", "log_metrics")
@@ -150,9 +150,9 @@ class TrialRunner:
             raise InputError(f"all objectives must be finite numbers, but are {named}")
         if not claim.lease.is_held():
             raise StorageError(
-                f"a worker must keep the lease of its trial, but that of trial "
-                f"{claim.frozen.number} was lost, and another worker may have it; see that "
-                "sweep.storage, or sweep.folder, stays reachable"
+                f"a worker must hold the lease of its trial, but that of trial "
+                f"{claim.frozen.number} was lost, and another worker may have it; make sure "
+                "that sweep.storage or sweep.folder stays reachable"
             )
         complete = state == TrialState.COMPLETE
         self.study.finish(claim.frozen.number, state, values if complete else None, attrs)
@@ -172,7 +172,7 @@ def _attributes(fitted: FitResult, pruned: str | None, wall_s: float) -> dict[st
 
 @contextmanager
 def _killed_when_interrupted(tracker: RunTracker) -> Iterator[None]:
-    """The run of a trial that will begin again in another one has not failed."""
+    """Mark the run of an interrupted trial as killed, not failed: it will restart in another."""
     try:
         yield
     except Interrupted as stop:

@@ -1,8 +1,8 @@
-"""Ends a worker whose parent has died, once the trial that it runs is told.
+"""Ends a worker whose parent has died, once its current trial is finished.
 
-A pool's worker has both ends of the pipes to its parent open, so a killed parent is no end of file
-to it: it would wait for tasks, or for somebody to read its result, for ever. A thread looks for the
-parent once a second instead.
+A pool's worker has both ends of the pipes to its parent open, so it sees no end of file when the
+parent is killed: it would wait forever for tasks, or for its result to be read. Therefore a thread
+checks once a second whether the parent is alive.
 
 Nothing here imports NumPy or Optuna: it runs before anything else in a new process.
 """
@@ -25,13 +25,13 @@ POLL_S = 1.0
 
 @dataclass(frozen=True)
 class Process:
-    """One process, told from those that had its id before or get it later.
+    """One process, distinguished from earlier and later ones with the same id.
 
     Args:
         pid: Its id.
-        place: Where that id counts: the machine since its last start and, in containers, the PID
-            namespace; empty where the system does not say.
-        started: Clock ticks from the machine's start to the process's; 0 = unknown.
+        place: Where that id is valid: the machine since its last boot and, in containers, the PID
+            namespace; empty if unknown.
+        started: Clock ticks from boot to the start of the process; 0 = unknown.
     """
 
     pid: int
@@ -40,22 +40,22 @@ class Process:
 
     @classmethod
     def current(cls) -> "Process":
-        """This one."""
+        """The current process."""
         return cls(os.getpid(), _place(), _started(os.getpid()) or 0)
 
     @classmethod
     def of(cls, plain: dict[str, Any]) -> "Process":
-        """What `dataclasses.asdict` made of one."""
+        """The inverse of `dataclasses.asdict`."""
         return cls(**plain)
 
     @property
     def is_current(self) -> bool:
-        """Whether it is this one."""
+        """Whether it is the current process."""
         return self == Process.current()
 
     @property
     def is_gone(self) -> bool:
-        """Whether it has ended; False where nobody can tell, as on another machine."""
+        """Whether it has ended; False if that cannot be known, such as on another machine."""
         if not self.place or self.place != _place():
             return False
         try:
@@ -65,7 +65,7 @@ class Process:
 
 
 def _place() -> str:
-    """The machine's start and the PID namespace, as Linux names them."""
+    """Linux's boot id and PID namespace."""
     with suppress(OSError):
         boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
         return f"{boot} {Path('/proc/self/ns/pid').readlink()}"
@@ -73,20 +73,20 @@ def _place() -> str:
 
 
 def _started(pid: int) -> int | None:
-    """When a process started; None = there is none, or it waits to be forgotten (a zombie)."""
+    """When a process started; None if it does not exist or is a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
     except (FileNotFoundError, ProcessLookupError):
         return None
-    state, *fields = text.rpartition(")")[2].split()  # the name before it may have spaces
+    state, *fields = text.rpartition(")")[2].split()  # the process name may contain spaces
     return None if state in "ZX" else int(fields[18])
 
 
 class Watchdog:
-    """Watches one parent, from a thread.
+    """Watches one parent process from a thread.
 
     Args:
-        parent: The process that gives this one its tasks, maybe on another machine.
+        parent: The process that assigns tasks to this one, possibly on another machine.
     """
 
     def __init__(self, parent: Process) -> None:
@@ -106,19 +106,19 @@ class Watchdog:
     def _watch(self) -> None:
         while not self.is_orphan:
             time.sleep(POLL_S)
-        with self.task:  # a running one is finished first
+        with self.task:  # let a running task finish first
             os._exit(1)
 
 
 _watchdogs: dict[int, Watchdog] = {}
-"""This process's, under its id: a forked child has no thread."""
+"""This process's watchdog, by process id: a forked child has no thread."""
 
 
 def watch(parent: Process) -> None:
     """End this process when its parent is gone and no task is running; a second call does nothing.
 
     Args:
-        parent: Nothing is watched where it is this process itself.
+        parent: The parent; nothing is watched if it is this process itself.
     """
     if os.getpid() not in _watchdogs and not parent.is_current:
         _watchdogs[os.getpid()] = Watchdog(parent)
@@ -126,14 +126,14 @@ def watch(parent: Process) -> None:
 
 
 def is_orphan() -> bool:
-    """Whether this process was given a parent to watch, and that is gone."""
+    """Whether this process watches a parent that is gone."""
     own = _watchdogs.get(os.getpid())
     return own is not None and own.is_orphan
 
 
 @contextmanager
 def task() -> Iterator[None]:
-    """What is not to be cut off when the parent dies."""
+    """Protect the block from being cut off when the parent dies."""
     own = _watchdogs.get(os.getpid())
     if own is None:
         yield
@@ -143,7 +143,7 @@ def task() -> Iterator[None]:
 
 
 def leave_signals_to_parent() -> None:
-    """Ignore Ctrl-C and its kind, which the parent hears as well, as long as there is a parent."""
+    """Ignore Ctrl-C and similar signals while the parent, which also receives them, is alive."""
     for number in SIGNALS:
         signal.signal(number, _hear)
         signal.siginterrupt(number, False)

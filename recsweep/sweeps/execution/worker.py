@@ -1,6 +1,6 @@
-"""What a launcher is given: a worker that runs trials until none is left. Only plain values cross.
+"""The task given to a launcher: a worker, pickled as plain values, that runs trials until done.
 
-Nothing here imports NumPy or Optuna at the top: a new process must fix its threads first.
+Nothing here imports NumPy or Optuna at the top: a new process must set its threads first.
 """
 
 import shutil
@@ -20,7 +20,7 @@ from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.study.final_scores import TEST_SCORED
 
 FINAL = 1 << 30
-"""The number from which on the winner's last trainings are leased."""
+"""Offset of the lease numbers of the winner's final trainings."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Worker:
         """Run trials until none is left.
 
         Returns:
-            `error`, the line that stopped this worker, or None and `n_trials` that it ended.
+            `error`, the error that stopped this worker, or None and `n_trials`, which it finished.
         """
         try:
             self.prepare_process()
@@ -48,7 +48,7 @@ class Worker:
             return {"error": _line(error)}
 
     def _run_trials(self) -> int:
-        """Claim and run trials; how many this worker ended."""
+        """Claim and run trials; return how many this worker finished."""
         from recsweep.sweeps.execution.trial_runner import Interrupted, TrialRunner
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
@@ -61,7 +61,7 @@ class Worker:
         return n_trials
 
     def prepare_process(self) -> None:
-        """Fix backend and threads; in a process of its own watch the parent, which has signals."""
+        """Set backend and threads; a child process watches its parent and leaves signals to it."""
         environment.choose_backend(self.plan["backend"], self.plan["threads"])
         parent = watchdog.Process.of(self.plan["parent_process"])
         if not parent.is_current:
@@ -69,28 +69,28 @@ class Worker:
             watchdog.leave_signals_to_parent()
 
     def refuse_changed_code(self) -> None:
-        """Do not run other code than the study began with.
+        """Refuse to run other code than the study started with.
 
         Raises:
-            InputError: Some has changed.
+            InputError: The code has changed.
         """
         before = self.plan["code"]
         now = source_code.of_names(before)
         changed = [name for name in before if now.get(name) != before[name]]
         if changed:
             raise InputError(
-                f"a study must keep its code, but the code of {' and '.join(changed)} has changed "
-                "since this command started; put it back, or start another study with study=NAME"
+                f"a study's code must not change, but that of {' and '.join(changed)} has changed "
+                "since this command started; revert it, or start a new study with study=NAME"
             )
 
 
 @dataclass(frozen=True)
 class FinalWorker:
-    """Trains the winner again, each seed as a run of its own, and scores it on test.
+    """Retrains the winner, each seed as a separate run, and scores it on test.
 
     Args:
-        worker: Of the same sweep.
-        trainings: Each as `final_evaluation.FinalEvaluation` describes it: `trial`, `index`,
+        worker: A worker of the same sweep.
+        trainings: The trainings, see `final_evaluation.FinalEvaluation`: `trial`, `index`,
             `config`, `overrides`, `folder`, `name`.
     """
 
@@ -98,17 +98,17 @@ class FinalWorker:
     trainings: list[dict[str, Any]]
 
     def __call__(self, _config: object) -> dict[str, Any]:
-        """Do those that nobody else does.
+        """Run the trainings that no other process runs.
 
         Returns:
-            `error`, the line that stopped it, or None.
+            `error`, the error that stopped it, or None.
         """
         try:
             self.worker.prepare_process()
             self.worker.refuse_changed_code()
             with watchdog.task():
                 self._train_all()
-        except KeyboardInterrupt:  # of the parent, or of an orphan
+        except KeyboardInterrupt:  # the parent's, or an orphan's own
             pass
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return {"error": _line(error)}
@@ -127,11 +127,11 @@ class FinalWorker:
                     self._train(study, training)
 
     def _train(self, study: Any, training: dict[str, Any]) -> None:
-        """The run, and what it says to a file, which comes last."""
+        """Do one run; its output is written to a file last, which marks it as done."""
         folder = Path(training["folder"])
         if (folder / STDOUT).exists() or study.plan.is_stopped:
             return
-        shutil.rmtree(folder, ignore_errors=True)  # of one that died before all was tracked
+        shutil.rmtree(folder, ignore_errors=True)  # left by one that died before all was tracked
         folder.mkdir(parents=True)
         from recsweep import app
         from recsweep.build import validate
@@ -152,14 +152,14 @@ class FinalWorker:
 
 
 def _stops(plan: Any, _epoch: int, _metrics: object) -> bool:
-    """A listener that breaks off; the training begins again with the next command."""
+    """A listener that interrupts the training, which restarts with the next command."""
     if plan.is_stopped:
-        raise KeyboardInterrupt("request; the training begins again in another run")
+        raise KeyboardInterrupt("request; the training will restart in another run")
     return True
 
 
 def _note_look(study: Any, training: dict[str, Any]) -> None:
-    """Count a look at test, once per training, before it happens."""
+    """Record a test evaluation before it happens, once per training."""
     look = {"trial": training["trial"], "seed": training["config"]["seed"]}
     with study.locks.mutex():
         looks = study.study.user_attrs.get(TEST_SCORED, [])

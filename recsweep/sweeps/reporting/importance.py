@@ -10,16 +10,17 @@ from optuna.importance import BaseImportanceEvaluator, FanovaImportanceEvaluator
 from optuna.trial import FrozenTrial, TrialState
 
 MAX_DEPTH = 6
-"""Of a tree; ten more change no second digit, and take ten times as long for 300 trials."""
+"""Maximum depth of a tree; ten more levels change no second digit but take ten times as long for
+300 trials."""
 
 
 def complete_trials(study: optuna.Study) -> list[FrozenTrial]:
-    """Those that have a value."""
+    """Trials that have a value."""
     return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
 
 
 def shared_params(study: optuna.Study) -> list[str]:
-    """Hyperparameters that all complete trials have; others belong to a branch of the space."""
+    """Hyperparameters of all complete trials; the others belong to a branch of the space."""
     trials = complete_trials(study)
     return [name for name in (trials[0].params if trials else ()) if _is_in_all(name, trials)]
 
@@ -27,14 +28,14 @@ def shared_params(study: optuna.Study) -> list[str]:
 def importances(study: optuna.Study) -> dict[str, float]:
     """The share of the objective's variance over the space that each hyperparameter explains alone.
 
-    They sum to 1. fANOVA learns a forest from the complete trials and integrates over the space
-    as it was searched: a logarithmic dimension by its logarithm, which Optuna's does not do.
+    They sum to 1. fANOVA fits a forest to the complete trials and integrates over the space as it
+    was searched: logarithmic dimensions on a log scale, unlike Optuna's.
 
     Args:
-        study: Of a single objective.
+        study: A single-objective study.
 
     Returns:
-        The largest share first, of `shared_params`.
+        Shares of `shared_params`, the largest first.
 
     Source:
         Hutter, Hoos & Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
@@ -48,17 +49,17 @@ def importances(study: optuna.Study) -> dict[str, float]:
 
 
 class Known(BaseImportanceEvaluator):
-    """Importances that were computed before, for a plot of Optuna's.
+    """Precomputed importances, for Optuna's plot.
 
     Args:
-        shares: By hyperparameter.
+        shares: Share of each hyperparameter.
     """
 
     def __init__(self, shares: Mapping[str, float]) -> None:
         self.shares = shares
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Whatever is asked, the shares."""
+        """The shares, whatever the arguments."""
         return dict(self.shares)
 
 
@@ -67,7 +68,7 @@ def _is_in_all(name: str, trials: list[FrozenTrial]) -> bool:
 
 
 def _flat(trial: FrozenTrial, params: list[str]) -> FrozenTrial:
-    """A trial whose logarithmic parameters are their logarithms."""
+    """A trial with its logarithmic parameters on a log scale."""
     spaces = {name: trial.distributions[name] for name in params}
     values = {name: trial.params[name] for name in params}
     for name, space in spaces.items():

@@ -1,4 +1,4 @@
-"""What a sweep's page in MLflow says: what was searched and found, and how to have it again."""
+"""The note on a sweep's page in MLflow: search space, results and how to reproduce them."""
 
 import shlex
 from collections.abc import Mapping, Sequence
@@ -18,21 +18,21 @@ from recsweep.tracking.run_note import markdown_commands, markdown_table
 
 NOTE_CHARACTERS = 5000
 PLACES = ("sweep.folder", "sweep.storage", "tracking.uri", "tracking.experiment", "cache_dir")
-"""Settings that later commands need where the sweep had them."""
+"""Settings that later commands must repeat if the sweep had them."""
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
 
 @dataclass(frozen=True)
 class NoteContent:
-    """What a note tells beside the outcome.
+    """The content of a note besides the outcome.
 
     Args:
-        best: Titles and rows of the table of the best trials, the default configuration's last.
+        best: Headers and rows of the table of the best trials; the default configuration is last.
         searched: Dotted key or group -> its sweep in Hydra's grammar.
-        commands: What for -> command line.
-        made_with: Such as `jax` -> its version.
-        links: What the UI can open -> where.
+        commands: Purpose -> command line.
+        made_with: Package such as `jax` -> its version.
+        links: Title -> link of the UI.
     """
 
     best: Table
@@ -50,21 +50,21 @@ class NoteContent:
 
         Args:
             study: The study.
-            outcome: What it came to.
-            command: The sweep's.
-            tags: Of the sweep's run.
-            links: What the UI can open -> where.
+            outcome: Its outcome.
+            command: The sweep's command.
+            tags: Tags of the sweep's run.
+            links: Title -> link of the UI.
         """
         name = outcome.status.study
         places = [word for word in shlex.split(command) if word.partition("=")[0] in PLACES]
         commands = {
             "resume, or print the result again": command,
-            "print what trains the winner as a single run": shell.command(
+            "print the overrides that train the winner as a single run": shell.command(
                 "task=best", shell.setting("study", name), *places
             ),
         }
         for run_id in _run_ids(outcome, Path(study.plan.folder))[:1]:
-            again = "train the winner again and compare its metrics with those of the run"
+            again = "retrain the winner and compare its metrics with those of the run"
             commands[again] = shell.command("task=reproduce", f"run_id={run_id}", *places)
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
         best, searched = best_rows(outcome.status), study.space.described()
@@ -72,11 +72,11 @@ class NoteContent:
 
 
 def view_columns(study: SharedStudy, status: StudyStatus) -> tuple[dict[str, list[Any]], list[str]]:
-    """What a table of the study's trials is to show beside their names.
+    """The columns of a table of the study's trials, besides their names.
 
     Args:
         study: The study.
-        status: What it has reached.
+        status: Its status.
 
     Returns:
         Searched key -> the values tried; the tracker's names of metrics, the first objective first.
@@ -94,11 +94,11 @@ def view_columns(study: SharedStudy, status: StudyStatus) -> tuple[dict[str, lis
 
 
 def summary_note(outcome: StudyOutcome, told: NoteContent) -> str:
-    """Markdown of at most `NOTE_CHARACTERS`; the table of trials gives way to the rest.
+    """Markdown of at most `NOTE_CHARACTERS`; if necessary the table of trials is shortened.
 
     Args:
-        outcome: What the study came to.
-        told: The rest.
+        outcome: The study's outcome.
+        told: The rest of the content.
     """
     head, rows = told.best
     text = ""
@@ -124,7 +124,7 @@ def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
         remark_on_pruned(status),
         counts_line(status),
         _scores(status.objectives[0], outcome.test) if outcome.test else "",
-        f"### Again\n\n{markdown_commands(told.commands)}",
+        f"### Commands\n\n{markdown_commands(told.commands)}",
         f"### Searched\n\n{markdown_table(['setting', 'sweep', 'default'], searched)}",
         f"### Made with\n\n{', '.join(f'{k} {v}' for k, v in told.made_with.items())}",
     ]
@@ -171,11 +171,11 @@ def _scores(name: str, test: FinalScores) -> str:
         for each in test.replicates
     ]
     head = ["seed", f"validation {name}", f"test {name}"]
-    return f"### The winner, trained again\n\n{markdown_table(head, rows)}"
+    return f"### The winner, retrained\n\n{markdown_table(head, rows)}"
 
 
 def _run_ids(outcome: StudyOutcome, folder: Path) -> list[str]:
-    """Of the winner's trainings that were tracked."""
+    """Run ids of the winner's tracked trainings."""
     replicates = outcome.test.replicates if outcome.test else []
     found = (read_run_id(folder / each["results"]) for each in replicates)
     return [run_id for run_id in found if run_id]

@@ -1,4 +1,4 @@
-"""A study as people read it: short names, plain choices, named objectives; Optuna plots this."""
+"""A readable copy of a study for Optuna's plots: short names, plain choices, named objectives."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ from recsweep.sweeps.study.status import FINISHED, StudyStatus, TrialRow
 
 COLORS = {
     "best": "#c2185b", "complete": "#1f77b4", "pruned": "#ff7f0e", "failed": "#d62728",
-    "running": "#2ca02c", "to begin again": "#7f7f7f",
+    "running": "#2ca02c", "to be restarted": "#7f7f7f",
 }  # fmt: skip
-"""Of trials by how they ended, to be seen on black as on white."""
+"""Colors of trials by how they ended, visible on black and on white."""
 STATES = {
     "complete": TrialState.COMPLETE, "pruned": TrialState.PRUNED, "failed": TrialState.FAIL,
     "running": TrialState.RUNNING,
 }  # fmt: skip
-"""Of those trials that are not to begin again."""
+"""Optuna's states of trials that are not to be restarted."""
 SECONDS = {"train_s": "training time (s)", "wall_s": "wall time (s)"}
 
 
 class Choice(str):
-    """An option that Optuna's plots, which show the `repr`, show without quotes."""
+    """An option that Optuna's plots, which show its `repr`, display without quotes."""
 
     __slots__ = ()
     __repr__ = str.__str__
@@ -38,15 +38,15 @@ class Choice(str):
 
 @dataclass(frozen=True)
 class LegibleStudy:
-    """A copy in memory of some objectives of a study.
+    """An in-memory copy of some objectives of a study.
 
     Args:
-        study: Its trials have the same numbers. One that is to begin again is waiting here, one
-            that began again starts where its last run did.
-        status: What the original has reached.
-        objectives: Those that are kept.
-        params: What axes call the hyperparameters, such as `beta`; those with one value only are
-            left out.
+        study: The copy, with the same trial numbers. A trial to be restarted is waiting here; a
+            restarted one starts with its last run.
+        status: Status of the original.
+        objectives: The copied objectives.
+        params: Axis names of the hyperparameters, such as `beta`; those with only one value are
+            omitted.
     """
 
     study: optuna.Study
@@ -62,14 +62,14 @@ class LegibleStudy:
 
         Args:
             study: The original.
-            status: What it has reached.
-            objectives: To be kept.
+            status: Its status.
+            objectives: Objectives to copy.
         """
         places = [status.objectives.index(name) for name in objectives]
         trials = latest_attempts(study.get_trials(deepcopy=False))
         names = _names(trials)
         copy = optuna.create_study(directions=[study.directions[place] for place in places])
-        for trial, row in zip(trials, status.rows, strict=False):  # others may add some meanwhile
+        for trial, row in zip(trials, status.rows, strict=False):  # more may be added meanwhile
             copy.add_trial(_legible(trial, row, names, places))
         if len(objectives) > 1:
             copy.set_metric_names([label(name) for name in objectives])
@@ -77,19 +77,19 @@ class LegibleStudy:
 
     @property
     def label(self) -> str:
-        """What an axis calls the objective, the first of several."""
+        """Axis label of the (first) objective."""
         return label(self.objectives[0])
 
     @property
     def values(self) -> list[float]:
-        """The objective of all complete trials, the first of several."""
+        """Values of the (first) objective over all complete trials."""
         place = self.status.objectives.index(self.objectives[0])
         return [row.values[place] for row in self.status.rows if row.state == "complete"]
 
     def state(self, number: int) -> str:
-        """Which of `COLORS` a trial has, be it the best one or not."""
+        """Which of `COLORS` a trial has, ignoring whether it is the best one."""
         state = self.status.rows[number].state
-        return state if state in COLORS else "to begin again"
+        return state if state in COLORS else "to be restarted"
 
     def kind(self, number: int) -> str:
         """The same, but `best` for the best trial by a single objective."""
@@ -98,18 +98,18 @@ class LegibleStudy:
 
     @property
     def kinds(self) -> list[str]:
-        """Those that there are."""
+        """The kinds that occur."""
         there = {self.kind(row.number) for row in self.status.rows}
         return [kind for kind in COLORS if kind in there]
 
     @property
     def workers(self) -> dict[str, int]:
-        """Who ran trials -> place, the first to begin one being 0."""
+        """Worker -> position, in the order of their first trials."""
         rows = sorted(self.status.rows, key=lambda row: row.began or 0.0)
         return {name: i for i, name in enumerate(dict.fromkeys(map(worker, rows)))}
 
     def speeds(self, kind: str) -> list[tuple[float, float, int]]:
-        """Seconds of training, the objective of the best epoch, and number of trials of a kind."""
+        """Training seconds, objective at the best epoch and trial number, for trials of a kind."""
         rows = [row for row in self.status.rows if self.kind(row.number) == kind]
         values = {row.number: row.metrics.get(self.objectives[0]) for row in rows}
         return [
@@ -120,7 +120,7 @@ class LegibleStudy:
 
     @property
     def outside(self) -> str:
-        """A sentence about the default configuration where the space does not have it."""
+        """A sentence about the default configuration if it is outside the space."""
         row = self.status.default
         if row is None:
             return ""
@@ -139,27 +139,27 @@ class LegibleStudy:
 
     @cached_property
     def importances(self) -> dict[str, float]:
-        """The share of each hyperparameter that all complete trials have."""
+        """Importance of each hyperparameter that all complete trials have."""
         return importances(self.study)
 
     @property
     def shared(self) -> list[str]:
-        """Hyperparameters that all complete trials have; others belong to a branch of the space."""
+        """Hyperparameters of all complete trials; the others belong to a branch of the space."""
         return shared_params(self.study)
 
 
 def worker(row: TrialRow) -> str:
-    """Who ran a trial."""
+    """The worker that ran a trial."""
     return row.worker or "unknown"
 
 
 def label(objective: str) -> str:
-    """What an axis calls an objective."""
+    """Axis label of an objective."""
     return SECONDS.get(objective, f"validation {objective}")
 
 
 def _names(trials: Sequence[FrozenTrial]) -> dict[str, str]:
-    """What Optuna calls the hyperparameters that vary -> what people do."""
+    """Optuna's names of the varied hyperparameters -> short names."""
     searched = dict.fromkeys(
         name
         for trial in trials
@@ -191,7 +191,7 @@ def _legible(
 
 
 def _span(trial: FrozenTrial, row: TrialRow) -> tuple[datetime | None, datetime | None]:
-    """When a trial began and ended, on the clock of this machine."""
+    """Start and end of a trial, by the clock of this machine."""
     began = datetime.fromtimestamp(row.began) if row.began else trial.datetime_start
     wall_s = trial.user_attrs.get("wall_s")
     if began is None or wall_s is None:
@@ -206,7 +206,7 @@ def _distribution(distribution: BaseDistribution) -> BaseDistribution:
 
 
 def _choice(distribution: BaseDistribution, value: Any) -> Any:
-    """Numbers stay numbers: their order is shown."""
+    """Numbers stay numbers, so that plots keep their order."""
     is_number = isinstance(value, int | float) and not isinstance(value, bool)
     if is_number or not isinstance(distribution, CategoricalDistribution):
         return value

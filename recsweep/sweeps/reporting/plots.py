@@ -1,6 +1,6 @@
-"""Which plots a sweep has, how each is to be read, and the page that holds them all.
+"""The plots of a sweep, how to read them, and the page with all of them.
 
-It takes seconds to import what draws them: import this where a sweep has ended.
+Importing the plotting libraries takes seconds: import this only at the end of a sweep.
 """
 
 import warnings
@@ -30,9 +30,9 @@ class Plot:
 
     Args:
         draw: The function that draws it, in `plots_matplotlib` and in `plots_plotly`.
-        title: Over it.
+        title: Its title.
         reading: How to read it, and what not to conclude.
-        shown: What is drawn.
+        shown: The study to draw.
         missing: Why it cannot be drawn; empty = it can.
     """
 
@@ -44,7 +44,7 @@ class Plot:
 
     @property
     def name(self) -> str:
-        """Of its file and of its place in the page."""
+        """Name of its file and of its anchor in the page."""
         several = len(self.shown.status.objectives) > len(self.shown.objectives) == 1
         return f"{self.draw}_{mlflow_name(self.shown.objectives[0])}" if several else self.draw
 
@@ -53,15 +53,15 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
     """Write `sweep.html`, which needs no network, and a PNG of every plot that can be drawn.
 
     Args:
-        study: Whose trials they are.
-        status: What it has reached.
-        folder: Made when it is not there.
+        study: The study.
+        status: Its status.
+        folder: Output folder; created if it does not exist.
 
     Returns:
         The files, the page first.
 
     Raises:
-        InputError: The disk refuses.
+        InputError: The files cannot be written.
     """
     page, pictures = folder / "sweep.html", []
     sections = [Section(escape(status.study), f"```\n{best_table(status)}\n```")]
@@ -82,7 +82,7 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
 
 @contextmanager
 def _quiet() -> Iterator[None]:
-    """Optuna calls its plots experimental, and remarks on studies that are small."""
+    """Silence Optuna's warnings about experimental plots and small studies."""
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
     try:
@@ -113,7 +113,7 @@ def _drawn(plot: Plot) -> tuple[bytes | None, Section]:
 
 
 def _plots(study: optuna.Study, status: StudyStatus) -> Iterator[Plot]:
-    """All of them, in the order of the page."""
+    """All plots, in the order of the page."""
     shown = LegibleStudy.of(study, status, status.objectives)
     if len(status.objectives) == 1:
         yield from _of_one_objective(shown)
@@ -130,24 +130,24 @@ def _plots(study: optuna.Study, status: StudyStatus) -> Iterator[Plot]:
 def _of_one_objective(shown: LegibleStudy) -> Iterator[Plot]:
     yield Plot(
         "history", f"History of {shown.label}",
-        "Each point is a complete trial, the line the best one so far. A line that gets better at "
-        "its end says that the budget was small. The best of many trials looks better than it is: "
-        "what counts is its score on test.",
+        "Each point is a complete trial, the line the best one so far. A line that still improves "
+        "at its end suggests that the budget was too small. The best of many trials looks better "
+        "than it is: rely on its test score.",
         shown, _no_trial(shown),
     )  # fmt: skip
     yield Plot(
         "importance", f"Importance of hyperparameters for {shown.label}",
         "The share of the variance over the whole space that a hyperparameter explains by itself "
         "(fANOVA, Hutter et al. 2014; complete trials only). A value that ruins a trial counts as "
-        "much as one that improves it, and with fewer than some fifty trials it is a hint. "
+        "much as one that improves it, and with fewer than about 50 trials it is only a hint. "
         + _only_some(shown),
         shown, _no_importance(shown),
     )  # fmt: skip
     yield Plot(
         "slices", f"{_capital(shown.label)} by hyperparameter",
-        "Each point is a complete trial, the darker the later. Trials are dense where the sampler "
-        "looked, which proves nothing by itself; where the best ones lie at the end of an axis, "
-        f"search beyond it. {shown.outside}",
+        "Each point is a complete trial; later trials are darker. Trials are dense where the "
+        "sampler searched, which proves nothing by itself; if the best ones are at the end of an "
+        f"axis, search beyond it. {shown.outside}",
         shown, _no_trial(shown) or _no_params(shown),
     )  # fmt: skip
 
@@ -156,8 +156,8 @@ def _curves(shown: LegibleStudy) -> Plot:
     has_none = not any(t.intermediate_values for t in shown.study.get_trials(deepcopy=False))
     return Plot(
         "curves", f"{_capital(shown.label)} by epoch",
-        "Every trial; a cross is where one was pruned. A pruned curve that was still rising like "
-        "the best one did at that epoch says that the pruner is too eager.",
+        "All trials; a cross marks where one was pruned. Pruned curves that were still rising like "
+        "the best one at that epoch suggest that the pruner is too aggressive.",
         shown, "no trial has reported an epoch" if has_none else "",
     )  # fmt: skip
 
@@ -176,8 +176,8 @@ def _pareto(shown: LegibleStudy) -> Plot:
     too_many = "there are more than three objectives" if len(shown.objectives) > 3 else ""
     return Plot(
         "pareto", "Pareto front",
-        "Red trials are beaten by none in all objectives: which of them is best is a choice, not a "
-        "result.",
+        "No trial beats a red one in all objectives: which of the red ones is best is a choice, "
+        "not a result.",
         shown, _no_trial(shown) or too_many,
     )  # fmt: skip
 
@@ -186,8 +186,8 @@ def _speed(shown: LegibleStudy) -> Plot:
     is_empty = not any(shown.speeds(kind) for kind in shown.kinds)
     return Plot(
         "speed", "Speed and quality",
-        "Seconds of training against the best epoch's value. Hollow trials were pruned: with more "
-        "time they might have come further. Seconds depend on what else the machine did.",
+        "Training time against the value at the best epoch. Hollow trials were pruned: with more "
+        "time they might have improved. Times depend on the machine's other load.",
         shown, "no trial has a time and a value" if is_empty else "",
     )  # fmt: skip
 
@@ -195,8 +195,8 @@ def _speed(shown: LegibleStudy) -> Plot:
 def _workers(shown: LegibleStudy) -> Plot:
     return Plot(
         "workers", "Workers",
-        "Which process (host:process) ran which trial when. A trial that began again after "
-        "its process died shows its last run only.",
+        "Which process (host:process) ran which trial when. A trial that was restarted after "
+        "its process died shows only its last run.",
         shown, "" if shown.status.rows else "no trial has begun",
     )  # fmt: skip
 
@@ -219,7 +219,7 @@ def _no_importance(shown: LegibleStudy) -> str:
 
 def _only_some(shown: LegibleStudy) -> str:
     names = ", ".join(name for name in shown.params if name not in shown.shared)
-    return f"Left out, since only some trials have them: {names}." if names else ""
+    return f"Omitted, since only some trials have them: {names}." if names else ""
 
 
 def _capital(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Plots of a sweep as PNG: Optuna draws with pyplot, which is left as it was."""
+"""Plots of a sweep as PNG: Optuna draws with pyplot, whose state is restored."""
 
 import logging
 from collections.abc import Iterator
@@ -18,13 +18,13 @@ from recsweep.sweeps.reporting.plot_data import COLORS, LegibleStudy, label, wor
 DPI = 110
 INCHES = (8.0, 4.8)
 MAX_NUMBERED = 60
-"""So many bars have room for the number of their trial."""
+"""Maximum number of bars labelled with their trial number."""
 
 
 @contextmanager
 def off_screen() -> Iterator[None]:
-    """No window, no style and no figure of pyplot's outlives the block."""
-    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # it remarks on its font cache
+    """Draw without a window; pyplot's style and figures are restored after the block."""
+    logging.getLogger("matplotlib").setLevel(logging.ERROR)  # no messages about its font cache
     backend, figures = plt.get_backend(), set(plt.get_fignums())
     plt.switch_backend("agg")
     try:
@@ -37,7 +37,7 @@ def off_screen() -> Iterator[None]:
 
 
 def png(axes: Any) -> bytes:
-    """The image of a figure whose axes are given."""
+    """The PNG of the figure with these axes."""
     stream = BytesIO()
     np.ravel(axes)[0].figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
     return stream.getvalue()
@@ -80,7 +80,7 @@ def parallel(shown: LegibleStudy) -> Any:
 
 
 def curves(shown: LegibleStudy) -> Any:
-    """Validation by epoch of every trial; a pruned one ends with a cross."""
+    """Validation by epoch for every trial; a pruned one ends with a cross."""
     axes, drawn = optuna_draws.plot_intermediate_values(shown.study), set()
     for line in axes.get_lines():
         kind = shown.kind(int(str(line.get_label()).removeprefix("Trial")))
@@ -94,7 +94,7 @@ def curves(shown: LegibleStudy) -> Any:
 
 
 def workers(shown: LegibleStudy) -> Any:
-    """A bar from the beginning of a trial to its end, in the row of who ran it."""
+    """A bar from the start to the end of each trial, in the row of its worker."""
     axes: Any = optuna_draws.plot_timeline(shown.study)
     places, rows = shown.workers, shown.status.rows
     for bar, row in zip(axes.patches, rows, strict=True):
@@ -126,7 +126,7 @@ def speed(shown: LegibleStudy) -> Any:
 
 
 def pareto(shown: LegibleStudy) -> Any:
-    """The trials that no other beats in every objective, and the rest."""
+    """The Pareto front and the other trials."""
     names = [label(name) for name in shown.objectives]
     return _finished(optuna_draws.plot_pareto_front(shown.study, target_names=names))
 

@@ -1,4 +1,4 @@
-"""Plots of a sweep to hover and zoom: Optuna draws with plotly, here is what is changed after."""
+"""Interactive plots of a sweep: Optuna draws with plotly, and this module adjusts the figures."""
 
 from typing import Any
 
@@ -12,15 +12,15 @@ from recsweep.sweeps.reporting.plot_data import COLORS, LegibleStudy, label, wor
 FONT, GRID = "system-ui, sans-serif", "rgba(128,128,128,.25)"
 HEIGHT, MIN_PANEL_WIDTH = 420, 200
 SCALE = ["rgb(138,143,152)", "rgb(194,24,91)"]
-"""From the worst to the best trial, to be seen on black as on white."""
+"""From the worst to the best trial, visible on black and on white."""
 PALE_RED, DARK_RED = 247, 8
-"""The red in the palest and the darkest of the blues that Optuna draws with."""
+"""The red component of the lightest and the darkest blue in Optuna's plot."""
 N_PANELS = 6
-"""So many slices fit into the width of a page; more make it scroll."""
+"""Number of slices that fit into the width of a page; with more it scrolls."""
 
 
 def finished(figure: Any) -> Any:
-    """A figure as a page wants it: no title, and axes that are seen on any ground."""
+    """Style a figure for the page: no title, and axes visible on any background."""
     figure.update_layout(
         title=None, template="none", margin={"t": 20, "r": 20, "b": 50}, font_family=FONT,
         height=figure.layout.height or HEIGHT,
@@ -67,7 +67,7 @@ def parallel(shown: LegibleStudy) -> Any:
 
 
 def curves(shown: LegibleStudy) -> Any:
-    """Validation by epoch of every trial; a pruned one ends with a cross."""
+    """Validation by epoch for every trial; a pruned one ends with a cross."""
     figure, legends = optuna_draws.plot_intermediate_values(shown.study), set()
     for trace in figure.data:
         number = int(trace.name.removeprefix("Trial"))
@@ -89,7 +89,7 @@ def curves(shown: LegibleStudy) -> Any:
 
 
 def workers(shown: LegibleStudy) -> Any:
-    """A bar from the beginning of a trial to its end, in the row of who ran it."""
+    """A bar from the start to the end of each trial, in the row of its worker."""
     figure, rows = optuna_draws.plot_timeline(shown.study), shown.status.rows
     for trace in figure.data:
         numbers = [int(number) for number in trace.y]
@@ -125,6 +125,6 @@ def speed(shown: LegibleStudy) -> Any:
 
 
 def pareto(shown: LegibleStudy) -> Any:
-    """The trials that no other beats in every objective, and the rest."""
+    """The Pareto front and the other trials."""
     names = [label(name) for name in shown.objectives]
     return optuna_draws.plot_pareto_front(shown.study, target_names=names)

@@ -1,4 +1,4 @@
-"""What a study came to, and how it is said when a sweep ends."""
+"""The outcome of a study, and its summary at the end of a sweep."""
 
 from dataclasses import dataclass
 
@@ -10,7 +10,7 @@ from recsweep.sweeps.study.status import StudyStatus, TrialRow, shown_value
 
 @dataclass(frozen=True)
 class StudyOutcome:
-    """What a study came to.
+    """The outcome of a study.
 
     Args:
         status: Its trials.
@@ -23,7 +23,7 @@ class StudyOutcome:
     looks: Looks
 
     def cells(self) -> list[str]:
-        """A line of a table of several studies."""
+        """The study's row in a table of several studies."""
         status = self.status
         name, best = status.objectives[0], status.best
         score = error = None
@@ -46,7 +46,7 @@ class StudyOutcome:
         return lines + self._of_test(best) if best and n_done >= self.status.n_trials else lines
 
     def _of_test(self, best: TrialRow) -> list[str]:
-        """The winner's scores, or why there are none, and how often test was looked at."""
+        """The winner's scores, or why there are none, and how often test was scored."""
         if self.test is None:
             scored = ", ".join(map(str, self.looks.trials))
             why = (
@@ -68,7 +68,7 @@ class StudyOutcome:
 
 
 def _default(status: StudyStatus) -> str:
-    """The default configuration's value, with its state where it was not trained to the end."""
+    """The default configuration's value, with its state if it is not complete."""
     default = status.default
     if default is None or not default.values:
         return ""

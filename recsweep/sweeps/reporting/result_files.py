@@ -17,7 +17,7 @@ from recsweep.sweeps.study.status import STATES, StudyStatus, TrialRow
 
 
 def trial_overrides(study: optuna.Study, row: TrialRow) -> list[str]:
-    """What reproduces a trial as a single run: the sweep's fixed overrides and the trial's own."""
+    """Overrides that reproduce a trial as a single run: the sweep's fixed ones and its own."""
     return [*study.user_attrs["identity"]["fixed"], *overrides(row.settings)]
 
 
@@ -31,14 +31,14 @@ def write_optimization_results(
     """Write `optimization_results.yaml`, whole or not at all.
 
     Args:
-        file: In an existing folder.
-        study: Whose trials they are.
-        status: What it has reached.
-        resume: The command that continues the sweep.
-        test: `test`, the winner's scores, and `test_scored`, how often it was looked at.
+        file: Output file in an existing folder.
+        study: The study.
+        status: Its status.
+        resume: The command that resumes the sweep.
+        test: `test`, the winner's scores, and `test_scored`, how often test was scored.
 
     Raises:
-        InputError: The disk refuses.
+        InputError: The file cannot be written.
     """
     default = status.default
     content = {
@@ -62,7 +62,7 @@ def write_optimization_results(
 
 
 def _winners(study: optuna.Study, status: StudyStatus) -> dict[str, Any]:
-    """The best trial under the keys of Hydra's other sweepers; of several objectives the front."""
+    """The best trial under the keys of Hydra's other sweepers, or else the Pareto front."""
     found = [
         {
             "trial": row.number,
@@ -83,15 +83,15 @@ def _winners(study: optuna.Study, status: StudyStatus) -> dict[str, Any]:
 def write_trials(file: Path, status: StudyStatus) -> None:
     """Write `trials.csv`: a row per trial; objectives, settings and validation metrics as columns.
 
-    Objectives and validation metrics are those of `best_epoch`, whatever became of the trial. What
-    it had reached after `n_epochs`, its last epoch, is called so.
+    Objectives and validation metrics are those of `best_epoch`, even for pruned trials. The value
+    after `n_epochs`, the last epoch, is in `…_at_last_epoch`.
 
     Args:
-        file: In an existing folder; written whole or not at all.
-        status: What the study has reached.
+        file: Output file in an existing folder; written whole or not at all.
+        status: The study's status.
 
     Raises:
-        InputError: The disk refuses.
+        InputError: The file cannot be written.
     """
     text = io.StringIO()
     columns, records = trial_records(status)
@@ -106,10 +106,10 @@ def write_trials(file: Path, status: StudyStatus) -> None:
 
 
 def trial_records(status: StudyStatus) -> tuple[list[str], list[dict[str, Any]]]:
-    """Columns and rows of `trials.csv`; a row has only the columns that its trial knows.
+    """Columns and rows of `trials.csv`; a row has only the columns that apply to its trial.
 
     Args:
-        status: What the study has reached.
+        status: The study's status.
     """
     records = [_record(status, row) for row in status.rows]
     columns = dict.fromkeys(column for record in records for column in record)
@@ -117,7 +117,7 @@ def trial_records(status: StudyStatus) -> tuple[list[str], list[dict[str, Any]]]
 
 
 def _record(status: StudyStatus, row: TrialRow) -> dict[str, Any]:
-    n_reported = len(status.objectives) == 1  # of several, epochs are not reported
+    n_reported = len(status.objectives) == 1  # with several, epochs are not reported
     return {
         "trial": row.number,
         "state": row.state,
@@ -136,7 +136,7 @@ def _record(status: StudyStatus, row: TrialRow) -> dict[str, Any]:
 
 
 def _text(setting: Any) -> str | float:
-    """JSON for what is neither a text nor a float."""
+    """A string or float as it is, anything else as JSON."""
     is_plain = isinstance(setting, str | float)
     return setting if is_plain else json.dumps(setting, ensure_ascii=False)
 

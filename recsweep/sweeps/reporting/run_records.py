@@ -1,4 +1,4 @@
-"""The runs of a sweep as its study and its folders tell them, for a tracker that missed some."""
+"""The runs of a sweep, read from its study and folders, for a tracker that missed some."""
 
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -31,11 +31,11 @@ from recsweep.tracking.nested_runs import child_tags, sweep_tags, trial_name
 
 
 def outcome_metrics(status: StudyStatus, test: Mapping[str, Any] | None) -> dict[str, float]:
-    """What the run of a whole sweep logs at its end.
+    """Metrics logged at the end of the run of a whole sweep.
 
     Args:
-        status: What the study has reached.
-        test: What `optimization_results.yaml` says of the winner's test; None = nothing.
+        status: The study's status.
+        test: `test` in `optimization_results.yaml`; None = the winner was not scored.
     """
     values = {f"n_{state}": float(status.count(state)) for state in FINISHED}
     if status.best:
@@ -48,12 +48,12 @@ def outcome_metrics(status: StudyStatus, test: Mapping[str, Any] | None) -> dict
 
 
 class StudyRecords:
-    """Everything that a tracker should have of a study.
+    """All runs of a study, as records for a tracker.
 
     Args:
-        study: Optuna's.
-        status: What it has reached.
-        folder: The study's.
+        study: Optuna's study.
+        status: Its status.
+        folder: Its folder.
     """
 
     def __init__(self, study: optuna.Study, status: StudyStatus, folder: Path) -> None:
@@ -66,7 +66,7 @@ class StudyRecords:
 
     @property
     def config(self) -> app.Config:
-        """A trial's; empty when none is finished."""
+        """The configuration of a trial; empty if none is finished."""
         return read_config(self._folder(self.trials[0])) if self.trials else {}
 
     def parent(self) -> Record:
@@ -98,10 +98,10 @@ class StudyRecords:
         )
 
     def children(self, parent_run_id: str) -> Iterator[Record]:
-        """Finished trials, and trainings of winners of which all is written.
+        """Finished trials, and completely written trainings of winners.
 
         Args:
-            parent_run_id: Of the sweep's own run.
+            parent_run_id: Run id of the whole sweep.
 
         Raises:
             InputError: A file is missing or damaged.
@@ -134,7 +134,7 @@ class StudyRecords:
         )
 
     def _logged(self, trial: FrozenTrial, config: app.Config) -> dict[str, Any]:
-        """What the trial noted; the sweep's own notes where it broke before."""
+        """Fields recorded by the trial, or by the sweep if the trial failed before that."""
         folder = self._folder(trial)
         if (folder / ENVIRONMENT).exists():
             return logged_fields(folder, config)
@@ -144,7 +144,7 @@ class StudyRecords:
         return {"params": app.parameters_of_run(config), "tags": tags, "data": None}
 
     def _curves(self, trial: FrozenTrial) -> list[tuple[int, dict[str, float]]]:
-        """Of a trial that broke the study knows one."""
+        """Curves by epoch; for a failed trial only the one in the study."""
         if (self._folder(trial) / CURVES).exists():
             return read_curves(self._folder(trial))
         name = f"valid/{self.status.objectives[0]}"

@@ -1,4 +1,4 @@
-"""A sweep's outcome: the table of its best trials and the files that hold all of it."""
+"""The table of a sweep's best trials."""
 
 import json
 from collections.abc import Sequence
@@ -17,15 +17,15 @@ from recsweep.sweeps.study.status import (
 
 
 def best_table(status: StudyStatus, n: int = 10) -> str:
-    """The best trials and the default configuration's, best first; below it how many there are.
+    """The best trials and the default configuration's, best first, followed by counts.
 
-    Pruned trials stand where their best epoch puts them, but only complete ones have a rank.
+    Pruned trials are sorted by their best epoch, but only complete ones have a rank.
 
     With several objectives: the Pareto front.
 
     Args:
-        status: What the study has reached.
-        n: Rows at most, not counting the winner's and the default configuration's.
+        status: The study's status.
+        n: Maximum number of rows, not counting the winner and the default configuration.
     """
     head, rows = best_rows(status, n)
     if not rows:
@@ -41,11 +41,11 @@ def best_table(status: StudyStatus, n: int = 10) -> str:
 
 
 def best_rows(status: StudyStatus, n: int = 10) -> tuple[list[str], list[list[str]]]:
-    """Titles and rows of `best_table`; a column may be without any entry.
+    """Headers and rows of `best_table`; a column may be empty.
 
     Args:
-        status: What the study has reached.
-        n: Rows at most, not counting the winner's and the default configuration's.
+        status: The study's status.
+        n: Maximum number of rows, not counting the winner and the default configuration.
     """
     is_single = len(status.objectives) == 1
     rows = list((status.placed if is_single else status.front)[:n])
@@ -60,7 +60,7 @@ def best_rows(status: StudyStatus, n: int = 10) -> tuple[list[str], list[list[st
 
 
 def remark_on_pruned(status: StudyStatus) -> str:
-    """A sentence where the first row of the table is not the winner; empty where it is."""
+    """A remark if the first row of the table is not the winner; otherwise empty."""
     if status.best is None or status.placed[0] == status.best:
         return ""
     return (
@@ -94,7 +94,7 @@ def _cells(status: StudyStatus, row: TrialRow, keys: Sequence[str]) -> list[str]
 
 
 def _cell(value: Any) -> str:
-    """A setting, four digits of a number."""
+    """A setting; floats with four significant digits."""
     if isinstance(value, float):
         return f"{value:.4g}"
     return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)

@@ -1,4 +1,4 @@
-"""What the run of a trial, or of a winner's training, is called, logs at its end, and says."""
+"""The name, final metrics and note of the run of a trial or of a winner's training."""
 
 import shlex
 from collections.abc import Mapping
@@ -18,26 +18,26 @@ STATUS: dict[TrialState, RunStatus] = {
     TrialState.PRUNED: "PRUNED",
     TrialState.FAIL: "FAILED",
 }
-"""How the tracker calls the end of a trial's run."""
+"""The tracker's status of a finished trial's run."""
 
 
 def training_name(config: app.Config, settings: Mapping[str, Any]) -> str:
-    """What the run of one of the winner's trainings is called.
+    """The run name of one of the winner's trainings.
 
     Args:
-        config: The training's.
-        settings: What the trial's search chose.
+        config: The training's configuration.
+        settings: The trial's searched settings.
     """
     name = trial_name(app.model_name(config), settings)
     return f"best: {name} seed={config['seed']}"
 
 
 def trial_note(study: optuna.Study, trial: FrozenTrial) -> str:
-    """What the page of a trial's run says: how to have it as a single run.
+    """The note on the page of a trial's run: how to repeat it as a single run.
 
     Args:
-        study: The trial's.
-        trial: As it was begun.
+        study: The trial's study.
+        trial: The trial as it was started.
     """
     fixed = study.user_attrs.get("identity", {}).get("fixed", [])
     line = [*fixed, *overrides(trial.user_attrs["settings"])]
@@ -47,7 +47,7 @@ def trial_note(study: optuna.Study, trial: FrozenTrial) -> str:
 
 
 def trial_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
-    """What the run of a trial logs at its end.
+    """Metrics logged at the end of a trial's run.
 
     Args:
         attrs: The trial's attributes in the study.

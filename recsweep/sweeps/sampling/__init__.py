@@ -2,7 +2,7 @@
 
 The modules, from the outside in:
 
-    samplers    `sampler=`: the values of a trial as a function of the study's seed and its trials
+    samplers    `sampler=`: a trial's values as a function of the study's seed and earlier trials
     grid        every combination of listed values, in an order that covers the space early
     pruners     `pruner=`: whether a trial stops early
 """

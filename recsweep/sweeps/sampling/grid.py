@@ -19,20 +19,20 @@ Grid = dict[str, Sequence[Any]]
 
 
 def n_grid_points(branches: Sequence[Branch]) -> int:
-    """The branches' products of values, summed.
+    """Number of grid points, summed over branches.
 
     Args:
-        branches: With choices and ranges only.
+        branches: Branches with choices and ranges only.
     """
     return sum(_size(_grid(branch)) for branch in branches)
 
 
 def grid_point(branches: Sequence[Branch], index: int) -> dict[str, Any]:
-    """Optuna's parameters of one point: its digits in the mixed radix of its branch's grid.
+    """Optuna's parameters of one point: the digits of its index in the grid's mixed radix.
 
     Args:
-        branches: With choices and ranges only; their grids stand in a row.
-        index: From 0, below `n_grid_points`.
+        branches: Branches with choices and ranges only; their grids are concatenated.
+        index: Index of the point, from 0 to `n_grid_points` - 1.
     """
     for grid in map(_grid, branches):
         if index < _size(grid):
@@ -55,7 +55,7 @@ def _grid(branch: Branch) -> Grid:
 
 
 def _values(found: BaseDistribution) -> Sequence[Any]:
-    """All values of a finite distribution, those of a range as they are written."""
+    """All values of a finite distribution; those of a range exactly as written."""
     if isinstance(found, CategoricalDistribution):
         return found.choices
     if isinstance(found, IntDistribution):

@@ -1,7 +1,7 @@
-"""When a trial is stopped as hopeless: Optuna's pruners as settings.
+"""When to stop unpromising trials: Optuna's pruners as settings.
 
-A pruner is asked after every epoch, which it counts from 1. Each of them answers from the curves in
-the study alone, so a trial that begins again after its process died hears what it heard before.
+A pruner is asked after every epoch, counted from 1. Its decisions depend only on the curves in the
+study, so a trial that is restarted after its process died gets the same decisions again.
 """
 
 import math
@@ -28,28 +28,28 @@ class Pruner(ABC):
         """Optuna's pruner.
 
         Args:
-            n_epochs: That a trial has at most; 1 for a model with a closed form.
+            n_epochs: Maximum number of epochs of a trial; 1 for closed-form models.
         """
 
 
 @dataclass(kw_only=True, config=STRICT)
 class Hyperband(Pruner):
-    """Successive halving at several paces, without waiting (Li et al. 2018, 2020).
+    """Asynchronous successive halving at several paces (Li et al. 2018, 2020).
 
     A trial of the fastest pace is compared after `min_epochs` epochs, then after
-    `reduction_factor` times as many, and so on; each slower pace leaves out one more of the first
+    `reduction_factor` times as many, and so on; each slower pace skips one more of the first
     comparisons. A trial continues while it is among the best 1 / `reduction_factor` of its pace.
 
     Args:
         min_epochs: Epochs that every trial gets.
-        reduction_factor: One trial in so many is kept at a comparison.
+        reduction_factor: One of this many trials survives a comparison.
     """
 
     min_epochs: Annotated[int, Field(ge=1)]
     reduction_factor: Annotated[int, Field(ge=2)]
 
     def make(self, n_epochs: int) -> BasePruner:
-        """Nothing is pruned where a trial ends before its first comparison."""
+        """Nothing is pruned if trials end before the first comparison."""
         if n_epochs <= self.min_epochs:
             return optuna.pruners.NopPruner()
         return AsyncHyperband(self.min_epochs, n_epochs, self.reduction_factor)
@@ -68,7 +68,7 @@ class Median(Pruner):
     n_warmup_epochs: Annotated[int, Field(ge=0)]
 
     def make(self, n_epochs: int) -> BasePruner:  # noqa: ARG002 - it needs no end
-        """It compares at every epoch."""
+        """Compares at every epoch."""
         return optuna.pruners.MedianPruner(
             n_startup_trials=self.n_startup_trials, n_warmup_steps=self.n_warmup_epochs
         )
@@ -76,10 +76,10 @@ class Median(Pruner):
 
 @dataclass(kw_only=True, config=STRICT)
 class Wilcoxon(Pruner):
-    """Stops a trial whose curve lies below the best trial's, by a signed-rank test of the epochs.
+    """Stops a trial whose curve is below the best trial's, by a signed-rank test over epochs.
 
     Args:
-        p_threshold: Of the test, which is made anew at every epoch; larger prunes more.
+        p_threshold: Threshold of the test, which is repeated at every epoch; larger prunes more.
         n_startup_epochs: Epochs of a trial before it is compared.
     """
 
@@ -87,7 +87,7 @@ class Wilcoxon(Pruner):
     n_startup_epochs: Annotated[int, Field(ge=2)]
 
     def make(self, n_epochs: int) -> BasePruner:  # noqa: ARG002 - it needs no end
-        """Optuna does not announce that it is experimental."""
+        """Suppresses Optuna's warning that it is experimental."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
             return _Wilcoxon(p_threshold=self.p_threshold, n_startup_steps=self.n_startup_epochs)
@@ -105,14 +105,14 @@ class NoPruner(Pruner):
 class AsyncHyperband(BasePruner):
     """Hyperband as a function of curves and trial numbers alone.
 
-    Optuna's pruner notes a comparison in the trial before it answers, and takes a trial with that
-    note for one that may continue: were a process killed between the answer and the trial's end,
-    the trial would not be pruned when it is begun again. It also lets the study's name decide.
+    Optuna's pruner records a comparison in the trial before it answers and lets trials with such a
+    record continue: if a process were killed between the answer and the trial's end, the trial
+    would not be pruned when restarted. Its decisions also depend on the study's name.
 
     Args:
         min_epochs: Epochs before the first comparison at the fastest pace.
-        n_epochs: That a trial has at most, more than `min_epochs`.
-        reduction_factor: One trial in so many is kept; also the ratio of two comparisons' epochs.
+        n_epochs: Maximum number of epochs of a trial, more than `min_epochs`.
+        reduction_factor: One of this many trials survives; also the ratio of comparison epochs.
     """
 
     def __init__(self, min_epochs: int, n_epochs: int, reduction_factor: int) -> None:
@@ -123,11 +123,11 @@ class AsyncHyperband(BasePruner):
         self._paces = _paces(len(self._comparisons), reduction_factor)
 
     def comparisons(self, number: int) -> list[int]:
-        """After which epochs a trial is compared."""
+        """The epochs after which a trial is compared."""
         return self._comparisons[self._pace(number) :]
 
     def _pace(self, number: int) -> int:
-        """How many of the first comparisons a trial is spared."""
+        """How many of the first comparisons a trial skips."""
         return self._paces[number % len(self._paces)]
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
@@ -148,7 +148,7 @@ class AsyncHyperband(BasePruner):
 
 
 def _paces(n_comparisons: int, factor: int) -> list[int]:
-    """Which pace each trial has, in turn; the faster, the more trials, as in Hyperband."""
+    """The pace of each trial, in turn; faster paces get more trials, as in Hyperband."""
     trials = [
         math.ceil(n_comparisons * factor ** (n_comparisons - 1 - pace) / (n_comparisons - pace))
         for pace in range(n_comparisons)
@@ -159,10 +159,10 @@ def _paces(n_comparisons: int, factor: int) -> list[int]:
 
 
 class _Wilcoxon(optuna.pruners.WilcoxonPruner):
-    """Does not warn that a trial outlived the best one: with early stopping that is usual."""
+    """Does not warn if a trial has more epochs than the best one: usual with early stopping."""
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """The epochs that both have are compared."""
+        """Compares the epochs that both trials have."""
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "WilcoxonPruner finds steps", UserWarning)
             return super().prune(study, trial)

@@ -1,8 +1,8 @@
 """Which parameters the next trial gets: Optuna's samplers as settings, and one proposal.
 
-A proposal is a function of the sweep's seed, the trial's number and the trials before it. It is
-made in a study in memory by a sampler made for it alone, so it matters neither which process asks
-nor what that process did before: a sweep that was killed continues as if nothing had happened.
+A proposal is a function of the sweep's seed, the trial's number and the earlier trials. It is
+made in an in-memory study by a new sampler, so it does not depend on which process asks or what
+that process did before: a killed sweep resumes as if nothing had happened.
 """
 
 import math
@@ -33,18 +33,18 @@ from recsweep.sweeps.sampling.grid import grid_point, n_grid_points
 from recsweep.sweeps.space.space import Space
 
 MAX_GRID_POINTS = 1_000_000
-"""A larger grid is never finished, and its random order would fill the memory."""
+"""A larger grid would never be finished, and its random order would fill the memory."""
 
 
 @dataclass(frozen=True)
 class Turn:
-    """What a sampler is made for: one trial of a sweep.
+    """The trial of a sweep that a sampler is built for.
 
     Args:
-        space: Of the sweep.
-        n_objectives: Of the sweep.
-        seeds: Of the sweep.
-        number: The trial's.
+        space: The sweep's search space.
+        n_objectives: The sweep's number of objectives.
+        seeds: The sweep's seeds.
+        number: The trial's number.
     """
 
     space: Space
@@ -54,7 +54,7 @@ class Turn:
 
     @property
     def seed(self) -> int:
-        """A seed of this trial alone."""
+        """The seed of this trial."""
         return self.seeds.named(f"trial/{self.number}")
 
 
@@ -64,10 +64,10 @@ class Sampler(ABC):
     needs_one_objective: ClassVar[bool] = False
 
     def refuse(self, space: Space, n_objectives: int) -> None:
-        """Complain, before the first trial, of a search that this sampler cannot make.
+        """Refuse, before the first trial, a search that this sampler does not support.
 
         Raises:
-            InputError: The sampler needs another space, one objective or a package.
+            InputError: The sampler needs another space, a single objective or a package.
         """
         if self.needs_one_objective and n_objectives > 1:
             raise InputError(
@@ -77,10 +77,10 @@ class Sampler(ABC):
         self.refuse_space(space)
 
     def refuse_space(self, space: Space) -> None:  # noqa: B027 - most samplers take any space
-        """Raise InputError where this sampler cannot search `space`."""
+        """Raise InputError if this sampler cannot search `space`."""
 
     def n_points(self, space: Space) -> float:
-        """After how many trials nothing is left to propose."""
+        """Number of trials after which nothing is left to propose."""
         return 1 if not _distributions(space) else math.inf
 
     @abstractmethod
@@ -95,15 +95,15 @@ class TPE(Sampler):
     With several objectives each parameter is modelled on its own, as Optuna does by default.
 
     Args:
-        n_startup_trials: Complete and pruned trials that are drawn at random before it learns.
-        n_ei_candidates: Draws among which the most promising one is taken.
+        n_startup_trials: Complete and pruned trials drawn at random before it learns.
+        n_ei_candidates: Number of candidates among which the best is chosen.
     """
 
     n_startup_trials: Annotated[int, Field(ge=1)]
     n_ei_candidates: Annotated[int, Field(ge=1)]
 
     def make(self, turn: Turn) -> BaseSampler:
-        """Groups let it learn jointly where branches have different parameters."""
+        """Groups allow joint learning if branches have different parameters."""
         is_joint = turn.n_objectives == 1
         return optuna.samplers.TPESampler(
             seed=turn.seed,
@@ -119,7 +119,7 @@ class Random(Sampler):
     """Independent uniform draws (Bergstra & Bengio 2012)."""
 
     def make(self, turn: Turn) -> BaseSampler:
-        """Trial n draws the same, whatever came of the trials before it."""
+        """Trial n draws the same values regardless of earlier trials."""
         return optuna.samplers.RandomSampler(seed=turn.seed)
 
 
@@ -128,7 +128,7 @@ class Grid(Sampler):
     """Every point of a finite space once, in a random order that the sweep's seed fixes."""
 
     def refuse_space(self, space: Space) -> None:
-        """An interval has no last point, and a huge grid is never finished."""
+        """Intervals have no grid, and a huge grid would never be finished."""
         for branch in space.branches:
             for key, dimension in branch.dimensions.items():
                 if _is_interval(dimension.distribution):
@@ -143,7 +143,7 @@ class Grid(Sampler):
             )
 
     def n_points(self, space: Space) -> int:
-        """The branches' products of values, summed."""
+        """Number of grid points, summed over branches."""
         return n_grid_points(space.branches)
 
     def make(self, turn: Turn) -> BaseSampler:
@@ -158,8 +158,8 @@ class QMC(Sampler):
     """A quasi-random sequence: trial n is its point n, each parameter a coordinate.
 
     Args:
-        sequence: Which one.
-        scramble: Randomise it by the sweep's seed; else every seed gives the same points.
+        sequence: `sobol` or `halton`.
+        scramble: Randomise it by the sweep's seed; otherwise every seed gives the same points.
     """
 
     sequence: Literal["sobol", "halton"]
@@ -180,9 +180,9 @@ class CmaEs(Sampler):
     """Covariance matrix adaptation (Hansen 2016) of numbers; choices are drawn at random.
 
     Args:
-        n_startup_trials: Complete trials that are drawn at random before it starts.
-        population_size: Trials per generation; None = 4 + 3 ln(numbers).
-        learn_from_pruned: Take a pruned trial at its last value, else go without it.
+        n_startup_trials: Complete trials drawn at random before it starts.
+        population_size: Trials per generation; None = 4 + 3 ln(number of numeric parameters).
+        learn_from_pruned: Use the last value of pruned trials; otherwise ignore them.
     """
 
     needs_one_objective: ClassVar[bool] = True
@@ -192,7 +192,7 @@ class CmaEs(Sampler):
     learn_from_pruned: bool
 
     def refuse_space(self, space: Space) -> None:
-        """It needs two numbers or more that every trial has."""
+        """It needs at least two numeric parameters that every trial has."""
         _need_package(self, "cmaes")
         _need_equal_branches(self, space)
         n_numbers = sum(_is_varied_number(found) for found in _distributions(space).values())
@@ -203,7 +203,7 @@ class CmaEs(Sampler):
             )
 
     def make(self, turn: Turn) -> BaseSampler:
-        """Its state is in the system attributes of the trials."""
+        """Its state is stored in the system attributes of the trials."""
         return optuna.samplers.CmaEsSampler(
             seed=turn.seed,
             n_startup_trials=self.n_startup_trials,
@@ -215,21 +215,21 @@ class CmaEs(Sampler):
 
 @settings(kw_only=True, config=STRICT)
 class GP(Sampler):
-    """A Gaussian process and its expected improvement; it learns from complete trials alone.
+    """A Gaussian process with expected improvement; it learns from complete trials only.
 
     Args:
-        n_startup_trials: Complete trials that are drawn at random before it learns.
+        n_startup_trials: Complete trials drawn at random before it learns.
     """
 
     n_startup_trials: Annotated[int, Field(ge=1)]
 
     def refuse_space(self, space: Space) -> None:
-        """It learns of no parameter that only some trials have."""
+        """It cannot learn parameters that only some trials have."""
         _need_package(self, "torch")
         _need_equal_branches(self, space)
 
     def make(self, turn: Turn) -> BaseSampler:
-        """The process is fitted anew."""
+        """The process is refitted for every trial."""
         return optuna.samplers.GPSampler(
             seed=turn.seed,
             n_startup_trials=self.n_startup_trials,
@@ -248,13 +248,13 @@ def propose(
     """The next trial, ready for `study.add_trial`.
 
     Args:
-        sampler: How parameters are chosen.
-        space: Where.
-        trials: All trials of the study by number; those still running are taken into account.
+        sampler: Chooses the parameters.
+        space: The search space.
+        trials: All trials of the study by number; running ones are taken into account.
         directions: `maximize` or `minimize` per objective.
-        seed: The sweep's.
-        enqueue_default: Begin with the configuration's own values, see `Space.default_params`;
-            a grid never does, as it has each of its points once.
+        seed: The sweep's seed.
+        enqueue_default: Start with the configuration's own values, see `Space.default_params`;
+            a grid never does, as it visits each of its points once.
 
     Returns:
         A running trial with number `len(trials)`; None once the space is exhausted.
@@ -274,7 +274,7 @@ def propose(
 
 
 def _default(sampler: Sampler, turn: Turn, is_wanted: bool) -> BaseSampler | None:
-    """What proposes the configuration's own values, for the first trial and where they lie."""
+    """A sampler that proposes the configuration's own values for the first trial, or None."""
     if not is_wanted or turn.number > 0 or isinstance(sampler, Grid):
         return None
     params = turn.space.default_params()
@@ -282,12 +282,12 @@ def _default(sampler: Sampler, turn: Turn, is_wanted: bool) -> BaseSampler | Non
 
 
 def _fixed(params: dict[str, Any]) -> BaseSampler:
-    """Proposes these parameters."""
+    """A sampler that proposes these parameters."""
     return optuna.samplers.PartialFixedSampler(params, optuna.samplers.RandomSampler(seed=0))
 
 
 def _template(asked: FrozenTrial) -> FrozenTrial:
-    """A trial as it was asked, without a sampler's notes for the time of asking."""
+    """A trial as it was asked, without the sampler's temporary attributes."""
     template = optuna.trial.create_trial(
         state=TrialState.RUNNING,
         params=asked.params,
@@ -299,11 +299,11 @@ def _template(asked: FrozenTrial) -> FrozenTrial:
 
 
 class _Past(FrozenTrial):
-    """A trial of the history: as nobody changes it, no copy in depth is needed, which is slow."""
+    """A past trial: it is never changed, so it needs no deep copy, which would be slow."""
 
     @classmethod
     def of(cls, trial: FrozenTrial) -> "_Past":
-        """The same trial, for a study in memory."""
+        """The same trial, for an in-memory study."""
         past = cls.__new__(cls)
         past.__dict__.update(trial.__dict__)
         return past
@@ -313,7 +313,7 @@ class _Past(FrozenTrial):
 
 
 class _Sequence(optuna.samplers.QMCSampler):
-    """Optuna counts the points in the study; here a trial's number is its point."""
+    """Uses the trial's number as the index of its point; Optuna would count trials in the study."""
 
     def __init__(self, distributions: dict[str, BaseDistribution], **settings: Any) -> None:
         super().__init__(**settings)
@@ -324,7 +324,7 @@ class _Sequence(optuna.samplers.QMCSampler):
         study: Study,  # noqa: ARG002 - Optuna's signature
         trial: FrozenTrial,  # noqa: ARG002
     ) -> dict[str, BaseDistribution]:
-        """Every parameter has its coordinate, asked for in this trial or not."""
+        """Every parameter has its coordinate, even if this trial does not use it."""
         return self._distributions
 
     def _find_sample_id(
@@ -336,7 +336,7 @@ class _Sequence(optuna.samplers.QMCSampler):
 
 
 def _distributions(space: Space) -> dict[str, BaseDistribution]:
-    """Every parameter that some trial may have, the choices of groups first."""
+    """All parameters that any trial may have, the choices of groups first."""
     searched = [d for branch in space.branches for d in branch.dimensions.values()]
     return {d.name: d.distribution for d in (*space.groups.values(), *searched)}
 
@@ -356,7 +356,7 @@ def _need_package(sampler: Sampler, package: str) -> None:
 
 
 def _need_equal_branches(sampler: Sampler, space: Space) -> None:
-    """Refuse parameters that only some trials have: this sampler would draw them at random."""
+    """Refuse parameters that only some trials have: the sampler would draw them at random."""
     first, *others = (branch.dimensions.keys() for branch in space.branches)
     for key in (key for keys in others for key in sorted(first ^ keys)):
         raise InputError(

@@ -3,6 +3,6 @@
 The modules, from the outside in:
 
     space       all branches of a search, and the values of a trial
-    branch      one combination of the searched groups' options, and what is searched under it
+    branch      one combination of the searched groups' options, and its searched keys
     dimension   one searched key: Hydra's sweep grammar as an Optuna distribution
 """

@@ -1,4 +1,4 @@
-"""One branch of a search space: a composed configuration, and what is searched in it."""
+"""One branch of a search space: a composed configuration and its searched keys."""
 
 import re
 from collections.abc import Mapping
@@ -18,12 +18,12 @@ Config = dict[str, Any]
 
 @dataclass(frozen=True)
 class Branch:
-    """What is searched under one combination of the searched groups' options.
+    """The search under one combination of the searched groups' options.
 
     Args:
-        choices: Searched group -> option; empty when no group is searched.
-        config: Composed configuration, its interpolations not yet resolved.
-        dimensions: Dotted key -> what is searched there.
+        choices: Searched group -> option; empty if no group is searched.
+        config: Composed configuration, with unresolved interpolations.
+        dimensions: Dotted key -> its search dimension.
     """
 
     choices: dict[str, str]
@@ -34,7 +34,7 @@ class Branch:
         """The whole configuration with these values at their dotted keys, resolved.
 
         Raises:
-            InputError: A value that must be given is missing.
+            InputError: A required value is missing.
         """
         config = OmegaConf.create(self.config)
         for key in self.dimensions:
@@ -42,7 +42,7 @@ class Branch:
         return resolve(config)
 
     def own_settings(self) -> Config:
-        """The configuration's own values of what is searched."""
+        """The configuration's own values of the searched keys."""
         config = OmegaConf.create(resolve(OmegaConf.create(self.config)))
         own = {key: OmegaConf.select(config, key) for key in self.dimensions}
         return {
@@ -51,15 +51,15 @@ class Branch:
         }
 
     def outside(self) -> list[str]:
-        """The keys whose own value is not in the space."""
+        """The keys whose own value is outside the search space."""
         own = self.own_settings()
         return [key for key, d in self.dimensions.items() if d.parameter(own[key]) is None]
 
     def refuse_unusable(self) -> None:
-        """Build optimizer and model at each edge of each dimension, the rest being what it is.
+        """Build optimizer and model at each edge of each dimension, one dimension at a time.
 
         Raises:
-            InputError: A value is not accepted, in the space or beside it, or has no effect.
+            InputError: A searched or fixed value is invalid, or a dimension has no effect.
         """
         start = self.own_settings()
         start.update({key: self.dimensions[key].edges[0] for key in self.outside()})
@@ -70,7 +70,7 @@ class Branch:
                 raise InputError(unused_overrides(key, models[0]))
 
     def _build(self, settings: Config, varied: str | None) -> Any:
-        """The configuration of a model that could be built."""
+        """Build optimizer and model; return the model's configuration."""
         config = self.at(settings)
         try:
             for group in ("optimizer", "model"):
@@ -86,28 +86,28 @@ class Branch:
     def _complaint(self, key: str, value: Any, sentence: str) -> str:
         searched = self.dimensions[key]
         problem = sentence.removesuffix(f"; change {key}")
-        hint = "search where it is accepted"
+        hint = "search valid values only"
         if isinstance(searched.distribution, FloatDistribution) and "integer" in problem:
             low, high = (f"{edge:g}" for edge in searched.edges)
             whole = f"{key}=int(interval({low},{high}))"
             hint = f"write {'whole numbers' if searched.is_stepped else whole}"
         return (
-            f"all that is searched must be accepted, but {key}={searched} reaches "
+            f"all searched values must be valid, but {key}={searched} includes "
             f"{encode(value)}: {problem}; {hint}"
         )
 
 
 def unused_overrides(key: str, model: Any) -> str:
-    """A sentence about something searched that makes no difference to this model."""
+    """An error message about a searched key that does not affect this model."""
     name = str(model.get("_target_")).rpartition(".")[2]
-    return f"what is searched must reach the model, but {name} does not use {key}; leave {key} out"
+    return f"searched keys must affect the model, but {name} does not use {key}; drop {key}"
 
 
 def resolve(config: Any) -> Config:
-    """A configuration of OmegaConf as plain values.
+    """An OmegaConf configuration as plain values.
 
     Raises:
-        InputError: A value that must be given is missing.
+        InputError: A required value is missing.
     """
     try:
         return cast("Config", OmegaConf.to_container(config, resolve=True))

@@ -1,4 +1,4 @@
-"""Hydra's grammar: a sweep such as `interval(0, 1)` as a dimension, a value as its exact text."""
+"""Hydra's grammar: sweeps such as `interval(0, 1)` as dimensions, values as exact text."""
 
 import math
 import re
@@ -34,10 +34,10 @@ class Dimension:
     """A parameter of the search.
 
     Args:
-        name: What Optuna calls it.
-        distribution: Where its values come from.
-        is_encoded: The choices are texts in Hydra's grammar, for what Optuna cannot keep or tell
-            apart: lists, mappings, null, and both 1 and true.
+        name: Optuna's name of it.
+        distribution: Optuna's distribution of its values.
+        is_encoded: The choices are strings in Hydra's grammar, for values that Optuna cannot store
+            or distinguish: lists, mappings, null, and both 1 and true.
     """
 
     name: str
@@ -59,7 +59,7 @@ class Dimension:
 
     @property
     def is_stepped(self) -> bool:
-        """Whether it is a range whose values are further apart than numbers of its type."""
+        """Whether it is a range with a step other than that of its type."""
         step = getattr(self.distribution, "step", None)
         return step is not None and (step != 1 or isinstance(self.distribution, FloatDistribution))
 
@@ -72,7 +72,7 @@ class Dimension:
         return [getattr(space, end) for end in ("low", "high")]
 
     def suggest(self, trial: BaseTrial) -> Any:
-        """Ask an Optuna trial for the parameter."""
+        """Let an Optuna trial suggest the parameter."""
         space = self.distribution
         if isinstance(space, CategoricalDistribution):
             return trial.suggest_categorical(self.name, space.choices)
@@ -81,7 +81,7 @@ class Dimension:
         return suggest(self.name, space.low, space.high, step=space.step, log=space.log)
 
     def value(self, parameter: Any) -> Any:
-        """The setting's plain value for what Optuna calls the parameter."""
+        """The setting's plain value for Optuna's parameter value."""
         if self.is_encoded:
             return decode(parameter)
         if isinstance(self.distribution, CategoricalDistribution):
@@ -91,7 +91,7 @@ class Dimension:
         )
 
     def parameter(self, value: Any) -> Any:
-        """What Optuna calls the parameter for a setting's value; None where it lies outside."""
+        """Optuna's parameter value for a setting's value; None if it is outside."""
         space = self.distribution
         if isinstance(space, CategoricalDistribution):
             equal = (c for c in space.choices if _are_same(self.value(c), value))
@@ -102,7 +102,7 @@ class Dimension:
         return self.value(value) if space._contains(value) else None
 
     def nearest(self, value: Any) -> Any:
-        """The same, but the end of the interval for a number beyond it."""
+        """The same, but a number outside the interval is clipped to it."""
         space = self.distribution
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or isinstance(space, CategoricalDistribution):
@@ -111,7 +111,7 @@ class Dimension:
 
 
 def _are_same(mine: Any, theirs: Any) -> bool:
-    """Equal, where true is not 1."""
+    """Whether two values are equal; true and 1 are not."""
     return bool(mine == theirs) and isinstance(mine, bool) == isinstance(theirs, bool)
 
 
@@ -125,7 +125,7 @@ def encode(value: Any) -> str:
 
 
 def _quoted(value: Any) -> Any:
-    """With quotes around whatever would not be read as a text."""
+    """The value with quotes around all strings that would be parsed as something else."""
     if isinstance(value, list):
         return [_quoted(entry) for entry in value]
     if isinstance(value, dict):
@@ -138,15 +138,15 @@ def _quoted(value: Any) -> Any:
 
 
 def decode(text: str) -> Any:
-    """The value of a text in Hydra's grammar."""
+    """The value of a string in Hydra's grammar."""
     return parse(f"key={text}").value()
 
 
 def parse(line: str) -> Override:
-    """What Hydra makes of `key=value`.
+    """Parse `key=value` in Hydra's grammar.
 
     Raises:
-        InputError: It is not in the grammar.
+        InputError: It does not follow the grammar.
     """
     try:
         return OverridesParser.create().parse_override(line)
@@ -154,7 +154,7 @@ def parse(line: str) -> Override:
         reason = one_line(error)
         hint = "fix it"
         if "NoneType is incompatible" in reason:
-            reason, hint = "choice takes no null", "write it as a list without choice: null,128"
+            reason, hint = "choice() accepts no null", "write it without choice(): null,128"
         raise InputError(
             f"a sweep must be {_FORMS} in Hydra's grammar, but {line} is not ({reason}); {hint}"
         ) from error
@@ -164,15 +164,15 @@ def parse(line: str) -> Override:
 
 
 def dimension(line: str) -> Dimension:
-    """The dimension that `key=sweep` asks for, named by its key.
+    """The dimension of `key=sweep`, named by its key.
 
     Raises:
-        InputError: It is no sweep, it is empty, or it cannot be sampled.
+        InputError: It is not a sweep, it is empty, or it cannot be sampled.
     """
     override = parse(line)
     sweep, key = override.value(), override.key_or_group
     if not isinstance(sweep, Sweep):
-        raise InputError(f"a search space must be {_FORMS}, but {line} is not; write one of these")
+        raise InputError(f"a search space must be {_FORMS}, but {line} is not; use one of these")
     if sweep.tags - {"log"}:
         unknown = ", ".join(sorted(sweep.tags - {"log"}))
         raise InputError(f"the only tag of a search space is log, but {line} has {unknown}")
@@ -180,8 +180,8 @@ def dimension(line: str) -> Dimension:
         return Dimension(key, _interval(sweep, line))
     if sweep.tags:
         raise InputError(
-            f"log must be the tag of an interval, but {line} is none; write tag(log,interval(a,b)) "
-            "or leave the tag out"
+            f"the tag log needs an interval, but {line} is none; write tag(log,interval(a,b)) "
+            "or drop the tag"
         )
     if isinstance(sweep, RangeSweep):
         return Dimension(key, _range(sweep, line))
@@ -194,12 +194,12 @@ def _interval(sweep: IntervalSweep, line: str) -> Distribution:
     (low, high), is_log = ends, "log" in sweep.tags
     if low >= high:
         raise InputError(
-            f"an interval must begin below its end, but {line} does not; swap or part its ends"
+            f"an interval must start below its end, but {line} does not; swap or separate its ends"
         )
     if is_log and low <= 0:
         raise InputError(
-            f"tag(log,…) needs an interval above 0, but {line} begins at {low}; raise its lower "
-            "end or leave the tag out"
+            f"tag(log,…) needs an interval above 0, but {line} starts at {low}; raise its lower "
+            "end or drop the tag"
         )
     if isinstance(low, int) and isinstance(high, int):
         return IntDistribution(low, high, log=is_log)
@@ -207,15 +207,15 @@ def _interval(sweep: IntervalSweep, line: str) -> Distribution:
 
 
 def _range(sweep: RangeSweep, line: str) -> Distribution:
-    """From the first to the last value: the stop of a range is outside."""
+    """From the first to the last value: the stop of a range is excluded."""
     given = [sweep.start, sweep.stop, sweep.step]
     _refuse_infinite(given, line)
     start, stop, step = (Decimal(repr(number)) for number in given)
     n_values = math.ceil((stop - start) / step) if step else 0
     if n_values < 1:
         raise InputError(
-            f"a range must hold a value, but {line} holds none; its stop is outside of it, and "
-            "its step leads from start to stop"
+            f"a range must contain a value, but {line} has none; its stop is excluded, and "
+            "its step must lead from start to stop"
         )
     low, high = sorted([start, start + (n_values - 1) * step])
     if all(isinstance(number, int) for number in given):
@@ -225,12 +225,12 @@ def _range(sweep: RangeSweep, line: str) -> Distribution:
 
 def _choice(key: str, choices: list[Any], line: str) -> Dimension:
     if any(not isinstance(choice, int | float | str | list | dict | None) for choice in choices):
-        raise InputError(f"a choice must be between values, but {line} is not; name the values")
+        raise InputError(f"a choice must be between values, but {line} is not; list the values")
     _refuse_infinite([choice for choice in choices if isinstance(choice, float)], line)
     texts = [encode(choice) for choice in choices]
     if len(set(texts)) < len(texts):
         twice = next(text for text in texts if texts.count(text) > 1)
-        raise InputError(f"choices must differ, but {line} has {twice} twice; leave one out")
+        raise InputError(f"choices must differ, but {line} has {twice} twice; drop one")
     is_plain = all(isinstance(choice, int | float | str) for choice in choices)
     if is_plain and len(set(choices)) == len(choices):
         return Dimension(key, CategoricalDistribution(choices))

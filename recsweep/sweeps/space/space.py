@@ -1,4 +1,4 @@
-"""The search space of a study: which settings vary, where, and in which branch of a choice."""
+"""The search space of a study: which settings vary, over which values, in which branch."""
 
 import json
 from collections.abc import Callable, Collection, Mapping
@@ -23,7 +23,7 @@ from recsweep.sweeps.space.dimension import Dimension, Distribution, dimension, 
 
 Compose = Callable[[list[str]], Config]
 GROUPS = ("optimizer",)
-"""Groups of the configuration whose options one study can search."""
+"""Groups of the configuration whose options a study can search."""
 SEARCHABLE = ("model.", "optimizer.")
 REASONS = {
     "seed": "seeds are replicates, not settings",
@@ -31,16 +31,16 @@ REASONS = {
     "metrics": "trials are compared by one objective",
     "objective": "trials are compared by one objective",
 }
-"""Why a key is the same in all trials, where that is not plain."""
+"""Why a key must be the same in all trials, if that is not obvious."""
 
 
 @dataclass(frozen=True)
 class Space:
-    """Everything that the trials of a study may be.
+    """The search space of a study.
 
     Args:
-        branches: One per combination of options of the searched groups, in the order of writing.
-        default: Which of them the configuration is when nothing is searched; None = none of them.
+        branches: One per combination of options of the searched groups, in the order written.
+        default: Index of the branch that the configuration itself selects; None = none of them.
     """
 
     branches: tuple[Branch, ...]
@@ -48,7 +48,7 @@ class Space:
 
     @property
     def groups(self) -> dict[str, Dimension]:
-        """The searched groups of the configuration; they decide on the branch."""
+        """The searched groups of the configuration; they determine the branch."""
         options = {
             group: list(dict.fromkeys(branch.choices[group] for branch in self.branches))
             for group in self.branches[0].choices
@@ -59,18 +59,18 @@ class Space:
         }
 
     def branch(self, params: Mapping[str, Any]) -> Branch:
-        """The branch that these Optuna parameters chose."""
+        """The branch selected by these Optuna parameters."""
         chosen = {group: params[group] for group in self.branches[0].choices}
         return next(branch for branch in self.branches if branch.choices == chosen)
 
     def suggest(self, trial: BaseTrial) -> None:
-        """Ask an Optuna trial for every parameter of the branch that it chooses."""
+        """Let an Optuna trial suggest the groups and all parameters of the chosen branch."""
         chosen = {group: choice.suggest(trial) for group, choice in self.groups.items()}
         for searched in self.branch(chosen).dimensions.values():
             searched.suggest(trial)
 
     def settings(self, params: Mapping[str, Any]) -> Config:
-        """What Optuna's parameters mean: group -> option and dotted key -> plain value."""
+        """Settings of Optuna's parameters: group -> option and dotted key -> plain value."""
         branch = self.branch(params)
         values = {key: d.value(params[d.name]) for key, d in branch.dimensions.items()}
         return {**branch.choices, **values}
@@ -82,19 +82,19 @@ class Space:
             settings: Group -> option and dotted key -> plain value.
 
         Raises:
-            InputError: A value that must be given is missing.
+            InputError: A required value is missing.
         """
         return self.branch(settings).at(settings)
 
     def default_settings(self) -> Config | None:
-        """The configuration's own values; None where the space has nothing near them."""
+        """The configuration's own values; None if the space has nothing near them."""
         if self.default_params() is None or self.default is None:
             return None
         branch = self.branches[self.default]
         return branch.choices | branch.own_settings()
 
     def default_params(self) -> Config | None:
-        """Optuna's parameters of them, a number beyond an interval being its end."""
+        """Optuna's parameters of the configuration's own values, clipped to their intervals."""
         if self.default is None:
             return None
         branch = self.branches[self.default]
@@ -103,7 +103,7 @@ class Space:
         return None if None in near.values() else branch.choices | near
 
     def default_outside(self) -> list[str]:
-        """Where they are not in the space, such as `model.l2 is 500.0, outside of 1,10`."""
+        """Own values outside the space, such as `model.l2 is 500.0, outside of 1,10`."""
         if self.default is None:
             return [f"{group} is none of {choice}" for group, choice in self.groups.items()]
         branch = self.branches[self.default]
@@ -111,12 +111,12 @@ class Space:
         return [f"{k} is {encode(own[k])}, outside of {searched[k]}" for k in branch.outside()]
 
     def described(self) -> dict[str, str]:
-        """Optuna's names -> sweeps in Hydra's grammar: short, and equal for equal spaces."""
+        """Optuna's names -> sweeps in Hydra's grammar, which are equal for equal spaces."""
         searched = [d for branch in self.branches for d in branch.dimensions.values()]
         return {d.name: str(d) for d in (*self.groups.values(), *searched)}
 
     def plain(self) -> Config:
-        """All of it for JSON; `of` gives it back."""
+        """The space as a dict for JSON; `of` is the inverse."""
         return {
             "branches": [
                 {
@@ -131,7 +131,7 @@ class Space:
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Space":
-        """The space that `plain` wrote down."""
+        """The inverse of `plain`."""
         return cls(
             tuple(
                 Branch(
@@ -146,7 +146,7 @@ class Space:
 
 
 def overrides(settings: Mapping[str, Any]) -> list[str]:
-    """A trial's settings as Hydra overrides, exact to the last bit."""
+    """A trial's settings as exact Hydra overrides."""
     return [f"{key}={encode(value)}" for key, value in settings.items()]
 
 
@@ -167,13 +167,13 @@ def _dimension(plain: Config) -> Dimension:
 
 
 def make_space(compose: Compose, fixed: list[str], swept: list[str]) -> Space:
-    """The space that a command line and the `search:` of its configuration describe.
+    """The search space of a command line and of `search:` in its configuration.
 
     Args:
-        compose: Composed configuration of a list of overrides: plain, without `hydra`, its
-            interpolations not resolved.
-        fixed: Overrides that hold in all trials; they take their keys out of `search:`.
-        swept: Overrides whose value is a sweep; they replace what `search:` says of their keys.
+        compose: Composes the configuration of a list of overrides: plain, without `hydra`, with
+            unresolved interpolations.
+        fixed: Overrides of all trials; their keys are removed from `search:`.
+        swept: Overrides whose value is a sweep; they take precedence over `search:`.
 
     Raises:
         InputError: Something in the space cannot be searched.
@@ -196,7 +196,7 @@ def make_space(compose: Compose, fixed: list[str], swept: list[str]) -> Space:
 
 
 def _by_key(fixed: list[str], swept: list[str]) -> tuple[dict[str, str], set[str]]:
-    """The command line's sweeps by key, and the keys that it fixes."""
+    """The command line's sweeps by key, and its fixed keys."""
     taken = {parse(line).key_or_group for line in fixed}
     given: dict[str, str] = {}
     for line in swept:
@@ -204,17 +204,17 @@ def _by_key(fixed: list[str], swept: list[str]) -> tuple[dict[str, str], set[str
         key = override.key_or_group
         if override.get_key_element() != key:
             raise InputError(
-                f"a searched key must be one that the configuration has, but {line} is written as "
-                f"a new one; write {key}={override.get_value_string()}"
+                f"a searched key must exist in the configuration, but {line} adds a new one; "
+                f"write {key}={override.get_value_string()}"
             )
         if key in given or key in taken:
-            raise InputError(f"a key must be given once, but {key} is given twice; leave one out")
+            raise InputError(f"a key must be given once, but {key} is given twice; drop one")
         given[key] = line
     return given, taken
 
 
 def _searched(config: Config, given: dict[str, str], taken: set[str]) -> dict[str, str]:
-    """Key -> `key=sweep`: what the configuration says, then what the command line says."""
+    """Key -> `key=sweep`, from the configuration and then from the command line."""
     search = config.get("search", {})
     if not isinstance(search, dict):
         raise InputError(f"search must list settings and their sweeps, but is {search!r}; fix it")
@@ -251,12 +251,12 @@ def _composed(compose: Compose, fixed: list[str], choices: dict[str, str]) -> Co
     except HydraException as error:
         raise InputError(
             f"every choice must compose, but {' '.join(chosen)} does not: "
-            f"{str(error).splitlines()[0]}; give what all choices have, or leave this one out"
+            f"{str(error).splitlines()[0]}; use only keys that all choices have, or drop this one"
         ) from error
 
 
 def _refuse_unsearchable(searched: list[dict[str, str]], configs: list[Config]) -> None:
-    """Raise InputError for a key that no branch has, or that is no matter of model or optimizer."""
+    """Raise InputError for a key that no branch has, or that is not of model or optimizer."""
     known = {key for config in configs for key in _settings(config)}
     for key, line in (item for lines in searched for item in lines.items()):
         if key not in known:
@@ -270,19 +270,19 @@ def _refuse_unsearchable(searched: list[dict[str, str]], configs: list[Config]) 
 
 
 def _refuse_unused(groups: Collection[str], configs: list[Config]) -> None:
-    """Raise InputError for a group whose options all give the same model."""
+    """Raise InputError for a group whose options all result in the same model."""
     models = [resolve(OmegaConf.create(config))["model"] for config in configs]
     if len(models) > 1 and all(model == models[0] for model in models):
         raise InputError(unused_overrides(", ".join(groups), models[0]))
 
 
 def _settings(config: Config) -> set[str]:
-    """Every key of the configuration but those of `search:`, which only speaks of others."""
+    """All keys of the configuration except those of `search:`, which only refer to others."""
     return set(_keys({name: node for name, node in config.items() if name != "search"}))
 
 
 def _keys(node: Any, prefix: str = "") -> list[str]:
-    """Every key below `node`, with its path."""
+    """The paths of all keys below `node`."""
     if not isinstance(node, dict):
         return []
     paths = {f"{prefix}{name}": child for name, child in node.items()}
@@ -290,13 +290,13 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
 
 
 def _dimensions(config: Config, searched: dict[str, str]) -> dict[str, Dimension]:
-    """What is searched where there is such a key, in an order that no way of writing changes."""
+    """Dimensions of the searched keys that the configuration has, sorted by key."""
     there = _settings(config) - set(GROUPS)
     return {key: dimension(searched[key]) for key in sorted(searched) if key in there}
 
 
 def _named(branches: list[Branch]) -> tuple[Branch, ...]:
-    """Where branches search a key in different ways, say so in its name: Optuna knows no branch."""
+    """Name a key after its branch if branches search it differently: Optuna has no branches."""
     return tuple(
         replace(branch, dimensions={k: _name(k, branch, branches) for k in branch.dimensions})
         for branch in branches

@@ -1,4 +1,4 @@
-"""Where trials are kept, and who may write.
+"""Where trials are stored, and who may write.
 
 The modules, from the outside in:
 
@@ -6,7 +6,7 @@ The modules, from the outside in:
     postgres_locks  leases in PostgreSQL
     database        a storage URL: checked address, engine, Optuna's tables, one-line errors
     journal         an append-only file
-    attempts        failed trials that are run again under the same number
+    attempts        failed trials that are retried under the same number
     locks           leases and locks in files, which the system frees when their holder dies
-    errors          what stops a worker without its trial having failed
+    errors          errors that stop a worker without failing its trial
 """

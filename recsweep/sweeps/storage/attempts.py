@@ -1,7 +1,7 @@
-"""Attempts at a trial: one that failed may be run again, under the same number.
+"""Attempts at a trial: a failed trial may be retried under the same number.
 
-Optuna never opens a finished trial again, so another attempt is another trial to it. Everything
-else sees the latest attempt only, in the place and with the number of the first.
+Optuna never reopens a finished trial, so for Optuna each attempt is a new trial. Everything else
+sees only the latest attempt, at the position and with the number of the first.
 """
 
 import copy
@@ -10,14 +10,14 @@ from collections.abc import Sequence
 from optuna.trial import FrozenTrial
 
 RETRIES = "retries"
-"""Attribute of a second or later attempt: the trial's number."""
+"""Attribute of a second or later attempt: the number of the retried trial."""
 
 
 def latest_attempts(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
-    """The trials that count, each at the place of its number.
+    """The latest attempt at each trial, by number.
 
     Args:
-        trials: All of a study, in the order in which Optuna made them.
+        trials: All trials of a study, in Optuna's order of creation.
     """
     latest: list[FrozenTrial] = []
     for trial in trials:

@@ -1,4 +1,4 @@
-"""Where studies and their locks are kept: in a journal's folder, SQLite or PostgreSQL."""
+"""Where studies and their locks are stored: in a journal's folder, SQLite or PostgreSQL."""
 
 from pathlib import Path
 
@@ -12,14 +12,14 @@ from recsweep.sweeps.storage.postgres_locks import PostgresLocks
 
 
 def open_storage(url: str | None, folder: Path) -> BaseStorage:
-    """The storage of a sweep, made when it is not there.
+    """The storage of a sweep, created if it does not exist.
 
     Args:
         url: `sqlite:///PATH` or `postgresql+psycopg://…`; None = `journal.log` in `folder`.
-        folder: The sweep's; made when it is not there.
+        folder: The sweep's folder; created if it does not exist.
 
     Raises:
-        StorageError: It cannot be reached, read or written, or is not a sweep's.
+        StorageError: It cannot be reached, read or written, or does not belong to a sweep.
     """
     if url is None:
         return JournalStorage(Journal(folder / JOURNAL))
@@ -35,13 +35,13 @@ def make_locks(url: str | None, folder: Path, study: str) -> Locks:
     """The locks that belong to a storage.
 
     Args:
-        url: The storage's; None = its journal. Locks of an SQLite file lie beside that file, so
-            that they also hold between sweeps in different folders.
-        folder: The sweep's.
+        url: The storage's URL; None = a journal. Locks of an SQLite file are next to that file, so
+            that they also work between sweeps in different folders.
+        folder: The sweep's folder.
         study: The study's name.
 
     Raises:
-        StorageError: The URL is of a kind that cannot be used.
+        StorageError: This kind of URL is not supported.
     """
     if url is None:
         return FileLocks(folder / "locks")

@@ -1,4 +1,4 @@
-"""What a storage URL stands for: a checked address, an engine, Optuna's tables, one-line errors."""
+"""Database storage of a URL: a checked address, an engine, Optuna's tables, one-line errors."""
 
 import re
 import weakref
@@ -19,17 +19,17 @@ from recsweep.sweeps.storage.errors import StorageError
 SQLITE, POSTGRES = "sqlite", "postgresql+psycopg"
 FORMS = f"{SQLITE}:///PATH or {POSTGRES}://USER:PASSWORD@HOST/DATABASE"
 BUSY_S = 60.0
-"""How long a process waits while another one writes to an SQLite file."""
+"""How long a process waits while another one writes to an SQLite file, in seconds."""
 PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
-"""A PostgreSQL server that is gone is noticed within half a minute; the URL may say otherwise."""
+"""Detect a dead PostgreSQL server within half a minute; parameters of the URL take precedence."""
 REASON_CHARACTERS = 200
 
 
 def parse_address(url: str) -> URL:
-    """A storage URL, taken apart; the path of an SQLite file is made absolute.
+    """Parse a storage URL; the path of an SQLite file is made absolute.
 
     Raises:
-        StorageError: It is neither SQLite on a file nor PostgreSQL through psycopg.
+        StorageError: It is neither an SQLite file nor PostgreSQL through psycopg.
     """
     try:
         address = make_url(url)
@@ -38,7 +38,7 @@ def parse_address(url: str) -> URL:
     if "@" in (address.host or "") or "password" in address.query:
         raise StorageError(
             "the password in sweep.storage must stand between USER: and @HOST, with @ written as "
-            "%40, but does not; correct it, or leave it out and set PGPASSWORD"
+            "%40, but does not; fix it, or omit the password and set PGPASSWORD"
         )
     path = address.database or ""
     is_file = path not in ("", ":memory:") and not address.query
@@ -47,20 +47,20 @@ def parse_address(url: str) -> URL:
     if address.drivername == POSTGRES:
         return address
     raise StorageError(
-        f"sweep.storage must be {FORMS}, but is {without_passwords(url)}; name one of these, or "
+        f"sweep.storage must be {FORMS}, but is {without_passwords(url)}; use one of these, or "
         "set sweep.storage=null for a journal"
     )
 
 
 def _unreadable(url: str) -> str:
-    """What is wrong; shown only where it looks like a file, for it could be a password."""
+    """What is wrong with a URL, which is shown only if it looks like a path, not a password."""
     if re.fullmatch(r"[\w./~-]+", url):
         return f"is {url}; for a file write sweep.storage=sqlite:///{url}"
-    return "cannot be read as that; correct it, or set sweep.storage=null for a journal"
+    return "cannot be parsed; fix it, or set sweep.storage=null for a journal"
 
 
 def options(address: URL) -> dict[str, Any]:
-    """What SQLAlchemy shall do differently for this address, as arguments of `create_engine`."""
+    """Arguments of SQLAlchemy's `create_engine` for this address."""
     if address.drivername == SQLITE:
         return {"connect_args": {"timeout": BUSY_S}}
     patience = {name: value for name, value in PATIENCE.items() if name not in address.query}
@@ -68,7 +68,7 @@ def options(address: URL) -> dict[str, Any]:
 
 
 def make_engine(address: URL, **more: Any) -> Engine:
-    """An engine with `options` and more.
+    """An engine with `options` and the given arguments.
 
     Raises:
         StorageError: The driver is missing.
@@ -78,10 +78,10 @@ def make_engine(address: URL, **more: Any) -> Engine:
 
 
 def has_tables(address: URL) -> bool:
-    """Whether a database has Optuna's tables; it is not changed.
+    """Whether a database has Optuna's tables; the database is not changed.
 
     Raises:
-        StorageError: It has MLflow's or another program's, or cannot be reached.
+        StorageError: It has tables of MLflow or another program, or cannot be reached.
     """
     if address.drivername == SQLITE and not Path(address.database or "").exists():
         return False
@@ -90,10 +90,10 @@ def has_tables(address: URL) -> bool:
         tables = set(sqlalchemy.inspect(connection).get_table_names())
         is_mlflow = {"experiments", "runs"} <= tables
         if is_mlflow or ("alembic_version" in tables and "studies" not in tables):
-            raise StorageError(  # both would count their versions in alembic_version
+            raise StorageError(  # both would store their versions in alembic_version
                 "sweep.storage must be a database of its own, but "
                 f"{address.render_as_string()} is {'that of MLflow' if is_mlflow else 'taken'}; "
-                "name another one, or set sweep.storage=null for a journal"
+                "use another one, or set sweep.storage=null for a journal"
             )
         if "alembic_version" not in tables:
             return False
@@ -102,10 +102,10 @@ def has_tables(address: URL) -> bool:
 
 
 def make_tables(address: URL) -> None:
-    """Make Optuna's tables; two who do so at once would collide.
+    """Create Optuna's tables; two processes must not do so at the same time.
 
     Raises:
-        StorageError: The database cannot be written.
+        StorageError: The database is not writable.
     """
     if address.drivername == SQLITE:
         _write_ahead(address)
@@ -116,7 +116,7 @@ def open_tables(address: URL) -> RDBStorage:
     """The storage in a database that `has_tables`.
 
     Raises:
-        StorageError: They are of another version, which stay as they are, or cannot be reached.
+        StorageError: They have another version (they stay unchanged), or cannot be reached.
     """
     storage = _opened(address, skip_table_creation=True)
     weakref.finalize(storage, storage.engine.dispose).atexit = False
@@ -131,13 +131,13 @@ def _opened(address: URL, *, skip_table_creation: bool) -> RDBStorage:
         except RuntimeError as error:
             raise StorageError(
                 "sweep.storage must have the tables of this version of Optuna, but "
-                f"{address.render_as_string()} has those of another one; name a new database, or "
+                f"{address.render_as_string()} has those of another one; use a new database, or "
                 "run optuna storage upgrade"
             ) from error
 
 
 def _write_ahead(address: URL) -> None:
-    """Let readers of an SQLite file continue while somebody writes; the file remembers."""
+    """Let readers of an SQLite file continue during writes; the setting is stored in the file."""
     engine = make_engine(address, isolation_level="AUTOCOMMIT", poolclass=sqlalchemy.NullPool)
     with errors_in_one_line(address), engine.connect() as connection:
         connection.execute(sqlalchemy.text("PRAGMA journal_mode=WAL"))
@@ -145,28 +145,28 @@ def _write_ahead(address: URL) -> None:
 
 @contextmanager
 def errors_in_one_line(address: URL) -> Iterator[None]:
-    """Whatever SQLAlchemy, Optuna's tables or the disk say becomes one line without password.
+    """Turn errors of SQLAlchemy, Optuna's tables and the disk into one line without password.
 
     Raises:
-        StorageError: Something went wrong.
+        StorageError: Any of these errors occurred.
     """
     try:
         yield
     except ImportError as error:
         raise StorageError(
-            f"sweep.storage={address.drivername}://… needs psycopg, but there is none "
+            f"sweep.storage={address.drivername}://… needs psycopg, but it is not installed "
             f"({error}); run pip install 'recsweep[postgres]', or set sweep.storage=null"
         ) from error
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
         raise StorageError(
-            f"sweep.storage must be a database that can be used, but is "
+            f"sweep.storage must be a usable database, but is "
             f"{address.render_as_string()} ({_reason(error)}); check it, or set "
             "sweep.storage=null for a journal"
         ) from error
 
 
 def _reason(error: BaseException) -> str:
-    """What the driver said."""
+    """The driver's message."""
     while error.__cause__ and not isinstance(error, DBAPIError):
         error = error.__cause__
     said = error.orig if isinstance(error, DBAPIError) else error

@@ -1,7 +1,7 @@
-"""What stops a worker without its trial having failed."""
+"""Errors that stop a worker without failing its trial."""
 
 from recsweep.errors import InputError
 
 
 class StorageError(InputError):
-    """A study's storage or locks cannot be used: its worker stops, the trial has not failed."""
+    """A study's storage or locks are unusable: the worker stops, but its trial has not failed."""

@@ -1,4 +1,4 @@
-"""An append-only journal: what is acknowledged stays, whoever dies when."""
+"""An append-only journal: acknowledged records survive any crash."""
 
 import errno
 import json
@@ -18,17 +18,17 @@ Record = dict[str, Any]
 
 
 class Journal(BaseJournalBackend):
-    """Optuna's records as lines of JSON; what is acknowledged stays, whoever dies when.
+    """Optuna's records as lines of JSON; acknowledged records survive any crash.
 
-    A record ends with its newline. Whoever dies in mid-append leaves one without, which readers
-    ignore and the next to append cuts, under a lock that the system frees on death. Reading waits
-    for nobody.
+    A record ends with a newline. A process that dies while appending leaves one without, which
+    readers ignore and the next writer removes, under a lock that the system frees on death.
+    Readers never wait.
 
     Args:
-        path: The file; made when it is not there.
+        path: The file; created if it does not exist.
 
     Raises:
-        StorageError: It cannot be written.
+        StorageError: It is not writable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -37,21 +37,21 @@ class Journal(BaseJournalBackend):
         with self._opened("ab"):
             pass
         with self._opened("r+b") as file, FileLease(self._path) as lease:
-            if lease.take():  # else somebody is appending, and has done this
+            if lease.take():  # else a writer is active and has done this
                 _cut_unreadable(file)
 
     def read_logs(self, log_number_from: int) -> Iterator[Record]:
-        """All records from a number on.
+        """All records starting from a number.
 
         Raises:
-            StorageError: One in the middle is damaged.
+            StorageError: A record in the middle is damaged.
         """
         if log_number_from != self._n_read:
             self._n_read, self._offset = 0, 0
         lines = self._new_lines()
         try:
             records = [_record(line) for line in lines]
-        except ValueError:  # perhaps a record that was just being cut
+        except ValueError:  # perhaps a record that was just being removed
             with locked(self._path):
                 lines = self._new_lines()
             records = self._undamaged(lines)
@@ -61,31 +61,31 @@ class Journal(BaseJournalBackend):
                 yield record
 
     def append_logs(self, logs: list[Record]) -> None:
-        """Write records and wait until they are on the disk.
+        """Write records and wait until they are on disk.
 
         Raises:
-            StorageError: The disk is full or cannot be written; the journal is as it was before.
+            StorageError: The disk is full or not writable; the journal is unchanged.
         """
         rest = "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs).encode()
         with self._opened("r+b") as file, locked(self._path):
-            _cut_torn(file)  # somebody else died
+            _cut_torn(file)  # left by a crashed writer
             try:
                 while rest:
                     rest = rest[file.write(rest) :]
                 os.fsync(file.fileno())
             finally:
-                _cut_torn(file)  # the disk is full
+                _cut_torn(file)  # if the disk is full
 
     def _new_lines(self) -> list[bytes]:
         """Whole lines that were not read before.
 
-        They come from one system call, so that no line is put together from before and after
-        somebody else's repair.
+        They are read by one system call, so that no line mixes content from before and after
+        another process's repair.
         """
         with self._opened("rb") as file:
             n_bytes = os.fstat(file.fileno()).st_size - self._offset
             if n_bytes < 0:
-                raise OSError(errno.ESTALE, "it became shorter while it was in use")
+                raise OSError(errno.ESTALE, "it shrank while in use")
             return os.pread(file.fileno(), n_bytes, self._offset).split(b"\n")[:-1]
 
     def _undamaged(self, lines: list[bytes]) -> list[Record]:
@@ -95,14 +95,14 @@ class Journal(BaseJournalBackend):
                 records.append(_record(line))
             except ValueError as error:
                 raise StorageError(
-                    f"line {number} of {self._path} must be a record of Optuna's, but is damaged "
-                    f"({error}); restore the file from a backup, or delete it to begin anew"
+                    f"line {number} of {self._path} must be an Optuna record, but is damaged "
+                    f"({error}); restore the file from a backup, or delete it to start over"
                 ) from error
         return records
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[FileIO]:
-        """The file, unbuffered: what a full disk refused must not be written at closing."""
+        """The file, unbuffered: data refused by a full disk must not be written on close."""
         try:
             if mode == "ab":
                 self._path.parent.mkdir(parents=True, exist_ok=True)
@@ -110,17 +110,17 @@ class Journal(BaseJournalBackend):
                 yield file
         except OSError as error:
             raise StorageError(
-                f"the study's journal {self._path} must be a file that can be written, but is not "
-                f"({error.strerror}); see to the disk or to sweep.folder, then give the same "
-                "command again to resume"
+                f"the study's journal {self._path} must be a writable file, but is not "
+                f"({error.strerror}); check the disk or sweep.folder, then re-run the same "
+                "command to resume"
             ) from error
 
 
 def _record(line: bytes) -> Record:
-    """What a line says.
+    """Parse a line.
 
     Raises:
-        ValueError: It is no record.
+        ValueError: It is not a record.
     """
     record = json.loads(line)
     if not isinstance(record, dict) or "op_code" not in record:
@@ -129,7 +129,7 @@ def _record(line: bytes) -> Record:
 
 
 def _cut_torn(file: FileIO) -> None:
-    """Cut the record without newline at the end, if there is one, and go to the end."""
+    """Remove a last record without newline, if there is one, and seek to the end."""
     end = file.seek(0, os.SEEK_END)
     if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
         file.truncate(os.pread(file.fileno(), end, 0).rfind(b"\n") + 1)
@@ -137,7 +137,7 @@ def _cut_torn(file: FileIO) -> None:
 
 
 def _cut_unreadable(file: FileIO) -> None:
-    """Cut also a last line that has its newline but lost bytes: the machine lost its power."""
+    """Also remove a last line that has its newline but lost bytes, as after a power failure."""
     _cut_torn(file)
     lines = os.pread(file.fileno(), file.tell(), 0).split(b"\n")[:-1]
     try:

@@ -1,4 +1,4 @@
-"""Who may do what: locks that the system or PostgreSQL frees when their holder dies, however."""
+"""Locks that the system or PostgreSQL frees when their holder dies."""
 
 import fcntl
 import os
@@ -14,19 +14,19 @@ from recsweep.sweeps.storage.errors import StorageError
 
 
 class Lease(ABC):
-    """What one process at a time has, until it releases it or dies; a context manager."""
+    """Held by one process at a time until it is released or the process dies; a context manager."""
 
     @abstractmethod
     def is_held(self) -> bool:
-        """Whether it is still ours."""
+        """Whether this process still holds it."""
 
     @abstractmethod
     def release(self) -> None:
-        """Give it back; a second time does nothing."""
+        """Release it; a second call does nothing."""
 
     @abstractmethod
     def abandon(self) -> None:
-        """In a forked child: let go of what belongs to the parent."""
+        """In a forked child: drop what belongs to the parent."""
 
     def __enter__(self) -> Self:
         return self
@@ -36,26 +36,26 @@ class Lease(ABC):
 
 
 class Locks(Protocol):
-    """The locks of one study, the same for all processes that work on it."""
+    """The locks of one study, shared by all processes that work on it."""
 
     def mutex(self) -> AbstractContextManager[None]:
-        """Wait until nobody else is in; not to be entered twice."""
+        """Wait until no other process is inside; not reentrant."""
 
     def lease(self, number: int) -> Lease | None:
-        """Trial `number`'s lease; None = somebody alive has it."""
+        """The lease of trial `number`; None if a live process holds it."""
 
     def is_leased(self, number: int) -> bool:
-        """Whether somebody alive has trial `number`'s lease; disturbs nobody."""
+        """Whether a live process holds the lease of trial `number`; has no side effects."""
 
 
 open_leases: set[Lease] = set()
-"""Of this process."""
+"""Open leases of this process."""
 engines: weakref.WeakSet[Any] = weakref.WeakSet()
-"""Of SQLAlchemy, whose connections have leases."""
+"""SQLAlchemy engines whose connections hold leases."""
 
 
 def _abandon_all() -> None:
-    """A forked child that kept the parent's descriptors would keep its leases alive."""
+    """Close the parent's descriptors in a forked child, which would keep its leases alive."""
     for lease in list(open_leases):
         lease.abandon()
     open_leases.clear()
@@ -70,13 +70,13 @@ os.register_at_fork(after_in_child=_abandon_all)
 
 
 class FileLease(Lease):
-    """An open file, to be locked with flock; the file itself stays, deleting it would be a race.
+    """An open file to lock with flock; the file is never deleted, as that would be a race.
 
     Args:
-        file: Made when it is not there, its folder too.
+        file: The file; created with its folder if it does not exist.
 
     Raises:
-        StorageError: It cannot be made or locked.
+        StorageError: It cannot be created or locked.
     """
 
     def __init__(self, file: Path) -> None:
@@ -87,27 +87,27 @@ class FileLease(Lease):
         open_leases.add(self)
 
     def is_held(self) -> bool:
-        """Whether it was not released, and its file not deleted."""
+        """Whether it was neither released nor its file deleted."""
         return self._descriptor is not None and os.fstat(self._descriptor).st_nlink > 0
 
     def wait(self) -> None:
-        """Lock it as soon as it is free; Ctrl-C ends the waiting."""
+        """Lock it as soon as it is free; Ctrl-C interrupts the wait."""
         self._flock(fcntl.LOCK_EX)
 
     def take(self) -> bool:
-        """Lock it if nobody has it."""
+        """Lock it if it is free."""
         while not self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
             if self.is_taken():
                 return False
-            time.sleep(0.001)  # somebody is only looking
+            time.sleep(0.001)  # another process only checks it
         return True
 
     def is_taken(self) -> bool:
-        """Whether somebody has it: only that refuses a shared lock."""
+        """Whether another process holds it: only then is a shared lock refused."""
         return not self._flock(fcntl.LOCK_SH | fcntl.LOCK_NB)
 
     def release(self) -> None:
-        """Unlock explicitly: a child just forked may not have closed its descriptor yet."""
+        """Unlock explicitly: a newly forked child may not have closed its descriptor yet."""
         descriptor, self._descriptor = self._descriptor, None
         open_leases.discard(self)
         if descriptor is not None:
@@ -121,7 +121,7 @@ class FileLease(Lease):
             os.close(descriptor)
 
     def _flock(self, operation: int) -> bool:
-        assert self._descriptor is not None  # noqa: S101 - nobody locks what was released
+        assert self._descriptor is not None  # noqa: S101 - released leases are never locked
         with _usable(self._file):
             try:
                 fcntl.flock(self._descriptor, operation)
@@ -132,7 +132,7 @@ class FileLease(Lease):
 
 @contextmanager
 def locked(file: Path) -> Iterator[None]:
-    """Be the only one in this context; see `FileLease`."""
+    """Hold an exclusive lock in this context; see `FileLease`."""
     with FileLease(file) as lease:
         lease.wait()
         yield
@@ -142,7 +142,7 @@ class FileLocks:
     """The locks of a study on one host, or on a file system whose flock spans hosts.
 
     Args:
-        folder: For the lock files.
+        folder: Folder for the lock files.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -173,11 +173,11 @@ class FileLocks:
 
 @contextmanager
 def _usable(file: Path) -> Iterator[None]:
-    """What the disk says becomes one line; contention does not."""
+    """Turn disk errors, but not contention, into one line."""
     try:
         yield
     except OSError as error:
         raise StorageError(
-            f"{file} must be a file that can be made and locked, but is not ({error.strerror}); "
-            "let sweep.folder name a place where you may write"
+            f"{file} must be a file that can be created and locked, but is not ({error.strerror}); "
+            "set sweep.folder to a writable place"
         ) from error

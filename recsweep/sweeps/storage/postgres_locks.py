@@ -20,7 +20,7 @@ FROM (VALUES ('statement_timeout', '0'), ('lock_timeout', '0'), ('idle_session_t
              ('tcp_keepalives_count', '3')) AS wanted (name, value)
 JOIN pg_settings USING (name)
 """
-"""A session waits and idles as long as it must; that of a host that vanished ends in a minute."""
+"""Sessions may wait and idle without limit; that of a host that vanished ends within a minute."""
 HOLDERS = """
 SELECT count(*) FROM pg_locks
 WHERE locktype = 'advisory' AND granted AND objsubid = 1
@@ -30,11 +30,11 @@ WHERE locktype = 'advisory' AND granted AND objsubid = 1
 
 
 class SessionLease(Lease):
-    """An advisory lock, as long as the database session that has it.
+    """An advisory lock that lasts as long as its database session.
 
     Args:
-        connection: Of its own, with SQLAlchemy.
-        key: The lock's.
+        connection: Its own SQLAlchemy connection.
+        key: Key of the lock.
     """
 
     def __init__(self, connection: Any, key: int) -> None:
@@ -43,7 +43,7 @@ class SessionLease(Lease):
         open_leases.add(self)
 
     def take(self, statement: str) -> bool:
-        """Lock it by a statement that says whether it is ours now."""
+        """Lock it with a statement that returns whether it succeeded."""
         try:
             _scalar(self._connection, SETTINGS)
             self._is_ours = _scalar(self._connection, statement, key=self._key)
@@ -56,18 +56,18 @@ class SessionLease(Lease):
         return self._is_ours
 
     def is_held(self) -> bool:
-        """Ask the server; a session once lost has lost its lease for ever."""
+        """Ask the server; a lost session has lost its lease for good."""
         if self._is_ours:
             try:
                 mine = f"{HOLDERS} AND pid = pg_backend_pid()"
                 self._is_ours = _scalar(self._connection, mine, key=self._key) > 0
-            except Exception:  # noqa: BLE001 - whatever it is, the server did not confirm
+            except Exception:  # noqa: BLE001 - whatever failed, the server did not confirm
                 self._is_ours = False
                 self._connection.invalidate()
         return self._is_ours
 
     def release(self) -> None:
-        """Unlock and end the session's use; one that does not answer is thrown away."""
+        """Unlock and return the session; discard it if it does not respond."""
         if self not in open_leases:
             return
         open_leases.discard(self)
@@ -81,7 +81,7 @@ class SessionLease(Lease):
                 raise
 
     def abandon(self) -> None:
-        """Put nothing in the socket's place: closing the connection would end the parent's."""
+        """Replace the socket by /dev/null: closing the connection would end the parent's."""
         self._is_ours = False
         nothing = os.open(os.devnull, os.O_RDWR)
         os.dup2(nothing, self._socket, inheritable=False)
@@ -89,9 +89,9 @@ class SessionLease(Lease):
 
 
 class PostgresLocks:
-    """The locks of a study across hosts: session advisory locks, each in a session of its own.
+    """The locks of a study across hosts: advisory locks, each in a session of its own.
 
-    A pooler between here and the server must keep sessions (no transaction pooling).
+    A connection pooler must keep sessions (no transaction pooling).
 
     Args:
         address: `postgresql+psycopg://…`.
@@ -110,7 +110,7 @@ class PostgresLocks:
     def mutex(self) -> Iterator[None]:
         """See `Locks`."""
         lease = self._lease("mutex", "SELECT true FROM pg_advisory_lock(:key)")
-        assert lease is not None  # noqa: S101 - the server has let us wait for it
+        assert lease is not None  # noqa: S101 - the statement waits until it is granted
         with lease:
             yield
 
@@ -129,7 +129,7 @@ class PostgresLocks:
             return lease if lease.take(statement) else None
 
     def _key(self, what: str) -> int:
-        """64 bits for the study and what of it is locked."""
+        """A 64-bit key for the study and the locked resource."""
         digest = hashlib.blake2b(f"recsweep\0{self._study}\0{what}".encode(), digest_size=8)
         return int.from_bytes(digest.digest(), "big", signed=True)
 

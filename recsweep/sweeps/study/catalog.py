@@ -1,4 +1,4 @@
-"""All studies of a database or below a folder."""
+"""All studies in a database or below a folder."""
 
 import shlex
 from collections.abc import Mapping
@@ -24,11 +24,11 @@ from recsweep.sweeps.study.status import StudyStatus
 
 @dataclass(kw_only=True, config=STRICT)
 class StudyCatalog:
-    """All studies of a database, or of the journals below a folder.
+    """All studies in a database, or in the journals below a folder.
 
     Args:
-        storage: The database; None = a journal in each study's folder.
-        folder: What holds the studies' folders.
+        storage: The database's URL; None = a journal in each study's folder.
+        folder: Parent of the studies' folders.
     """
 
     storage: Annotated[str, Field(min_length=1)] | None
@@ -36,7 +36,7 @@ class StudyCatalog:
 
     @classmethod
     def of(cls, sweep: Mapping[str, Any]) -> "StudyCatalog":
-        """Those that the settings `sweep.storage` and `sweep.folder` name."""
+        """The studies in `sweep.storage`, or else in `sweep.folder`."""
         return validate(cls, {name: sweep[name] for name in ("storage", "folder")}, "sweep")
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class StudyCatalog:
 
     @property
     def names(self) -> list[str]:
-        """Names of all studies, by alphabet; looking for them makes no file.
+        """Names of all studies in alphabetical order; no file is created.
 
         Raises:
             InputError: The database cannot be reached.
@@ -61,21 +61,21 @@ class StudyCatalog:
 
     @property
     def in_databases(self) -> dict[str, str]:
-        """Studies that have a folder here, but their trials elsewhere -> the setting to add."""
+        """Studies with a folder here but trials in a database -> the `sweep.storage` to add."""
         if self.storage:
             return {}
         folders = {f.parent for part in (RESULTS, TRIALS) for f in self.folder.glob(f"*/{part}")}
         return {f.name: _storage_of(f) for f in sorted(folders) if not (f / JOURNAL).exists()}
 
     def find_moved(self, name: str, identity: Mapping[str, Any]) -> str:
-        """The study that a command means whose files lie elsewhere now: its name has their path.
+        """Find a study by identity after its data files were moved, which changes the name's hash.
 
         Args:
-            name: That the command gives it, which ends with a hash of the command.
-            identity: What it is.
+            name: The name that the command gives it; ends with a hash of the command.
+            identity: The study's identity.
 
         Returns:
-            The name of the only study with this identity, when there is none of this name.
+            `name` if that study exists, else the name of the only study with this identity.
         """
         names, stem = self.names, name.rpartition("-")[0]
         alike = [each for each in names if each.rpartition("-")[0] == stem]
@@ -83,7 +83,7 @@ class StudyCatalog:
             return name
         found = []
         for each in alike:
-            with suppress(InputError):  # it is damaged, or was only started
+            with suppress(InputError):  # damaged, or without trials
                 study, _ = self.load(each)
                 if is_same(study.user_attrs.get("identity", {}), identity):
                     found.append(each)
@@ -95,7 +95,7 @@ class StudyCatalog:
         return is_file and not Path(str(address.database)).exists()
 
     def load(self, name: str) -> tuple[optuna.Study, StudyStatus]:
-        """A study and what it has reached.
+        """A study and its status.
 
         Raises:
             InputError: It cannot be read.
@@ -112,21 +112,21 @@ class StudyCatalog:
         except Exception as error:  # whatever a damaged file makes of it
             reason = shorten(named_error(error), 120)
             raise InputError(
-                f"study {name} must be one that recsweep made and nothing has damaged, but cannot "
-                f"be read ({reason}); bring {self} back from a copy, or move the study away"
+                f"study {name} must be an undamaged recsweep study, but cannot be read ({reason}); "
+                f"restore {self} from a backup, or move the study away"
             ) from error
 
 
 def _refuse_unidentified(study: optuna.Study) -> None:
     if "n_trials" not in study.user_attrs and not study.get_trials(deepcopy=False):
         raise InputError(
-            f"study {study.study_name} must have trials, but was only started; resume it with the "
+            f"study {study.study_name} must have trials, but has none yet; resume it with the "
             "command that started it"
         )
 
 
 def _storage_of(folder: Path) -> str:
-    """`sweep.storage=…` of the command that writes to a study's folder; without password."""
+    """`sweep.storage=…` from the study's resume command, without password."""
     command = shlex.split(read_summary(folder).get("resume", ""))
     words = (shlex.quote(word) for word in command if word.startswith("sweep.storage="))
     return next(words, "sweep.storage=URL")

@@ -1,4 +1,4 @@
-"""What the winner reaches on test, and how often test was scored for a study."""
+"""The winner's test scores, and how often test was scored for a study."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -15,7 +15,7 @@ class Looks(NamedTuple):
     """How often test was scored for a study.
 
     Args:
-        n_times: Trainings whose test was scored.
+        n_times: Number of trainings scored on test.
         trials: Numbers of the trials they belong to.
     """
 
@@ -24,7 +24,7 @@ class Looks(NamedTuple):
 
     @classmethod
     def of(cls, study: Any) -> "Looks":
-        """What an Optuna study has counted."""
+        """The test evaluations recorded in an Optuna study."""
         looks = study.user_attrs.get(TEST_SCORED, [])
         return cls(len(looks), tuple(sorted({look["trial"] for look in looks})))
 
@@ -42,12 +42,12 @@ class Looks(NamedTuple):
 
 @dataclass(frozen=True)
 class FinalScores:
-    """What the winner reaches, over its replicates.
+    """The winner's scores over its replicates.
 
     Args:
-        valid: Validation metrics: per user the mean over the replicates.
+        valid: Validation metrics: the mean over the replicates for each user.
         test: Test metrics, likewise.
-        replicates: `results` (its folder), `seed`, `best_epoch`, and the means of each, `valid`
+        replicates: For each: `results` (its folder), `seed`, `best_epoch`, and the means `valid`
             and `test`.
         looks: How often test was scored for the study.
     """
@@ -62,7 +62,7 @@ class FinalScores:
         """Read the files of a winner whose trainings are all done.
 
         Args:
-            trainings: Their folders.
+            trainings: Folders of the trainings.
             study: The study's folder.
             looks: How often test was scored for the study.
         """
@@ -84,7 +84,7 @@ class FinalScores:
 
     @property
     def deviations(self) -> dict[str, float]:
-        """Standard deviation of each test metric over the replicates; empty with one."""
+        """Standard deviation of each test metric over the replicates; empty for one replicate."""
         import numpy as np
 
         if len(self.replicates) < 2:
@@ -106,17 +106,17 @@ def _replicate(results: Path, study: Path) -> dict[str, Any]:
 
 
 def average_runs(results: Sequence[Path], fold: str) -> Any:
-    """One evaluation of several runs: the mean over runs of each user's metrics.
+    """Average several runs into one evaluation: each user's mean over the runs.
 
     Args:
         results: Folders of runs of the same model on the same split.
         fold: `valid` or `test`.
 
     Returns:
-        An `Evaluation`; the catalogue's metrics are means over the runs.
+        An `Evaluation`; catalogue metrics are means over the runs.
 
     Raises:
-        InputError: Files of a run are damaged, or not of the same run.
+        InputError: Files of a run are damaged or do not belong together.
     """
     import pandas as pd
 

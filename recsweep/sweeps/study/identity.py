@@ -1,4 +1,4 @@
-"""What a study is: everything that could change a trial's result, and how two of them differ."""
+"""A study's identity: everything that could change a trial's result, and how two differ."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ NOT_PART_OF_IT = (
     "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
     "model_name",
 )  # fmt: skip
-"""Parts of a configuration that no trial's result depends on, or that are kept beside it."""
+"""Parts of a configuration that do not affect a trial's result, or that are stored separately."""
 _FILES = tuple(f".{key}" for key in FILES)
 ABSENT = "absent"
 SHOWN = 3
@@ -27,14 +27,14 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
-    """Raise InputError when a study is not what it was, naming the first differences.
+    """Raise InputError if a study's identity has changed, naming the first differences.
 
-    Files may lie elsewhere as long as their content is the same.
+    Files may have moved as long as their content is the same.
 
     Args:
         study: Its name.
-        before: What it was made with.
-        now: What it would continue with.
+        before: Identity that the study was created with.
+        now: Identity that it would be resumed with.
     """
     was, is_now = _leaves(before), _leaves(now)
     changes = {
@@ -46,23 +46,23 @@ def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, A
     differences = [_sentence(key, *changes[key]) for key in causes[:SHOWN]]
     more = f", and {len(causes) - SHOWN} more" if len(causes) > SHOWN else ""
     raise InputError(
-        f"a study must resume with what it started with, but of {study} {', '.join(differences)}"
-        f"{more}; put that back, or start another one with study=NAME"
+        f"a study must resume with what it started with, but in {study} {', '.join(differences)}"
+        f"{more}; revert that, or start a new study with study=NAME"
     )
 
 
 def is_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> bool:
-    """Whether a study is what it was; its files may lie elsewhere.
+    """Whether two identities are the same; files may have moved.
 
     Args:
-        before: What it was made with.
-        now: What it would continue with.
+        before: Identity that the study was created with.
+        now: Identity that it would be resumed with.
     """
     return not _changed(before, now)
 
 
 def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """Names of what differs."""
+    """Names of the differences."""
     was, is_now = _leaves(before), _leaves(now)
     changed = [
         key
@@ -75,13 +75,13 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
 
 
 def _matters(key: str, was: Any, is_now: Any) -> bool:
-    """Whether it differs; a library that is or was not there has not computed anything."""
+    """Whether values differ; a library that is or was not installed has no effect."""
     is_absent = key.startswith("versions.") and NOT_INSTALLED in (was, is_now)
     return bool(was != is_now) and not is_absent
 
 
 def _follows(key: str, was: Any, is_now: Any) -> bool:
-    """Whether a difference follows from that of a setting, as another class has other code."""
+    """Whether a difference follows from another one: another class has other code."""
     is_of_one = key.startswith("code.") and ABSENT in (was, is_now)
     return is_of_one or key.startswith("fingerprint.")
 
@@ -94,6 +94,6 @@ def _sentence(key: str, was: Any, is_now: Any) -> str:
 
 
 def _leaves(identity: Mapping[str, Any]) -> dict[str, Any]:
-    """What is compared, by the name that the user types; how it was asked for does not matter."""
+    """The compared values, by the name that the user types; how they were set does not matter."""
     compared = {name: node for name, node in identity.items() if name != "fixed"}
     return {key.removeprefix("config."): leaf for key, leaf in parameters(compared).items()}

@@ -1,8 +1,8 @@
-"""A study shared by workers: who may try what, and what came of it.
+"""A study shared by workers: claim trials and report their results.
 
 One trial is one atomic write, so that a process may die at any moment: a trial exists with all its
-parameters or not at all, and one whose process died is begun again by whoever asks next, with the
-same number and the same parameters.
+parameters or not at all, and a trial whose process died is restarted by the next worker that asks,
+with the same number and the same parameters.
 """
 
 import os
@@ -26,34 +26,34 @@ from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.locks import Lease
 
 PATIENCE_S, N_TRIES = 5.0, 100
-"""How long and how often a claimer waits for the lock of one who died in the same claim."""
+"""How long and how often a claim waits for the lock of a process that died while claiming."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """All that a worker needs to know, as plain values.
+    """Everything that a worker needs to know, as plain values.
 
     Args:
         study: The study's name.
         folder: The sweep's folder.
         storage: URL of the storage; None = a journal in the folder.
-        n_trials: That are to be finished.
-        deadline: Unix time after which no trial is begun; None = none.
-        seed: Of the sampler.
+        n_trials: Number of trials to finish.
+        deadline: Unix time after which no new trial is started; None = no limit.
+        seed: The sampler's seed.
         try_defaults: Trial 0 is the configuration as it stands.
-        max_retries: How often a trial begins again after its process died.
+        max_retries: How often a trial is restarted after its process died.
         max_failures: More failed trials than this end the sweep.
         sampler: Configuration of the sampler.
         pruner: Configuration of the pruner.
         objectives: Metrics and times, such as `ndcg@100`, `train_s`.
         space: See `Space.plain`.
-        backend: What trains.
-        threads: CPU threads of a worker.
-        code: Hashes of the code that the sweep began with, see `recsweep.source_code.of_config`.
-        parent_run: Id of the tracker's run of the whole sweep; None = not tracked.
+        backend: `jax` or `tensorflow`.
+        threads: CPU threads per worker.
+        code: Hashes of the code that the sweep started with, see `recsweep.source_code.of_config`.
+        parent_run: Id of the tracked run of the whole sweep; None = not tracked.
         parent_process: The process that launches the workers, see `watchdog.Process`.
         stop_file: Workers stop after their epoch once this file exists; None = never.
-        retry: Optuna's ids of failed trials that are to be run again.
+        retry: Optuna's ids of the failed trials to retry.
     """
 
     study: str
@@ -78,17 +78,17 @@ class Plan:
     retry: list[int]
 
     def plain(self) -> dict[str, Any]:
-        """For another process."""
+        """As a dict, for another process."""
         return asdict(self)
 
     @property
     def is_stopped(self) -> bool:
-        """Whether someone asked the workers to stop."""
+        """Whether the workers were asked to stop."""
         return self.stop_file is not None and Path(self.stop_file).exists()
 
 
 def directions(objectives: list[str]) -> list[Literal["maximize", "minimize"]]:
-    """Seconds are to be few, metrics high."""
+    """Times are minimized, metrics maximized."""
     return ["minimize" if name.endswith("_s") else "maximize" for name in objectives]
 
 
@@ -97,9 +97,9 @@ class Claim:
     """The right to run one trial.
 
     Args:
-        trial: Reports go here.
+        trial: Optuna's trial, for reports.
         frozen: The trial as it was claimed.
-        lease: Held until the trial is told, or the process dies.
+        lease: Held until the trial is finished or the process dies.
     """
 
     trial: Trial
@@ -111,7 +111,7 @@ class SharedStudy:
     """One Optuna study as all processes of a sweep see it.
 
     Args:
-        plan: What the sweep is.
+        plan: The sweep's plan.
     """
 
     def __init__(self, plan: Plan) -> None:
@@ -124,7 +124,7 @@ class SharedStudy:
         self.study = self._opened(open_storage(plan.storage, folder))
 
     def _opened(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
-        """Optuna's study; one that is there is only read."""
+        """Optuna's study; an existing one is only read."""
         plan, pruner = self.plan, build(self.plan.pruner, "pruner").make(self._n_epochs())
         try:
             return optuna.load_study(study_name=plan.study, storage=storage, pruner=pruner)
@@ -135,28 +135,28 @@ class SharedStudy:
             )  # fmt: skip
 
     def _n_epochs(self) -> int:
-        """Epochs that a trial can have at most."""
+        """Maximum number of epochs of a trial."""
         return max(int(branch.config["model"].get("n_epochs", 1)) for branch in self.space.branches)
 
     def trials(self) -> list[FrozenTrial]:
-        """All of them, by number; of one that failed and was run again the latest attempt."""
+        """All trials by number; for a retried one, the latest attempt."""
         return latest_attempts(self.study.get_trials(deepcopy=False))
 
     def unfinished(self) -> list[int]:
-        """Numbers of the trials that were begun and not told."""
+        """Numbers of the trials that were started but not finished."""
         return [trial.number for trial in self.trials() if not trial.state.is_finished()]
 
     def failed(self) -> list[FrozenTrial]:
-        """Trials that broke, but for those that are to be run again."""
+        """Failed trials, except those to retry."""
         failed = (trial for trial in self.trials() if trial.state == TrialState.FAIL)
         return [trial for trial in failed if trial._trial_id not in self.plan.retry]
 
     def to_retry(self) -> list[FrozenTrial]:
-        """Trials that broke and are to be run again."""
+        """Failed trials to retry."""
         return [trial for trial in self.trials() if trial._trial_id in self.plan.retry]
 
     def is_alive(self, number: int) -> bool:
-        """Whether some process runs this trial."""
+        """Whether a process is running this trial."""
         return self.locks.is_leased(number)
 
     def is_finished(self) -> bool:
@@ -169,9 +169,9 @@ class SharedStudy:
         return bool(self.study.user_attrs.get("exhausted"))
 
     def claim(self) -> Claim | None:
-        """The next trial to run; None when others run the last ones, or none shall be begun.
+        """The next trial to run; None if no trial is left or none may start.
 
-        A dead process's trial comes before one that failed, and that before a new one.
+        Trials whose process died come first, then failed ones to retry, then new ones.
         """
         with self.locks.mutex():
             if self._may_not_begin():
@@ -189,14 +189,14 @@ class SharedStudy:
         return is_late or self.plan.is_stopped or len(self.failed()) > self.plan.max_failures
 
     def _taken_over(self, number: int) -> Claim | None:
-        """A trial whose process died, to be begun again; None if it is alive, or died too often."""
+        """A trial to restart, as its process died; None if it is alive or died too often."""
         lease = self.locks.lease(number)
         if lease is None:
             return None
         with ExitStack() as at_the_end:
             at_the_end.enter_context(lease)
             frozen = self.trials()[number]
-            if frozen.state.is_finished():  # told just before its process released the lease
+            if frozen.state.is_finished():  # just before its process released the lease
                 return None
             attrs = frozen.user_attrs
             n_deaths = attrs.get("n_deaths", 0) + (not attrs.get("is_interrupted", False))
@@ -210,7 +210,7 @@ class SharedStudy:
             return Claim(Trial(self.study, frozen._trial_id), frozen, lease)
 
     def _begun(self, trials: list[FrozenTrial]) -> Claim | None:
-        """A new trial as the sampler proposes it; None when the space is exhausted."""
+        """A new trial proposed by the sampler; None when the space is exhausted."""
         plan, number = self.plan, len(trials)
         template = propose(
             self.sampler, self.space, trials, directions(plan.objectives), plan.seed,
@@ -221,7 +221,7 @@ class SharedStudy:
             return None
         settings, own = self.space.settings(template.params), self.space.default_settings()
         if plan.try_defaults and number == 0 and template.params == self.space.default_params():
-            settings = own or settings  # beyond an interval the sampler saw the interval's end
+            settings = own or settings  # the sampler sees a value outside clipped to its interval
         template.user_attrs.update(settings=settings, is_default=settings == own)
         return self._added(number, template)
 
@@ -235,7 +235,7 @@ class SharedStudy:
         return self._added(failed.number, template)
 
     def _added(self, number: int, template: FrozenTrial) -> Claim:
-        """Make a trial, which exists from then on, and take its lease."""
+        """Take the lease of a new trial and add it to the study."""
         template.user_attrs.update(self._who())
         lease = self._new_lease(number)
         with ExitStack() as at_the_end:
@@ -246,35 +246,35 @@ class SharedStudy:
             return Claim(Trial(self.study, frozen._trial_id), frozen, lease)
 
     def _new_lease(self, number: int) -> Lease:
-        """That of a trial which does not exist yet; a claimer who just died may not be quite gone.
+        """The lease of a trial that does not exist yet; a process that just died may still hold it.
 
         Raises:
-            StorageError: Somebody keeps it.
+            StorageError: Another process does not release it.
         """
         for _ in range(N_TRIES):
             if (lease := self.locks.lease(number)) is not None:
                 return lease
             time.sleep(PATIENCE_S / N_TRIES)
         raise StorageError(
-            f"trial {number} of {self.plan.study} must be free before it exists, but some process "
-            "holds its lock; end that process"
+            f"the lock of new trial {number} of {self.plan.study} must be free, but another "
+            "process holds it; end that process"
         )
 
     def set_attrs(self, frozen: FrozenTrial, attrs: Mapping[str, Any]) -> None:
-        """Note something about a trial that is not finished."""
+        """Set user attributes of an unfinished trial."""
         for name, value in attrs.items():
             self.study._storage.set_trial_user_attr(frozen._trial_id, name, value)
 
     def finish(
         self, number: int, state: TrialState, values: list[float] | None, attrs: Mapping[str, Any]
     ) -> None:
-        """Tell how a trial ended: attributes first, the state is what commits them.
+        """Record how a trial ended: attributes first, then the state, which commits them.
 
         Args:
-            number: The trial's.
+            number: The trial's number.
             state: Complete, pruned or failed.
-            values: Of the objectives, when complete.
-            attrs: What else there is to know.
+            values: Values of the objectives, if complete.
+            attrs: Other user attributes.
         """
         frozen = self.trials()[number]
         self.set_attrs(frozen, attrs)
@@ -289,7 +289,7 @@ class SharedStudy:
         }
 
     def interrupt(self) -> None:
-        """Note that trials which this command's workers run are cut off because it was stopped."""
+        """Mark trials that this command's workers are running as interrupted."""
         for trial in self.trials():
             is_ours = trial.user_attrs.get("parent") == self.plan.parent_process
             if is_ours and not trial.state.is_finished() and self.is_alive(trial.number):

@@ -1,4 +1,4 @@
-"""What a study has reached: a row per trial, counts, the best, the time left."""
+"""The progress of a study: a row per trial, counts, the best trial, the time left."""
 
 import dataclasses
 import statistics
@@ -14,8 +14,8 @@ from recsweep.sweeps.storage.attempts import latest_attempts
 
 FINISHED = ("complete", "pruned", "failed")
 STATES = (*FINISHED, "running", "interrupted", "lost")
-"""The last two are running in the storage, but nobody runs them: Ctrl-C was pressed, or the process
-died. Both will begin again."""
+"""The last two are `running` in the storage, but no process runs them: they were interrupted by
+Ctrl-C or their process died. Both will be restarted."""
 _NAMES = {TrialState.COMPLETE: "complete", TrialState.PRUNED: "pruned", TrialState.FAIL: "failed"}
 
 
@@ -26,24 +26,24 @@ class TrialRow:
     Args:
         number: From 0.
         state: One of `STATES`.
-        values: One per objective, of the best epoch, also where the trial was pruned later; a
-            failed or unfinished one has none.
-        last_value: The single objective after the last epoch, where a pruned trial was stopped;
-            None = nothing was reported.
-        params: As Optuna keeps them.
+        values: One per objective, at the best epoch, even if the trial was pruned later; empty for
+            failed and unfinished trials.
+        last_value: The single objective after the last epoch before pruning; None = nothing was
+            reported.
+        params: Optuna's parameters.
         settings: Searched key or group -> value.
-        n_epochs: How many it was trained.
-        best_epoch: From 1, of a complete or pruned trial.
+        n_epochs: Number of trained epochs.
+        best_epoch: Best epoch of a complete or pruned trial, from 1.
         train_s: Seconds of training.
         wall_s: Seconds from claim to end.
-        cpu_s: Seconds of CPU time of its process, all threads together.
-        peak_bytes: The most memory that its process had held until its end.
+        cpu_s: CPU seconds of its process, all threads together.
+        peak_bytes: Peak memory of its process until the trial's end.
         reason: Why it was pruned or failed.
-        metrics: Validation means of the best epoch.
-        is_default: Whether it is the configuration's own values.
-        worker: Who runs or ran it.
-        began: When, in seconds of Unix time.
-        changed: When it was made or ended.
+        metrics: Validation means at the best epoch.
+        is_default: Whether it has the configuration's own values.
+        worker: The process that runs or ran it.
+        began: Start time in Unix seconds.
+        changed: When it was created or ended.
     """
 
     number: int
@@ -67,10 +67,10 @@ class TrialRow:
 
     @classmethod
     def of(cls, trial: FrozenTrial, state: str, objectives: Sequence[str]) -> Self:
-        """What Optuna knows of a trial.
+        """Read a trial of Optuna's.
 
-        Optuna calls the last epoch's value that of a pruned trial; what the trial itself noted is
-        the best epoch's.
+        For a pruned trial, Optuna stores the value of the last epoch; the trial's own attributes
+        hold those of the best epoch.
         """
         noted, duration = trial.user_attrs, trial.duration
         wall_s = noted.get("wall_s", duration.total_seconds() if duration else None)
@@ -105,17 +105,17 @@ class TrialRow:
 
 @dataclasses.dataclass(frozen=True)
 class StudyStatus:
-    """What a study has reached.
+    """The progress of a study.
 
     Args:
         study: Its name.
-        objectives: Such as `ndcg@100`.
+        objectives: Names such as `ndcg@100`.
         directions: `maximize` or `minimize`, one per objective.
-        n_trials: How many were asked for; fewer when the space has no more.
-        rows: Every trial, by number.
-        front: Complete trials that no other beats in every objective, best in the first objective
-            first; with a single objective the best trial alone, of equal ones the first.
-        seconds_left: Until all trials are finished; None until every worker has ended two.
+        n_trials: Requested number of trials; fewer if the space is exhausted.
+        rows: All trials, by number.
+        front: The Pareto front of complete trials, best in the first objective first; with a single
+            objective only the best trial, the first one in case of ties.
+        seconds_left: Until all trials are finished; None until every worker has finished two.
     """
 
     study: str
@@ -133,9 +133,9 @@ class StudyStatus:
         """Read a study.
 
         Args:
-            study: With the user attributes `objectives` and, when it is so, `exhausted`.
-            n_trials: How many are asked for.
-            is_alive: Whether somebody works at this trial; None = at every one that is running.
+            study: Has the user attributes `objectives` and, if it is, `exhausted`.
+            n_trials: Requested number of trials.
+            is_alive: Whether a process runs this trial; None = assume that all running ones are.
         """
         directions = tuple(direction.name.lower() for direction in study.directions)
         objectives = tuple(study.user_attrs["objectives"])
@@ -154,22 +154,22 @@ class StudyStatus:
         return cls(study.study_name, objectives, directions, n_trials, rows, front, seconds_left)
 
     def count(self, state: str) -> int:
-        """Trials in one of `STATES`."""
+        """Number of trials in one of `STATES`."""
         return sum(row.state == state for row in self.rows)
 
     @property
     def n_finished(self) -> int:
-        """Complete, pruned and failed trials."""
+        """Number of complete, pruned and failed trials."""
         return sum(row.state in FINISHED for row in self.rows)
 
     @property
     def best(self) -> TrialRow | None:
-        """The best trial by the single objective; None before one is complete, or with several."""
+        """The best trial; None before one is complete, or if there are several objectives."""
         return self.front[0] if self.front and len(self.objectives) == 1 else None
 
     @property
     def default(self) -> TrialRow | None:
-        """The trial of the configuration's own values."""
+        """The trial with the configuration's own values."""
         return next((row for row in self.rows if row.is_default), None)
 
     @property
@@ -179,7 +179,7 @@ class StudyStatus:
 
     @property
     def ranked(self) -> tuple[TrialRow, ...]:
-        """Complete trials, best in the first objective first."""
+        """Complete trials, best first by the first objective."""
         return tuple(_ranked(self.rows, self.directions[0]))
 
     @property
@@ -192,7 +192,7 @@ class StudyStatus:
 
     @property
     def best_so_far(self) -> dict[int, float]:
-        """The best value of all complete trials up to each, by the first objective."""
+        """Running best of the first objective, by trial number, over complete trials."""
         better = max if self.directions[0] == "maximize" else min
         curve: dict[int, float] = {}
         for row in self.rows:
@@ -208,12 +208,12 @@ class StudyStatus:
 
 
 def shown_value(objective: str, value: float) -> str:
-    """Four decimals of a metric, one of a time."""
+    """A metric with four decimals, a time with one."""
     return f"{value:.1f}" if objective.endswith("_s") else f"{value:.4f}"
 
 
 def shown_duration(seconds: float) -> str:
-    """Rounded to what a person plans with."""
+    """A duration rounded for people, such as `12 min`."""
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < size * limit:
             amount = f"{seconds / size:.1f}" if unit == "h" else f"{seconds / size:.0f}"
@@ -227,7 +227,7 @@ def _rows(
     trials = latest_attempts(study.get_trials(deepcopy=False))
     running = [trial.number for trial in trials if not trial.state.is_finished()]
     gone = {number for number in running if is_alive and not is_alive(number)}
-    if gone:  # look again: whoever ended in between was not lost, but told its result
+    if gone:  # read again: a trial that finished in between was not lost
         trials = latest_attempts(study.get_trials(deepcopy=False))
     return tuple(
         TrialRow.of(
@@ -248,14 +248,14 @@ def _unfinished(trial: FrozenTrial, is_gone: bool) -> str:
 def _ranked(
     rows: Sequence[TrialRow], direction: str, states: Sequence[str] = ("complete",)
 ) -> list[TrialRow]:
-    """Trials in these states, best first; of equal ones by the order of states, then by number."""
+    """Trials in these states, best first; ties are broken by the order of states, then number."""
     sign = -1 if direction == "maximize" else 1
     kept = (row for row in rows if row.state in states and row.values)
     return sorted(kept, key=lambda row: (sign * row.values[0], states.index(row.state), row.number))
 
 
 def _seconds_left(rows: Sequence[TrialRow], n_trials: int) -> float | None:
-    """Mean time of the finished trials × trials left, less what is done of the running ones."""
+    """Mean time of finished trials × trials left, minus the time spent on running ones."""
     times = [row.wall_s for row in rows if row.wall_s is not None]
     running = [row for row in rows if row.state == "running"]
     n_workers = max(len({row.worker or row.number for row in running}), 1)

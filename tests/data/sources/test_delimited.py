@@ -187,7 +187,8 @@ def test_rows_of_a_pair_whose_ids_are_written_in_two_ways_are_merged(load, caplo
     data = load("user,item,value\nu,10,1\nu ,10.0,5\nv,9,1\n", duplicates="sum")
     assert rows_of(data) == [("u", 10, 6), ("v", 9, 1)]
     assert caplog.messages == [
-        "1 of 2 item ids are written in several ways (such as '10' and '10.0'): taken for one each"
+        "1 of 2 item ids are spelled in several ways (such as '10' and '10.0'): treated as one id "
+        "each"
     ]
 
 

@@ -105,7 +105,7 @@ def test_an_id_is_found_however_a_number_or_white_space_writes_it(
     assert found.fingerprint == expected.fingerprint
     columns, written = caplog.messages
     assert columns.endswith("truth.txt: user = user_id:token, item = movieId, value = rating")
-    assert written.startswith("1 of 2 user ids are written in several ways (such as '5' and '5.0')")
+    assert written.startswith("1 of 2 user ids are spelled in several ways (such as '5' and '5.0')")
 
 
 def test_ids_may_be_text_and_columns_commas(cut: Cut):

@@ -108,7 +108,7 @@ def test_more_trials_go_on(parent: Made) -> None:
 
 def test_another_configuration_is_refused(parent: Made) -> None:
     parent().run()
-    with pytest.raises(InputError, match=r"of toy seed was 42 and is 1; put that back"):
+    with pytest.raises(InputError, match=r"in toy seed was 42 and is 1; revert that"):
         parent("seed=1")
 
 
@@ -118,7 +118,7 @@ def test_too_many_failures_end_it_with_the_last_reason(parent: Made, tmp_path: P
     assert str(caught.value) == (
         "at most sweep.max_failures=1 trials may fail, but 2 did, the last one because "
         f"ZeroDivisionError: a fault (see {tmp_path}/sweeps/toy/trials/0001/log.txt); fix it and "
-        "add sweep.retry_failed=true, which runs them again, or raise sweep.max_failures"
+        "add sweep.retry_failed=true to retry them, or raise sweep.max_failures"
     )
     with pytest.raises(InputError, match=r"^at most sweep\.max_failures=1 trials"):
         parent("sweep.max_failures=1", "sweep.n_trials=2", breaks="a fault", launch=nothing).run()
@@ -132,9 +132,9 @@ def test_a_study_whose_trials_all_failed_ends_with_an_error_and_the_place_of_the
             parent(breaks="a fault", launch=launch).run()
         log = tmp_path / "sweeps" / "toy" / "trials" / "0002" / "log.txt"
         assert str(caught.value) == (
-            "some trial of toy must be complete, but 3 of 3 failed, the last one because "
-            f"ZeroDivisionError: a fault (see {log}); fix it and add sweep.retry_failed=true, "
-            "which runs them again"
+            "at least one trial of toy must be complete, but 3 of 3 failed, the last one because "
+            f"ZeroDivisionError: a fault (see {log}); fix it and add sweep.retry_failed=true "
+            "to retry them"
         )
         assert "raise ZeroDivisionError(self.breaks)" in log.read_text()
         said = "3 of 3 trials done: 0 complete, 0 pruned, 3 failed"
@@ -165,7 +165,7 @@ def test_trials_that_failed_are_run_again_as_they_were(
     log = tmp_path / "sweeps" / "toy" / "trials" / f"{failed[-1]:04d}" / "log.txt"
     assert (
         f"failed    {len(failed)} trial{'s' * (len(failed) > 1)}, the last one because "
-        f"MemoryError: the memory is full (see {log}); sweep.retry_failed=true runs them again\n"
+        f"MemoryError: the memory is full (see {log}); sweep.retry_failed=true retries them\n"
     ) in capsys.readouterr().out
     again = parent("sweep.n_trials=4", launch=nothing).run()
     assert again.status == first, "nobody asked for it"
@@ -208,7 +208,7 @@ def test_workers_that_do_nothing_are_no_endless_loop(parent: Made) -> None:
     def broken(*_: object) -> list[dict[str, Any]]:
         return [{"error": "no space left"}]
 
-    with pytest.raises(InputError, match=r"but none was run \(no space left\); fix it and re-run"):
+    with pytest.raises(InputError, match=r"but none ran \(no space left\); fix it and re-run"):
         parent(launch=broken).run()
 
 
@@ -240,7 +240,7 @@ def test_a_winner_whose_process_dies_is_a_line_and_is_trained_by_the_next_comman
     with pytest.raises(InputError) as caught:
         parent(launch=breaks_last).run()
     assert str(caught.value) == (
-        "the winner, trial 0, must be trained again for test, but RuntimeError: terminated; fix "
+        "the winner, trial 0, must be retrained for test, but RuntimeError: terminated; fix "
         "it and re-run the same command"
     )
     assert parent().run().test is not None
@@ -434,7 +434,7 @@ def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> N
         claim.lease.release()
     alive = study.claim()
     assert alive is not None
-    died = ("KILLED", "its process died; the trial began again in another run")
+    died = ("KILLED", "its process died; the trial was restarted in another run")
     assert [one._verdict(Part(n), "own") for n in range(3)] == [
         ("FINISHED", ""), ("PRUNED", "a reason"), ("FAILED", "a reason"),
     ]  # fmt: skip

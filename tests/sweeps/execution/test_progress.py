@@ -20,7 +20,7 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 from recsweep.sweeps.execution.progress import SweepProgress, best_line, status_parts
 from recsweep.sweeps.study.status import StudyStatus
 
-BEGUN = "{} done; workers begin: the first trial of each imports and compiles"
+BEGUN = "{} done; starting workers: the first trial of each imports and compiles"
 PARAMETERS = "β=.31 d=.5 hidden_dims=[600]"
 
 

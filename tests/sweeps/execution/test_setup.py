@@ -105,7 +105,7 @@ def test_a_plan_is_all_that_a_worker_needs(
         ("sweep.max_retries=-1", "sweep.max_retries must be at least 0"),
         ("sweep.objectives=[]", "sweep.objectives must have at least 1 item"),
         ("+sweep.trials=3", "unknown key sweep.trials; did you mean sweep.n_trials?"),
-        ("task=evaluate", "-m searches with task=train, but the task is "),
+        ("task=evaluate", "-m needs task=train, but the task is "),
         ("k=[5,1000]", "k must not exceed the 50 items"),
         ("metrics=[nope]", "metrics"),
     ],
@@ -120,7 +120,7 @@ def test_wrong_settings_are_refused(
 def test_a_name_that_is_no_folders_is_refused(
     search: Callable[..., StudyRequest], name: str
 ) -> None:
-    assert "a study's name must be of letters" in refused(replace(search(), name=name))
+    assert "a study's name must start with a letter" in refused(replace(search(), name=name))
 
 
 @pytest.mark.parametrize("name", ["multivae-ml-1m-0a1b2c3d", "Größe 3", "b=.2,c+1_x"])
@@ -148,7 +148,7 @@ def test_objectives_begin_with_what_epochs_are_chosen_by(
     assert both.check().objectives == ["ndcg@10", "train_s", "wall_s"]
     for wrong in ("[recall@5]", "[train_s]", "[ndcg@10,ndcg@10]"):
         said = refused(search(f"sweep.objectives={wrong}", "pruner=none"))
-        assert "first the metric that epochs are chosen by (ndcg@10)" in said
+        assert "start with the metric that selects epochs (ndcg@10)" in said
     assert "but has nope; change" in refused(search("sweep.objectives=[nope]"))
 
 
@@ -175,7 +175,7 @@ def test_a_database_that_mlflow_will_use_is_refused(
     store = {"_target_": "recsweep.tracking.MLflowTracker", "uri": uri, "experiment": "x",
              "run_name": None}  # fmt: skip
     said = refused(replace(made, config={**made.config, "tracking": store}))
-    assert said.startswith("sweep.storage must be a database of its own, but is also the one that")
+    assert said.startswith("sweep.storage must be a database of its own, but MLflow uses the same")
 
 
 def test_a_sampler_that_cannot_search_the_space_is_refused(

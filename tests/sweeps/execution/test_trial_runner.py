@@ -171,7 +171,7 @@ def test_an_interrupted_trial_is_not_finished_and_begins_again(
     assert trial.user_attrs["is_interrupted"] is True
     first = tracked.run_of(claim, stopped.study)
     assert first.info.status == "KILLED"
-    assert first.data.tags["reason"].startswith("stopped by request; the trial begins again")
+    assert first.data.tags["reason"].startswith("stopped on request; the trial will restart")
 
     runner = tracked.runner(tmp_path, tracked.config(tmp_path))
     claim = ended(runner)

@@ -51,8 +51,8 @@ def test_a_worker_of_other_code_is_refused(tmp_path: Path, toy: dict[str, Any]) 
         plan = toy_plan(tmp_path / "toy", toy)
         plan.code[name] = "0" * 16
         error = {
-            "error": f"a study must keep its code, but the code of {name} has changed since this "
-            "command started; put it back, or start another study with study=NAME"
+            "error": f"a study's code must not change, but that of {name} has changed since this "
+            "command started; revert it, or start a new study with study=NAME"
         }
         assert Worker(plan.plain())(None) == error
         assert FinalWorker(Worker(plan.plain()), [])(None) == error

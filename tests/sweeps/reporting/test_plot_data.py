@@ -50,7 +50,7 @@ def test_a_trial_that_nobody_runs_is_to_begin_again(tmp_path: Path) -> None:
     add(study, FAIL)
     shown = legible(study)
     assert shown.study.trials[0].state == optuna.trial.TrialState.WAITING
-    assert shown.kinds == ["failed", "to begin again"]
+    assert shown.kinds == ["failed", "to be restarted"]
 
 
 def test_the_best_trial_stands_out(tmp_path: Path) -> None:

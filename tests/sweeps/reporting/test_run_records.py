@@ -77,7 +77,7 @@ def test_the_winners_trainings_are_runs_of_their_own(
     records = ended(tmp_path, 1)
     found = []
     monkeypatch.setattr(
-        "recsweep.sweeps.reporting.run_records.recorded",
+        "recsweep.sweeps.reporting.run_records.run_record",
         lambda *told: found.append(told) or told[2],
     )
     config = toy_config(tmp_path)

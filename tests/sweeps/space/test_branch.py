@@ -50,21 +50,21 @@ def test_a_space_that_builds_is_not_refused() -> None:
     [
         (
             "model.l2=interval(-1,5)",
-            r"model\.l2=interval\(-1\.0,5\.0\) reaches -1\.0: .*least 0",
+            r"model\.l2=interval\(-1\.0,5\.0\) includes -1\.0: .*least 0",
         ),
-        ("model.dropout_rate=0,1.5", r"model\.dropout_rate=0,1\.5 reaches 1\.5: .*below 1, but"),
-        ("model.l2=1,x", r"reaches x: model\.l2 must be a valid number, but is 'x'"),
+        ("model.dropout_rate=0,1.5", r"model\.dropout_rate=0,1\.5 includes 1\.5: .*below 1, but"),
+        ("model.l2=1,x", r"includes x: model\.l2 must be a valid number, but is 'x'"),
         (
             "optimizer.schedule=none,exponential",
-            r"none,exponential reaches none: .*unused",
+            r"none,exponential includes none: .*unused",
         ),
-        ("optimizer.learning_rate=interval(1,11)", r"reaches 11\.0: .*at most 10"),
+        ("optimizer.learning_rate=interval(1,11)", r"includes 11\.0: .*at most 10"),
     ],
 )
 def test_an_edge_that_does_not_build_is_named(sweep: str, line: str) -> None:
     with pytest.raises(InputError, match=line) as error:
         branch(sweep).refuse_unusable()
-    assert str(error.value).startswith("all that is searched must be accepted, but ")
+    assert str(error.value).startswith("all searched values must be valid, but ")
 
 
 @pytest.mark.parametrize(
@@ -96,7 +96,7 @@ def test_a_setting_without_effect_on_the_model_is_refused() -> None:
     with pytest.raises(InputError, match=r"EASE does not use optimizer\.momentum; leave"):
         branch("optimizer.momentum=0,0.5").refuse_unusable()
     branch("optimizer.momentum=choice(0.5)").refuse_unusable()
-    assert unused_overrides("x", {"_target_": "a.B"}).endswith("B does not use x; leave x out")
+    assert unused_overrides("x", {"_target_": "a.B"}).endswith("B does not use x; drop x")
 
 
 def test_a_value_that_is_missing_is_named() -> None:

@@ -219,7 +219,7 @@ def test_a_journal_that_was_replaced_or_deleted_in_use_is_noticed(journal: Path)
     storage = Journal(journal)
     assert len(list(storage.read_logs(0))) == 2
     journal.write_bytes(b"")
-    with pytest.raises(StorageError, match="became shorter"):
+    with pytest.raises(StorageError, match="shrank while in use"):
         list(storage.read_logs(2))
     journal.unlink()
     with pytest.raises(StorageError, match="No such file"):

@@ -25,7 +25,7 @@ def complaint(now: dict[str, Any], before: dict[str, Any] = IDENTITY) -> str:
         refuse_difference("mine", before, now)
     line = str(caught.value)
     assert "\n" not in line
-    start, end = "of mine ", "; put that back, or start another one with study=NAME"
+    start, end = "in mine ", "; revert that, or start a new study with study=NAME"
     assert line.startswith(f"a study must resume with what it started with, but {start}")
     assert line.endswith(end)
     return line.partition(start)[2].removesuffix(end)
