@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,8 @@ import pytest
 from compiled_programs import keep_compiled_programs
 from contracts import composed
 from postgres_server import binaries, postgres_server
+
+from recsweep.errors import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -56,3 +59,20 @@ def _environment_put_back() -> Iterator[None]:
 def config(tmp_path: Path) -> Callable[..., dict[str, Any]]:
     """Composes a configuration whose cache is the test's own."""
     return lambda *overrides: dict(composed(f"cache_dir={tmp_path}/cache", *overrides))
+
+
+@contextmanager
+def _refused(*parts: str) -> Iterator[None]:
+    with pytest.raises(InputError) as error:
+        yield
+    line = str(error.value)
+    assert "\n" not in line
+    assert len(line) < 1000
+    for part in parts:
+        assert part in line, line
+
+
+@pytest.fixture
+def refused() -> Callable[..., AbstractContextManager[None]]:
+    """`with refused("this", "that"):` holds the block to one line of error that says so."""
+    return _refused

@@ -185,7 +185,7 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         ("k=0", "k[0] must be at least 1, but is 0; change k"),
         ("k=[]", "k must have at least 1 item, but is []"),
         ("k=[10,x]", "k[1] must be a valid integer, but is 'x'"),
-        ("metrics=[ndgc]", "but is 'ndgc'; did you mean ndcg?"),
+        ("metrics=[ndgc]", "but is ndgc; did you mean metrics=ndcg?"),
         ("objective=ndcg@7", "error: objective must be one of the metrics"),
         ("evaluation_batch_size=0", "evaluation_batch_size must be at least 1"),
         ("seed=-1", "seed must be at least 0, but is -1"),

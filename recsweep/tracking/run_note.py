@@ -58,6 +58,8 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
         rows: Rows with one cell per column.
     """
     columns = [c for c in zip(head, *rows, strict=True) if any(c[1:])]
+    if not columns:
+        return ""
     lines = [[cell.replace("|", r"\|") for cell in line] for line in zip(*columns, strict=True)]
     lines[0] = [title.replace("_", rf"\_{BREAK}").replace(".", f".{BREAK}") for title in lines[0]]
     lines.insert(1, ["---"] * len(columns))

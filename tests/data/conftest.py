@@ -1,7 +1,6 @@
 """What the tests of the data layer share."""
 
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,24 +10,6 @@ from recsweep.data.interactions import Interactions
 from recsweep.data.sources.delimited import Delimited
 from recsweep.data.sources.movielens import MovieLens
 from recsweep.data.transform import Binary, apply_transform
-from recsweep.errors import InputError
-
-
-@contextmanager
-def _refused(*parts: str) -> Iterator[None]:
-    with pytest.raises(InputError) as error:
-        yield
-    line = str(error.value)
-    assert "\n" not in line
-    assert len(line) < 1000
-    for part in parts:
-        assert part in line, line
-
-
-@pytest.fixture
-def refused() -> Callable[..., AbstractContextManager[None]]:
-    """`with refused("this", "that"):` holds the block to one line of error that says so."""
-    return _refused
 
 
 @pytest.fixture

@@ -125,7 +125,9 @@ def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
         counts_line(status),
         _scores(status.objectives[0], outcome.test) if outcome.test else "",
         f"### Commands\n\n{markdown_commands(told.commands)}",
-        f"### Searched\n\n{markdown_table(['setting', 'sweep', 'default'], searched)}",
+        f"### Searched\n\n{markdown_table(['setting', 'sweep', 'default'], searched)}"
+        if searched
+        else "",
         f"### Made with\n\n{', '.join(f'{k} {v}' for k, v in told.made_with.items())}",
     ]
 

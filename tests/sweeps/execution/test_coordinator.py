@@ -414,7 +414,8 @@ def test_a_deadline_leaves_the_rest_for_the_next_command(
 
 def test_an_exhausted_space_is_the_end(parent: Made) -> None:
     one = parent("sweep.n_trials=9")
-    space = toy_space(one.spec.config, "model.quality=0.25,0.75").plain()
+    config = one.study.space.branches[0].config
+    space = toy_space(config, "model.quality=0.25,0.75").plain()
     settings = replace(
         one.spec.settings, sampler={"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
     )

@@ -270,7 +270,7 @@ def test_the_data_are_read_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy")))
     ended(runner)
-    monkeypatch.delattr(app, "prepared")
+    monkeypatch.delattr(app, "load_split")
     ended(runner)
     assert [trial.state for trial in runner.study.trials()] == [COMPLETE, COMPLETE]
 

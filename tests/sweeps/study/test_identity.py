@@ -89,7 +89,7 @@ def test_settings_are_named_before_what_follows_from_them() -> None:
 def test_long_lists_and_long_values_are_cut() -> None:
     before = changed(config={f"key{n}": n for n in range(5)})
     now = changed(config={f"key{n}": "x" * 100 for n in range(5)})
-    cut = f"{'x' * 60}…"
+    cut = f"{'x' * 59}…"
     expected = [f"key{n} was {n} and is {cut}" for n in range(3)]
     assert complaint(now, before) == f"{', '.join(expected)}, and 2 more"
 
