@@ -76,6 +76,8 @@ def test_a_single_run_of_the_page_goes_through(folder: Path, command: str) -> No
     if "novelty" in command:
         definitions = (folder / "run" / "results" / "metric_definitions.yaml").read_text("utf-8")
         assert "novelty: Mean of -log2(training interactions of an item" in definitions
+        environment = (folder / "run" / "results" / "environment.yaml").read_text("utf-8")
+        assert "code.novelty.Novelty: " in environment, "an edit must be noticed"
         assert found["novelty@5"] > 3, "of 50 items the average is near log2(50) = 5.6"
 
 

@@ -148,7 +148,7 @@ def test_a_disk_without_room_costs_a_warning_not_the_fit(
 ) -> None:
     (tmp_path / "file").touch()
     gram._keep(np.eye(2, dtype=np.float32), tmp_path / "file" / "gram.npz")  # cannot be a folder
-    assert "is not kept" in caplog.text
+    assert "cannot cache the Gram matrix" in caplog.text
 
 
 def test_processes_share_one_file(cache: Path, tmp_path: Path) -> None:

@@ -111,7 +111,7 @@ def test_pairs_may_be_a_parquet_file(tmp_path: Path) -> None:
     pd.DataFrame(table).to_parquet(path)
     assert rows(path) == [("u1", "10", 5.0), ("00", "11", 0.0)]
     pd.DataFrame({"user": [1], "b": [1], "c": [1]}).to_parquet(path)
-    with pytest.raises(InputError, match="call the columns user and item"):
+    with pytest.raises(InputError, match="name the columns user and item"):
         read_pairs(path)
     path.write_bytes(b"no parquet")
     with pytest.raises(InputError, match="must be a parquet file, but"):

@@ -270,7 +270,7 @@ def test_a_damaged_file_is_made_again_with_a_warning(
         else:
             (message,) = caplog.messages
             assert f"prepared split {file} is damaged" in message
-            assert "is made again" in message
+            assert "rebuilding it" in message
             assert "\n" not in message
             assert file.read_bytes()[:2] == b"PK"
         assert source.n_reads == n_damaged + 1

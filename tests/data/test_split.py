@@ -119,7 +119,7 @@ def test_ids_of_text_are_joined_too(split: Split):
 
 def test_a_split_without_anything_to_rank_is_refused(refused, split: Split):
     empty = fold([1, 0, 0], [0, 0, 0], user=12)
-    with refused("an item to rank in validation", "use more data"):
+    with refused("validation must have a user with an item to rank", "use more data"):
         replace(split, valid=empty)
-    with refused("an item to rank in test"):
+    with refused("test must have a user with an item to rank"):
         replace(split, test=empty)

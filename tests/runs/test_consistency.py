@@ -101,5 +101,5 @@ def test_curves_must_have_the_best_epoch_with_its_values(results: Path) -> None:
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"best_epoch": 1, "valid": 3, "test": 3}'])
 def test_damaged_metrics_are_one_line(results: Path, content: str) -> None:
     (results / "metrics.json").write_text(content, "utf-8")
-    with pytest.raises(InputError, match=r"must come with a readable metrics\.json"):
+    with pytest.raises(InputError, match=r"must have a readable metrics\.json"):
         metrics_per_user(results, "test")

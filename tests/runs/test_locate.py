@@ -34,6 +34,6 @@ def test_the_configuration_of_another_version_is_refused_by_name(results: Path) 
 def test_a_damaged_file_is_named(results: Path, tmp_path: Path) -> None:
     copy = shutil.copytree(results, tmp_path / "copy")
     (copy / "config.yaml").write_text("a: [", encoding="utf-8")
-    with pytest.raises(InputError, match=r"must come with a readable config\.yaml") as caught:
+    with pytest.raises(InputError, match=r"must have a readable config\.yaml") as caught:
         read_yaml(copy / "config.yaml")
     assert "\n" not in str(caught.value)

@@ -73,5 +73,5 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes | None) -> No
     file = tmp_path / "weights.npz"
     if content is not None:
         file.write_bytes(content)
-    with pytest.raises(InputError, match=r"must come with a readable weights\.npz"):
+    with pytest.raises(InputError, match=r"must have a readable weights\.npz"):
         changed_arrays(file, saved(tmp_path, "now"))

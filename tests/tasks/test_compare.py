@@ -72,7 +72,10 @@ def test_a_study_that_goes_on_says_how_far_it_is(compare: Any, tmp_path: Path) -
         (["task.of=[tuned,tuned]"], "at least two models or configurations, but found only"),
         (["task.of=[tune,ease]"], "but tracking is off; give results folders"),
         (["task.tag=a:b"], "task.tag must be found among tracked runs, but tracking is off"),
-        (["task.of=[tuned]", "task.tag=a:b"], "one of task.of, task.filter and task.tag"),
+        (
+            ["task.of=[tuned]", "task.tag=a:b"],
+            "task.of, task.filter and task.tag exclude each other",
+        ),
         (["task.of=[tuned,ease]", "task.metrics=ndcg@1"], "did you mean ndcg@10?"),
         (["task.of=[tuned,ease]", "task.unit=replicates"], "at least two replicates of each"),
         (["task.of=[tuned,ease]", "task.output=sweeps"], "task.output must be a new or empty"),

@@ -134,7 +134,7 @@ def test_a_single_user_has_no_standard_error(evaluate: Any) -> None:
         ("1 a\n", "1 b\n1 c\n", "must have items in common, but 2 of 2 items of "),
         ("1\n", "1 b\n", "rec.txt ('b'), which has none; check that both have the original ids"),
         ("1 a\n", "ann ten\nbob item_1\n7 ten\n", "users in common, but 3 of 3 users"),
-        ("1 a\n", "kunde ware\n7 b\n", "call the columns user and item"),
+        ("1 a\n", "kunde ware\n7 b\n", "name the columns user and item"),
         ("1 a\n", "1 a 0\n", "every value is 0"),
         ("1 a a\n", "1 a\n", "line 1 has 'a' twice"),
         ("1 a\n1 b\n", "1 a\n", "line 2 has '1' again"),

@@ -169,7 +169,7 @@ def test_what_the_command_line_says_of_the_runs_own_groups_is_told_to_be_unused(
                       f"task.output='{tmp_path / 'rec.txt'}'")  # fmt: skip
     run(settings, tmp_path / "out", ["k=3", "model=ease", "data.min_rating=4"])
     assert [r.message for r in caplog.records if r.levelno == logging.WARNING] == [
-        "task=recommend takes model=ease, data.min_rating=4 from the run: not used"
+        "task=recommend uses the run's own settings: ignoring model=ease, data.min_rating=4"
     ]
 
 
@@ -275,7 +275,7 @@ def test_a_changed_model_and_changed_data_are_refused(
     text = refused(recommend, tmp_path)
     assert f"split 000000000000…, but is now split {fingerprint[:12]}…" in text
     (results / "split.yaml").unlink()
-    assert "must come with a readable split.yaml" in refused(recommend, tmp_path)
+    assert "must have a readable split.yaml" in refused(recommend, tmp_path)
     (results / "split.yaml").write_text(of_then, encoding="utf-8")
     weights = results / "model" / "weights.npz"
     weights.write_bytes(weights.read_bytes()[:-1] + b"x")

@@ -65,7 +65,10 @@ def test_a_run_is_registered_once_by_latest_by_id_and_by_folder(here: Path) -> N
         ),
         ("task.name=x task.run=../here", "has no folder model"),
         ("task.name=x tracking=off", "task=register needs a store, but tracking=off names none"),
-        ("task.name=x tracking.uri=http://127.0.0.1:9", "tracking.uri must name an MLflow store"),
+        (
+            "task.name=x tracking.uri=http://127.0.0.1:9",
+            "tracking.uri must name a usable MLflow store",
+        ),
         ("task.name=x tracking.uri=sqlite:///nix.db", "but there is no "),
     ],
 )

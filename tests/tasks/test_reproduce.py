@@ -291,7 +291,7 @@ def test_one_changed_byte_of_the_data_is_said_and_refused_or_compared(
     gone = reproduce(results)
     assert f"data.path must name a file, but {file} is not there" in gone.error
     assert "identical" in reproduce(results, f"data.path='{moved}'", "k=[7]").out
-    assert "takes k=[7] from the run: not used" in caplog.text
+    assert "uses the run's own settings: ignoring k=[7]" in caplog.text
 
     rows = moved.read_text("utf-8").splitlines()
     free = next(f"user00,item{i:02d}" for i in range(30) if f"user00,item{i:02d}" not in rows)
@@ -322,7 +322,7 @@ def test_what_cannot_be_repeated_is_refused_before_anything_starts(
     assert "has no folder model" in reproduce(tmp_path / "absent").error
     for name in ("config.yaml", "metrics.json", "valid_metrics_per_user.parquet"):
         kept = (results / name).rename(tmp_path / name)
-        assert f"must come with a readable {name}" in reproduce(results).error
+        assert f"must have a readable {name}" in reproduce(results).error
         kept.rename(results / name)
     change(results / "config.yaml", "refit: false", "refit: maybe")
     text = reproduce(results).error

@@ -74,7 +74,7 @@ def test_a_damaged_study_hides_no_other(listed: Any, tmp_path: Path) -> None:
     lines = listed()
     assert [line.split()[0] for line in lines[2:4]] == ["a", "c"]
     assert lines[4].startswith("b      line 2 of")
-    assert f"line 2 of {journal} must be a record" in lines[4]
+    assert f"line 2 of {journal} must be an Optuna record" in lines[4]
 
 
 def test_a_journal_of_something_else_says_so(listed: Any, tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ def test_a_value_that_the_search_replaces_need_not_build() -> None:
 
 
 def test_a_setting_without_effect_on_the_model_is_refused() -> None:
-    with pytest.raises(InputError, match=r"EASE does not use optimizer\.momentum; leave"):
+    with pytest.raises(InputError, match=r"EASE does not use optimizer\.momentum; drop"):
         branch("optimizer.momentum=0,0.5").refuse_unusable()
     branch("optimizer.momentum=choice(0.5)").refuse_unusable()
     assert unused_overrides("x", {"_target_": "a.B"}).endswith("B does not use x; drop x")

@@ -314,7 +314,7 @@ def test_every_choice_must_compose() -> None:
 
 
 def test_what_does_not_reach_the_model_is_refused() -> None:
-    with pytest.raises(InputError, match=r"EASE does not use optimizer; leave"):
+    with pytest.raises(InputError, match=r"EASE does not use optimizer; drop"):
         space(["model=ease"], "optimizer=adam,sgd")
     with pytest.raises(InputError, match=r"EASE does not use optimizer\.learning_rate"):
         space(["model=ease"], "optimizer.learning_rate=0.1,0.2")
