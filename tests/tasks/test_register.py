@@ -57,7 +57,7 @@ def test_a_run_is_registered_once_by_latest_by_id_and_by_folder(here: Path) -> N
     ("line", "expected"),
     [
         ("", "task.name must start with a letter or digit"),
-        ("task.name=a/b", "but is 'a/b'; give task.name=NAME"),
+        ("task.name=a/b", "but is 'a/b'; set task.name=NAME"),
         ("task.name=x task.run=nix", "task.run must be the id of a run in the tracking store"),
         (
             "task.name=x task.run=b/results",

@@ -287,7 +287,7 @@ def test_two_folders_share_the_locks_of_one_sqlite_file(
 
 def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(StorageError, match=r"^\S+mutex must be .*\(Not a directory\); let sweep"):
+    with pytest.raises(StorageError, match=r"^\S+mutex must be .*\(Not a directory\); set sweep"):
         make_locks(None, tmp_path / "file", "study").mutex().__enter__()
 
 
