@@ -3,7 +3,9 @@
 The Python API, see `recsweep.api`: load_config, load_interactions, load_split, fit, evaluate,
 recommend, evaluate_file, sweep, load_study, compare. The command line: python -m recsweep --help.
 
-The layers, from the outside in; a module imports only from the ones below its own:
+The layers, from the outside in; a module imports only from the ones below its own. `make imports`
+holds them to the contracts in pyproject.toml, which also say which layers are siblings. Settings
+are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
 
     api              the Python API: one call per step of an experiment
     command_line     python -m recsweep: composes the configuration (Hydra)
@@ -26,10 +28,10 @@ The layers, from the outside in; a module imports only from the ones below its o
     training         batches, schedules, the epoch loop, one engine per backend
     data             sources, filters, splits, download, cache
     run_files        names of the files that runs and studies write, and their readers
-    defaults         YAML defaults for classes that are instantiated directly
+    defaults         YAML defaults for classes that are instantiated directly, and where `conf/` is
     learned_arrays   state of models that learn only a few arrays
     build            `_target_` -> an object, or an error that names the wrong value
-    metrics          arrays in, one value per user out
+    metrics          ranked lists in, one value per user out
     interfaces       interfaces between the layers
     environment      backend, threads, versions, commit
     files            atomic writing of files and folders

@@ -6,6 +6,8 @@ RESULTS/  config.yaml, overrides.yaml, environment.yaml, split.yaml, metrics.jso
 TRIAL/    config.yaml, environment.yaml, split.yaml, curves.csv, log.txt
 STUDY/    journal.log, trials/0007/ (a TRIAL), winner/0007/replicate-0/ (log.txt, stdout.txt and
           results/, a RESULTS) and results/: optimization_results.yaml, trials.csv, plots/
+          (sweep.html and a PNG per plot)
+RESULTS/ of `task=reproduce`: reproduction.yaml
 """
 
 import csv
@@ -26,6 +28,7 @@ CURVES, CURVES_PLOT = "curves.csv", "curves.png"
 MODEL, LOG, STDOUT = "model", "log.txt", "stdout.txt"
 JOURNAL, RESULTS, TRIALS, WINNER = "journal.log", "results", "trials", "winner"
 SUMMARY, TRIALS_TABLE, PLOTS = "optimization_results.yaml", "trials.csv", "plots"
+SWEEP_PAGE, REPRODUCTION = "sweep.html", "reproduction.yaml"
 FOLDS = ("valid", "test")
 
 Content = TypeVar("Content")

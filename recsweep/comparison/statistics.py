@@ -12,10 +12,7 @@ from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.comparison.contenders import Contender, objectives, refuse_unequal
-from recsweep.errors import InputError
-from recsweep.interfaces import STRICT
-from recsweep.messages import closest
-from recsweep.metrics.significance import (
+from recsweep.comparison.significance import (
     Difference,
     Interval,
     PairedTest,
@@ -23,6 +20,9 @@ from recsweep.metrics.significance import (
     holm,
     paired_difference,
 )
+from recsweep.errors import InputError
+from recsweep.interfaces import STRICT
+from recsweep.messages import closest
 
 _MAYBE_ONE = BeforeValidator(lambda entry: [entry] if isinstance(entry, str) else entry)
 

@@ -13,10 +13,10 @@ The modules, from the outside in:
     plain_text      lists of users, and `user item [value]` lines
     split           train, and two held-out folds
     table           reads and checks a file of interactions
-    interactions    who interacted with what
     download        downloads a file
     archive         extracts a file from a zip archive or a wheel
-    formats         how a table of interactions is stored in a file
+    formats         how a table is stored in a file: delimited text, JSON lines, Parquet
+    interactions    who interacted with what
     header          whether the first line names the columns
     text_stream     text files of any compression and encoding
     magic_bytes     detects a file's type by its first bytes

@@ -2,7 +2,6 @@
 
 The modules, from the outside in, beside one file per metric, which `conf/metrics` names:
 
-    significance  intervals, paired differences, Holm's correction
     gains         discounted cumulative gain
     metric        what a metric is
     ranked_lists  what a metric is given

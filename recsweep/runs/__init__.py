@@ -11,5 +11,5 @@ The modules, from the outside in:
     weights       compares the saved weights of two models, in chunks
     results       writes the results folder of a run
     consistency   checks metrics per user and curves against metrics.json
-    locate        a past run: its folder, its configuration
+    past_run      a past run: its folder, its configuration
 """

@@ -15,7 +15,7 @@ from recsweep.run_files import (
     read_config,
     read_metrics,
 )
-from recsweep.runs.locate import PastRun, objective_of
+from recsweep.runs.past_run import PastRun, objective_of
 from recsweep.runs.scored_run import replicates_of
 from recsweep.tracking import LATEST
 

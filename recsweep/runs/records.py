@@ -17,7 +17,7 @@ from recsweep.run_files import (
     read_tags,
 )
 from recsweep.runs.consistency import checked_curves, metrics_per_user
-from recsweep.runs.locate import objective_of
+from recsweep.runs.past_run import objective_of
 from recsweep.runs.results import final_metrics
 from recsweep.shell import command, setting
 from recsweep.tracking.backfill import Record

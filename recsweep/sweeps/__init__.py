@@ -1,6 +1,6 @@
 """Sweeps: studies whose trials are shared by workers, pruned, and resumed after any crash.
 
-Rooms, from the outside in; a module imports only from the rooms below its own:
+Packages, from the outside in; a module imports only from the ones below its own:
 
     sweeper           the entry point of Hydra's -m: one study per model, then their comparison
     study_comparison  the winners of several studies side by side

@@ -18,7 +18,7 @@ from recsweep.errors import InputError
 from recsweep.files import refuse_folder, whole_folder
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.run_files import is_run, is_study, summary_file
-from recsweep.runs.locate import objective_of
+from recsweep.runs.past_run import objective_of
 from recsweep.runs.scored_run import NEEDED, ScoredRun, read_run, read_study
 from recsweep.tracking import LATEST
 from recsweep.tracking.run_search import FoundRun, RunFinder, refuse_unknown

@@ -18,7 +18,7 @@ from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
 if TYPE_CHECKING:
     from recsweep.data.user_histories import Requested
-    from recsweep.runs.locate import PastRun
+    from recsweep.runs.past_run import PastRun
 
 # The rest is imported where it is used, once the backend is chosen.
 
@@ -110,7 +110,7 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
     """Read a run's results; paths of files and cache and the threads are the current ones."""
     from recsweep.persistence import load_model
     from recsweep.run_files import MODEL, read_config, read_split
-    from recsweep.runs.locate import with_files
+    from recsweep.runs.past_run import with_files
 
     settings = job.settings
     config = {**read_config(run.results), "threads": settings.threads}

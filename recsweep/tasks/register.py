@@ -13,7 +13,7 @@ from recsweep.interfaces import STRICT
 from recsweep.shell import command, setting
 
 if TYPE_CHECKING:
-    from recsweep.runs.locate import PastRun
+    from recsweep.runs.past_run import PastRun
     from recsweep.tracking.store import Store
 
 

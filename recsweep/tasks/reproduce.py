@@ -22,7 +22,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 
 if TYPE_CHECKING:
-    from recsweep.runs.locate import PastRun
+    from recsweep.runs.past_run import PastRun
     from recsweep.runs.reproduction import Comparison, Difference
 
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
@@ -95,7 +95,7 @@ class Reproduce:
                 print(answer())  # noqa: T201
             tolerance = self.tolerance if reason else None
             comparison = Comparison(was, Measured.of(job.results), tolerance)
-            _write(job.results / "reproduction.yaml", past.name, changed, comparison)
+            _write(job.results, past.name, changed, comparison)
             _tell(comparison)
 
     def _refuse_other_data(self, changed: "list[Difference]") -> None:
@@ -122,7 +122,7 @@ def _given(run_id: str | None) -> str:
 def _repeat(past: "PastRun", job: Job) -> Repeat:
     """The run's configuration, with the current paths of files."""
     from recsweep.run_files import read_config, read_overrides
-    from recsweep.runs.locate import with_files
+    from recsweep.runs.past_run import with_files
 
     config = {
         **{name: job.config[name] for name in OF_SWEEPS},
@@ -203,7 +203,7 @@ def _train_again(parent: Connection, repeat: Repeat) -> None:
 def _environment(repeat: Repeat) -> dict[str, str]:
     """The environment of the repeat; prepares the data and loads the backend."""
     from recsweep.experiment import Experiment
-    from recsweep.runs.locate import of_another_version
+    from recsweep.runs.past_run import of_another_version
     from recsweep.tracking import NullTracker
 
     settings = validate(Settings, repeat.config, "")
@@ -216,16 +216,17 @@ def _environment(repeat: Repeat) -> dict[str, str]:
 # --- after ----------------------------------------------------------------------------------------
 
 
-def _write(file: Path, name: str, changed: "list[Difference]", comparison: "Comparison") -> None:
+def _write(results: Path, name: str, changed: "list[Difference]", comparison: "Comparison") -> None:
     """Write what was repeated and the outcome, beside the repeat's own results."""
     from recsweep.files import disk_errors_in_one_line, whole_file
-    from recsweep.run_files import yaml_text
+    from recsweep.run_files import REPRODUCTION, yaml_text
 
     content = {
         "run": name,
         **comparison.plain(),
         "differences": {each.field: {"was": each.was, "is": each.now} for each in changed},
     }
+    file = results / REPRODUCTION
     with disk_errors_in_one_line(file, "hydra.run.dir"), whole_file(file) as out:
         out.write(yaml_text(content).encode())
 

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job, build_group, model_name
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
-from recsweep.run_files import RESULTS, is_run, read_config, read_overrides
+from recsweep.run_files import METRICS, RESULTS, is_run, read_config, read_overrides
 
 if TYPE_CHECKING:
     from recsweep.sweeps.reporting.run_records import StudyRecords
@@ -79,7 +79,7 @@ class Upload:
         if place.name not in studies.names:
             raise InputError(
                 f"task.of must be a run's results folder or a study, but is {self.of}; "
-                f"task=studies lists those in {studies}, and a results folder has a metrics.json"
+                f"task=studies lists those in {studies}, and a results folder has a {METRICS}"
             )
         study, status = studies.load(place.name)
         if n_running := status.count("running"):

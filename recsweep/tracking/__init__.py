@@ -1,10 +1,14 @@
-"""Experiment tracking with MLflow, or none. The only package that imports MLflow.
+"""Experiment tracking with MLflow, or none.
 
-    mlflow_tracker   a run in MLflow: a single one, a sweep's, or one of its trials
-    null_tracker     the tracker of `tracking=off`
+Only this package imports MLflow, and `recsweep.serving`, which MLflow runs.
+
+The modules, from the outside in:
+
     backfill         uploads runs from files to MLflow
     registry         MLflow's model registry
     run_search       finds the runs to compare
+    null_tracker     the tracker of `tracking=off`
+    mlflow_tracker   a run in MLflow: a single one, a sweep's, or one of its trials
     run_by_name      finds a run by id, name or `latest`
     ui_view          how MLflow's UI displays a sweep
     fault_tolerance  if the store is lost, a run continues with a warning

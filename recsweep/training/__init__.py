@@ -8,9 +8,9 @@ The modules, from the outside in:
     programs        a cache of compiled programs
     layers          the building blocks of the networks
     optimizers      the choices of `optimizer=`
+    sparse          sums and products of a sparse batch
     backend         the differences between JAX and TensorFlow
     batches         sparse batches of fixed shape
-    sparse          sums and products of a sparse batch
-    schedules       learning rates and warm-ups as arrays over steps
     initializers    initial weights, the same on both backends
+    schedules       learning rates and warm-ups as arrays over steps
 """

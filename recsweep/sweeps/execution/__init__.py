@@ -6,8 +6,8 @@ The modules, from the outside in:
     setup             all checks before the first trial of a study
     progress          the progress display while workers run
     final_evaluation  the winner, retrained with several seeds
-    trial_runner      one trial: fit, report every epoch, stop early, record how it ended
     worker            the task given to a launcher; runs trials until none is left
+    trial_runner      one trial: fit, report every epoch, stop early, record how it ended
     watchdog          ends a worker whose parent was killed
     interrupt         Ctrl-C and how it reaches the workers
 """

@@ -15,6 +15,7 @@ import optuna
 from recsweep.comparison.page import Section, html
 from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import named_error, shorten
+from recsweep.run_files import SWEEP_PAGE
 from recsweep.sweeps.reporting import plots_matplotlib, plots_plotly
 from recsweep.sweeps.reporting.plot_data import LegibleStudy
 from recsweep.sweeps.reporting.tables import best_table
@@ -63,7 +64,7 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
     Raises:
         InputError: The files cannot be written.
     """
-    page, pictures = folder / "sweep.html", []
+    page, pictures = folder / SWEEP_PAGE, []
     sections = [Section(escape(status.study), f"```\n{best_table(status)}\n```")]
     with disk_errors_in_one_line(folder, "sweep.folder"), _quiet():
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,8 +9,8 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.weightstats import DescrStatsW
 
+from recsweep.comparison.significance import bootstrap_interval, holm, paired_difference
 from recsweep.errors import InputError
-from recsweep.metrics.significance import bootstrap_interval, holm, paired_difference
 
 
 def ndcg_like(rng, shape, zeros=0.3):

@@ -11,7 +11,7 @@ from small_runs import SMALL_DATA
 from recsweep.app import run
 from recsweep.errors import InputError
 from recsweep.run_files import read_yaml
-from recsweep.runs.locate import PastRun
+from recsweep.runs.past_run import PastRun
 
 
 @pytest.fixture
