@@ -23,7 +23,7 @@ pytestmark = pytest.mark.slow
 
 N_KILLS = {"trials": 16, "winner": 4}
 N_WORKERS, N_TRIALS, N_SEEDS = 3, 150, 30
-PATIENCE_S = 900.0
+PATIENCE_S = 300.0
 
 MODEL = '''
 """Popular items first, after some epochs of doing nothing."""
