@@ -8,9 +8,10 @@ from typing import Any
 
 import keras
 
-MAX_PROGRAMS = 64
-"""A training needs about five, and a sweep alternates between a dozen architectures and batch
-sizes; a program takes 1 to 4 MiB."""
+from recsweep.training.backend import free_programs
+
+MAX_PROGRAMS = 20
+"""Those of four trainings, since each needs about five; a program takes 1 to 4 MiB."""
 
 _PROGRAMS: dict[Hashable, Callable[..., Any]] = {}  # most recently used last
 
@@ -20,15 +21,24 @@ def call_program(key: Hashable, make: Callable[[], Callable[..., Any]], *argumen
 
     Args:
         key: Everything that the program depends on besides its arguments' shapes.
-        make: Returns a new compiled function, which is cached for these shapes only.
+        make: Returns a new program of `compile_program`, which is called with these shapes only.
         arguments: Arrays, or containers of them.
     """
     place = (key, str(keras.tree.map_structure(_shape, arguments)))
-    function = _PROGRAMS.pop(place, None) or make()
-    _PROGRAMS[place] = function
-    while len(_PROGRAMS) > MAX_PROGRAMS:
-        _PROGRAMS.pop(next(iter(_PROGRAMS)), None)
-    return function(*arguments)
+    program = _PROGRAMS.pop(place, None)
+    if program is None:
+        if len(_PROGRAMS) >= MAX_PROGRAMS:
+            _drop_oldest()
+        program = make()
+    _PROGRAMS[place] = program
+    return program(*arguments)
+
+
+def _drop_oldest() -> None:
+    """Drop a quarter of the programs at once, since freeing them takes some milliseconds."""
+    for place in list(_PROGRAMS)[: max(1, MAX_PROGRAMS // 4)]:
+        del _PROGRAMS[place]
+    free_programs()
 
 
 def _shape(array: Any) -> str:
