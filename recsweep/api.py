@@ -32,6 +32,7 @@ from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.evaluation import Evaluation, training_popularity
 from recsweep.experiment import Experiment
+from recsweep.interfaces import Recommender
 from recsweep.mistakes import explain, refuse_mistyped
 from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
@@ -129,7 +130,7 @@ class Fit:
     popularity: np.ndarray = field(repr=False)
 
     @property
-    def model(self) -> Any:
+    def model(self) -> Recommender:
         """The recommender itself: `score(history)` gives scores, users × items."""
         return self.fitted.model
 

@@ -18,6 +18,7 @@ from recsweep.run_files import RESULTS
 if TYPE_CHECKING:
     from recsweep.data.split import Split
     from recsweep.evaluation import Evaluator
+    from recsweep.fitting import Listener
 
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
 
@@ -120,7 +121,7 @@ class Job(NamedTuple):
     overrides: list[str]
     results: Path
     tracker: RunTracker | None = None
-    listeners: Sequence[Any] = ()
+    listeners: "Sequence[Listener]" = ()
 
 
 def run(
@@ -128,7 +129,7 @@ def run(
     folder: Path,
     overrides: list[str],
     tracker: RunTracker | None = None,
-    listeners: Sequence[Any] = (),
+    listeners: "Sequence[Listener]" = (),
 ) -> None:
     """Run the task chosen by `task=`.
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import yaml
 from pydantic import ValidationError
-from pydantic_core import ArgsKwargs
+from pydantic.fields import FieldInfo
+from pydantic_core import ArgsKwargs, ErrorDetails
 
 from recsweep.errors import InputError
 from recsweep.known_keys import unknown_key
@@ -86,7 +87,7 @@ def validate(target: Any, values: Mapping[str, Any], at: str, instance: Any = No
     return made
 
 
-def _sentence(error: ValidationError, at: str, fields: Mapping[str, Any]) -> str:
+def _sentence(error: ValidationError, at: str, fields: Mapping[str, FieldInfo]) -> str:
     first = error.errors(include_url=False)[0]
     key = at
     for part in first["loc"]:
@@ -105,7 +106,7 @@ def _sentence(error: ValidationError, at: str, fields: Mapping[str, Any]) -> str
     return f"{key} {requirement}, but is {found}; {_hint(first, setting)}"
 
 
-def _requirement(detail: Any, field: Any) -> str:
+def _requirement(detail: ErrorDetails, field: FieldInfo | None) -> str:
     """The requirement: both ends of a range, else pydantic's own words."""
     bounds = [
         f"{words} {getattr(bound, name)}"
@@ -123,7 +124,7 @@ def _requirement(detail: Any, field: Any) -> str:
     return re.sub(r",? (unable to|got a|after) .*", "", message)
 
 
-def _hint(detail: Any, setting: str) -> str:
+def _hint(detail: ErrorDetails, setting: str) -> str:
     """The closest choice, else the setting to change."""
     choices = re.findall(r"'([^']+)'", str(detail.get("ctx", {}).get("expected", "")))
     if close := closest(str(detail["input"]), choices):

@@ -14,6 +14,7 @@ import sys
 import threading
 from contextlib import suppress
 from pathlib import Path
+from types import FrameType
 from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
@@ -152,7 +153,7 @@ def end_politely_on_signals() -> None:
     """
     reason, main_thread, is_heard = "", threading.get_ident(), threading.Event()
 
-    def stop(number: int, _frame: Any) -> NoReturn:
+    def stop(number: int, _frame: FrameType | None) -> NoReturn:
         nonlocal reason
         is_heard.set()
         if number != signal.SIGINT:
@@ -164,7 +165,7 @@ def end_politely_on_signals() -> None:
         while not is_heard.wait(0.05):
             signal.pthread_kill(main_thread, signal.SIGINT)
 
-    def hear_of_dropped(dropped: Any) -> None:
+    def hear_of_dropped(dropped: "sys.UnraisableHookArgs") -> None:
         if isinstance(dropped.exc_value, KeyboardInterrupt):
             is_heard.clear()
             threading.Thread(target=send_again, daemon=True).start()

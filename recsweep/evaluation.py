@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import numpy as np
 import pandas as pd
 from jaxtyping import Bool, Int
+from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
@@ -192,7 +193,7 @@ def training_popularity(train: CSR) -> Int[np.ndarray, " items"]:
     return np.bincount(train.indices, minlength=train.shape[1])
 
 
-def _one_each(values: Any, users: "pd.Index[Any]", name: str) -> np.ndarray:
+def _one_each(values: ArrayLike, users: "pd.Index[Any]", name: str) -> np.ndarray:
     found = np.asarray(values, np.float64)
     if found.shape != (len(users),):
         raise InputError(
@@ -202,7 +203,7 @@ def _one_each(values: Any, users: "pd.Index[Any]", name: str) -> np.ndarray:
     return found
 
 
-def top_k(scores: Any, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
+def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
     """The k best unseen items of each user, best first; ties go to the lower item number.
 
     For a user with fewer than k unseen items, the remaining places repeat the best one.

@@ -1,9 +1,9 @@
 """One experiment from configuration to fitted model: a single run, a trial or an API call."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from typing import Any, Self, TextIO
+from typing import Self, TextIO
 
 from recsweep import app, environment
 from recsweep.app import Config, Settings
@@ -120,6 +120,6 @@ class Experiment:
         return self.evaluator.evaluate(self.model.score, self.split.test, popularity)
 
 
-def _track(tracker: RunTracker, epoch: int, metrics: Any) -> bool:
+def _track(tracker: RunTracker, epoch: int, metrics: Mapping[str, float]) -> bool:
     tracker.log_metrics(metrics, step=epoch + 1)
     return True

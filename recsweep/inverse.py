@@ -5,7 +5,6 @@ import sys
 import time
 from collections.abc import Iterator
 from functools import cache
-from typing import Any
 
 import numpy as np
 from jaxtyping import Float
@@ -99,13 +98,13 @@ def _at(part: np.ndarray) -> tuple[ctypes.c_void_p, int]:
     return ctypes.c_void_p(part.ctypes.data), part.strides[0] // part.itemsize
 
 
-def _call(name: str, *arguments: Any) -> None:
+def _call(name: str, *arguments: bytes | int | float | ctypes.c_void_p) -> None:
     """Call a routine of SciPy's BLAS with characters, numbers and addresses."""
     prototype = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * len(arguments))
     prototype(_address(name))(*map(_by_reference, arguments))
 
 
-def _by_reference(argument: Any) -> Any:
+def _by_reference(argument: bytes | int | float | ctypes.c_void_p) -> object:
     if isinstance(argument, int):  # 8 bytes: right for routines that read 4 of them, too
         return ctypes.byref(ctypes.c_int64(argument))
     return ctypes.byref(ctypes.c_float(argument)) if isinstance(argument, float) else argument

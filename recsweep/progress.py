@@ -4,7 +4,10 @@ import math
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
+
+if TYPE_CHECKING:
+    from rich import progress
 
 
 class Progress:
@@ -21,7 +24,7 @@ class Progress:
         self.objective = objective
         self.stream = stream or sys.stderr
         self.best, self.best_epoch = -math.inf, 0
-        self._bar: Any = None
+        self._bar: progress.Progress | None = None
 
     def __enter__(self) -> Self:
         if self.stream.isatty() and os.environ.get("TERM") not in {"dumb", "unknown"}:
@@ -57,7 +60,7 @@ class Progress:
         return True
 
 
-def _bar(stream: TextIO) -> Any:
+def _bar(stream: TextIO) -> "progress.Progress":
     """A progress bar that fits into 80 columns."""
     from rich import progress  # only a terminal needs it
     from rich.console import Console

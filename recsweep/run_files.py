@@ -158,7 +158,7 @@ def parse_yaml(file: Path) -> Any:
     return yaml.safe_load(file.read_text(encoding="utf-8"))
 
 
-def read(file: Path, parse: Callable[[Path], Any], kind: type[Content]) -> Content:
+def read(file: Path, parse: Callable[[Path], object], kind: type[Content]) -> Content:
     """Read a file of a run.
 
     Args:

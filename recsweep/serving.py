@@ -12,7 +12,7 @@ from typing import Any
 
 import pandas as pd
 from mlflow.models import set_model
-from mlflow.pyfunc import PythonModel
+from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from recsweep import environment
 from recsweep.app import Settings
@@ -28,7 +28,7 @@ class ServedModel(PythonModel):
 
     fitted: FittedModel
 
-    def load_context(self, context: Any) -> None:
+    def load_context(self, context: PythonModelContext) -> None:
         """Read the run's files, with the run's backend.
 
         Args:

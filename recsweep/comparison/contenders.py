@@ -85,7 +85,7 @@ def group_runs(runs: Sequence[ScoredRun]) -> list[Contender]:
     Returns:
         Contenders, in the order of the runs.
     """
-    groups: dict[Any, dict[Any, ScoredRun]] = {}
+    groups: dict[tuple[str | None, str], dict[tuple[str, int], ScoredRun]] = {}
     for run in runs:
         groups.setdefault((run.study, _identity(run)), {})[run.split, run.seed] = run
     replicates = [tuple(group[key] for key in sorted(group)) for group in groups.values()]
@@ -191,7 +191,7 @@ def _short(splits: Sequence[str]) -> str:
     return ", ".join(split[:12] for split in splits)
 
 
-def _refuse_difference(field: str, found: Sequence[tuple[str, Any]]) -> None:
+def _refuse_difference(field: str, found: Sequence[tuple[str, object]]) -> None:
     name, value = found[0]
     for other, different in found[1:]:
         if different != value:

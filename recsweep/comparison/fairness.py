@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from itertools import cycle
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 from jaxtyping import Float
@@ -15,6 +15,8 @@ from recsweep.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+    import plotly.graph_objects as go
+    from matplotlib.figure import Figure
 
 MANY_TIMES = 3
 """Ratio from which one model's wall time is called many times another's."""
@@ -137,7 +139,7 @@ def fairness_table(tunings: Sequence[Tuning]) -> "pd.DataFrame":
 
     _refuse_unequal(tunings)
     n = min((len(each.scored) for each in _searched(tunings) if each.scored), default=1)
-    columns: dict[str, list[Any]] = {
+    columns: dict[str, list[float]] = {
         "asked": [each.n_asked for each in tunings],
         "complete": [each.n_complete for each in tunings],
         "pruned": [each.n_pruned for each in tunings],
@@ -216,7 +218,7 @@ def _duration(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-_FORMATS: dict[str, Callable[[Any], str]] = {
+_FORMATS: dict[str, Callable[[float], str]] = {
     **dict.fromkeys(("asked", "complete", "pruned", "failed", "dimensions"), "{:.0f}".format),
     **dict.fromkeys(("wall_s", "cpu_s"), _duration),
     "peak_bytes": lambda size: f"{size / 2**30:.2f} GiB",
@@ -283,7 +285,7 @@ def _curves(tunings: Sequence[Tuning]) -> Iterator[_Curve]:
             yield _Curve(each.study, color, np.arange(1.0, len(mean) + 1), mean, low, high)
 
 
-def plot_expected_best(tunings: Sequence[Tuning]) -> Any:
+def plot_expected_best(tunings: Sequence[Tuning]) -> "Figure":
     """Expected best validation value by number of trials, as a Matplotlib figure.
 
     Args:
@@ -311,7 +313,7 @@ def plot_expected_best(tunings: Sequence[Tuning]) -> Any:
     return figure
 
 
-def draw_expected_best(tunings: Sequence[Tuning]) -> Any:
+def draw_expected_best(tunings: Sequence[Tuning]) -> "go.Figure":
     """The same as a Plotly figure, for a page.
 
     Args:

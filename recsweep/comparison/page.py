@@ -1,9 +1,12 @@
 """The page of a comparison: one HTML file with plots that needs no network."""
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsweep.comparison.statistics import Comparison, Pair, Score
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 # plotly and markdown-it are imported where they are used: only a comparison needs them.
 
@@ -48,7 +51,7 @@ class Section(NamedTuple):
 
     title: str
     markdown: str
-    figure: Any = None
+    figure: "Figure | None" = None
 
 
 def html(sections: Sequence[Section]) -> str:
@@ -78,7 +81,7 @@ def html(sections: Sequence[Section]) -> str:
     )
 
 
-def _drawn(figure: Any, name: str) -> str:
+def _drawn(figure: "Figure", name: str) -> str:
     """A figure's HTML with the page's colours; deterministic for the same name."""
     from plotly.graph_objects import Figure
 
@@ -93,7 +96,7 @@ def _drawn(figure: Any, name: str) -> str:
     )  # fmt: skip
 
 
-def figure_of_scores(found: Comparison) -> Any:
+def figure_of_scores(found: Comparison) -> "Figure":
     """Means with intervals, a panel per metric; below each mean its replicates as small dots."""
     names = [each.name for each in found.contenders]
     legend = "blue: best, or not significantly worse; small dots: single seeds"
@@ -137,7 +140,7 @@ def _intervals(scores: Sequence[Score], names: Sequence[str]) -> dict[str, Any]:
     }
 
 
-def figure_of_pairs(found: Comparison) -> Any:
+def figure_of_pairs(found: Comparison) -> "Figure":
     """Differences with intervals, a panel per metric; hollow if not significant."""
     of_metric = {
         metric: [pair for pair in found.pairs if pair.metric == metric] for metric in found.metrics
@@ -180,7 +183,7 @@ def _differences(pairs: Sequence[Pair], alpha: float) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _panels(metrics: Sequence[str], rows: Sequence[str], legend: str) -> Any:
+def _panels(metrics: Sequence[str], rows: Sequence[str], legend: str) -> "Figure":
     """An empty figure: a panel per metric side by side, the first row on top."""
     from plotly.subplots import make_subplots
 

@@ -6,7 +6,7 @@ import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsweep.comparison.contenders import (
     Contender,
@@ -16,6 +16,9 @@ from recsweep.comparison.contenders import (
 )
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
+
+if TYPE_CHECKING:
+    from plotly.graph_objects import Figure
 
 COLUMNS, CELL_COLUMNS = 100, 19
 SIGNS = {"best": "*", "tied": "†", "": ""}
@@ -31,7 +34,7 @@ def write_comparison(
     contenders: Sequence[Contender],
     folder: Path,
     statistics: Statistics,
-    extra_sections: Mapping[str, tuple[str, Any]] | None = None,
+    extra_sections: "Mapping[str, tuple[str, Figure | None]] | None" = None,
 ) -> str:
     """Compare, and write `comparison.{md,tex,csv,html}` and `pairs.csv`.
 

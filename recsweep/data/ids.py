@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 _WITH_EMPTY_FRACTION = re.compile(r"(0|-?[1-9][0-9]*)\.0+")
 
 
-def id_text(entry: Any) -> str | None:
+def id_text(entry: object) -> str | None:
     """An id as text, or None if invalid: missing, empty, of several lines, or inexact.
 
     Args:
@@ -101,7 +101,7 @@ def as_ids(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.Series(pd.Categorical.from_codes(codes, texts), column.index, name=column.name)
 
 
-def _tell_merged(name: Any, raw: "pd.Index[Any]", code: np.ndarray, n_ids: int) -> None:
+def _tell_merged(name: object, raw: "pd.Index[Any]", code: np.ndarray, n_ids: int) -> None:
     """Warn about ids that differ by more than white space but are the same by the rule."""
     written: dict[int, set[str]] = {}
     for entry, place in zip(raw.tolist(), code.tolist(), strict=True):

@@ -20,7 +20,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import CSR
 
 
-def quote(entry: Any) -> str:
+def quote(entry: object) -> str:
     """A piece of user data for a message: short and on one line."""
     text = repr(entry.item() if isinstance(entry, np.generic) else entry)
     return text if len(text) <= 80 else f"{text[:80]}… ({len(text):,} characters)"

@@ -61,7 +61,7 @@ def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Pat
     return split
 
 
-def _key(steps: list[Any], files: list[Path]) -> str:
+def _key(steps: list[object], files: list[Path]) -> str:
     """A key that changes with file contents, settings, and the code of this package or a class."""
     described = [_described(step) for step in steps]
     settings = {

@@ -172,7 +172,7 @@ def _explained(file: TableFile, reason: str) -> InputError:
     return InputError(f"{file.path} must be {file.kind}, but {short}; fix it or give another file")
 
 
-def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: Any) -> InputError:
+def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: object) -> InputError:
     advice = "fix or remove it"
     if not file.layout.has_quotes and str(found).startswith('"'):
         advice += QUOTES
@@ -186,7 +186,7 @@ def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: Any) -
     )
 
 
-def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, Any] | None:
+def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, object] | None:
     """What a row must have and what it has instead, or None if it is valid."""
     for ours in ("user", "item"):
         if id_text(entry := row[ours]) is None:
@@ -205,7 +205,7 @@ def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, Any] | None:
     return None
 
 
-def _number(entry: Any) -> float:
+def _number(entry: object) -> float:
     if isinstance(entry, str):
         return float(entry) if NUMBER.fullmatch(entry) else math.nan
     return float(entry) if isinstance(entry, int | float | Decimal) else math.nan

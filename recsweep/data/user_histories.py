@@ -1,6 +1,7 @@
 """The users to recommend to: users of a data set, or users given with their histories."""
 
 import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -156,6 +157,6 @@ def unknown_ids(given: "pd.Series[Any]", at: np.ndarray, source: str, place: str
     )
 
 
-def examples(ids: Any) -> str:
+def examples(ids: Sequence[object] | np.ndarray) -> str:
     """The first three ids, and an ellipsis if there are more."""
     return ", ".join([*map(quote, ids[:N_NAMED]), *["…"] * (len(ids) > N_NAMED)])

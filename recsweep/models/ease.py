@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 from jaxtyping import Float
@@ -72,7 +72,7 @@ class EASE(LearnedArrays):
         self.learned = {"weights": weights}
         on_epoch(0, {})
 
-    def score(self, history: CSR) -> Any:
+    def score(self, history: CSR) -> np.ndarray:
         """History · B: users × items."""
         return history.astype(np.float32, copy=False) @ self.learned["weights"]
 
@@ -128,7 +128,7 @@ def solve_on_device(matrix: Square) -> Square:
     import jax.numpy as jnp
     from jax.scipy.linalg import cho_solve
 
-    def solve(a: Any) -> Any:
+    def solve(a: jax.Array) -> jax.Array:
         # JAX reads the lower triangle, whichever factor it returns
         factor = jnp.linalg.cholesky(a.T, symmetrize_input=False)
         inverse = cho_solve((factor, True), jnp.eye(len(a), dtype=a.dtype))

@@ -2,7 +2,7 @@
 
 from contextlib import AbstractContextManager
 from importlib.util import find_spec
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import numpy as np
 from pydantic import Field
@@ -13,6 +13,9 @@ from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, OnEpoch, State
 from recsweep.seeds import Seeds
+
+if TYPE_CHECKING:
+    from implicit.cpu.als import AlternatingLeastSquares
 
 
 @with_defaults("model")
@@ -47,7 +50,7 @@ class IALS:
                 "model=ials needs the package implicit, but it is not installed; "
                 "pip install 'recsweep[baselines]'"
             )
-        self._model: Any = None
+        self._model: AlternatingLeastSquares | None = None
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
         """Alternate for `n_epochs`, or until `on_epoch` returns False."""
@@ -64,7 +67,7 @@ class IALS:
             if not on_epoch(epoch, losses):
                 return
 
-    def score(self, history: CSR) -> Any:
+    def score(self, history: CSR) -> np.ndarray:
         """Products of the history's factors and the item factors: users × items."""
         model = self._fitted()
         with _one_blas_thread():
@@ -80,7 +83,7 @@ class IALS:
         self._model = self._unfitted(seed=0)
         self._model.item_factors = state["item_factors"]
 
-    def _unfitted(self, seed: int) -> Any:
+    def _unfitted(self, seed: int) -> "AlternatingLeastSquares":
         from implicit.cpu.als import AlternatingLeastSquares  # from the extra `baselines`
 
         with _one_blas_thread():
@@ -95,13 +98,13 @@ class IALS:
         confidence.data = 1 + np.float32(self.alpha) * confidence.data
         return confidence
 
-    def _fitted(self) -> Any:
+    def _fitted(self) -> "AlternatingLeastSquares":
         if self._model is None:
             raise RuntimeError("a model must be fitted or restored first; call fit or restore")
         return self._model
 
 
-def _one_blas_thread() -> AbstractContextManager[Any]:
+def _one_blas_thread() -> AbstractContextManager[object]:
     """The library has its own threads, and warns if BLAS would start more."""
     from threadpoolctl import threadpool_limits  # comes with implicit
 

@@ -1,7 +1,7 @@
 """Item-based nearest neighbours: items that the same users chose (Sarwar et al. 2001)."""
 
 from itertools import pairwise
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import scipy.sparse as sp
@@ -54,7 +54,7 @@ class ItemKNN(LearnedArrays):
         self.learned = {name: getattr(similarities, name) for name in CSR_PARTS}
         on_epoch(0, {})
 
-    def score(self, history: CSR) -> Any:
+    def score(self, history: CSR) -> np.ndarray:
         """History · similarities: users × items."""
         parts = tuple(self.learned[name] for name in CSR_PARTS)
         n_items = history.shape[1]

@@ -1,7 +1,5 @@
 """Popularity: everyone gets the items that most users clicked."""
 
-from typing import Any
-
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
@@ -28,7 +26,7 @@ class Popularity(LearnedArrays):
         self.learned = {"totals": _as_float32(totals)}
         on_epoch(0, {})
 
-    def score(self, history: CSR) -> Any:
+    def score(self, history: CSR) -> np.ndarray:
         """The totals once per user: users × items."""
         return np.broadcast_to(self.learned["totals"], history.shape)
 

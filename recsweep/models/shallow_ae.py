@@ -76,7 +76,7 @@ class FullNetwork(ShallowNetwork):
         super().__init__(seeds)
         self.architecture = ("shallow_ae", n_items)
 
-        def off_diagonal(shape: tuple[int, int], dtype: Any) -> np.ndarray:
+        def off_diagonal(shape: tuple[int, int], dtype: str) -> np.ndarray:
             weights = normal(seeds.named("init/kernel"), INITIAL_STDDEV)(shape, dtype)
             np.fill_diagonal(weights, 0)
             return weights
@@ -110,7 +110,7 @@ class LowRankNetwork(ShallowNetwork):
         # a sum of latent_dim products of two normal numbers has this deviation²·√latent_dim
         stddev = sqrt(INITIAL_STDDEV / sqrt(latent_dim))
 
-        def factor(name: str) -> Any:
+        def factor(name: str) -> keras.Variable:
             initializer = normal(seeds.named(f"init/{name}"), stddev)
             return self.add_weight((n_items, latent_dim), initializer=initializer, name=name)
 

@@ -224,7 +224,7 @@ def _keys(path: Path, names: list[str]) -> tuple[str, str]:
     return user, items
 
 
-def _is_id(entry: Any) -> bool:
+def _is_id(entry: object) -> bool:
     return type(entry) in (str, int) or (type(entry) is float and entry.is_integer())
 
 

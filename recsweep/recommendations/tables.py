@@ -1,6 +1,7 @@
 """Histories and recommendations as pandas tables."""
 
-from typing import Any, Literal
+from collections.abc import Iterable
+from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,7 @@ from recsweep.data.interactions import quote
 from recsweep.data.table import LARGEST
 from recsweep.data.user_histories import CATALOGUE, Requested, histories, places, unknown_ids
 from recsweep.errors import InputError
+from recsweep.recommendations.files import Ranking
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
 UNKNOWN_ITEMS = ("ignore", "refuse")
@@ -67,7 +69,7 @@ def _requested(fitted: FittedModel, table: pd.DataFrame, is_strict: bool) -> Req
     return requested._replace(user_ids=table["user"][is_first].to_numpy())
 
 
-def _checked(table: Any) -> pd.DataFrame:
+def _checked(table: object) -> pd.DataFrame:
     """A valid table of histories; values as float64."""
     if not isinstance(table, pd.DataFrame):
         raise InputError(
@@ -99,7 +101,7 @@ def _refuse_rows(table: pd.DataFrame, is_bad: "pd.Series[bool]", must: str) -> N
         )
 
 
-def as_table(rankings: Any, item_ids: np.ndarray) -> pd.DataFrame:
+def as_table(rankings: Iterable[Ranking], item_ids: np.ndarray) -> pd.DataFrame:
     """A row per recommendation."""
     lists = list(rankings)
     lengths = [len(each.items) for each in lists]

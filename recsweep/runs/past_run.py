@@ -3,12 +3,15 @@
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsweep.app import FILES, Config, Job, Settings
 from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.run_files import CONFIG, ENVIRONMENT, read_run_id, read_tags
+
+if TYPE_CHECKING:
+    from recsweep.tracking import MLflowTracker
 
 
 class PastRun(NamedTuple):
@@ -22,7 +25,7 @@ class PastRun(NamedTuple):
 
     name: str
     results: Path
-    tracker: Any = None
+    tracker: "MLflowTracker | None" = None
 
     def settings(self, config: Config) -> Settings:
         """The run's configuration, checked.

@@ -10,7 +10,7 @@ import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
@@ -27,6 +27,7 @@ from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest, SweepSettings
 from recsweep.sweeps.execution.watchdog import Process
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.sampling.samplers import Grid
 from recsweep.sweeps.space.branch import resolve
@@ -34,6 +35,9 @@ from recsweep.sweeps.space.dimension import encode
 from recsweep.sweeps.space.space import make_space
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study_comparison import compare_studies
+
+if TYPE_CHECKING:
+    from joblib.executor import MemmappingExecutor
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
 """Settings that give one study per value, all with the same budget."""
@@ -306,13 +310,13 @@ def _remark(study: SharedStudy) -> str | None:
     )
 
 
-def _executor() -> Any:
+def _executor() -> "MemmappingExecutor | None":
     """Joblib's current pool of processes; None if there is none."""
     loky = sys.modules.get("joblib.externals.loky.reusable_executor")
     return loky and loky._executor
 
 
-def _end_processes(executor: Any) -> None:
+def _end_processes(executor: "MemmappingExecutor | None") -> None:
     """End joblib's idle processes: the next study may need another backend.
 
     Shared resources are released here and not at exit: after Ctrl-C this process ends at once, and
@@ -342,7 +346,12 @@ def _refuse_few_semaphores() -> None:
 
 
 def _launch(
-    context: HydraContext, config: DictConfig, overrides: list[str], task: Any, n: int, folder: str
+    context: HydraContext,
+    config: DictConfig,
+    overrides: list[str],
+    task: Worker | FinalWorker,
+    n: int,
+    folder: str,
 ) -> list[dict[str, Any]]:
     """Run a task in `n` parallel processes through Hydra's launcher and return their results."""
     own, place = config.copy(), [f"hydra.sweep.dir={encode(folder)}", "hydra.sweep.subdir=."]

@@ -4,7 +4,7 @@ import logging
 import re
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
@@ -18,6 +18,7 @@ from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
 if TYPE_CHECKING:
     from recsweep.data.user_histories import Requested
+    from recsweep.evaluation import Evaluator
     from recsweep.runs.past_run import PastRun
 
 # The rest is imported where it is used, once the backend is chosen.
@@ -124,7 +125,7 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
     return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL))
 
 
-def _evaluator(settings: Settings) -> Any:
+def _evaluator(settings: Settings) -> "Evaluator":
     """An evaluator, only to check k and the batch size."""
     from recsweep.evaluation import Evaluator
 

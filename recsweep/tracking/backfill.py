@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from time import time
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from recsweep.interfaces import RunStatus
 from recsweep.tracking.mlflow_tracker import MLflowTracker, cut_tags, origin
@@ -25,6 +25,9 @@ from recsweep.tracking.nested_runs import (
 )
 from recsweep.tracking.run_by_name import find_existing
 from recsweep.tracking.store import mlflow_name, patience
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 UPLOADED, RECORD = "recsweep.uploaded", "recsweep.record"
 Upload = Literal["new", "completed", "there"]
@@ -132,12 +135,12 @@ class Uploader:
             self._is_meant(self._found(record))
         return self.tracker.ui_command
 
-    def _is_meant(self, run: Any) -> None:
+    def _is_meant(self, run: "Run") -> None:
         """Point the tracker at this run."""
         self.tracker.run_id = run.info.run_id
         self.tracker._experiment_id = run.info.experiment_id
 
-    def _found(self, record: Record) -> Any:
+    def _found(self, record: Record) -> "Run | None":
         """The record's run in MLflow, complete or not; None if there is none."""
         run = find_existing(self.client, record.run_id) if record.run_id else None
         if run is not None and run.info.lifecycle_stage != "deleted":
@@ -147,7 +150,7 @@ class Uploader:
         same = f"tags.`{RECORD}` = '{record.key}'"
         return next(iter(self.client.search_runs([self.experiment], same, max_results=1)), None)
 
-    def _is_whole(self, run: Any, record: Record) -> bool:
+    def _is_whole(self, run: "Run", record: Record) -> bool:
         """Whether nothing is missing in MLflow."""
         return (
             run.info.status == mlflow_status(record.status)
@@ -157,7 +160,7 @@ class Uploader:
             and not self._missing_files(run, record)
         )
 
-    def _missing_final(self, run: Any, record: Record) -> dict[str, float]:
+    def _missing_final(self, run: "Run", record: Record) -> dict[str, float]:
         """Final metrics that are missing or, in the run of a resumed sweep, outdated."""
         there = run.data.metrics
         return {
@@ -166,7 +169,7 @@ class Uploader:
             if not _is_same(there.get(mlflow_name(name)), value)
         }
 
-    def _missing_epochs(self, run: Any, record: Record) -> list[Epoch]:
+    def _missing_epochs(self, run: "Run", record: Record) -> list[Epoch]:
         """Epochs are logged as a whole, so checking one metric is enough."""
         if not record.curves:
             return []
@@ -174,20 +177,20 @@ class Uploader:
         there = {m.step for m in self.client.get_metric_history(run.info.run_id, name)}
         return [epoch for epoch in record.curves if epoch[0] not in there]
 
-    def _missing_files(self, run: Any, record: Record) -> set[str]:
+    def _missing_files(self, run: "Run", record: Record) -> set[str]:
         if record.files is None:
             return set()
         there = {Path(file.path).name for file in self.client.list_artifacts(run.info.run_id)}
         return {file.name for file in record.files.iterdir()} - there
 
-    def _created(self, record: Record) -> Any:
+    def _created(self, record: Record) -> "Run":
         tags = cut_tags({RECORD: record.key, **origin(record.command), **record.marks})
         began = _ms(record.began)
         run = self.client.create_run(self.experiment, began, run_name=record.name, tags=tags)
         self._new.add(run.info.run_id)
         return run
 
-    def _log(self, run: Any, record: Record) -> None:
+    def _log(self, run: "Run", record: Record) -> None:
         """Log what is missing, in the order of a normal run, and end the run."""
         one, run_id = self.tracker, run.info.run_id
         self._is_meant(run)

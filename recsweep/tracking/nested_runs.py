@@ -7,10 +7,14 @@ one run per trial.
 
 import re
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import shorten
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 PARENT = "mlflow.parentRunId"
 STUDY, KIND = "recsweep.study", "recsweep.kind"
@@ -66,17 +70,17 @@ def child_tags(parent_run_id: str, study: str, part: Part) -> dict[str, str]:
     return {PARENT: parent_run_id, STUDY: study, TRIAL: str(part.trial), KIND: "winner", **own}
 
 
-def is_trial(run: Any) -> bool:
+def is_trial(run: "Run") -> bool:
     """Whether a run is a trial of a sweep."""
     return run.data.tags.get(KIND) == "trial"
 
 
-def is_result(run: Any) -> bool:
+def is_result(run: "Run") -> bool:
     """Whether a run may have been scored on test: it is neither a trial nor superseded."""
     return not (is_trial(run) or is_superseded(run))
 
 
-def is_superseded(run: Any) -> bool:
+def is_superseded(run: "Run") -> bool:
     """Whether another run has replaced this one in its sweep."""
     return run.data.tags.get(KIND) == SUPERSEDED
 
@@ -86,7 +90,9 @@ def mlflow_status(status: RunStatus) -> str:
     return "KILLED" if status == "PRUNED" else status
 
 
-def supersede(client: Any, experiment_id: str, tags: Mapping[str, str], run_id: str) -> None:
+def supersede(
+    client: "MlflowClient", experiment_id: str, tags: Mapping[str, str], run_id: str
+) -> None:
     """Mark earlier runs of a trial, or of a training of the winner, as superseded.
 
     Args:
@@ -105,8 +111,8 @@ def supersede(client: Any, experiment_id: str, tags: Mapping[str, str], run_id: 
 
 
 def adopt_or_create(
-    client: Any, experiment_id: str, study: str, name: str, tags: Mapping[str, str]
-) -> Any:
+    client: "MlflowClient", experiment_id: str, study: str, name: str, tags: Mapping[str, str]
+) -> "Run":
     """The parent run of a study, set to RUNNING.
 
     With a server, two terminals may both create one; the older is kept. Age is by the clients'
@@ -132,13 +138,15 @@ def adopt_or_create(
     return found
 
 
-def forget_reason(client: Any, run: Any) -> None:
+def forget_reason(client: "MlflowClient", run: "Run") -> None:
     """Remove the reason of an interruption from a run that was resumed or has finished."""
     if REASON in run.data.tags:
         client.delete_tag(run.info.run_id, REASON)
 
 
-def running_children(client: Any, experiment_id: str, study: str) -> list[tuple[Part, str]]:
+def running_children(
+    client: "MlflowClient", experiment_id: str, study: str
+) -> list[tuple[Part, str]]:
     """Part and run id of every child that MLflow considers running."""
     runs = _runs(
         client, experiment_id, study, f"tags.`{KIND}` != 'sweep' AND attributes.status = 'RUNNING'"
@@ -151,12 +159,14 @@ def _part(tags: Mapping[str, str]) -> Part:
     return Part(int(tags[TRIAL]), None if replicate is None else int(replicate))
 
 
-def oldest(client: Any, experiment_id: str, study: str) -> Any:
+def oldest(client: "MlflowClient", experiment_id: str, study: str) -> "Run | None":
     """The parent run of a study; None if there is none."""
     return next(_runs(client, experiment_id, study, f"tags.`{KIND}` = 'sweep'"), None)
 
 
-def _runs(client: Any, experiment_id: str, study: str, condition: str) -> Iterator[Any]:
+def _runs(
+    client: "MlflowClient", experiment_id: str, study: str, condition: str
+) -> "Iterator[Run]":
     """Runs of a study that are not deleted, oldest first."""
     token = None
     while token != "":

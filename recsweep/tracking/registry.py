@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
@@ -27,6 +27,11 @@ from recsweep.persistence import read_item_ids
 from recsweep.run_files import CONFIG, MODEL, read_config, read_metrics
 from recsweep.tracking.nested_runs import STUDY
 from recsweep.tracking.store import Store, patience
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
+    from mlflow.models import ModelSignature
 
 RUN_FILES = "run"
 """Name of a served model's folder with the run's files."""
@@ -132,7 +137,7 @@ def _valid(results: Path, objective: str) -> dict[str, str]:
     return {"objective": objective, "valid": f"{valid[objective]:.6f}"}
 
 
-def _ensure_registered(client: Any, name: str) -> None:
+def _ensure_registered(client: "MlflowClient", name: str) -> None:
     from mlflow.exceptions import MlflowException
 
     try:
@@ -159,7 +164,7 @@ def _meant_by_default(uri: str) -> Iterator[None]:
 
 
 @contextmanager
-def _new_model(client: Any, run: Any, name: str) -> Iterator[str]:
+def _new_model(client: "MlflowClient", run: "Run", name: str) -> Iterator[str]:
     """Id of a new logged model of a run, which is deleted if the block fails."""
     model = client.create_logged_model(run.info.experiment_id, name, run.info.run_id)
     try:
@@ -170,7 +175,7 @@ def _new_model(client: Any, run: Any, name: str) -> Iterator[str]:
         raise
 
 
-def _log(client: Any, results: Path, run_id: str, model_id: str) -> None:
+def _log(client: "MlflowClient", results: Path, run_id: str, model_id: str) -> None:
     """Upload the files of a new model and link it to its run."""
     from mlflow.entities import LoggedModelOutput
 
@@ -204,7 +209,7 @@ def _save(folder: Path, results: Path, run_id: str, model_id: str) -> None:
         )
 
 
-def _signature(item_ids: np.ndarray) -> Any:
+def _signature(item_ids: np.ndarray) -> "ModelSignature":
     """Parameters and output columns; `serving.py` itself checks the input.
 
     MLflow would drop unknown columns and refuse ids that are numbers in one place and text in

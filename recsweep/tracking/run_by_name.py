@@ -3,7 +3,7 @@
 import shlex
 import statistics
 from collections.abc import Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from recsweep.errors import InputError
 from recsweep.messages import without_passwords
@@ -19,6 +19,10 @@ from recsweep.tracking.nested_runs import (
     is_trial,
 )
 from recsweep.tracking.store import mlflow_name
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 LATEST = "latest"
 """Refers to the newest finished run, or the best model of the newest sweep."""
@@ -39,7 +43,7 @@ class NamedRun(NamedTuple):
     why: str = ""
 
 
-def find_finished(client: Any, experiment: str, name: str) -> NamedRun:
+def find_finished(client: "MlflowClient", experiment: str, name: str) -> NamedRun:
     """A finished run with a model: by its id, `latest`, or the name of a study or a run.
 
     Args:
@@ -65,7 +69,7 @@ def find_finished(client: Any, experiment: str, name: str) -> NamedRun:
     return NamedRun(check_finished(client, name))
 
 
-def check_finished(client: Any, run_id: str) -> str:
+def check_finished(client: "MlflowClient", run_id: str) -> str:
     """Return the id if it is that of a finished run with a model.
 
     Args:
@@ -98,7 +102,7 @@ def check_finished(client: Any, run_id: str) -> str:
     return run_id
 
 
-def _latest(client: Any, experiment: str) -> NamedRun:
+def _latest(client: "MlflowClient", experiment: str) -> NamedRun:
     """The last finished run with a model; if it is a sweep's, the best of that command.
 
     Raises:
@@ -117,13 +121,13 @@ def _latest(client: Any, experiment: str) -> NamedRun:
     )
 
 
-def _best_of_command(client: Any, experiment_id: str, run: Any) -> NamedRun:
+def _best_of_command(client: "MlflowClient", experiment_id: str, run: "Run") -> NamedRun:
     """The winner with the best validation mean among all studies of a run's command.
 
     Only winners on the same split are comparable.
     """
     marks = (COMMAND, SPLIT)
-    studies: dict[str, list[Any]] = {}
+    studies: dict[str, list[Run]] = {}
     for winner in _winners(client, experiment_id):
         if all(winner.data.tags.get(mark) == run.data.tags.get(mark) for mark in marks):
             studies.setdefault(winner.data.tags[STUDY], []).append(winner)
@@ -142,7 +146,7 @@ def _best_of_command(client: Any, experiment_id: str, run: Any) -> NamedRun:
     return NamedRun(_first(client, studies[best]), f"winner of study {best}{among}")
 
 
-def _named(client: Any, experiment_id: str, name: str) -> NamedRun | None:
+def _named(client: "MlflowClient", experiment_id: str, name: str) -> NamedRun | None:
     """The winner of the study with this name, or the newest run with this name."""
     of_study = [run for run in _winners(client, experiment_id) if run.data.tags[STUDY] == name]
     if of_study:
@@ -153,19 +157,19 @@ def _named(client: Any, experiment_id: str, name: str) -> NamedRun | None:
     return None
 
 
-def _winners(client: Any, experiment_id: str) -> list[Any]:
+def _winners(client: "MlflowClient", experiment_id: str) -> "list[Run]":
     """Finished trainings of the winners of studies, oldest first."""
     order = "attributes.start_time ASC"
     runs = _finished_runs(client, experiment_id, order, f"tags.`{KIND}` = 'winner'")
     return [run for run in runs if STUDY in run.data.tags]
 
 
-def _last_scored(runs: Sequence[Any]) -> list[Any]:
+def _last_scored(runs: "Sequence[Run]") -> "list[Run]":
     """Runs of the trial that was scored last: later trials may have found a better one."""
     return [run for run in runs if run.data.tags.get(TRIAL) == runs[-1].data.tags.get(TRIAL)]
 
 
-def _first(client: Any, runs: Sequence[Any]) -> str:
+def _first(client: "MlflowClient", runs: "Sequence[Run]") -> str:
     """Id of a winner's first training, the one that `sweep.register` registers."""
     found = _last_scored(runs)
     with_model = [run for run in found if _has_model(client, run)] or found
@@ -173,8 +177,8 @@ def _first(client: Any, runs: Sequence[Any]) -> str:
 
 
 def _finished_runs(
-    client: Any, experiment_id: str, order: str, condition: str = ""
-) -> Iterator[Any]:
+    client: "MlflowClient", experiment_id: str, order: str, condition: str = ""
+) -> "Iterator[Run]":
     """Finished runs that are not deleted."""
     conditions = " AND ".join(filter(None, ["attributes.status = 'FINISHED'", condition]))
     token = None
@@ -186,11 +190,11 @@ def _finished_runs(
         token = page.token or ""
 
 
-def _has_model(client: Any, run: Any) -> bool:
+def _has_model(client: "MlflowClient", run: "Run") -> bool:
     return bool(client.list_artifacts(run.info.run_id, MODEL))
 
 
-def refuse_deleted(client: Any, run: Any, setting: str) -> None:
+def refuse_deleted(client: "MlflowClient", run: "Run", setting: str) -> None:
     """Refuse a deleted run: MLflow still has it, but does not show it.
 
     Args:
@@ -210,7 +214,7 @@ def refuse_deleted(client: Any, run: Any, setting: str) -> None:
         )
 
 
-def find_existing(client: Any, run_id: str) -> Any:
+def find_existing(client: "MlflowClient", run_id: str) -> "Run | None":
     """The run with this id; None if the store has none."""
     from mlflow.exceptions import MlflowException
 

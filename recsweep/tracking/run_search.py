@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
 from recsweep.errors import InputError
 from recsweep.messages import alike, one_line, shorten
@@ -19,6 +20,9 @@ from recsweep.tracking.nested_runs import (
 )
 from recsweep.tracking.run_by_name import LATEST, find_existing, find_finished, refuse_deleted
 from recsweep.tracking.store import USABLE, Store
+
+if TYPE_CHECKING:
+    from mlflow.entities import Run
 
 CONFIGURATIONS = "recsweep.test_configurations"
 """Tag of a sweep's run: the number of configurations scored on test."""
@@ -120,12 +124,12 @@ class RunFinder:
 
     # --- in the store ---------------------------------------------------------------------------
 
-    def _opened(self) -> Any:
+    def _opened(self) -> AbstractContextManager[None]:
         self.store.refuse_absent(", or give results folders: task.of=[FOLDER,FOLDER]")
         self.store.refuse_unusable()
         return self.store.errors_in_one_line(USABLE)
 
-    def _named(self, name: str) -> list[Any]:
+    def _named(self, name: str) -> "list[Run]":
         if name == LATEST:
             newest = self.store.client.get_run(self._latest())
             return [find_existing(self.store.client, newest.data.tags.get(PARENT, "")) or newest]
@@ -143,7 +147,7 @@ class RunFinder:
         except InputError as error:
             raise InputError(str(error).replace("task.run", "task.of")) from error
 
-    def _runs(self, condition: str = "") -> Iterator[Any]:
+    def _runs(self, condition: str = "") -> "Iterator[Run]":
         """Runs of the experiment that are not deleted, oldest first."""
         found = self.store.client.get_experiment_by_name(self.experiment)
         token = None if found else ""
@@ -155,14 +159,14 @@ class RunFinder:
             yield from page
             token = page.token or ""
 
-    def _scored(self, runs: Sequence[Any], asked: str) -> list[FoundRun]:
+    def _scored(self, runs: "Sequence[Run]", asked: str) -> list[FoundRun]:
         """The runs that are results; a sweep is replaced by its winner's replicates."""
         if not runs:
             raise InputError(
                 f"{asked} must find runs in experiment {self.experiment}, but finds none; change "
                 "it, or set tracking.experiment or tracking.uri"
             )
-        wanted: dict[str, Any] = {}
+        wanted: dict[str, Run] = {}
         for run in runs:
             for one in self._winners(run) if _is_sweep(run) else [run]:
                 if one.info.status == "FINISHED" and is_result(one):
@@ -175,20 +179,20 @@ class RunFinder:
             )
         return [self._found(run) for run in wanted.values()]
 
-    def _winners(self, parent: Any) -> list[Any]:
+    def _winners(self, parent: "Run") -> "list[Run]":
         """The replicates of the winner that was scored last."""
         condition = f"tags.`{PARENT}` = '{parent.info.run_id}' AND tags.`{KIND}` = 'winner'"
         found = [run for run in self._children(parent, condition) if run.info.status == "FINISHED"]
         return [run for run in found if run.data.tags.get(TRIAL) == found[-1].data.tags.get(TRIAL)]
 
-    def _children(self, parent: Any, condition: str) -> Iterator[Any]:
+    def _children(self, parent: "Run", condition: str) -> "Iterator[Run]":
         """Children of a run; few enough for one page."""
         yield from self.store.client.search_runs(
             [parent.info.experiment_id], condition, max_results=PAGE,
             order_by=["attributes.start_time ASC", "attributes.run_id ASC"],
         )  # fmt: skip
 
-    def _found(self, run: Any) -> FoundRun:
+    def _found(self, run: "Run") -> FoundRun:
         tags = run.data.tags
         parent = find_existing(self.store.client, tags[PARENT]) if PARENT in tags else None
         n = parent.data.tags.get(CONFIGURATIONS, "1") if parent else "1"
@@ -218,11 +222,11 @@ def refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
     )
 
 
-def _is_sweep(run: Any) -> bool:
+def _is_sweep(run: "Run") -> bool:
     return run.data.tags.get(KIND) == "sweep"
 
 
-def _described(run: Any) -> str:
+def _described(run: "Run") -> str:
     """A description such as `a run (RUNNING)`."""
     kind = {
         "sweep": "a sweep without a scored winner",

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 from urllib.parse import unquote
 
 from filelock import FileLock
@@ -22,6 +22,9 @@ from filelock import FileLock
 from recsweep.errors import InputError
 from recsweep.messages import one_line, shorten, without_passwords
 from recsweep.tracking.relocation import ARTIFACTS, follow_database
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 SQLITE = "sqlite:///"
 ENCODED = "sqlite+pysqlite:///"
@@ -65,7 +68,7 @@ class Store:
         return self.uri in Store.lost
 
     @cached_property
-    def client(self) -> Any:
+    def client(self) -> "MlflowClient":
         """MLflow's client; takes 2 s, and creates the tables of a new database.
 
         The paths in a database that was moved here are fixed.
@@ -192,7 +195,7 @@ def patience(n_retries: int, timeout_s: int) -> Iterator[None]:
             os.environ.pop(name, None)
 
 
-def _make_client(uri: str) -> Any:
+def _make_client(uri: str) -> "MlflowClient":
     """A quiet client: no telemetry, no log messages, no run from the environment."""
     os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
     os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")

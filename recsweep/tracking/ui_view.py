@@ -10,10 +10,13 @@ import json
 import time
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsweep.tracking.nested_runs import KIND, STATE, STUDY
 from recsweep.tracking.store import mlflow_name
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 VIEW = "mlflow.sharedViewState."
 """Prefix of the tag that holds a view, followed by the view's key."""
@@ -24,7 +27,7 @@ WIDTHS = {"name": 170, "icon": 50, "objective": 150, "value": 85, "exponent": 17
 
 
 def share_view(
-    client: Any,
+    client: "MlflowClient",
     experiment_id: str,
     study: str,
     params: Mapping[str, Sequence[Any]],

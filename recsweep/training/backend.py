@@ -101,7 +101,7 @@ def csr_matmul(values: Any, columns: Any, row_starts: Any, dense: Any) -> Any:
     return tf.sparse.sparse_dense_matmul(tf.SparseTensor(indices, values, shape), dense)
 
 
-def epoch_of(network: Any, optimizer: Any) -> Epoch:
+def epoch_of(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:
     """A compiled epoch of gradient steps.
 
     Args:
@@ -112,7 +112,7 @@ def epoch_of(network: Any, optimizer: Any) -> Epoch:
     return compile_program(make(network, optimizer), donate_first=True)
 
 
-def _jax_epoch(network: Any, optimizer: Any) -> Epoch:
+def _jax_epoch(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:
     import jax
 
     rate_at = [v is optimizer._learning_rate for v in optimizer.variables].index(True)
@@ -136,7 +136,7 @@ def _jax_epoch(network: Any, optimizer: Any) -> Epoch:
     return lambda values, steps: ops.scan(step, values, steps)
 
 
-def _tensorflow_epoch(network: Any, optimizer: Any) -> Epoch:
+def _tensorflow_epoch(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:
     """Keras' TensorFlow optimizers cannot be called statelessly: values pass through variables."""
     import tensorflow as tf
 

@@ -29,7 +29,7 @@ _TEMPLATES: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 """Networks and optimizers, as long as an engine or a program refers to them."""
 
 
-def _with_values(network: Any, values: Values, function: Callable[[], Any]) -> Any:
+def _with_values(network: keras.Model, values: Values, function: Callable[[], Any]) -> Any:
     """Call `function()` with the network's variables replaced by `values`."""
     mapping = [
         *zip(network.trainable_variables, values.trainable, strict=True),
@@ -39,7 +39,7 @@ def _with_values(network: Any, values: Values, function: Callable[[], Any]) -> A
         return function()
 
 
-def _loss_of(network: Any) -> Callable[..., Any]:
+def _loss_of(network: keras.Model) -> Callable[..., Any]:
     return compile_program(
         lambda values, batch, hyper: _with_values(
             network, values, lambda: network(batch, hyper=hyper, training=False)
@@ -47,7 +47,7 @@ def _loss_of(network: Any) -> Callable[..., Any]:
     )
 
 
-def _scores_of(network: Any) -> Callable[..., Any]:
+def _scores_of(network: keras.Model) -> Callable[..., Any]:
     return compile_program(
         lambda values, batch: _with_values(network, values, lambda: network.scores(batch))
     )
@@ -63,7 +63,7 @@ class Engine:
         n_rows: Users per batch.
     """
 
-    def __init__(self, network: Any, optimizer: Optimizer, n_rows: int) -> None:
+    def __init__(self, network: keras.Model, optimizer: Optimizer, n_rows: int) -> None:
         self.network, self.n_rows = network, n_rows
         self._architecture = (type(network), network.architecture)
         self._step_key = (self._architecture, optimizer.constants())
@@ -124,7 +124,9 @@ class Engine:
             *parts,
         )
 
-    def _call(self, kind: str, make: Callable[[Any], Callable[..., Any]], *inputs: Any) -> Any:
+    def _call(
+        self, kind: str, make: Callable[[keras.Model], Callable[..., Any]], *inputs: Any
+    ) -> Any:
         """Call a program of this network."""
         key = (kind, self._architecture)
         return call_program(key, lambda: make(self._template), self._values, *inputs)

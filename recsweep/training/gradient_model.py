@@ -1,7 +1,7 @@
 """The common base of gradient-trained recommenders: everything except network and loss."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -14,6 +14,9 @@ from recsweep.training.batches import Epochs, ShuffledEpochs
 from recsweep.training.engine import Engine
 from recsweep.training.loop import Hyper, constant, train_epochs
 from recsweep.training.optimizers import Optimizer
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -42,7 +45,7 @@ class GradientModel(ABC):
         self._inputs_at(np.array([np.inf]))
 
     @abstractmethod
-    def network(self, n_items: int, seeds: Seeds) -> Any:
+    def network(self, n_items: int, seeds: Seeds) -> "keras.Model":
         """A new network, see `recsweep.training.engine`."""
 
     @abstractmethod

@@ -1,5 +1,6 @@
 """Building blocks of the networks: layers with their initial weights, noise and loss parts."""
 
+from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -27,14 +28,18 @@ def first_layer(n_items: int, units: int, seeds: Seeds) -> SparseDense:
     return SparseDense(n_items, units, **_weights("first", seeds))
 
 
-def dense(width: int, units: int, name: str, seeds: Seeds, activation: str | None = None) -> Any:
+def dense(
+    width: int, units: int, name: str, seeds: Seeds, activation: str | None = None
+) -> keras.layers.Dense:
     """A dense layer from `width` to `units`."""
     layer = keras.layers.Dense(units, activation=activation, **_weights(name, seeds))
     layer.build((None, width))
     return layer
 
 
-def tanh_layers(widths: tuple[int, ...], name: str, seeds: Seeds, start: int = 0) -> list[Any]:
+def tanh_layers(
+    widths: tuple[int, ...], name: str, seeds: Seeds, start: int = 0
+) -> list[keras.layers.Dense]:
     """Dense tanh layers between consecutive widths, named `name_start` and so on."""
     return [
         dense(width, units, f"{name}_{i}", seeds, "tanh")
@@ -90,7 +95,7 @@ def mean_per_user(batch: Batch, values: Any) -> Any:
     return ops.sum(values * batch.is_user) / ops.sum(batch.is_user)
 
 
-def l2_penalty(hyper: Any, variables: list[Any]) -> Any:
+def l2_penalty(hyper: Mapping[str, Any], variables: list[keras.Variable]) -> Any:
     """l2·Σ‖W‖² over the kernels; 0 where `hyper` has no l2.
 
     Without it a step neither rereads the kernels nor adds to their gradients.

@@ -1,7 +1,8 @@
 """The choices of `optimizer=` for gradient-trained models."""
 
 from abc import ABC, abstractmethod
-from typing import Annotated, Any, Self
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Annotated, Self
 
 import numpy as np
 from jaxtyping import Float
@@ -11,6 +12,9 @@ from pydantic.dataclasses import dataclass
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT
 from recsweep.training.schedules import Schedule, learning_rates
+
+if TYPE_CHECKING:
+    import keras
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -38,10 +42,10 @@ class Optimizer(ABC):
         return self
 
     @abstractmethod
-    def build(self) -> Any:
+    def build(self) -> "keras.optimizers.Optimizer":
         """A new Keras optimizer; its learning rate is overwritten at each step."""
 
-    def constants(self) -> tuple[Any, ...]:
+    def constants(self) -> tuple[Hashable, ...]:
         """The settings compiled into a step: all except the learning rate, which is its input."""
         rates = {"learning_rate", "schedule", "learning_rate_decay"}
         settings = {key: value for key, value in vars(self).items() if key not in rates}
@@ -61,7 +65,7 @@ class Optimizer(ABC):
 class Adam(Optimizer):
     """Kingma & Ba 2015, with Keras' β₁ = .9, β₂ = .999, ε = 1e-7."""
 
-    def build(self) -> Any:
+    def build(self) -> "keras.optimizers.Optimizer":
         """A new Keras Adam."""
         import keras  # loads a backend: only for training
 
@@ -79,7 +83,7 @@ class AdamW(Optimizer):
 
     weight_decay: Annotated[float, Field(ge=0, le=1)]
 
-    def build(self) -> Any:
+    def build(self) -> "keras.optimizers.Optimizer":
         """A new Keras AdamW."""
         import keras  # loads a backend: only for training
 
@@ -99,7 +103,7 @@ class SGD(Optimizer):
 
     momentum: Annotated[float, Field(ge=0, lt=1)]
 
-    def build(self) -> Any:
+    def build(self) -> "keras.optimizers.Optimizer":
         """A new Keras SGD."""
         import keras  # loads a backend: only for training
 

@@ -11,6 +11,7 @@ from keras import ops
 
 from recsweep.training.backend import csr_matmul, name
 from recsweep.training.batches import Batch
+from recsweep.training.initializers import Initializer
 
 DENSE_ON_TENSORFLOW = 0.02
 """Density above which TensorFlow is faster with a dense batch."""
@@ -69,7 +70,13 @@ class SparseDense(keras.layers.Layer):
     """
 
     def __init__(
-        self, n_items: int, units: int, *, name: str, kernel_initializer: Any, bias_initializer: Any
+        self,
+        n_items: int,
+        units: int,
+        *,
+        name: str,
+        kernel_initializer: Initializer,
+        bias_initializer: Initializer,
     ) -> None:
         super().__init__(name=name)
         self.kernel = self.add_weight(

@@ -5,7 +5,6 @@ import time
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any
 
 from optuna.trial import FrozenTrial, TrialState
 
@@ -196,7 +195,7 @@ class SweepCoordinator:
             return Killed(named_error(error))
         return next((each["error"] for each in done if each["error"]), None)
 
-    def _mark(self) -> Any:
+    def _mark(self) -> object:
         """A value that changes whenever a worker made progress."""
         claims = [(trial.state, trial.user_attrs.get("began")) for trial in self.study.trials()]
         return claims, self.study.is_exhausted()

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable
 from contextlib import suppress
 from textwrap import shorten
-from typing import Any, Self, TextIO
+from typing import TYPE_CHECKING, Self, TextIO
 
 from recsweep.sweeps.study.status import (
     FINISHED,
@@ -17,6 +17,10 @@ from recsweep.sweeps.study.status import (
     shown_value,
 )
 from recsweep.tracking import trial_name
+
+if TYPE_CHECKING:
+    from rich.console import Group
+    from rich.live import Live
 
 log = logging.getLogger(__name__)
 LAST_LOOK_S = 10.0
@@ -43,7 +47,7 @@ class SweepProgress:
         self._every_s = every_s
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
-        self._live: Any = None
+        self._live: Live | None = None
 
     def __enter__(self) -> Self:
         self._look_once()  # trials that finished earlier are not news
@@ -103,14 +107,14 @@ class SweepProgress:
             print(line, file=self._stream, flush=True)
 
 
-def _live(stream: TextIO) -> Any:
+def _live(stream: TextIO) -> "Live":
     from rich.console import Console  # only a terminal needs it
     from rich.live import Live
 
     return Live(console=Console(file=stream), auto_refresh=False)
 
 
-def _two_lines(status: StudyStatus) -> Any:
+def _two_lines(status: StudyStatus) -> "Group":
     """`7 of 30 done ━━━━ 2 running · …` over `best ndcg@100 …`, cut to the terminal's width."""
     from rich.console import Group
     from rich.progress_bar import ProgressBar

@@ -16,13 +16,15 @@ from recsweep.errors import InputError
 from recsweep.files import refuse_folder
 from recsweep.interfaces import STRICT, HomePath, SweepTracker
 from recsweep.sweeps.execution.watchdog import Process
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.sampling.pruners import NoPruner
+from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage import database
 from recsweep.sweeps.study.catalog import StudyCatalog
 from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.study.shared_study import Plan
 
-Launch = Callable[[Any, int, str], list[dict[str, Any]]]
+Launch = Callable[[Worker | FinalWorker, int, str], list[dict[str, Any]]]
 """(task, number of processes, folder for their output) -> what each process returned."""
 
 
@@ -79,7 +81,7 @@ class StudyRequest:
     name: str
     config: dict[str, Any]
     fixed: list[str]
-    make_space: Callable[[], Any]
+    make_space: Callable[[], Space]
     launch: Launch
     command: str
 
@@ -258,7 +260,7 @@ def _objectives(sweep: SweepSettings, evaluator: Any) -> list[str]:
     return list(wanted)
 
 
-def _of_branches(space: Any) -> dict[str, Any]:
+def _of_branches(space: Space) -> dict[str, Any]:
     """The configuration that trials depend on, once per branch of the space."""
     if len(space.branches) == 1:
         return of_config(space.branches[0].config)
@@ -270,7 +272,7 @@ def _of_branches(space: Any) -> dict[str, Any]:
     }
 
 
-def _classes(space: Any) -> list[Any]:
+def _classes(space: Space) -> list[Any]:
     """Parts of the configuration that name the classes used by trials and final trainings."""
     configs = [branch.at(branch.own_settings()) for branch in space.branches]
     fixed = [config[group] for config in configs for group in app.WITH_CODE]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from io import StringIO
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from recsweep import environment, source_code
 from recsweep.errors import InputError
@@ -18,6 +18,9 @@ from recsweep.messages import named_error, one_line
 from recsweep.run_files import LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.study.final_scores import TEST_SCORED
+
+if TYPE_CHECKING:
+    from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
 FINAL = 1 << 30
 """Offset of the lease numbers of the winner's final trainings."""
@@ -126,7 +129,7 @@ class FinalWorker:
                 with lease:
                     self._train(study, training)
 
-    def _train(self, study: Any, training: dict[str, Any]) -> None:
+    def _train(self, study: "SharedStudy", training: dict[str, Any]) -> None:
         """Do one run; its output is written to a file last, which marks it as done."""
         folder = Path(training["folder"])
         if (folder / STDOUT).exists() or study.plan.is_stopped:
@@ -151,14 +154,14 @@ class FinalWorker:
         print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _stops(plan: Any, _epoch: int, _metrics: object) -> bool:
+def _stops(plan: "Plan", _epoch: int, _metrics: object) -> bool:
     """A listener that interrupts the training, which restarts with the next command."""
     if plan.is_stopped:
         raise KeyboardInterrupt("request; the training will restart in another run")
     return True
 
 
-def _note_look(study: Any, training: dict[str, Any]) -> None:
+def _note_look(study: "SharedStudy", training: dict[str, Any]) -> None:
     """Record a test evaluation before it happens, once per training."""
     look = {"trial": training["trial"], "seed": training["config"]["seed"]}
     with study.locks.mutex():

@@ -8,6 +8,7 @@ from typing import Any
 
 import matplotlib.pyplot as plt
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.patches import Patch
 from optuna.visualization import matplotlib as optuna_draws
@@ -43,16 +44,16 @@ def png(axes: Any) -> bytes:
     return stream.getvalue()
 
 
-def history(shown: LegibleStudy) -> Any:
+def history(shown: LegibleStudy) -> Axes:
     """The objective by trial, and the best so far."""
-    axes: Any = optuna_draws.plot_optimization_history(shown.study, target_name=shown.label)
+    axes = optuna_draws.plot_optimization_history(shown.study, target_name=shown.label)
     for line in axes.get_lines():
         line.set(drawstyle="steps-post", alpha=1.0)
     axes.legend(axes.get_legend_handles_labels()[0], ("complete trial", "best so far"))
     return _finished(axes, xlabel="trial")
 
 
-def importance(shown: LegibleStudy) -> Any:
+def importance(shown: LegibleStudy) -> Axes:
     """A bar per hyperparameter."""
     axes: Any = optuna_draws.plot_param_importances(
         shown.study, Known(shown.importances), target_name=shown.label
@@ -62,7 +63,7 @@ def importance(shown: LegibleStudy) -> Any:
     return _finished(axes, xlabel="share of the explained variance", ylabel="")
 
 
-def slices(shown: LegibleStudy) -> Any:
+def slices(shown: LegibleStudy) -> Axes | np.ndarray:
     """The objective by each hyperparameter."""
     panels: Any = optuna_draws.plot_slice(shown.study, target_name=shown.label)
     for axes in np.ravel(panels):
@@ -72,14 +73,14 @@ def slices(shown: LegibleStudy) -> Any:
     return panels
 
 
-def parallel(shown: LegibleStudy) -> Any:
+def parallel(shown: LegibleStudy) -> Axes:
     """A line per complete trial, through all hyperparameters."""
     axes: Any = optuna_draws.plot_parallel_coordinate(shown.study, target_name=shown.label)
     axes.figure.set_size_inches(2.0 * (len(shown.params) + 2), INCHES[1])
     return _finished(axes)
 
 
-def curves(shown: LegibleStudy) -> Any:
+def curves(shown: LegibleStudy) -> Axes:
     """Validation by epoch for every trial; a pruned one ends with a cross."""
     axes, drawn = optuna_draws.plot_intermediate_values(shown.study), set()
     for line in axes.get_lines():
@@ -93,7 +94,7 @@ def curves(shown: LegibleStudy) -> Any:
     return _finished(axes, xlabel="epoch", ylabel=shown.label, legend=legend)
 
 
-def workers(shown: LegibleStudy) -> Any:
+def workers(shown: LegibleStudy) -> Axes:
     """A bar from the start to the end of each trial, in the row of its worker."""
     axes: Any = optuna_draws.plot_timeline(shown.study)
     places, rows = shown.workers, shown.status.rows
@@ -112,7 +113,7 @@ def workers(shown: LegibleStudy) -> Any:
     return _finished(axes, xlabel="time", ylabel="", legend=legend)
 
 
-def speed(shown: LegibleStudy) -> Any:
+def speed(shown: LegibleStudy) -> Axes:
     """Training time against the objective; pruned trials are hollow."""
     plt.style.use("ggplot")  # as Optuna does
     _, axes = plt.subplots()
@@ -125,13 +126,13 @@ def speed(shown: LegibleStudy) -> Any:
     return _finished(axes, xlabel=label("train_s"), ylabel=shown.label)
 
 
-def pareto(shown: LegibleStudy) -> Any:
+def pareto(shown: LegibleStudy) -> Axes:
     """The Pareto front and the other trials."""
     names = [label(name) for name in shown.objectives]
     return _finished(optuna_draws.plot_pareto_front(shown.study, target_names=names))
 
 
-def _finished(axes: Any, legend: list[Any] | None = None, **names: str) -> Any:
+def _finished(axes: Axes, legend: list[Patch] | None = None, **names: str) -> Axes:
     axes.set(title="", **names)
     if legend:
         axes.legend(handles=legend, bbox_to_anchor=(1.01, 1.0), loc="upper left")

@@ -1,7 +1,5 @@
 """Interactive plots of a sweep: Optuna draws with plotly, and this module adjusts the figures."""
 
-from typing import Any
-
 import plotly.graph_objects as go
 from optuna import visualization as optuna_draws
 from plotly.colors import sample_colorscale, unlabel_rgb
@@ -19,7 +17,7 @@ N_PANELS = 6
 """Number of slices that fit into the width of a page; with more it scrolls."""
 
 
-def finished(figure: Any) -> Any:
+def finished(figure: go.Figure) -> go.Figure:
     """Style a figure for the page: no title, and axes visible on any background."""
     figure.update_layout(
         title=None, template="none", margin={"t": 20, "r": 20, "b": 50}, font_family=FONT,
@@ -30,7 +28,7 @@ def finished(figure: Any) -> Any:
     return figure
 
 
-def history(shown: LegibleStudy) -> Any:
+def history(shown: LegibleStudy) -> go.Figure:
     """The objective by trial, and the best so far."""
     figure = optuna_draws.plot_optimization_history(shown.study, target_name=shown.label)
     for trace, name in zip(figure.data, ("complete trial", "best so far"), strict=False):
@@ -38,7 +36,7 @@ def history(shown: LegibleStudy) -> Any:
     return figure.update_layout(xaxis_title="trial")
 
 
-def importance(shown: LegibleStudy) -> Any:
+def importance(shown: LegibleStudy) -> go.Figure:
     """A bar per hyperparameter."""
     figure = optuna_draws.plot_param_importances(
         shown.study, Known(shown.importances), target_name=shown.label
@@ -46,7 +44,7 @@ def importance(shown: LegibleStudy) -> Any:
     return figure.update_layout(xaxis_title="share of the explained variance", yaxis_title="")
 
 
-def slices(shown: LegibleStudy) -> Any:
+def slices(shown: LegibleStudy) -> go.Figure:
     """The objective by each hyperparameter."""
     figure = optuna_draws.plot_slice(shown.study, target_name=shown.label)
     figure.update_xaxes(exponentformat="e", nticks=4)
@@ -54,7 +52,7 @@ def slices(shown: LegibleStudy) -> Any:
     return figure.update_layout(width=MIN_PANEL_WIDTH * n_params if n_params > N_PANELS else None)
 
 
-def parallel(shown: LegibleStudy) -> Any:
+def parallel(shown: LegibleStudy) -> go.Figure:
     """A line per complete trial, through all hyperparameters."""
     figure = optuna_draws.plot_parallel_coordinate(shown.study, target_name=shown.label)
     for trace in figure.select_traces(selector={"mode": "lines"}):
@@ -66,7 +64,7 @@ def parallel(shown: LegibleStudy) -> Any:
     return figure
 
 
-def curves(shown: LegibleStudy) -> Any:
+def curves(shown: LegibleStudy) -> go.Figure:
     """Validation by epoch for every trial; a pruned one ends with a cross."""
     figure, legends = optuna_draws.plot_intermediate_values(shown.study), set()
     for trace in figure.data:
@@ -88,7 +86,7 @@ def curves(shown: LegibleStudy) -> Any:
     )
 
 
-def workers(shown: LegibleStudy) -> Any:
+def workers(shown: LegibleStudy) -> go.Figure:
     """A bar from the start to the end of each trial, in the row of its worker."""
     figure, rows = optuna_draws.plot_timeline(shown.study), shown.status.rows
     for trace in figure.data:
@@ -107,7 +105,7 @@ def workers(shown: LegibleStudy) -> Any:
     )  # fmt: skip
 
 
-def speed(shown: LegibleStudy) -> Any:
+def speed(shown: LegibleStudy) -> go.Figure:
     """Training time against the objective; pruned trials are hollow."""
     figure = go.Figure()
     for kind, color in COLORS.items():
@@ -124,7 +122,7 @@ def speed(shown: LegibleStudy) -> Any:
     )
 
 
-def pareto(shown: LegibleStudy) -> Any:
+def pareto(shown: LegibleStudy) -> go.Figure:
     """The Pareto front and the other trials."""
     names = [label(name) for name in shown.objectives]
     return optuna_draws.plot_pareto_front(shown.study, target_names=names)

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 from optuna.distributions import FloatDistribution
 
@@ -97,13 +97,13 @@ class Branch:
         )
 
 
-def unused_overrides(key: str, model: Any) -> str:
+def unused_overrides(key: str, model: Config) -> str:
     """An error message about a searched key that does not affect this model."""
     name = str(model.get("_target_")).rpartition(".")[2]
     return f"searched keys must affect the model, but {name} does not use {key}; drop {key}"
 
 
-def resolve(config: Any) -> Config:
+def resolve(config: DictConfig) -> Config:
     """An OmegaConf configuration as plain values.
 
     Raises:

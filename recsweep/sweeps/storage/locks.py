@@ -8,9 +8,12 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import TYPE_CHECKING, Protocol, Self
 
 from recsweep.sweeps.storage.errors import StorageError
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
 
 
 class Lease(ABC):
@@ -50,7 +53,7 @@ class Locks(Protocol):
 
 open_leases: set[Lease] = set()
 """Open leases of this process."""
-engines: weakref.WeakSet[Any] = weakref.WeakSet()
+engines: weakref.WeakSet["Engine"] = weakref.WeakSet()
 """SQLAlchemy engines whose connections hold leases."""
 
 

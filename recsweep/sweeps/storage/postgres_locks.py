@@ -8,7 +8,7 @@ from contextlib import closing, contextmanager, suppress
 from typing import Any
 
 from sqlalchemy import text
-from sqlalchemy.engine import URL
+from sqlalchemy.engine import URL, Connection
 
 from recsweep.sweeps.storage.database import errors_in_one_line, make_engine
 from recsweep.sweeps.storage.locks import Lease, engines, open_leases
@@ -134,5 +134,5 @@ class PostgresLocks:
         return int.from_bytes(digest.digest(), "big", signed=True)
 
 
-def _scalar(connection: Any, statement: str, **values: Any) -> Any:
+def _scalar(connection: Connection, statement: str, **values: Any) -> Any:
     return connection.execute(text(statement), values).scalar()

@@ -3,9 +3,14 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsweep.run_files import FOLDS, RESULTS, read_config, read_metrics
+
+if TYPE_CHECKING:
+    import optuna
+
+    from recsweep.evaluation import Evaluation
 
 TEST_SCORED = "test_scored"
 """Attribute of a study: trial and seed of every training whose test was scored."""
@@ -23,7 +28,7 @@ class Looks(NamedTuple):
     trials: tuple[int, ...]
 
     @classmethod
-    def of(cls, study: Any) -> "Looks":
+    def of(cls, study: "optuna.Study") -> "Looks":
         """The test evaluations recorded in an Optuna study."""
         looks = study.user_attrs.get(TEST_SCORED, [])
         return cls(len(looks), tuple(sorted({look["trial"] for look in looks})))
@@ -52,8 +57,8 @@ class FinalScores:
         looks: How often test was scored for the study.
     """
 
-    valid: Any
-    test: Any
+    valid: "Evaluation"
+    test: "Evaluation"
     replicates: list[dict[str, Any]]
     looks: Looks
 
@@ -105,7 +110,7 @@ def _replicate(results: Path, study: Path) -> dict[str, Any]:
     }
 
 
-def average_runs(results: Sequence[Path], fold: str) -> Any:
+def average_runs(results: Sequence[Path], fold: str) -> "Evaluation":
     """Average several runs into one evaluation: each user's mean over the runs.
 
     Args:
