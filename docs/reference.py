@@ -40,8 +40,8 @@ def configuration_page() -> str:
     """Every key of every YAML file in `conf/`, with its default and its comment."""
     parts = [
         "# Configuration",
-        "Every setting, with its default. `python -m recsweep --cfg job` prints those of a command; "
-        "a setting is changed by `key=value` and a group by `group=choice`.",
+        "Every setting, with its default. `python -m recsweep --cfg job` prints those of a "
+        "command; a setting is changed by `key=value` and a group by `group=choice`.",
         "## Top level",
         table(top_settings()),
     ]
@@ -58,7 +58,9 @@ def table(settings: Sequence[Setting]) -> str:
     """A row per setting: its whole name, its default, its comment."""
     if not settings:
         return ""
-    rows = [f"| `{each.key}` | `{cell(each.default)}` | {cell(each.meaning)} |" for each in settings]
+    rows = [
+        f"| `{each.key}` | `{cell(each.default)}` | {cell(each.meaning)} |" for each in settings
+    ]
     return "\n".join(["| setting | default | |", "| --- | --- | --- |", *rows])
 
 
