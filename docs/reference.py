@@ -16,7 +16,7 @@ CONF = ROOT / "conf"
 MADE = "<!-- written by docs/reference.py when the site is built -->\n\n"
 
 
-def setup(app: Sphinx) -> dict[str, bool]:
+def setup(_app: Sphinx) -> dict[str, bool]:
     """Write the pages before Sphinx looks for them."""
     for name, text in (
         ("configuration", configuration_page()),
