@@ -9,7 +9,7 @@ ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-extended postgres faults faults-short browser test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo test test-extended postgres faults faults-short browser docs docs-links test-all lint format types imports check bench bench-peers wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -45,6 +45,16 @@ faults-short: setup  ## the same with one sweep of two workers
 browser: setup  ## look at the MLflow UI and a comparison's page in a real Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
 	$(PYTEST) -m browser
+
+docs: setup  ## build the site into docs/_build/html, strictly, and run every block of README and docs
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+	$(BIN)/python -m sphinx -W --keep-going -b linkcheck -D linkcheck_ignore='https?://.*' docs docs/_build/links
+	$(PYTEST) $(ALL_CORES) -m docs
+
+docs-links: setup  ## look whether every page that the docs link to is there; needs the internet
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
+	$(BIN)/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
 
 test-all: setup  ## every test that can run here
 	$(PYTEST) -m ""

@@ -10,6 +10,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     api              the Python API: one call per step of an experiment
     command_line     python -m recsweep: composes the configuration (Hydra)
     serving          what MLflow runs to load a registered model
+    command_help     `--help`, from the YAML files and their comments
     mistakes         command-line mistakes, explained in one line each
     tasks            the choices of `task=`, one file each
     sweeps           Optuna's studies: search space, workers, resume (with Hydra's -m)

@@ -19,13 +19,15 @@ from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
 from hydra import compose, initialize_config_dir
+from hydra._internal.utils import get_args_parser
 from hydra.core.hydra_config import HydraConfig
 from hydra.core.utils import env_override
 from hydra.experimental.callback import Callback
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
-from recsweep import app
+from recsweep import __version__, app
+from recsweep.command_help import help_text
 from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.mistakes import (
@@ -65,6 +67,9 @@ def main() -> None:
     try:
         sys.argv[1:] = options_first(sys.argv[1:])
         refuse_mistyped(sys.argv[1:], groups())
+        if text := information(sys.argv[1:]):
+            print(text)  # noqa: T201
+            return
         with env_override({"HYDRA_FULL_ERROR": "1"}):  # errors are raised, not printed
             hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
         run.raise_error()
@@ -84,6 +89,18 @@ def main() -> None:
     finally:
         OutputFolder.remove_if_empty()
         flush_output()
+
+
+def information(arguments: list[str]) -> str | None:
+    """The text that `--help` or `--version` asks for; None = neither is given.
+
+    Args:
+        arguments: The arguments, options first.
+    """
+    if "--version" in arguments:
+        return f"recsweep {__version__}"
+    options = get_args_parser().parse_args(arguments)
+    return help_text(options.overrides, options.config_dir) if options.help else None
 
 
 class _Run:
