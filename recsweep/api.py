@@ -38,6 +38,7 @@ from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
 from recsweep.run_files import is_study, read_summary
 from recsweep.runs.scored_run import ScoredRun, read_run, read_study, replicates_of
+from recsweep.sweeps.space.model_overrides import of_some_models
 from recsweep.tasks.evaluate import measure_file
 from recsweep.tracking import NullTracker
 
@@ -327,7 +328,8 @@ def sweep(
         refuse_mistyped(overrides, groups())
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None  # noqa: S101 - just initialised
-        lines = [*overrides, *_search_path(config_dir)]
+        aside = of_some_models(overrides)
+        lines = [*(each for each in overrides if each not in aside), *_search_path(config_dir)]
         swept = hydra.multirun("config", _no_task, lines, with_log_configuration=False)
     studies = {name: _study(name, settings) for name, settings in swept.studies.items()}
     return SweepResult(studies, swept.comparisons)

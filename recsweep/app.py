@@ -196,7 +196,17 @@ def with_model_name(config: Config, choices: Mapping[str, Any]) -> Config:
     Args:
         config: The composed configuration.
         choices: Hydra's `runtime.choices`: group -> choice.
+
+    Raises:
+        InputError: A YAML file with settings of several groups lacks `# @package _global_`.
     """
+    for group, choice in choices.items():
+        nested = config.get(group)
+        if isinstance(nested, Mapping) and (group in nested or group == "experiment"):
+            raise InputError(
+                f"a YAML file with settings of whole groups must begin with # @package _global_, "
+                f"but that of {group}={choice} does not; add this line at its top"
+            )
     return {**config, "model_name": config.get("model_name") or choices.get("model")}
 
 

@@ -66,6 +66,16 @@ def _locate(target: Any, at: str) -> type:
     return found
 
 
+def is_deterministic(model: Mapping[str, Any]) -> bool:
+    """Whether a model's class says that its training draws no random number.
+
+    Args:
+        model: The group `model` of a configuration.
+    """
+    found = _locate(model.get("_target_"), "model")
+    return getattr(found, "is_deterministic", False) is True
+
+
 def validate(target: Any, values: Mapping[str, Any], at: str, instance: Any = None) -> Any:
     """Create an instance with exactly these values; pydantic's error becomes one sentence.
 

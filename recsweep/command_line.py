@@ -37,6 +37,8 @@ from recsweep.mistakes import (
     refuse_mistyped,
     refuse_unread,
 )
+from recsweep.shell import typed_as
+from recsweep.sweeps.space.model_overrides import of_some_models
 
 
 def groups() -> dict[str, list[str]]:
@@ -63,14 +65,16 @@ def main() -> None:
     logging.basicConfig(format="%(levelname)s: %(message)s")  # warnings, to stderr
     write_with_any_encoding()
     end_politely_on_signals()
-    run = _Run()
+    run, arguments = _Run(), options_first(sys.argv[1:])
     try:
-        sys.argv[1:] = options_first(sys.argv[1:])
-        refuse_mistyped(sys.argv[1:], groups())
-        if text := information(sys.argv[1:]):
+        refuse_mistyped(arguments, groups())
+        if text := information(arguments):
             print(text)  # noqa: T201
             return
-        with env_override({"HYDRA_FULL_ERROR": "1"}):  # errors are raised, not printed
+        aside = of_some_models(arguments) if {"-m", "--multirun"} & {*arguments} else []
+        sys.argv[1:] = [each for each in arguments if each not in aside]
+        # errors are raised, not printed
+        with typed_as(arguments), env_override({"HYDRA_FULL_ERROR": "1"}):
             hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
         run.raise_error()
     except KeyboardInterrupt as stop:
@@ -84,7 +88,7 @@ def main() -> None:
         is_bug = error is run.error and not isinstance(error, InputError)
         if wants_traceback or run.is_debugged or is_bug:
             raise
-        _say(explain(error, sys.argv[1:], groups()))
+        _say(explain(error, arguments, groups()))
         sys.exit(1)
     finally:
         OutputFolder.remove_if_empty()

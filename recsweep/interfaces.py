@@ -53,7 +53,11 @@ HomePath = Annotated[
 
 @runtime_checkable
 class Recommender(Protocol):
-    """A model that learns from interactions and scores every item for a user's history."""
+    """A model that learns from interactions and scores every item for a user's history.
+
+    A class whose `fit` draws no random number says so by `is_deterministic = True`: a sweep then
+    trains its winner again once instead of with several seeds.
+    """
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
         """Learn from `train`; stop when `on_epoch` returns False.

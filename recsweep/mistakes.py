@@ -42,16 +42,23 @@ NAMED_BY = {
 def options_first(arguments: Sequence[str]) -> list[str]:
     """Put options with their values before settings, as Hydra requires.
 
+    Single quotes around a whole argument are dropped: a shell leaves them in what `$(…)` inserts.
+
     Args:
         arguments: The arguments as typed.
     """
     options, settings = [], []
-    for argument, value in _options_and_values(arguments):
+    for argument, value in _options_and_values([_unquoted(each) for each in arguments]):
         if argument.startswith("-"):
             options += [argument, *value]
         else:
             settings.append(argument)
     return [*options, *settings]
+
+
+def _unquoted(argument: str) -> str:
+    is_quoted = len(argument) > 1 and argument[0] == argument[-1] == "'"
+    return argument[1:-1] if is_quoted else argument
 
 
 def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
@@ -185,9 +192,12 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
         return _not_a_setting(error, arguments, groups or {})
     if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
         return (
-            f"a single run needs one value of each setting, but {sweep[1]} has more; add -m to "
-            "search them, as in python -m recsweep -m …"
+            f"a single run needs one value of each setting, but {sweep[1]} has more; to search "
+            f"them write {COMMAND} -m {shlex.join(arguments)}"
         )
+    if added := re.search(r"Override (model\.\S+@\S+) looks like a config group", text):
+        plain = re.sub("@[^=]*", "", added[1])
+        return f"@ names one of several models of a search, but {added[1]} has no -m; write {plain}"
     if isinstance(error, OSError) and not isinstance(error, ConfigCompositionException):
         return (
             f"the output folder must be one that can be written, but {error.filename} cannot "

@@ -19,7 +19,8 @@ def metric_table(valid: Evaluation, test: Evaluation) -> str:
     ]
     left_out = valid.n_without_target + test.n_without_target
     if left_out:
-        lines.append(f"{left_out:,} held-out users have nothing to be recommended and are left out")
+        users = "user without a target is" if left_out == 1 else "users without targets are"
+        lines.append(f"{left_out:,} held-out {users} left out")
     return "\n".join(lines)
 
 

@@ -1,5 +1,8 @@
 """README and docs: every block that is shown runs as pasted, in bash and zsh, and promises no more.
 
+Bash runs everything. To zsh it is enough that each command gets the same words: `make test-all`
+runs everything there, too.
+
 A page's blocks run from top to bottom in one empty folder. A `text` block directly below is what is
 printed, where `…` stands for anything. `<!-- not run: REASON -->` above a block exempts it.
 """
@@ -124,7 +127,7 @@ def environment(tmp_path: Path, shared_data: Path) -> dict[str, str]:
 
 @pytest.mark.docs
 @pytest.mark.realdata
-@pytest.mark.parametrize("shell", SHELLS)
+@pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_a_page_runs_as_pasted(
     page: Path, shell: str, tmp_path: Path, environment: dict[str, str]
@@ -144,3 +147,48 @@ def test_every_block_of_a_page_runs_as_pasted(
         if block.language != "console":  # which may show a mistake
             assert ended.returncode == 0, f"{block}\n{printed[-3000:]}"
         assert keeps(block.promise, printed), f"{block}\npromises\n{block.promise}\nnot\n{printed}"
+
+
+RECORDER = r"""#!/bin/sh
+for word in "$@"; do printf '%s\0' "$word" >> "$WORDS"; done
+printf '\n\0' >> "$WORDS"
+"""
+
+
+def words(block: Block, shell: str, folder: Path) -> list[str]:
+    """What each `python` of a block is called with by a shell; `$(…)` inserts nothing.
+
+    Args:
+        block: A block of a shell.
+        shell: `bash` or `zsh`.
+        folder: An empty folder.
+    """
+    recorder, written = folder / "bin" / "python", folder / "words"
+    recorder.parent.mkdir(parents=True)
+    recorder.write_text(RECORDER, "utf-8")
+    recorder.chmod(0o755)
+    path = os.pathsep.join([str(recorder.parent), os.environ["PATH"]])
+    start = [option for option in SHELLS[shell] if option != "-e"]
+    subprocess.run(
+        [*start, block.text], cwd=folder, env={**os.environ, "PATH": path, "WORDS": str(written)},
+        stdin=subprocess.DEVNULL, capture_output=True, timeout=60, check=False,
+    )  # fmt: skip
+    return written.read_text("utf-8").split("\0") if written.exists() else []
+
+
+def test_a_shell_that_reads_a_block_otherwise_is_noticed(tmp_path: Path) -> None:
+    block = Block(ROOT / "README.md", 1, "bash", "python -m recsweep k=[5,10] 'a=(b)'\n", "", "")
+    assert words(block, "bash", tmp_path) == ["-m", "recsweep", "k=[5,10]", "a=(b)", "\n", ""]
+    if shutil.which("zsh"):
+        assert words(block, "zsh", tmp_path / "zsh") == []  # no file has a name like k=[5,10]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_zsh_gives_each_command_the_words_that_bash_gives_it(page: Path, tmp_path: Path) -> None:
+    if not shutil.which("zsh"):
+        pytest.skip("zsh is not installed")
+    shown = [block for block in blocks(page) if block.language != "python" and not block.exempt]
+    for n, block in enumerate(shown):
+        found = [words(block, shell, tmp_path / shell / str(n)) for shell in SHELLS]
+        assert found[0] == found[1], str(block)
+        assert "recsweep" in found[0] or "python" not in block.text, str(block)

@@ -8,6 +8,10 @@ from recsweep.mistakes import READ_BY, options_first, refuse_mistyped, refuse_un
 GROUPS = {"model": ["ease", "ials"], "task": ["best", "train"], "pruner": ["none"]}
 
 
+def test_quotes_around_a_whole_argument_are_those_of_a_command_substitution() -> None:
+    assert options_first(["'k=[5,10]'", "-m", "seed='1'"]) == ["-m", "k=[5,10]", "seed='1'"]
+
+
 @pytest.mark.parametrize(
     ("typed", "expected"),
     [

@@ -37,7 +37,9 @@ def test_cutoffs_go_by_size_and_not_by_letters() -> None:
 
 def test_users_who_are_left_out_are_counted_below_the_table() -> None:
     text = metric_table(evaluation(n_without_target=2), evaluation(n_without_target=1))
-    assert "3 held-out users have nothing to be recommended" in text
+    assert "3 held-out users without targets are left out" in text
+    text = metric_table(evaluation(n_without_target=1), evaluation())
+    assert "1 held-out user without a target is left out" in text
     assert "left out" not in metric_table(evaluation(), evaluation())
 
 

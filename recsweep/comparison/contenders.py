@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from recsweep.app import parameters, parameters_of_run
+from recsweep.build import is_deterministic
 from recsweep.errors import InputError
 from recsweep.messages import shorten
 from recsweep.runs.scored_run import ScoredRun
@@ -46,6 +47,14 @@ class Contender:
     def n_configurations(self) -> int:
         """Number of configurations that its study has scored on test."""
         return max(run.n_configurations for run in self.replicates)
+
+    @property
+    def is_deterministic(self) -> bool:
+        """Whether its model gives the same for every seed, as far as its class can be imported."""
+        try:
+            return is_deterministic(self.replicates[0].config["model"])
+        except InputError:
+            return False
 
     @property
     def splits(self) -> list[str]:

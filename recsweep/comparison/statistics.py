@@ -162,11 +162,23 @@ def compare(contenders: Sequence[Contender], statistics: Statistics) -> Comparis
 def _units(contenders: Sequence[Contender], metric: str, unit: str) -> pd.DataFrame:
     """A column per contender, a row per unit."""
     if unit == "replicates":
-        _refuse_unpaired(contenders)
-        units = pd.DataFrame({each.name: each.of_replicates(metric) for each in contenders})
+        seeded = [each for each in contenders if not each.is_deterministic]
+        _refuse_unpaired(seeded or contenders)
+        index = (seeded or contenders)[0].of_replicates(metric).index
+        units = pd.DataFrame(
+            {each.name: _on(each.of_replicates(metric), each, index) for each in contenders}
+        )
         _refuse_constant(units)
         return units
     return pd.DataFrame({each.name: each.of_users(metric) for each in contenders})
+
+
+def _on(values: pd.Series, contender: Contender, index: pd.MultiIndex) -> pd.Series:
+    """A contender's replicates on these splits and seeds: one value per split serves all seeds."""
+    if not contender.is_deterministic:
+        return values
+    by_split = values.groupby(level=0).mean()
+    return pd.Series(by_split.loc[index.get_level_values(0)].to_numpy(), index)
 
 
 def _refuse_unpaired(contenders: Sequence[Contender]) -> None:

@@ -2,7 +2,7 @@
 
 import os
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 from jaxtyping import Float
@@ -44,6 +44,8 @@ class EASE(LearnedArrays):
         Steck: Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019, equation 8.
         Steck: Autoencoders that don't overfit towards the Identity. NeurIPS 2020, equation 8.
     """
+
+    is_deterministic: ClassVar[bool] = True
 
     l2: Annotated[float, Field(ge=0)]
     dropout_rate: Annotated[float, Field(ge=0, lt=1)]

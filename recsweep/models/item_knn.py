@@ -1,7 +1,7 @@
 """Item-based nearest neighbours: items that the same users chose (Sarwar et al. 2001)."""
 
 from itertools import pairwise
-from typing import Annotated
+from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -35,6 +35,8 @@ class ItemKNN(LearnedArrays):
         Algorithms. WWW 2001; shrinkage as in Ferrari Dacrema, Cremonesi & Jannach: Are We Really
         Making Much Progress? RecSys 2019.
     """
+
+    is_deterministic: ClassVar[bool] = True
 
     n_neighbors: Annotated[int, Field(ge=1)]
     shrinkage: Annotated[float, Field(ge=0)]

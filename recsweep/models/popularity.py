@@ -1,5 +1,7 @@
 """Popularity: everyone gets the items that most users clicked."""
 
+from typing import ClassVar
+
 import numpy as np
 from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
@@ -19,6 +21,8 @@ class Popularity(LearnedArrays):
     those of every model: totals that would round to the same float32 differ in the last bits, so
     that items rank by their exact totals.
     """
+
+    is_deterministic: ClassVar[bool] = True
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Add up each item's column."""

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
 from hydra.core.plugins import Plugins
+from hydra.errors import HydraException
 from hydra.types import HydraContext
 from omegaconf import DictConfig, OmegaConf, open_dict
 
@@ -32,6 +33,11 @@ from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.sampling.samplers import Grid
 from recsweep.sweeps.space.branch import resolve
 from recsweep.sweeps.space.dimension import encode
+from recsweep.sweeps.space.model_overrides import (
+    of_some_models,
+    only_model,
+    overrides_by_model,
+)
 from recsweep.sweeps.space.space import make_space
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study_comparison import compare_studies
@@ -70,7 +76,8 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
     Args:
         context: Hydra's context.
         config: Configuration composed by Hydra without the sweep's overrides.
-        arguments: Overrides of the command line, without those of Hydra itself.
+        arguments: Overrides of the command line, without those of Hydra itself and without
+            `of_some_models`.
 
     Returns:
         The studies and the folders of the comparisons of their winners.
@@ -79,9 +86,15 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
         InputError: Something cannot be searched, or a study cannot be resumed or has no result.
         KeyboardInterrupt: The sweep was asked to stop; the same command resumes it.
     """
-    overrides = OverridesParser.create().parse_overrides(arguments)
+    aside = [each for each in of_some_models(shell.typed_arguments()) if each not in arguments]
+    overrides = OverridesParser.create().parse_overrides([*arguments, *aside])
     _refuse_duplicates(overrides)
-    parts = [_Combination.of(choices, overrides) for choices in _combinations(overrides)]
+    chosen = _combinations(overrides)
+    models = [each.get("model") for each in chosen]
+    own, remarks = overrides_by_model(overrides, models, partial(_model_keys, context, config))
+    for remark in remarks:
+        print(remark, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+    parts = [_Combination.of(*pair) for pair in zip(chosen, own, strict=True)]
     is_alone = len(parts) == 1
     names = ["" if is_alone else " ".join(part.fixed[: len(part.choices)]) for part in parts]
     requests = _each(names, lambda part: _search(context, config, part, is_alone), parts)
@@ -178,6 +191,11 @@ class _Combination(NamedTuple):
             [_line(each) for each in own if each.is_sweep_override()],
         )
 
+    @property
+    def typed(self) -> frozenset[str]:
+        """The keys that are searched because the command line says so."""
+        return frozenset(line.lstrip("+").partition("=")[0] for line in self.swept)
+
 
 def _combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
     """All combinations of the values of `COMBINED`: one study each."""
@@ -197,7 +215,7 @@ def _combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
 
 
 def _refuse_duplicates(overrides: Sequence[Override]) -> None:
-    keys = [_key(override) for override in overrides]
+    keys = [f"{_key(each)}@{only_model(each)}".rstrip("@") for each in overrides]
     for key in keys:
         if keys.count(key) > 1:
             raise InputError(
@@ -211,7 +229,18 @@ def _key(override: Override) -> str:
 
 
 def _line(override: Override) -> str:
-    return str(override.input_line)
+    """An override as typed, without the model that it is for."""
+    line, model = str(override.input_line), only_model(override)
+    return line.replace(f"@{model}", "", 1) if model else line
+
+
+def _model_keys(context: HydraContext, config: DictConfig, model: str) -> set[str]:
+    """All settings of a model, such as `model.l2`; empty if there is no such model."""
+    try:
+        composed = context.config_loader.load_sweep_config(config, [f"model={model}"])
+    except HydraException:
+        return set()  # which is explained when its study is composed
+    return {f"model.{key}" for key in composed.model}
 
 
 def _search(
@@ -240,6 +269,7 @@ def _search(
         name=_name(settings, combination, is_alone),
         config=settled([*fixed, *changed]),
         fixed=sorted(fixed),
+        typed=combination.typed,
         make_space=lambda: make_space(compose, [*fixed, *changed], combination.swept),
         launch=partial(_launch, context, config, combination.fixed),
         command=shlex.join(
@@ -303,7 +333,7 @@ def _remark(study: SharedStudy) -> str | None:
     if not (study.plan.try_defaults and outside) or isinstance(study.sampler, Grid):
         return None
     if space.default_params() is None:
-        return f"the configuration as it stands is not tried: {outside}"
+        return f"trial 0 is not the configuration as it stands: {outside}"
     return (
         f"trial 0 is the configuration as it stands, where {outside}; sweep.try_defaults=false "
         "skips it"

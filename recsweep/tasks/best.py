@@ -1,6 +1,5 @@
-"""Prints the overrides that reproduce the winner of a study."""
+"""Prints the command that reproduces the winner of a study."""
 
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
@@ -10,6 +9,7 @@ from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 from recsweep.messages import alike
+from recsweep.shell import command
 
 if TYPE_CHECKING:
     from recsweep.sweeps.study.catalog import StudyCatalog
@@ -20,7 +20,7 @@ class Best:
     """Show how to retrain the winner as a single run."""
 
     def run(self, job: Job) -> None:
-        """Print arguments for `python -m recsweep`: a line, or several with several objectives."""
+        """Print the command that trains it: a line, or several with several objectives."""
         from recsweep.sweeps.reporting.result_files import trial_overrides
         from recsweep.sweeps.study.catalog import StudyCatalog
 
@@ -37,7 +37,7 @@ class Best:
         for row in found.front:
             if not found.best:
                 print(f"# trial {row.number}: {found.shown(row)}", file=sys.stderr, flush=True)  # noqa: T201
-            print(shlex.join(trial_overrides(study, row)), flush=True)  # noqa: T201
+            print(command(*trial_overrides(study, row)), flush=True)  # noqa: T201
 
 
 def chosen_study(name: str | None, studies: "StudyCatalog") -> str:

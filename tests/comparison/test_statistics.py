@@ -1,5 +1,6 @@
 """The numbers of a comparison: arithmetic on the page."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,23 @@ def test_a_sample_of_replicates_needs_two_of_each_with_the_same_seeds(tmp_path: 
         expected = f"but ease has seed 1, 2 and popularity has {shown};"
         with pytest.raises(InputError, match=expected):
             compare(group_runs([*runs, *others]), statistics(unit="replicates"))
+
+
+def test_one_training_of_a_deterministic_model_stands_for_every_seed(tmp_path: Path) -> None:
+    vae, mean = [0.6, 0.5, 0.7], 0.45
+    runs = [scored_run(tmp_path, "multivae", [v - 0.1, v + 0.1], seed=s) for s, v in enumerate(vae)]
+    ease = scored_run(tmp_path, "ease", [mean - 0.1, mean + 0.1], seed=0)
+    config = {**ease.config, "model": {"_target_": "recsweep.models.ease.EASE"}}
+    with pytest.raises(InputError, match="and ease has 0;"):
+        compare(group_runs([*runs, ease]), statistics(unit="replicates"))
+    found = compare(
+        group_runs([*runs, replace(ease, config=config)]), statistics(unit="replicates")
+    )
+    (pair,) = found.pairs
+    differences = np.array(vae) - mean
+    assert pair.difference.mean == pytest.approx(differences.mean())
+    t = differences.mean() / (differences.std(ddof=1) / np.sqrt(3))
+    assert pair.difference.p == pytest.approx(1 - t / np.sqrt(2 + t**2))
 
 
 def test_the_metrics_of_papers_are_the_default(tmp_path: Path) -> None:

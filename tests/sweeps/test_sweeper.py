@@ -225,7 +225,10 @@ def test_the_command_to_go_on_is_the_one_that_was_typed(story: Story) -> None:
 @pytest.fixture(scope="module")
 def both(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Ended]:
     folder = tmp_path_factory.mktemp("both") / "here"
-    return folder, run_command(folder, f"{UNTRACKED} model=popularity,ease sweep.n_trials=3")
+    of_ease = "model.l2@ease=tag(log,interval(1,100)) model.dropout_rate=0"
+    return folder, run_command(
+        folder, f"{UNTRACKED} model=popularity,ease {of_ease} sweep.n_trials=3"
+    )
 
 
 def test_several_models_are_a_study_each(both: tuple[Path, Ended]) -> None:
@@ -239,6 +242,8 @@ def test_several_models_are_a_study_each(both: tuple[Path, Ended]) -> None:
     assert ease[0].startswith("ease-synthetic-")
     assert popularity[0].startswith("popularity-synthetic-")
     assert len(ease[1].trials) == 3
+    assert all(list(trial.params) == ["model.l2"] for trial in ease[1].trials)
+    assert "model.dropout_rate is for ease; popularity has no such setting\n" in ended.err
     assert len(popularity[1].trials) == 1  # it has nothing to search
     assert popularity[1].trials[0].params == {}
     lines = ended.out.splitlines()
@@ -252,7 +257,8 @@ def test_several_models_are_a_study_each(both: tuple[Path, Ended]) -> None:
 
 def test_of_several_studies_each_goes_on_alone(both: tuple[Path, Ended]) -> None:
     folder, _ = both
-    ended = run_command(folder, f"{UNTRACKED} model=ease sweep.n_trials=4")
+    of_ease = "model.l2=tag(log,interval(1,100)) model.dropout_rate=0"
+    ended = run_command(folder, f"{UNTRACKED} model=ease {of_ease} sweep.n_trials=4")
     assert ended.code == 0, ended.err
     assert sorted(len(study.trials) for study in studies(folder).values()) == [1, 4]
 
@@ -287,7 +293,8 @@ def test_a_default_beyond_the_space_is_tried_and_reproduced(tmp_path: Path) -> N
     assert trials[0].params == {"model.l2": 100.0}
     best = run_command(folder, "task=best study=mine")
     assert best.code == 0, best.err
-    again = run_command(folder, f"{best.out} tracking=off hydra.run.dir={tmp_path}/single")
+    command = best.out.removeprefix("python -m recsweep ")
+    again = run_command(folder, f"{command} tracking=off hydra.run.dir={tmp_path}/single")
     assert again.code == 0, again.err
     value = metrics(tmp_path / "single")["valid"]["mean"]["ndcg@10"]
     assert value == max(trial.value for trial in trials)
@@ -314,10 +321,11 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
         ("model.l2=tag(log,interval(0,1))", "needs an interval above 0"),
         ("model.l2=interval(1,2) model.l2=interval(2,3)", "is given 2 times; give it once"),
         (
-            "model=popularity,ease model.l2=interval(1,2)",
-            "error: model=popularity: unknown key model.l2",
+            "model=popularity,ease model.l3=interval(1,2)",
+            "error: model=popularity: unknown key model.l3",
         ),
-        ("model=ease,popularity model.l2=1.5", "error: model=popularity: unknown key model.l2"),
+        ("model=ease,popularity model.l3=1.5", "error: model=ease: unknown key model.l3"),
+        ("model=ease,popularity model.l2@eas=1", "but model.l2@eas=1 has eas; did you mean"),
         ("sampler=grid", "sampler=grid needs choices or ranges, but model.dropout_rate is an"),
         ("seed=1,2", "seeds are replicates, not settings"),
         ("k=[5],[10]", "k must be the same in all trials"),
@@ -446,7 +454,7 @@ def test_a_study_whose_trials_all_fail_does_not_stop_the_others(
         )
         assert ended.err.splitlines()[-1] == f"error: {said}"
         assert "Traceback" not in ended.err
-        assert "page      " in ended.out, "the other two are compared"
+        assert "comparison.html" in ended.out, "the other two are compared"
         assert len(list((folder / "sweeps").glob("*/winner"))) == 2
     monkeypatch.undo()
     ended = run_command(folder, f"{line} sweep.retry_failed=true")

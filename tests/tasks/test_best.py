@@ -12,7 +12,8 @@ from recsweep.build import validate
 from recsweep.errors import InputError
 
 LINE = (
-    "model=multivae data=synthetic model.beta={} model.dropout_rate=0.5 'model.hidden_dims=[600]'"
+    "python -m recsweep model=multivae data=synthetic model.beta={} model.dropout_rate=0.5 "
+    "'model.hidden_dims=[600]'"
 )
 
 
@@ -38,7 +39,9 @@ def test_the_winner_is_one_line_that_makes_the_same_configuration(
     best("study=vae")
     printed = capsys.readouterr()
     assert (printed.out, printed.err) == (f"{LINE.format(0.1 + 0.2)}\n", "")
-    model = validate(Settings, config(*shlex.split(printed.out)), "").model
+    python, dash_m, recsweep, *overrides = shlex.split(printed.out)
+    assert [python, dash_m, recsweep] == ["python", "-m", "recsweep"]
+    model = validate(Settings, config(*overrides), "").model
     assert (model["beta"], model["hidden_dims"]) == (0.1 + 0.2, [600])
 
 
@@ -48,7 +51,7 @@ def test_the_only_study_needs_no_name(
     make(tmp_path, "vae")
     best()
     printed = capsys.readouterr()
-    assert printed.out.startswith("model=multivae ")
+    assert printed.out.startswith("python -m recsweep model=multivae ")
     assert printed.err == "# study vae\n"
 
 

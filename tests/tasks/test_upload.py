@@ -128,14 +128,14 @@ def test_an_untracked_sweep_becomes_what_it_would_have_been(tmp_path: Path) -> N
     assert run_command(tracked, SWEEP).code == 0
     assert run_command(untracked, f"{SWEEP} tracking=off").code == 0
     ended = uploaded(untracked, "task.of=mine")
-    assert ended.out.startswith("6 runs: 6 new, 0 there already\nopen UI   ")
+    assert ended.out.startswith("5 runs: 5 new, 0 there already\nopen UI   ")
     assert [line.split()[:4] for line in ended.err.splitlines()] == [
-        [str(i), "of", "5", "new"] for i in range(1, 6)
+        [str(i), "of", "4", "new"] for i in range(1, 5)
     ]
     expected, found = (
         {which(run): told(folder, run) for run in runs(folder)} for folder in (tracked, untracked)
     )
-    assert len(found) == 6
+    assert len(found) == 5
     sweeps = found.pop(("sweep", None, None)), expected.pop(("sweep", None, None))
     assert found == expected
     for part in ("name", "status", "params", "metrics", "files"):

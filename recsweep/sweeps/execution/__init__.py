@@ -3,6 +3,7 @@
 The modules, from the outside in:
 
     coordinator       the process that launches workers: from the first trial to the score on test
+    announcement      what a sweep says before its first trial
     setup             all checks before the first trial of a study
     progress          the progress display while workers run
     final_evaluation  the winner, retrained with several seeds

@@ -6,9 +6,11 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
+import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app, environment
+from recsweep.build import is_deterministic
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
 from recsweep.interfaces import Part, RunStatus
@@ -17,12 +19,14 @@ from recsweep.run_files import (
     LOG,
     PLOTS,
     RESULTS,
+    SWEEP_PAGE,
     TRIALS_TABLE,
     read_run_id,
     summary_file,
     trial_folder,
 )
 from recsweep.shell import command, setting
+from recsweep.sweeps.execution.announcement import announce
 from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.progress import SweepProgress
@@ -30,9 +34,13 @@ from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
 from recsweep.sweeps.reporting.mlflow_note import NoteContent, summary_note, view_columns
 from recsweep.sweeps.reporting.result import StudyOutcome
-from recsweep.sweeps.reporting.result_files import write_optimization_results, write_trials
+from recsweep.sweeps.reporting.result_files import (
+    trial_overrides,
+    write_optimization_results,
+    write_trials,
+)
 from recsweep.sweeps.reporting.run_records import outcome_metrics
-from recsweep.sweeps.reporting.tables import counts_line
+from recsweep.sweeps.reporting.tables import counts_line, short_names
 from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
@@ -83,9 +91,17 @@ class SweepCoordinator:
             InputError: Workers cannot continue, or all trials have failed.
             KeyboardInterrupt: The sweep was asked to stop; the same command resumes it.
         """
-        plan = self.study.plan
+        plan, spec = self.study.plan, self.spec
         _say(f"study     {plan.study} in {plan.folder}")
-        outcome = self._outcome() if self._is_complete() else self._run(Path(plan.folder))
+        if self._is_complete():
+            outcome = self._outcome()
+        else:
+            n_done = self._status().n_finished
+            _say("\n".join(announce(
+                self.study.space, spec.sweep, spec.objectives, self.study.sampler, n_done,
+                spec.typed,
+            )))  # fmt: skip
+            outcome = self._run(Path(plan.folder))
         self._tell(outcome)
         if failure := self._failure(outcome.status):
             raise InputError(failure)
@@ -339,7 +355,9 @@ class SweepCoordinator:
         sweep, best = self.spec.sweep, status.best
         if best is None:
             return None
-        return FinalEvaluation(self.study, best, sweep.final_seeds)
+        model = self.study.space.config(best.settings)["model"]
+        n_seeds = min(sweep.final_seeds, 1) if is_deterministic(model) else sweep.final_seeds
+        return FinalEvaluation(self.study, best, n_seeds)
 
     def _is_locked(self, winner: FinalEvaluation) -> bool:
         """Whether test was scored for another trial and must not be for this one."""
@@ -348,7 +366,8 @@ class SweepCoordinator:
     def _train(self, winner: FinalEvaluation, plan: Plan) -> None:
         """Retrain the winner as separate runs, each of which scores test."""
         n_left, n_deaths = len(winner.missing), 0
-        _say(f"retraining the winner with {n_left} seeds to score it on test")
+        seeds = "once" if n_left == 1 else f"with {n_left} seeds"
+        _say(f"retraining the winner {seeds} to score it on test")
         while winner.missing and not plan.is_stopped:
             left = [index for index in winner.missing if not self.study.is_alive(FINAL + index)]
             if not left:
@@ -367,8 +386,14 @@ class SweepCoordinator:
 
     def _tell(self, outcome: StudyOutcome) -> None:
         """Print the best trials, the winner's table and how to resume."""
-        lines, name = outcome.lines(), self.spec.name
-        lines += ["", f"results   {summary_file(self.study.plan.folder)}"]
+        page, name = self._results() / PLOTS / SWEEP_PAGE, self.spec.name
+        lines = [f"page      {page}"] if page.exists() else []
+        lines += [*outcome.lines(), ""]
+        if shares := _importances(self.study.study, outcome.status):
+            lines.append(f"matters   {shares} (share of the variance)")
+        if best := outcome.status.best:
+            lines.append(f"best      {command(*trial_overrides(self.study.study, best))}")
+        lines.append(f"results   {summary_file(self.study.plan.folder)}")
         if not self.study.is_finished():
             lines.append(f"resume    {self.spec.command}")
         if (n_failed := outcome.status.count("failed")) and outcome.status.front:
@@ -383,6 +408,20 @@ class SweepCoordinator:
 
     def _say_how_to_go_on(self) -> None:
         _say(f"{counts_line(self._status())}\nresume    {self.spec.command}")
+
+
+def _importances(study: optuna.Study, status: StudyStatus) -> str:
+    """Such as `l2 0.83, dropout_rate 0.17`; empty if the trials do not say."""
+    from recsweep.sweeps.reporting.importance import importances, shared_params  # scikit-learn
+
+    values = {row.values for row in status.ranked}
+    if len(status.objectives) > 1 or len(values) < 2 or len(shared_params(study)) < 2:
+        return ""
+    shares = importances(study)
+    names = short_names(list(shares))
+    return ", ".join(
+        f"{name} {share:.2f}" for name, share in zip(names, shares.values(), strict=True)
+    )
 
 
 def _is_untracked(trial: FrozenTrial) -> bool:

@@ -176,7 +176,7 @@ def best_line(status: StudyStatus) -> str:
     row = status.best
     if row:
         name = trial_name(f"trial {row.number}:", row.settings)
-        return f"best {status.shown(row)} ({name})"
+        return f"best {status.shown(row)} ({name.removesuffix(':')})"
     bests = []
     for place, (name, direction) in enumerate(
         zip(status.objectives, status.directions, strict=True)

@@ -76,6 +76,7 @@ class StudyRequest:
         make_space: Reads and checks the search space.
         launch: Runs workers.
         command: The command that resumes it.
+        typed: Keys that the command line searches.
     """
 
     name: str
@@ -84,6 +85,7 @@ class StudyRequest:
     make_space: Callable[[], Space]
     launch: Launch
     command: str
+    typed: frozenset[str] = frozenset()
 
     def check(self) -> "StudySpec":
         """Check settings, search space, data and tracking store, without running anything.
@@ -130,8 +132,8 @@ class StudyRequest:
         }
         identity = json.loads(json.dumps(identity))  # as the storage will return it
         return StudySpec(
-            self._name_at_start(settings, identity), self.command, self.launch, settings, sweep,
-            objectives, space.plain(), identity, tracker,
+            self._name_at_start(settings, identity), self.command, self.launch, self.typed,
+            settings, sweep, objectives, space.plain(), identity, tracker,
         )  # fmt: skip
 
     def _name_at_start(self, settings: app.Settings, identity: dict[str, Any]) -> str:
@@ -150,6 +152,7 @@ class StudySpec:
         name: The study's name.
         command: The command that resumes it.
         launch: Runs workers.
+        typed: Keys that the command line searches.
         settings: The validated top level of the configuration.
         sweep: The group `sweep`.
         objectives: Metrics and times.
@@ -161,6 +164,7 @@ class StudySpec:
     name: str
     command: str
     launch: Launch
+    typed: frozenset[str]
     settings: app.Settings
     sweep: SweepSettings
     objectives: list[str]

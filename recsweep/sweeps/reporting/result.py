@@ -57,8 +57,9 @@ class StudyOutcome:
             return ["", why if scored else "test is not scored, since sweep.final_seeds=0"]
         name, replicates = self.status.objectives[0], self.test.replicates
         seeds = ", ".join(str(each["seed"]) for each in replicates)
+        seeds = f"seed{'s' * (len(replicates) > 1)} {seeds}"
         lines = [
-            f"\nwinner: trial {best.number}, trained again with seeds {seeds}\n",
+            f"\nwinner: trial {best.number}, trained again with {seeds}\n",
             metric_table(self.test.valid, self.test.test),
         ]
         if deviation := self.test.deviations.get(name):
