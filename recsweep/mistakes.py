@@ -27,11 +27,11 @@ OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study", "run_id")
 READ_BY: Mapping[str, Sequence[str]] = {
     "train": (), "download": (), "export": (), "evaluate": (),
     "studies": STUDIES, "best": (*STUDIES, "study"), "compare": STUDIES, "upload": STUDIES,
-    "recommend": STUDIES, "register": STUDIES, "reproduce": (*STUDIES, "run_id"),
+    "recommend": STUDIES, "register": STUDIES, "ui": (), "reproduce": (*STUDIES, "run_id"),
 }  # fmt: skip
 NAMED_BY = {
     "best": "study", "compare": "task.of", "upload": "task.of", "recommend": "task.run",
-    "register": "task.run", "reproduce": "run_id",
+    "register": "task.run", "reproduce": "run_id", "ui": "task.of",
 }  # fmt: skip
 """The setting that names the study or the run of a task."""
 

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from functools import cached_property
 from itertools import combinations
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -173,7 +173,7 @@ def _units(contenders: Sequence[Contender], metric: str, unit: str) -> pd.DataFr
     return pd.DataFrame({each.name: each.of_users(metric) for each in contenders})
 
 
-def _on(values: pd.Series, contender: Contender, index: pd.MultiIndex) -> pd.Series:
+def _on(values: pd.Series, contender: Contender, index: "pd.Index[Any]") -> pd.Series:
     """A contender's replicates on these splits and seeds: one value per split serves all seeds."""
     if not contender.is_deterministic:
         return values

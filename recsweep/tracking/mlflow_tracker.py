@@ -38,7 +38,7 @@ from recsweep.tracking.store import (
     mlflow_name,
     patience,
 )
-from recsweep.tracking.ui_view import share_view, view_link
+from recsweep.tracking.ui_view import RUNS, share_view, view_link
 
 PARAMS_PER_CALL = 100
 PARAM_CHARACTERS = 6000
@@ -75,13 +75,13 @@ class MLflowTracker(FaultTolerant):
 
     def link(self, run_id: str | None) -> str:
         """The part after the store's address in the URL of a run's page."""
-        run = f"#/experiments/{self._experiment_id}/runs/{run_id}"
-        return f"{run}?workflowType=machine_learning"
+        return f"#/experiments/{self._experiment_id}/runs/{run_id}?{RUNS}"
 
     @property
     def ui_command(self) -> str:
         """The command that opens the UI, and the link to the run."""
-        return self.store.ui_command(*self.views.values(), self.link(self.run_id))
+        links = [*self.views.values(), self.link(self.run_id)]
+        return self.store.ui_command(str(self.run_id), *links)
 
     def refuse_unusable(self) -> None:
         """Check, before any long work, that the store is usable; creates no database.

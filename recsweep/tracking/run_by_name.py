@@ -63,7 +63,7 @@ def find_finished(client: "MlflowClient", experiment: str, name: str) -> NamedRu
             raise InputError(
                 f"task.run must be the id of a run in the tracking store, {LATEST}, the name of a "
                 f"study or a run, or a results folder, but {name} is none of them; see "
-                "task=studies and mlflow ui, or set tracking.uri"
+                "task=studies and task=ui, or set tracking.uri"
             )
         return named
     return NamedRun(check_finished(client, name))

@@ -20,6 +20,7 @@ from recsweep.tracking.nested_runs import (
 )
 from recsweep.tracking.run_by_name import LATEST, find_existing, find_finished, refuse_deleted
 from recsweep.tracking.store import USABLE, Store
+from recsweep.tracking.ui_view import page_link, view_link
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -107,6 +108,24 @@ class RunFinder:
         with self._opened():  # compared here: MLflow's filters cannot escape quotes
             found = [run for run in self._runs() if run.data.tags.get(key) == values[0]]
             return self._scored(found, f"task.tag={tag}")
+
+    def page(self, name: str | None) -> str:
+        """The part after the UI's address in the URL of a run's page, or of a study's table.
+
+        Args:
+            name: A run's id, a study, a run's name or `latest`; None = the table of all runs.
+
+        Raises:
+            InputError: There is no such run, or the store has none yet.
+        """
+        with self._opened():
+            experiment = self.store.client.get_experiment_by_name(self.experiment)
+            if name is None and experiment is not None:
+                return view_link(experiment.experiment_id)
+            found = self._named(name) if name is not None else []
+            if not found:
+                refuse_unknown(name or self.experiment, [*self.elsewhere, *self._names()])
+            return page_link(self.store.client, found[-1])
 
     def fetch(self, run_id: str, names: Iterable[str], folder: Path) -> None:
         """Download the given files, as far as a run has them.
@@ -216,7 +235,7 @@ def refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
         InputError: Always.
     """
     close = alike(name, sorted(known))
-    hint = f"did you mean {' or '.join(close[:3])}?" if close else "see task=studies and mlflow ui"
+    hint = f"did you mean {' or '.join(close[:3])}?" if close else "see task=studies and task=ui"
     raise InputError(
         f"task.of must name studies, tracked runs or results folders, but {name} is none; {hint}"
     )

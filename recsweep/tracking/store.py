@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from recsweep.errors import InputError
 from recsweep.messages import one_line, shorten, without_passwords
+from recsweep.shell import command, setting
 from recsweep.tracking.relocation import ARTIFACTS, follow_database
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Store:
     """Addresses of stores lost during use; the process does not wait for them again."""
 
     def __init__(self, uri: str | None) -> None:
-        elsewhere = os.environ.get("MLFLOW_TRACKING_URI")
+        elsewhere, self.given = os.environ.get("MLFLOW_TRACKING_URI"), uri
         self.uri = uri or elsewhere or f"{SQLITE}mlflow.db"
         self.setting = "MLFLOW_TRACKING_URI" if elsewhere and not uri else "tracking.uri"
         self.advice = (
@@ -77,18 +78,24 @@ class Store:
             follow_database(self.database)
         return _make_client(self.uri)
 
-    def ui_command(self, *links: str) -> str:
-        """The command that opens the UI, and the links to its pages."""
-        uri = without_passwords(self.uri)
-        if uri.startswith(("http://", "https://")):
-            return "\n          ".join(f"{uri.rstrip('/')}/{link}" for link in links)
-        # without its job runner the UI starts 2 processes instead of 15
-        command = [sys.executable, "-m", "mlflow", "ui", "--workers", "1"]
-        return (
-            "MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false "
-            f"{shlex.join([*command, '--backend-store-uri', uri])}\n          then "
-            + "\n            or ".join(f"http://127.0.0.1:5000/{link}" for link in links)
-        )
+    @property
+    def server(self) -> str:
+        """The address of the server, which has the UI, without a password; empty for a database."""
+        uri = without_passwords(self.uri).rstrip("/")
+        return uri if uri.startswith(("http://", "https://")) else ""
+
+    def ui_command(self, run_id: str, *links: str) -> str:
+        """The command that opens the UI at a run's page; of a server, the links to pages.
+
+        Args:
+            run_id: The run's id.
+            links: The part after the UI's address in the URL of each page.
+        """
+        if self.server:
+            return "\n          ".join(f"{self.server}/{link}" for link in links)
+        is_usual = self.given is None and self.setting == "tracking.uri"
+        uri = [] if is_usual else [setting("tracking.uri", without_passwords(self.uri))]
+        return command("task=ui", setting("task.of", run_id), *uri)
 
     def refuse_unusable(self) -> None:
         """Check, before any long work, that the store is usable; creates no database.

@@ -17,11 +17,14 @@ from recsweep.tracking.store import mlflow_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 VIEW = "mlflow.sharedViewState."
 """Prefix of the tag that holds a view, followed by the view's key."""
 NAME, STARTED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "duration"
 """Columns that every table of runs has."""
+RUNS = "workflowType=machine_learning"
+"""The query without which MLflow 3.17 opens its pages for traces."""
 WIDTHS = {"name": 170, "icon": 50, "objective": 150, "value": 85, "exponent": 175}
 """Column widths in pixels: the objective and five searched values fit side by side."""
 
@@ -48,7 +51,7 @@ def share_view(
     Returns:
         The query that opens it, for `view_link`.
     """
-    key = hashlib.sha256(study.encode()).hexdigest()[:16]
+    key = _key(study)
     state = _deflated(json.dumps(_state(study, params, list(map(mlflow_name, metrics)))))
     known = json.loads(client.get_experiment(experiment_id).tags.get(f"{VIEW}{key}", "{}"))
     if known.get("state") != state:
@@ -60,16 +63,34 @@ def share_view(
     return f"viewStateShareKey={key}"
 
 
-def view_link(experiment_id: str, query: str, is_charts: bool = False) -> str:
+def _key(study: str) -> str:
+    return hashlib.sha256(study.encode()).hexdigest()[:16]
+
+
+def page_link(client: "MlflowClient", run: "Run") -> str:
+    """The part after the UI's address in the URL of a run's page, or of a sweep's table.
+
+    Args:
+        client: MLflow's client.
+        run: A run.
+    """
+    experiment_id, tags = run.info.experiment_id, run.data.tags
+    key = _key(tags.get(STUDY, ""))
+    if tags.get(KIND) == "sweep" and f"{VIEW}{key}" in client.get_experiment(experiment_id).tags:
+        return view_link(experiment_id, f"viewStateShareKey={key}")
+    return f"#/experiments/{experiment_id}/runs/{run.info.run_id}?{RUNS}"
+
+
+def view_link(experiment_id: str, query: str = "", is_charts: bool = False) -> str:
     """The part after the UI's address in the URL of a view.
 
     Args:
         experiment_id: Experiment of the view.
-        query: The query returned by `share_view`.
+        query: The query returned by `share_view`; empty = all runs.
         is_charts: Show curves by epoch and parallel coordinates instead of the table.
     """
-    mode = "&compareRunsMode=CHART" if is_charts else ""
-    return f"#/experiments/{experiment_id}/runs?{query}&workflowType=machine_learning{mode}"
+    parts = [query, RUNS, "compareRunsMode=CHART" if is_charts else ""]
+    return f"#/experiments/{experiment_id}/runs?{'&'.join(filter(None, parts))}"
 
 
 def _state(study: str, params: Mapping[str, Sequence[Any]], metrics: list[str]) -> dict[str, Any]:

@@ -123,15 +123,16 @@ def ui(swept: Swept) -> Iterator[str]:
     address = f"http://127.0.0.1:{(port := free_port())}"
     with (swept.folder / "ui.log").open("wb") as log:
         process = subprocess.Popen(
-            ["env", *shlex.split(command), "--port", str(port)], cwd=swept.folder, stdout=log,
-            stderr=log, start_new_session=True,
+            [sys.executable, *shlex.split(command)[1:], f"task.port={port}", "task.browser=false"],
+            cwd=swept.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
+            start_new_session=True,
         )  # fmt: skip
     try:
         assert fetched(f"{address}/health") == b"OK"
         yield address
     finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=120)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(timeout=120) == 0
 
 
 @pytest.fixture

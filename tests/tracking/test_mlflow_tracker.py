@@ -165,11 +165,6 @@ def test_a_deleted_experiment_is_one_line(store: str) -> None:
         pass
 
 
-def test_the_command_that_opens_the_ui_survives_spaces_in_paths(store: str) -> None:
-    one = tracker(store)
-    assert f"--backend-store-uri '{store}'" in one.ui_command
-
-
 # --- other processes ----------------------------------------------------------------------------
 
 ONE_RUN = """

@@ -85,7 +85,7 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     run(store, "refused", "ease-liang")
     assert "but eas-liang is none; did you mean ease-liang?" in refusal("named", "eas-liang")
     assert "did you mean multivae-liang-1?" in refusal("named", "multivae-liang")
-    assert "see task=studies and mlflow ui" in refusal("named", "x", "never made")
+    assert "see task=studies and task=ui" in refusal("named", "x", "never made")
     assert "task.filter must be a filter of MLflow, but is l2 ==" in refusal("filtered", "l2 ==")
     assert "experiment refused, but finds none" in refusal("filtered", "params.seed = '9'")
     assert "task.tag must be KEY:VALUE, but is paper" in refusal("tagged", "paper")
@@ -135,3 +135,24 @@ def test_runs_are_found_at_a_server(server: str) -> None:
     assert ids(found.named("twins")) == ids(found.tagged("paper=yes")) == [one]
     with pytest.raises(InputError, match="is none; did you mean twins"):
         found.named("twin")
+
+
+def test_a_page_is_that_of_a_run_of_a_study_or_of_all_runs(store: str) -> None:
+    first = run(store, "pages", "one")
+    experiment = tracker(store).store.client.get_experiment_by_name("pages")
+    assert experiment is not None
+    start, here = f"#/experiments/{experiment.experiment_id}/runs", finder(store, "pages")
+    assert here.page(None) == f"{start}?workflowType=machine_learning"
+    for name in (first, "one"):
+        assert here.page(name) == f"{start}/{first}?workflowType=machine_learning"
+    parent, _ = sweep(store, "pages", "looked-at", 0)
+    assert here.page("looked-at") == f"{start}/{parent}?workflowType=machine_learning"
+    again = tracker(store, experiment="pages")
+    again.open_sweep("looked-at", "sweep looked-at", {}, {})
+    again.share_view("looked-at", {"model.l2": [1.0]}, ["valid_best/ndcg@10"])
+    again.close_sweep("FINISHED")
+    assert again.views["trials, best first"] == here.page("looked-at")
+    with pytest.raises(InputError, match="did you mean looked-at"):
+        here.page("looked-ad")
+    with pytest.raises(InputError, match="but none yet is none"):
+        finder(store, "none yet").page(None)

@@ -2,8 +2,10 @@
 
 import os
 import shlex
+import signal
 import socket
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -13,8 +15,9 @@ from ports import free_port
 
 from recsweep.errors import InputError
 from recsweep.tracking import MLflowTracker
-from recsweep.tracking.store import mlflow_name
+from recsweep.tracking.store import Store, mlflow_name
 
+ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
 
@@ -107,9 +110,15 @@ def test_a_path_is_meant_as_it_is_typed_or_else_decoded(tmp_path: Path) -> None:
     assert tracker(one.uri).store.database == one.database
 
 
-def test_the_command_that_opens_the_ui_survives_spaces_in_paths(store: str) -> None:
-    one = tracker(store)
-    assert f"--backend-store-uri '{store}'" in one.ui_command
+def test_the_command_that_opens_the_ui_is_short_where_the_store_is_the_usual_one(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    assert Store(None).ui_command("abc") == "python -m recsweep task=ui task.of=abc"
+    named = Store(store).ui_command("abc")
+    assert shlex.split(named)[5:] == [f'tracking.uri="{store}"']
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
+    assert Store(None).ui_command("abc") == named
 
 
 @pytest.mark.slow
@@ -117,17 +126,25 @@ def test_the_command_that_opens_the_ui_opens_it(store: str, tmp_path: Path) -> N
     one = tracker(store)
     with one:
         one.log_metrics({"a": 1.0})
-    command, port = one.ui_command.splitlines()[0], free_port()
+    command, port = one.ui_command.removeprefix("python"), free_port()
+    command = f"{shlex.quote(sys.executable)}{command} task.port={port} task.browser=false"
     with (tmp_path / "log").open("wb") as log:
-        in_a_shell = ["sh", "-c", f"exec env {command} --port {port}"]
-        process = subprocess.Popen(in_a_shell, cwd=tmp_path, stdout=log, stderr=log)
+        in_a_shell = ["sh", "-c", f"exec {command}"]
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        process = subprocess.Popen(
+            in_a_shell, cwd=tmp_path, env=environment, stdout=log, stderr=log
+        )
     try:
         assert b"<title>MLflow" in fetched(f"http://127.0.0.1:{port}/")
         run = f"http://127.0.0.1:{port}/api/2.0/mlflow/runs/get?run_id={one.run_id}"
         assert b'"FINISHED"' in fetched(run)
+        assert f"http://127.0.0.1:{port}/#/experiments/" in (tmp_path / "log").read_text()
     finally:
-        process.terminate()
+        process.send_signal(signal.SIGINT)
         process.wait(timeout=120)
+    assert process.returncode == 0
+    with pytest.raises(OSError, match="refused"):
+        socket.create_connection(("127.0.0.1", port))
 
 
 def test_an_unreachable_store_does_not_tell_its_password() -> None:

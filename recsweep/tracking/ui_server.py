@@ -1,0 +1,92 @@
+"""MLflow's UI of a database, as a server of this machine that ends with its block."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+
+from recsweep.errors import InputError
+from recsweep.messages import one_line
+
+USUAL_PORT = 5000
+START_S = 180.0
+POLL_S = 0.2
+LOG_CHARACTERS = 300
+
+
+@contextmanager
+def serve_ui(uri: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen[bytes]]]:
+    """Run MLflow's UI on loopback.
+
+    Args:
+        uri: Address of the database.
+        port: Its port; None = 5000, or another one if that is in use.
+
+    Yields:
+        The UI's address, once it responds, and its process.
+
+    Raises:
+        InputError: The port is in use, or the server ends before it responds.
+    """
+    port = _free_port() if port is None else _refuse_used(port)
+    address = f"http://127.0.0.1:{port}"
+    command = [
+        sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", "127.0.0.1",
+        "--port", str(port), "--backend-store-uri", uri,
+    ]  # fmt: skip
+    # without its job runner the UI starts 2 processes instead of 15
+    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    with tempfile.TemporaryFile() as log:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True,
+        )  # fmt: skip
+        try:
+            deadline = time.monotonic() + START_S
+            while not _responds(address):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    log.seek(0)
+                    said = one_line(log.read().decode(errors="replace"))[-LOG_CHARACTERS:]
+                    raise InputError(
+                        f"MLflow's UI must start, but does not: {said}; fix it, or set task.port"
+                    )
+                time.sleep(POLL_S)
+            yield address, process
+        finally:
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGTERM)
+            process.wait()
+
+
+def _free_port() -> int:
+    """The usual port, or any other that nobody listens on."""
+    for port in (USUAL_PORT, 0):
+        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as server:
+            return int(server.getsockname()[1])
+    raise InputError("a port of 127.0.0.1 must be free, but none is; end another server")
+
+
+def _refuse_used(port: int) -> int:
+    try:
+        socket.create_server(("127.0.0.1", port)).close()
+    except OSError as error:
+        raise InputError(
+            f"task.port must be one that this machine lets you use, but {port} is not "
+            f"({error.strerror}); set another one, or task.port=null for a free one"
+        ) from error
+    return port
+
+
+def _responds(address: str) -> bool:
+    try:
+        with urllib.request.urlopen(f"{address}/health", timeout=5):  # noqa: S310 - http
+            return True
+    except (urllib.error.URLError, OSError):
+        return False
