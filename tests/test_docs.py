@@ -93,7 +93,8 @@ def keeps(promise: str, printed: str) -> bool:
         r"(?:.*\n)*?" if line.strip() == "…" else ".*?".join(map(re.escape, line.split("…"))) + "\n"
         for line in promise.splitlines()
     ]
-    return re.search("^" + "".join(lines), printed, re.MULTILINE) is not None
+    plain = "".join(f"{line.rstrip()}\n" for line in printed.splitlines())
+    return re.search("^" + "".join(lines), plain, re.MULTILINE) is not None
 
 
 def test_a_promise_is_kept_only_by_its_own_lines() -> None:

@@ -31,6 +31,7 @@ def order(entries: list[Any], kind: pa.DataType | None = None) -> list[int]:
         ([date(2020, 1, 2), date(2020, 1, 1), date(2020, 1, 3)], pa.date32()),
         ([date(2020, 1, 2), date(2020, 1, 1), date(2020, 1, 3)], pa.date64()),
         (["1.1234567890123456789", "1.1234567890123456788", "2e0"], None),
+        ([f"2020-01-01T00:00:00.00000000000{digit}" for digit in (2, 1, 3)], None),
         (["2020-01-02", "2020-01-01", "2020-01-03"], pa.large_string()),
         (["10", "9", " 11 "], pa.dictionary(pa.int8(), pa.string())),
     ],
