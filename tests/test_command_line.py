@@ -179,7 +179,7 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         (
             "'model.beta=interval(0,1)'",
             "a single run needs one value of each setting, but model.beta=interval(0,1) has more; "
-            "to search them write python -m recsweep -m 'model.beta=interval(0,1)'",
+            "to search them write python -m recsweep -m ",
         ),
         ("model=multivae,ease", "but model=multivae,ease has more; to search them write"),
         ("k=0", "k[0] must be at least 1, but is 0; change k"),
