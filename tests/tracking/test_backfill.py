@@ -83,7 +83,7 @@ def test_a_run_that_was_not_tracked_is_new_and_then_it_is_there(store: str, reco
     uploader = Uploader(tracker(store))
     assert uploader.upload(record) == "there"
     assert str(run_named(store, record.name).to_dictionary()) == str(run.to_dictionary())
-    assert f"runs/{run.info.run_id}?" in uploader.page(record)
+    assert run.info.run_id in uploader.page(record)
 
 
 @pytest.mark.parametrize("n_epochs", [0, 1, 3])
