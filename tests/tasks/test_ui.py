@@ -20,7 +20,7 @@ def test_without_tracking_there_is_nothing_to_show(config: Any, tmp_path: Path) 
 def test_a_store_that_is_not_there_is_named(config: Any, tmp_path: Path) -> None:
     uri = f"sqlite:///{tmp_path}/mlflow.db"
     with pytest.raises(InputError, match=r"but there is no .*mlflow\.db"):
-        run(config("task=ui", f"tracking.uri={uri}"), tmp_path / "out", [])
+        run(config("task=ui", "tracking=mlflow", f"tracking.uri={uri}"), tmp_path / "out", [])
     assert not (tmp_path / "mlflow.db").exists()
 
 
@@ -33,6 +33,6 @@ def test_of_a_server_only_the_page_is_printed(
     with Server(tmp_path) as server:
         with tracker(server.uri, experiment="recsweep", run_name="seen") as one:
             pass
-        overrides = ("task=ui", "task.of=seen", "task.browser=false", f"tracking.uri={server.uri}")
-        run(config(*overrides), tmp_path / "out", [])
+        overrides = ("task=ui", "task.of=seen", "task.browser=false", "tracking=mlflow")
+        run(config(*overrides, f"tracking.uri={server.uri}"), tmp_path / "out", [])
         assert capsys.readouterr().out == f"{server.uri}/{one.link(one.run_id)}\n"
