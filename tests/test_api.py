@@ -222,6 +222,7 @@ def test_a_plain_script_searches_several_times(tmp_path: Path) -> None:
     assert (metric, sorted(pair)) == ("ndcg@10", ["ease", "popularity"])
 
 
+@pytest.mark.extended  # make docs runs it as it stands
 def test_the_readmes_example_runs(tmp_path: Path) -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8").partition("## From Python")[2]
     code = text.partition("```python\n")[2].partition("```")[0]

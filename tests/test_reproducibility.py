@@ -32,7 +32,7 @@ def weights(results: Path) -> dict[str, np.ndarray]:
         return dict(file)
 
 
-@pytest.mark.parametrize("backend", ["jax", "tensorflow"])
+@pytest.mark.parametrize("backend", ["jax", pytest.param("tensorflow", marks=pytest.mark.extended)])
 def test_the_same_command_gives_the_same_bits(backend: str, tmp_path: Path) -> None:
     first, second = (run(tmp_path / name, backend, seed=5) for name in ("first", "second"))
     for name, value in weights(first).items():
