@@ -7,8 +7,8 @@ from itertools import takewhile
 from pathlib import Path
 
 from recsweep.defaults import conf_folder
+from recsweep.shell import COMMAND
 
-COMMAND = "python -m recsweep"
 HEAD = f"""\
 recsweep trains and compares recommenders that learn from implicit feedback.
 

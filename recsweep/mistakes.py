@@ -13,10 +13,10 @@ from omegaconf import OmegaConf
 from recsweep.errors import InputError
 from recsweep.known_keys import unknown_key
 from recsweep.messages import closest, one_line
+from recsweep.shell import COMMAND
 
 Groups = Mapping[str, Sequence[str]]
 """Name of a group of the configuration -> its choices."""
-COMMAND = "python -m recsweep"
 DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 """Characters from word processors and web pages, which terminals do not understand."""
 SEVERAL = "metrics"

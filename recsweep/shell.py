@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _typed: ContextVar[Sequence[str] | None] = ContextVar("typed", default=None)
+COMMAND = "python -m recsweep"
 READ_AS_NO_TEXT = ("true", "false", "null", "nan", "inf", "none")
 
 
@@ -37,7 +38,7 @@ def command(*words: str) -> str:
     Args:
         words: Options, and settings as returned by `setting`.
     """
-    return shlex.join(["python", "-m", "recsweep", *words])
+    return shlex.join([*COMMAND.split(), *words])
 
 
 def setting(key: str, value: str) -> str:

@@ -38,7 +38,7 @@ from recsweep.sweeps.space.model_overrides import (
     only_model,
     overrides_by_model,
 )
-from recsweep.sweeps.space.space import make_space
+from recsweep.sweeps.space.space import make_space, setting_names
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study_comparison import compare_studies
 
@@ -240,7 +240,7 @@ def _model_keys(context: HydraContext, config: DictConfig, model: str) -> set[st
         composed = context.config_loader.load_sweep_config(config, [f"model={model}"])
     except HydraException:
         return set()  # which is explained when its study is composed
-    return {f"model.{key}" for key in composed.model}
+    return setting_names({"model": OmegaConf.to_container(composed.model, resolve=False)})
 
 
 def _search(

@@ -26,6 +26,7 @@ from recsweep.command_line import compose_config
 from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.run_files import JOURNAL
+from recsweep.sweeps.space.space import setting_names
 from recsweep.sweeps.storage.backends import open_storage
 from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.sweeper import (
@@ -485,6 +486,11 @@ def test_too_many_failures_end_the_sweep_with_their_reason(tmp_path: Path) -> No
 
 def parsed(*lines: str) -> Any:
     return OverridesParser.create().parse_overrides(list(lines))
+
+
+def test_settings_below_a_setting_of_the_model_are_its_settings_too() -> None:
+    names = setting_names({"model": {"l2": 1.0, "first": {"depth": 2}}, "search": {"a.b": "x"}})
+    assert names == {"model", "model.l2", "model.first", "model.first.depth"}
 
 
 def test_combinations_come_in_the_order_of_writing() -> None:

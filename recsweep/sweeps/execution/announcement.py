@@ -15,7 +15,7 @@ def announce(
     n_done: int,
     typed: Collection[str],
 ) -> list[str]:
-    """Lines such as `search    model.l2  tag(log,interval(1.0,10000.0))  from search: in its YAML`.
+    """Lines such as `search    model.l2  tag(log,interval(1.0,10000.0))  from search: in YAML`.
 
     Args:
         space: The search space.
@@ -27,10 +27,10 @@ def announce(
     """
     lines = _searched(space, typed)
     before = f" ({n_done} done before)" if n_done else ""
+    trials = f"{settings.n_trials} trial{'s' * (settings.n_trials > 1)}"
     workers = f"{settings.n_workers} worker{'s' * (settings.n_workers > 1)}"
     lines.append(
-        f"budget    {settings.n_trials} trials{before} on {workers} for {', '.join(objectives)} on "
-        "validation users"
+        f"budget    {trials}{before} on {workers} for {', '.join(objectives)} on validation users"
     )
     if isinstance(sampler, Grid) and (n_points := sampler.n_points(space)) < settings.n_trials:
         lines.append(

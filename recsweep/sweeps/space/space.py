@@ -225,7 +225,7 @@ def _searched(config: Config, given: dict[str, str], taken: set[str]) -> dict[st
                 f"but search has {key}: {sweep}; fix it"
             )
     chosen = {group for group in GROUPS if group in taken | given.keys()}
-    foreign = {key for key in search if key.partition(".")[0] in chosen} - _settings(config)
+    foreign = {key for key in search if key.partition(".")[0] in chosen} - setting_names(config)
     own = {key: f"{key}={search[key]}" for key in search if key not in taken | foreign}
     return own | given
 
@@ -257,7 +257,7 @@ def _composed(compose: Compose, fixed: list[str], choices: dict[str, str]) -> Co
 
 def _refuse_unsearchable(searched: list[dict[str, str]], configs: list[Config]) -> None:
     """Raise InputError for a key that no branch has, or that is not of model or optimizer."""
-    known = {key for config in configs for key in _settings(config)}
+    known = {key for config in configs for key in setting_names(config)}
     for key, line in (item for lines in searched for item in lines.items()):
         if key not in known:
             raise InputError(unknown_key(key, sorted(known)))
@@ -276,7 +276,7 @@ def _refuse_unused(groups: Collection[str], configs: list[Config]) -> None:
         raise InputError(unused_overrides(", ".join(groups), models[0]))
 
 
-def _settings(config: Config) -> set[str]:
+def setting_names(config: Config) -> set[str]:
     """All keys of the configuration except those of `search:`, which only refer to others."""
     return set(_keys({name: node for name, node in config.items() if name != "search"}))
 
@@ -291,7 +291,7 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
 
 def _dimensions(config: Config, searched: dict[str, str]) -> dict[str, Dimension]:
     """Dimensions of the searched keys that the configuration has, sorted by key."""
-    there = _settings(config) - set(GROUPS)
+    there = setting_names(config) - set(GROUPS)
     return {key: dimension(searched[key]) for key in sorted(searched) if key in there}
 
 
