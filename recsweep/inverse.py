@@ -56,7 +56,7 @@ def negative_inverse(matrix: Square, what: str) -> None:
         panel[:, stop:] = matrix[rows, stop:]
         # LAPACK is column-major: its panelᵀ·Lᵀ⁻¹ is L⁻¹·panel here
         blas.strmm(1, inverse_factor, panel.T, side=1, lower=1, trans_a=1, overwrite_b=1)
-        _subtract_square(matrix, panel)
+        _subtract_square(matrix, panel, rows)
         blas.strmm(1, inverse_factor, panel.T, side=1, lower=1, trans_a=0, overwrite_b=1)
         matrix[:start, rows] = panel[:, :start].T
         matrix[rows, start:] = panel[:, start:]
@@ -77,20 +77,25 @@ def _inverse_factor(block: Square) -> Square:
     return factor
 
 
-def _subtract_square(matrix: Square, panel: Panel) -> None:
-    """Subtract panelᵀ·panel from the upper triangle.
+def _subtract_square(matrix: Square, panel: Panel, pivots: slice) -> None:
+    """Subtract panelᵀ·panel from the upper triangle, the pivots' rows and columns left out.
 
     BLAS itself accepts any part of a matrix; `scipy.linalg.blas` would copy it.
     """
     n_rows, depth = len(matrix), len(panel)
-    for start in range(0, n_rows, STRIP):
-        stop = min(start + STRIP, n_rows)
+    for start, stop in (*_strips(0, pivots.start), *_strips(pivots.stop, n_rows)):
         own, corner = _at(panel[:, start:stop]), _at(matrix[start:stop, start:stop])
         _call("ssyrk", b"L", b"N", stop - start, depth, -1.0, *own, 1.0, *corner)
-        if stop < n_rows:
-            others, right = _at(panel[:, stop:]), _at(matrix[start:stop, stop:])
-            sizes = (n_rows - stop, stop - start, depth)
-            _call("sgemm", b"N", b"T", *sizes, -1.0, *others, *own, 1.0, *right)
+        for left, right in ((stop, pivots.start), (max(stop, pivots.stop), n_rows)):
+            if left < right:
+                others, rest = _at(panel[:, left:right]), _at(matrix[start:stop, left:right])
+                sizes = (right - left, stop - start, depth)
+                _call("sgemm", b"N", b"T", *sizes, -1.0, *others, *own, 1.0, *rest)
+
+
+def _strips(start: int, stop: int) -> Iterator[tuple[int, int]]:
+    for first in range(start, stop, STRIP):
+        yield first, min(first + STRIP, stop)
 
 
 def _at(part: np.ndarray) -> tuple[ctypes.c_void_p, int]:
