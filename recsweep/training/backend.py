@@ -38,42 +38,16 @@ def compile_program(
         donate_first: JAX may reuse the first argument's memory for the result.
 
     Returns:
-        The program. It is compiled for the shapes and types of its first call's arguments and
-        may refuse others.
+        The program. It keeps what was compiled for each set of shapes that it was called with.
     """
     if name() == "jax":
-        return _CompiledAtFirstCall(function, donate_argnums=(0,) if donate_first else ())
+        import jax
+
+        return jax.jit(function, donate_argnums=(0,) if donate_first else ())
     import tensorflow as tf
 
     tf.config.experimental.enable_op_determinism()
     return tf.function(function)
-
-
-class _CompiledAtFirstCall:
-    """An executable of JAX that belongs to nobody else, as a function's own cache would."""
-
-    def __init__(self, function: Callable[..., Any], donate_argnums: tuple[int, ...]) -> None:
-        import jax
-
-        self._function = jax.jit(function, donate_argnums=donate_argnums)
-        self._executable: Callable[..., Any] | None = None
-
-    def __call__(self, *arguments: Any) -> Any:
-        if self._executable is None:
-            self._executable = self._function.lower(*arguments).compile()
-        return self._executable(*arguments)
-
-
-def free_programs() -> None:
-    """Free the memory of programs that nothing refers to any longer.
-
-    JAX keeps every executable in caches of its own, which refer to each other, so that no
-    garbage collection frees them. What `compile_program` returned still works without them.
-    """
-    if name() == "jax":
-        import jax
-
-        jax.clear_caches()
 
 
 def csr_matmul(values: Any, columns: Any, row_starts: Any, dense: Any) -> Any:

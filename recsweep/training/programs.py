@@ -8,8 +8,6 @@ from typing import Any
 
 import keras
 
-from recsweep.training.backend import free_programs
-
 MAX_PROGRAMS = 20
 """Those of four trainings, since each needs about five; a program takes 1 to 4 MiB."""
 
@@ -28,17 +26,10 @@ def call_program(key: Hashable, make: Callable[[], Callable[..., Any]], *argumen
     program = _PROGRAMS.pop(place, None)
     if program is None:
         if len(_PROGRAMS) >= MAX_PROGRAMS:
-            _drop_oldest()
+            del _PROGRAMS[next(iter(_PROGRAMS))]
         program = make()
     _PROGRAMS[place] = program
     return program(*arguments)
-
-
-def _drop_oldest() -> None:
-    """Drop a quarter of the programs at once, since freeing them takes some milliseconds."""
-    for place in list(_PROGRAMS)[: max(1, MAX_PROGRAMS // 4)]:
-        del _PROGRAMS[place]
-    free_programs()
 
 
 def _shape(array: Any) -> str:

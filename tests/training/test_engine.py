@@ -153,7 +153,7 @@ def test_batch_sizes_and_architectures_come_and_go(monkeypatch: pytest.MonkeyPat
         assert template() is not None, "one network for all batch sizes"
     gc.collect()
     if backend.name() == "jax":
-        assert n_big_executables() <= 4 + n_others, "JAX's own caches let the others go"
+        assert n_big_executables() <= 4 + n_others, "nothing else keeps the others"
     for n_rows in (3, 4):
         work(n_rows, 3)
         assert len(programs._PROGRAMS) <= 4
