@@ -4,7 +4,7 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from os import fsync
 from pathlib import Path
@@ -134,13 +134,16 @@ def refuse_folder(target: Path, setting: str) -> None:
     )
 
 
-def refuse_file(target: Path, setting: str, overwrite: bool) -> Path:
+def refuse_file(
+    target: Path, setting: str, overwrite: bool, inputs: Sequence[Path | None] = ()
+) -> Path:
     """Check before long work that a new file can be written there.
 
     Args:
         target: The file.
         setting: The setting of the file.
         overwrite: Whether it may already exist.
+        inputs: Files, and folders of files, that are read and must stay.
 
     Returns:
         `target`, absolute.
@@ -155,6 +158,8 @@ def refuse_file(target: Path, setting: str, overwrite: bool) -> Path:
             found, do = f"{place} is no such folder", "fix it"
         elif file.is_dir():
             found, do = f"{file} is a folder itself", "name a file in it"
+        elif file.exists() and any(each and _is_part(file, each) for each in inputs):
+            found, do = f"{file} is read by this command", "give another name"
         elif file.exists() and not overwrite:
             found = f"{file} is already there"
             do = f"set {setting.rpartition('.')[0]}.overwrite=true"
@@ -164,3 +169,7 @@ def refuse_file(target: Path, setting: str, overwrite: bool) -> Path:
         f"{setting} must be a new file in a folder that can be written, but {found}; {do}, or "
         f"give {setting}=FILE"
     )
+
+
+def _is_part(file: Path, whole: Path) -> bool:
+    return file.resolve().is_relative_to(whole.resolve())

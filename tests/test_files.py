@@ -221,6 +221,9 @@ def test_a_new_file_is_free_and_one_that_is_there_only_when_it_may_go(
     with pytest.raises(InputError, match=r"mine is already there; set task\.overwrite=true, or"):
         refuse_file(Path("mine"), "task.output", overwrite=False)
     assert refuse_file(Path("mine"), "task.output", overwrite=True) == tmp_path / "mine"
+    for read in (Path("mine"), tmp_path):
+        with pytest.raises(InputError, match=r"mine is read by this command; give another name"):
+            refuse_file(Path("mine"), "task.output", overwrite=True, inputs=[None, read])
     for wrong, found in ((tmp_path, "is a folder itself"), (Path("mine/a"), "is no such folder")):
         with pytest.raises(InputError, match=found):
             refuse_file(wrong, "task.output", overwrite=True)

@@ -40,9 +40,9 @@ _OTHERS = {
     ),
     "value": (
         "ratings scores counts values play plays playcount listens listencount listeningcount "
-        "streams quantity qty amount weight stars overall frequency freq clicks views purchases "
-        "purchased clicked liked like relevance relevant label feedback preference interaction "
-        "interactions reviewscore"
+        "streams quantity qty amount weight stars overall frequency freq click clicks clicked "
+        "view views viewed purchase purchases purchased bought listened liked like relevance "
+        "relevant label feedback preference interaction interactions reviewscore"
     ),
     "rank": "ranking position pos",
     "score": (
@@ -114,8 +114,8 @@ def by_name_or_place(names: Sequence[str], others: Sequence[str] = ("value",)) -
 def looks_like_names(rows: Sequence[Sequence[str]]) -> bool | None:
     """Whether the first row is a header; None = ambiguous.
 
-    A name is not a number and does not recur in its column. It also must be a known name, end
-    like one, or have no digits where every entry below it has some.
+    A name is not a number and does not recur in its column. It also must be a known name, or
+    have no digits where every entry below it has some; all may just end like names.
 
     Args:
         rows: The first rows of a file with user and item columns, and perhaps values.
@@ -128,13 +128,16 @@ def looks_like_names(rows: Sequence[Sequence[str]]) -> bool | None:
     if not rest or any(_is_number(name) or name in below for name, below in columns):
         return False
     is_plain = any(plain(first[place]) in PLAIN[role] for role, place in found.items())
-    if is_plain or any(map(_LIKE_A_NAME.search, first)):
+    alike = [bool(_LIKE_A_NAME.search(name)) for name in first]
+    for place in found.values():
+        alike[place] = True
+    if is_plain or all(alike):
         return True
     stands_out = [not _has_digit(name) and all(map(_has_digit, below)) for name, below in columns]
     has_values = len(first) == 3 and all(map(_is_number, columns[2][1]))
-    if all(stands_out) or (has_values and not any(map(_has_digit, first))):
+    if all(map(max, stands_out, alike)) or (has_values and not any(map(_has_digit, first))):
         return True
-    return None if found or has_values or any(stands_out) else False
+    return None if any(alike) or has_values or any(stands_out) else False
 
 
 def _is_number(text: str) -> bool:

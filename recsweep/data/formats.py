@@ -9,6 +9,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
@@ -182,8 +183,10 @@ class Columnar(TableFile):
         """Row by row."""
         self.place = 1
         for batch in self._dataset.to_batches(columns=self._fields):
+            types = {ours: batch.schema.field(ours).type for ours in ("user", "item")}
+            is_short = [ours for ours, kind in types.items() if pa.types.is_float32(kind)]
             for row in batch.to_pylist():
-                yield row
+                yield row | {ours: np.float32(row[ours]) for ours in is_short if row[ours]}
                 self.place += 1
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from recsweep.data.columns import PLAIN, by_name_or_place, looks_like_names, plain, roles, tell
+from recsweep.data.columns import KNOWN, by_name_or_place, looks_like_names, plain, roles, tell
 from recsweep.data.formats import Layout, Quoting
 from recsweep.data.ids import id_text
 from recsweep.data.interactions import quote
@@ -24,7 +24,7 @@ from recsweep.messages import one_line, shorten
 
 log = logging.getLogger(__name__)
 
-DELIMITERS = ("\t", ",", " ")
+DELIMITERS = ("\t", ",", ";", " ")
 N_JUDGED = 1_000
 """Number of lines used to detect a header."""
 
@@ -46,7 +46,8 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         ) from error
     except UnicodeDecodeError as error:
         raise InputError(
-            f"{path} must be UTF-8 text, but what follows line {number:,} is not; convert it"
+            f"{path} must be UTF-8 text, but line {number + 1:,} or one soon after it is not; "
+            "convert or unpack it"
         ) from error
 
 
@@ -59,7 +60,7 @@ def read_users(path: Path) -> list[str]:
         InputError: The file cannot be read, or has no users.
     """
     lines = [line.strip() for _, line in text_lines(path) if line.strip()]
-    if len(lines) > 1 and plain(lines[0]) in (*PLAIN["user"], "users"):
+    if len(lines) > 1 and plain(lines[0]).removesuffix("s") in KNOWN["user"]:
         log.warning("first line of %s, %r, is treated as a header", path, lines[0])
         del lines[0]
     users = dict.fromkeys(text for text in map(id_text, lines) if text)
@@ -69,9 +70,10 @@ def read_users(path: Path) -> list[str]:
 
 
 def read_pairs(path: Path) -> pd.DataFrame:
-    """Read `user item [value]` lines, separated by tab, comma or single space, or a Parquet file.
+    """Read `user item [value]` lines, or a Parquet file.
 
-    With a header, the columns may be in any order and there may be others.
+    Fields are separated by a tab, comma, semicolon or single space. With a header, the columns may
+    be in any order and there may be others.
 
     Returns:
         `user` and `item` (text, as categories) and, if the file has it, `value` (at least 0), in
@@ -107,9 +109,9 @@ def _layout(path: Path) -> Layout:
         columns = columns_of(path, lines)
         if columns is None:
             raise InputError(
-                f"every line of {path} must be user item [value], separated by a space, a tab or "
-                f"a comma, but the first is {quote(lines[0].strip())}; fix it, or name the "
-                "columns user and item in a first line"
+                f"every line of {path} must be user item [value], separated by a space, a tab, "
+                f"a comma or a semicolon, but the first is {quote(lines[0].strip())}; fix it, or "
+                "name the columns user and item in a first line"
             )
         delimiter, rows = columns
         names, first = rows[0], quote(lines[0].strip())
@@ -151,7 +153,8 @@ def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | No
             raise InputError(f"{path} must be text in columns, but is not ({error})") from error
         n_roles = len(roles(rows[0], ("user", "item")))
         if len(rows[0]) in (2, 3) or (n_roles and len(rows[0]) > 1):
-            found.append((n_roles, delimiter, rows))
+            are_even = all(len(row) == len(rows[0]) for row in rows)
+            found.append(((n_roles == 2, are_even), delimiter, rows))
     if not found:
         return None
     _, delimiter, rows = max(found, key=lambda each: each[0])  # the first one of equals
@@ -164,7 +167,7 @@ def quoting_of(delimiter: str) -> Literal[0, 3]:
 
 
 def _quoting(delimiter: str) -> Quoting:
-    return "minimal" if delimiter == "," else "none"
+    return "minimal" if delimiter in (",", ";") else "none"
 
 
 def _parquet_names(path: Path) -> list[str]:

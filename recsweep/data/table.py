@@ -34,6 +34,7 @@ from recsweep.messages import one_line, shorten
 log = logging.getLogger(__name__)
 
 LARGEST = float(np.finfo(np.float32).max)
+SMALLEST = float(np.finfo(np.float32).smallest_subnormal)
 UNREADABLE = (
     pa.ArrowException, OSError, EOFError, ValueError, OverflowError, ZoneInfoNotFoundError,
     zlib.error, lzma.LZMAError, csv.Error,
@@ -124,12 +125,27 @@ def _frame(raw: pa.Table) -> pd.DataFrame:
 def _coded(column: pa.ChunkedArray) -> "pd.Series[Any]":
     """A column of ids as categories; UUIDs in their usual notation."""
     if not isinstance(column.type, pa.BaseExtensionType):
-        return column.dictionary_encode().to_pandas()
+        return _with_distinct_values(column).dictionary_encode().to_pandas()
     bare = pa.chunked_array([each.storage for each in column.chunks], column.type.storage_type)
     coded = bare.dictionary_encode().to_pandas()
     if column.type.extension_name != "arrow.uuid":
         return coded
     return coded.cat.rename_categories([str(UUID(bytes=each)) for each in coded.cat.categories])
+
+
+def _with_distinct_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """In a form in which `dictionary_encode` gives every value once, as pandas needs it."""
+    if pa.types.is_run_end_encoded(column.type):
+        column = pa.chunked_array([pc.run_end_decode(chunk) for chunk in column.chunks])
+    if pa.types.is_dictionary(column.type):
+        values = [chunk.dictionary for chunk in column.chunks]
+        if any(len(each.unique()) < len(each) for each in values):
+            column = column.cast(column.type.value_type)
+    if pa.types.is_float16(column.type):
+        column = column.cast(pa.float32())
+    if pa.types.is_floating(column.type):
+        column = pc.add(column, pa.scalar(0, column.type))  # -0.0 becomes 0.0
+    return column
 
 
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
@@ -144,7 +160,8 @@ def _is_sound(table: pd.DataFrame) -> bool:
     """Whether no row has a flaw, times not checked; vectorized, unlike `_flaw`."""
     if table["user"].hasnans or table["item"].hasnans:
         return False
-    return bool(((table["value"] >= 0) & (table["value"] <= LARGEST)).all())
+    values = table["value"]
+    return bool(((values == 0) | ((values >= SMALLEST) & (values <= LARGEST))).all())
 
 
 def _explained(file: TableFile, reason: str) -> InputError:
@@ -190,13 +207,16 @@ def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, object] | None:
     """What a row must have and what it has instead, or None if it is valid."""
     for ours in ("user", "item"):
         if id_text(entry := row[ours]) is None:
-            is_float = isinstance(entry, float) and math.isfinite(entry)
-            kind = "an id below 2**53, since it is a float," if is_float else "an id on one line"
+            kind = "an id on one line"
+            if isinstance(entry, float | np.floating) and math.isfinite(entry):
+                kind = f"an id below 2**{np.finfo(entry).nmant + 1}, since it is a float,"
             return f"{kind} in column {layout.wanted[ours]!r}", entry
     if "value" in row:
         value = _number(row["value"])
         if LARGEST < value < math.inf:
             return f"a number of at most {LARGEST:.8g} in column {layout.value!r}", row["value"]
+        if 0 < value < SMALLEST:
+            return f"0 or at least {SMALLEST:.8g} in column {layout.value!r}", row["value"]
         if not 0 <= value < math.inf:
             point = ", its decimals after a point," if "," in str(row["value"]) else ""
             return f"a finite number of at least 0{point} in column {layout.value!r}", row["value"]

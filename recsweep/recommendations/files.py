@@ -177,11 +177,16 @@ def _from_txt(path: Path) -> Iterator[tuple[int, str, list[str]]]:
 
 def _names_lists(fields: list[str]) -> bool:
     """Whether a line is like `user items` or `user item1 item2`."""
-    told = [re.sub(r"s?[0-9]*$", "", plain(field)) for field in fields]
+    if len(fields) < 2:
+        return False
+    user, *items = map(plain, fields)
+    names = [re.sub(r"s?[0-9]*$", "", item) for item in items]
+    numbers = [re.sub(r"[^0-9]", "", item) for item in items]
+    are_counted = any(numbers == [str(n + i) for i in range(len(items))] for n in (0, 1))
     return (
-        len(told) > 1
-        and told[0] in PLAIN["user"]
-        and all(name in (*KNOWN["item"], "", "recommendation") for name in told[1:])
+        user.removesuffix("s") in PLAIN["user"]
+        and all(name in (*KNOWN["item"], "", "recommendation") for name in names)
+        and (are_counted or not any(numbers))
     )
 
 
@@ -205,6 +210,8 @@ def _from_jsonl(path: Path) -> Iterator[tuple[int, Any, list[Any]]]:
             continue
         try:
             content = json.loads(line)
+            if "\\u" in line:  # half of a surrogate pair is no text, which the next line refuses
+                json.dumps(content, ensure_ascii=False).encode()
             if not set(keys) <= content.keys() or not keys:
                 keys = _keys(path, list(content))
             user, items = (content[key] for key in keys)
@@ -283,10 +290,10 @@ def _header(path: Path, first: list[str]) -> tuple[str, list[str], dict[str, int
     columns = columns_of(path, first) if any(map(str.strip, first)) else None
     delimiter, rows = columns or (",", [[line.strip() for line in first[:1]]])
     taken = by_name_or_place(rows[0], ("rank", "score")) if looks_like_names(rows) else {}
-    if missing := {"user", "item"} - taken.keys():
+    if missing := [role for role in ("user", "item") if role not in taken]:
         raise InputError(
             f"{path} must begin with a header that names the columns user and item, but "
-            f"{' and '.join(sorted(missing))} is not in {quote(delimiter.join(rows[0]))}; add it"
+            f"{' and '.join(missing)} cannot be found in {quote(delimiter.join(rows[0]))}; add it"
         )
     tell(path, rows[0], taken)
     return delimiter, rows[0], taken

@@ -44,8 +44,8 @@ class Evaluate:
 
         is_asked_for = any(text.startswith("metrics=") for text in job.overrides)
         _evaluator(job.settings, is_asked_for)
-        output = self.output and refuse_file(self.output, "task.output", self.overwrite)
         files = (_given(self.recommendations, "recommendations"), _given(self.truth, "truth"))
+        output = self.output and refuse_file(self.output, "task.output", self.overwrite, files)
         found = measure_file(job.settings, *files, is_asked_for=is_asked_for)
         print("\n".join([table_of_folds({"": found.evaluation}), *found.notes]))  # noqa: T201
         if output:

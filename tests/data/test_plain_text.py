@@ -66,6 +66,11 @@ def test_a_header_is_recognised_and_ids_are_not_taken_for_one(tmp_path: Path) ->
         ("user item name extra\nu i n e\n", [("u", "i")]),
         ("ann milk\nbob tea\n", [("ann", "milk"), ("bob", "tea")]),
         (" u1 , 10.0 \n u1,11\n", [("u1", "10"), ("u1", "11")]),
+        ("u1,a book\nu1,a lamp\nu2,a bed\n", [("u1", "a book"), ("u1", "a lamp"), ("u2", "a bed")]),
+        ("Ann Lee\tThe Book\nBob\tX\n", [("Ann Lee", "The Book"), ("Bob", "X")]),
+        ("Member ID;Artikel Nr\nu1;a\n", [("u1", "a")]),
+        ("user;item;value\nu1;a b;3\n", [("u1", "a b", 3.0)]),
+        ("user,item,click\nu1,a,0\nu1,b,1\n", [("u1", "a", 0.0), ("u1", "b", 1.0)]),
     ],
 )
 def test_columns_go_by_name_where_they_are_named(
@@ -129,7 +134,7 @@ def test_without_values_there_is_no_column_of_them(tmp_path: Path) -> None:
         ("1 a 2\n1 b x\n", "line 2 has 'x'"),
         ("1 a 2\n1 b -1\n", "line 2 has '-1'"),
         ("1 a 2\n1 b inf\n", "line 2 has 'inf'"),
-        ("1\n", "separated by a space, a tab or a comma, but the first is '1'"),
+        ("1\n", "separated by a space, a tab, a comma or a semicolon, but the first is '1'"),
         ("1 a 2 9\n", "but the first is '1 a 2 9'"),
         ("1 a 2\n2 a 2\n1 a 5\n", "1 lines repeat one (first: user '1', item 'a')"),
         ("", "but is empty"),

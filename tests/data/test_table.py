@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
 
@@ -125,6 +126,8 @@ UUID_BYTES = bytes.fromhex("550e8400e29b41d4a716446655440000"), bytes(16)
     [
         (pa.array([10.0, 7.0]), ["10", "7"]),
         (pa.array([10.0, 7.0], pa.float32()).dictionary_encode(), ["10", "7"]),
+        (pa.array([10.0, 7.0], pa.float16()), ["10", "7"]),
+        (pa.array([0.0, -0.0]), ["0", "0"]),
         (pa.array([Decimal("10.00"), Decimal("7.50")]), ["10", "7.50"]),
         (pa.array([2**63, 7], pa.uint64()), ["9223372036854775808", "7"]),
         (pa.array([b"u1 ", "é".encode()]), ["u1", "é"]),
@@ -216,6 +219,29 @@ def test_a_value_above_float32_names_its_line_and_the_largest(refused, tmp_path:
     assert rows(read(tmp_path, "user,item,value\nu,i,3.4e38\n")) == [("u", "i", 3.4e38)]
     with refused("a number of at most 3.4028235e+38", "line 3 has '3.5e38'"):
         read(tmp_path, "user,item,value\nu,i,1\nu,j,3.5e38\n")
+
+
+def test_a_value_that_float32_would_make_0_is_no_silent_0(refused, tmp_path: Path):
+    assert rows(read(tmp_path, "user,item,value\nu,i,1.5e-45\n")) == [("u", "i", 1.5e-45)]
+    with refused("0 or at least 1.4012985e-45", "line 3 has '1e-46'"):
+        read(tmp_path, "user,item,value\nu,i,0\nu,j,1e-46\n")
+
+
+@pytest.mark.parametrize(
+    "users",
+    [
+        pa.DictionaryArray.from_arrays([0, 1, 2], ["a", "a", "b"]),
+        pc.run_end_encode(pa.array(["a", "a", "b"])),
+    ],
+)
+def test_ids_may_be_encoded_in_any_way(tmp_path: Path, users: pa.Array):
+    table = pa.table({"user": users, "item": [1, 2, 3], "value": [1, 1, 1]})
+    with (
+        pa.OSFile(str(tmp_path / "a.arrow"), "wb") as sink,
+        pa.ipc.new_file(sink, table.schema) as file,
+    ):
+        file.write_table(table)
+    assert read_table(tmp_path / "a.arrow", CSV)["user"].tolist() == ["a", "a", "b"]
 
 
 @pytest.mark.parametrize(("line", "column"), [(",i,1", "user"), ('u,"",1', "item")])
@@ -355,6 +381,10 @@ def parquet(path: Path, **columns: Any) -> Path:
         ({"user": [[1], [2]]}, "row 1 has [1]"),
         ({"user": ["a", " "]}, "row 2 has ' '"),
         ({"user": [1.0, float("inf")]}, "row 2 has inf"),
+        (
+            {"user": pa.array([1.0, 2.0**24], pa.float32())},
+            "an id below 2**24, since it is a float,",
+        ),
         ({"user": [1.0, 2.0**53]}, "an id below 2**53, since it is a float, in column 'user'"),
     ],
 )

@@ -97,6 +97,13 @@ def test_columns_go_by_the_names_of_the_field(
     assert told in caplog.text
 
 
+@pytest.mark.parametrize("first", ["user1 item5 item6", "uid1 sid7 sid9", "user movie5"])
+def test_ids_that_begin_like_names_of_columns_are_ids(first: str, tmp_path: Path) -> None:
+    user, *items = first.split()
+    lists = read_recommendations(file(tmp_path, "a.txt", f"{first}\nuser2 item7 item8\n"))
+    assert lists == {user: items, "user2": ["item7", "item8"]}
+
+
 def test_quotes_between_tabs_are_characters_as_others(tmp_path: Path) -> None:
     text = 'user\titem\nu\t"a\nu\tb\nv\tc"\n'
     assert read_recommendations(file(tmp_path, "a.tsv", text)) == {"u": ['"a', "b"], "v": ['c"']}
@@ -131,8 +138,8 @@ def test_other_peoples_white_space_blank_lines_and_marks_are_no_fault(tmp_path: 
         ("a.csv", "user,item\n1,2\n1\n", "have 2 fields, but line 3 has '1'"),
         ("a.csv", "user,item,rank\n1,2,first\n", "column rank, but line 2 has 'first'"),
         ("a.csv", "user,item,score\n1,2,nan\n", "column score, but line 2 has 'nan'"),
-        ("a.csv", "1,2,3\n", "but item and user is not in '1,2,3'"),
-        ("a.csv", "u1,i1,.9\nu2,i1,.8\n", "but item and user is not in 'u1,i1,.9'"),
+        ("a.csv", "1,2,3\n", "but user and item cannot be found in '1,2,3'"),
+        ("a.csv", "u1,i1,.9\nu2,i1,.8\n", "but user and item cannot be found in 'u1,i1,.9'"),
         ("a.csv", "user,item\n1,2\n 1,2.0\n", "name an item once a user, but line 3 has "),
         ("a.txt", "7 8\n7.0 9\n", "name a user once, but line 2 has '7' again"),
         ("a.csv", "user,item\n1, \n", "line 2 has an empty id"),
@@ -142,6 +149,7 @@ def test_other_peoples_white_space_blank_lines_and_marks_are_no_fault(tmp_path: 
         ("a.jsonl", '{"user": 1, "items": [2]}\n{"user": 1}\n', "line 2 has '{\"user\": 1}'"),
         ("a.jsonl", '{"user": 1, "items": [2.5]}', "line 1 has"),
         ("a.jsonl", '{"user": true, "items": []}', "line 1 has"),
+        ("a.jsonl", '{"user": "\\ud800", "items": []}', "line 1 has"),
         ("a.jsonl", "[1]", "line 1 has '[1]'"),
         ("a.jsonl", "7 8 9", "line 1 has '7 8 9'"),
         ("a.jsonl", "[" * 100_000, "(100,002 characters)"),

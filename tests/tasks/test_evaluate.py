@@ -163,6 +163,9 @@ def test_files_that_are_not_given_or_in_the_way_are_one_line(
     with pytest.raises(InputError, match=r"set task\.overwrite=true"):
         evaluate("1 a\n", "1 a\n", "task.overwrite=false")
     assert (tmp_path / "measured.json").read_text("utf-8") == "precious"
+    with pytest.raises(InputError, match=r"truth\.txt is read by this command"):
+        evaluate("1 a\n", "1 a\n", f"task.output='{tmp_path / 'truth.txt'}'")
+    assert (tmp_path / "truth.txt").read_text("utf-8") == "1 a\n"
 
 
 def test_the_command_line_loads_neither_a_backend_nor_mlflow(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@
 uid and sid; line k of `unique_sid.txt` (optional) is the original id of sid k.
 """
 
+import logging
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import numpy as np
 import pandas as pd
 from pydantic.dataclasses import dataclass
 
+from recsweep.data.columns import KNOWN, plain
 from recsweep.data.formats import Layout
 from recsweep.data.ids import id_text
 from recsweep.data.interactions import quote, typed_ids
@@ -21,6 +23,8 @@ from recsweep.data.table import read_table
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
 from recsweep.interfaces import CSR, STRICT
+
+log = logging.getLogger(__name__)
 
 PARTS = ("train", "validation_tr", "validation_te", "test_tr", "test_te")
 NAMES = "unique_sid.txt"
@@ -85,10 +89,17 @@ def _item_ids(files: list[Path], tables: dict[str, pd.DataFrame]) -> np.ndarray:
     if len(files) == len(PARTS):
         return np.arange(last_item + 1)
     try:
-        lines = files[-1].read_text(encoding="utf-8").rstrip("\n").split("\n")
+        lines = files[-1].read_text(encoding="utf-8-sig").rstrip("\r\n").split("\n")
     except UnicodeDecodeError as error:
         raise InputError(f"{files[-1]} must be UTF-8 text, but {error}; fix it") from error
+    if len(lines) == last_item + 2 and plain(lines[0]) in KNOWN["item"]:
+        log.warning("first line of %s, %s, is treated as a header", files[-1], quote(lines.pop(0)))
     ids = [id_text(line) or "" for line in lines]
+    if "" in ids:
+        raise InputError(
+            f"every line of {files[-1]} must name an item, but line {ids.index('') + 1:,} is "
+            "blank; fix it, or remove the file to use the sids as ids"
+        )
     if len(set(ids)) <= last_item or len(set(ids)) < len(ids):
         raise InputError(
             f"{files[-1]} must name every item once, but {len(ids):,} lines with {len(set(ids)):,} "

@@ -219,7 +219,9 @@ def test_sids_that_do_not_count_the_items_are_refused(refused, folder: Path):
     [
         (b"1\n2\n3\n", "3 lines with 3 different ids stand for sids up to 3"),
         (b"1\n2\n3\n3\n", "4 lines with 3 different ids"),
-        (b"", "1 lines with 1 different ids"),
+        (b"", "line 1 is blank"),
+        (b"1\r\n\r\n3\r\n4\r\n", "line 2 is blank"),
+        (b"1\n2\n3\n4\n4\n", "5 lines with 4 different ids"),
         (b"1\n2\n3\n\xff\n", "must be UTF-8 text"),
     ],
 )
@@ -229,3 +231,9 @@ def test_names_that_are_no_name_for_each_item_are_refused(
     (folder / "unique_sid.txt").write_bytes(names)
     with refused(str(folder / "unique_sid.txt"), complaint):
         load(folder)
+
+
+@pytest.mark.parametrize("names", [b"\xef\xbb\xbf7\r\n8\r\n9\r\n10\r\n", b"sid\n7\n8\n9\n10\n"])
+def test_neither_a_byte_order_mark_nor_a_header_is_part_of_an_id(folder: Path, names: bytes):
+    (folder / "unique_sid.txt").write_bytes(names)
+    assert load(folder).item_ids.tolist() == [7, 8, 9, 10]
