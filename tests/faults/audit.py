@@ -11,7 +11,7 @@ from optuna.trial import FrozenTrial
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 STATE = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-LOST = ("its process died", "stopped by")
+LOST = ("its process died", "stopped by", "stopped on request")
 OBJECTIVE = "valid/ndcg_at_10"
 
 
