@@ -38,6 +38,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     files            atomic writing of files and folders
     inverse          the inverse of a large matrix
     known_keys       suggestions for unknown keys
+    loopback         ports and pages of servers on this machine
     memory           how much memory is available
     seeds            one root seed, from which all other seeds are derived
     shell            commands to paste into a terminal

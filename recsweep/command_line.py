@@ -62,7 +62,9 @@ def compose_config(*overrides: str) -> dict[str, Any]:
 def main() -> None:
     """Run the command line and exit with one of the codes above."""
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv
-    logging.basicConfig(format="%(levelname)s: %(message)s")  # warnings, to stderr
+    warnings_to = logging.StreamHandler()  # stderr
+    warnings_to.setLevel(logging.WARNING)  # Hydra's --info lowers the level of loggers
+    logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[warnings_to])
     write_with_any_encoding()
     end_politely_on_signals()
     run, arguments = _Run(), options_first(sys.argv[1:])

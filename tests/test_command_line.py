@@ -376,6 +376,16 @@ assert not set({heavy}) & set(sys.modules), set({heavy}) & set(sys.modules)
     assert list(tmp_path.iterdir()) == []
 
 
+def test_hydras_own_information_is_printed_once(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "recsweep", "--info", "plugins"]
+    done = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.count("Installed Hydra Plugins") == 1
+    assert done.stderr == ""
+
+
 def test_help_names_the_models(tmp_path: Path) -> None:
     out, err = start(tmp_path, "--help").communicate()
     assert (b"model=multivae" in out, err) == (True, b"")

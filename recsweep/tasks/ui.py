@@ -1,8 +1,6 @@
 """Opens MLflow's UI at the page of a study, a run or all runs."""
 
-import os
 import sys
-import webbrowser
 from contextlib import suppress
 from typing import Annotated
 
@@ -13,6 +11,7 @@ from recsweep import app
 from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.loopback import show_page
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -43,18 +42,10 @@ class OpenUI:
             )
         page = RunFinder(store, tracker.experiment).page(self.of)
         if store.server:
-            self._open(f"{store.server}/{page}")
+            show_page(f"{store.server}/{page}", self.browser)
             return
         print("starting MLflow's UI …", file=sys.stderr, flush=True)  # noqa: T201
         with suppress(KeyboardInterrupt), serve_ui(store.uri, self.port) as (address, process):
-            self._open(f"{address}/{page}")
+            show_page(f"{address}/{page}", self.browser)
             print("Ctrl-C ends the server", file=sys.stderr, flush=True)  # noqa: T201
             process.wait()
-
-    def _open(self, address: str) -> None:
-        print(address, flush=True)  # noqa: T201
-        has_desktop = sys.platform in ("darwin", "win32") or any(
-            os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
-        )
-        if self.browser and has_desktop:  # elsewhere a browser in the terminal would take it over
-            webbrowser.open(address)

@@ -2,7 +2,6 @@
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from recsweep.errors import InputError
+from recsweep.loopback import HOST, usable_port
 from recsweep.messages import one_line
 
 USUAL_PORT = 5000
@@ -35,10 +35,10 @@ def serve_ui(uri: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen
     Raises:
         InputError: The port is in use, or the server ends before it responds.
     """
-    port = _free_port() if port is None else _refuse_used(port)
-    address = f"http://127.0.0.1:{port}"
+    port = usable_port(port, USUAL_PORT)
+    address = f"http://{HOST}:{port}"
     command = [
-        sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", "127.0.0.1",
+        sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", HOST,
         "--port", str(port), "--backend-store-uri", uri,
     ]  # fmt: skip
     # without its job runner the UI starts 2 processes instead of 15
@@ -63,25 +63,6 @@ def serve_ui(uri: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen
             with suppress(ProcessLookupError):
                 os.killpg(process.pid, signal.SIGTERM)
             process.wait()
-
-
-def _free_port() -> int:
-    """The usual port, or any other that nobody listens on."""
-    for port in (USUAL_PORT, 0):
-        with suppress(OSError), socket.create_server(("127.0.0.1", port)) as server:
-            return int(server.getsockname()[1])
-    raise InputError("a port of 127.0.0.1 must be free, but none is; end another server")
-
-
-def _refuse_used(port: int) -> int:
-    try:
-        socket.create_server(("127.0.0.1", port)).close()
-    except OSError as error:
-        raise InputError(
-            f"task.port must be one that this machine lets you use, but {port} is not "
-            f"({error.strerror}); set another one, or task.port=null for a free one"
-        ) from error
-    return port
 
 
 def _responds(address: str) -> bool:

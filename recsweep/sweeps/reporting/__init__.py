@@ -4,6 +4,7 @@ The modules, from the outside in:
 
     run_records       all runs of a study, as records for a tracker
     mlflow_note       the page of the sweep in MLflow
+    dashboard         Optuna's dashboard of running studies, read only
     result            the outcome of a study, and its summary on the terminal
     plots             the list of plots, how to read them, and the page with all of them
     plots_matplotlib  the plots as PNG

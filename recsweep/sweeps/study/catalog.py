@@ -94,6 +94,10 @@ class StudyCatalog:
         is_file = address.drivername == database.SQLITE
         return is_file and not Path(str(address.database)).exists()
 
+    def storage_of(self, name: str) -> optuna.storages.BaseStorage:
+        """The storage of an existing study."""
+        return self._database or open_storage(None, self.folder / name)
+
     def load(self, name: str) -> tuple[optuna.Study, StudyStatus]:
         """A study and its status.
 
@@ -102,8 +106,7 @@ class StudyCatalog:
         """
         place = self.folder / name
         try:
-            storage = self._database or open_storage(None, place)
-            study = optuna.load_study(study_name=name, storage=storage)
+            study = optuna.load_study(study_name=name, storage=self.storage_of(name))
             _refuse_unidentified(study)
             locks = make_locks(self.storage, place, name)
             return study, StudyStatus.of(study, study.user_attrs["n_trials"], locks.is_leased)

@@ -8,6 +8,7 @@ with the same number and the same parameters.
 import os
 import socket
 import time
+import warnings
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass
@@ -129,10 +130,14 @@ class SharedStudy:
         try:
             return optuna.load_study(study_name=plan.study, storage=storage, pruner=pruner)
         except KeyError:
-            return optuna.create_study(
+            study = optuna.create_study(
                 study_name=plan.study, storage=storage, pruner=pruner,
                 directions=directions(plan.objectives), load_if_exists=True,
             )  # fmt: skip
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+                study.set_metric_names(list(plan.objectives))  # what dashboards show
+            return study
 
     def _n_epochs(self) -> int:
         """Maximum number of epochs of a trial."""

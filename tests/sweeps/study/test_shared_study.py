@@ -5,6 +5,7 @@ import subprocess
 import sys
 import threading
 import time
+import warnings
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -107,6 +108,15 @@ def test_processes_that_claim_at_once_never_get_the_same_trial(
     numbers = [line for process in processes for line in process.communicate()[0].split()]
     assert sorted(map(int, numbers)) == list(range(12))
     assert Counter(t.state for t in shared(tmp_path, config).trials()) == {COMPLETE: 12}
+
+
+def test_a_study_names_its_objectives_for_dashboards(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        study = shared(tmp_path, config)
+    assert study.study.metric_names == list(study.plan.objectives)
 
 
 def test_a_trial_is_written_whole_before_it_runs(tmp_path: Path, config: dict[str, Any]) -> None:
