@@ -33,6 +33,7 @@ def make_dashboard(storage: BaseStorage) -> Application:
             "task=dashboard needs the package optuna-dashboard, but it is not installed; "
             "pip install 'recsweep[dashboard]'"
         ) from error
+    optuna.logging.set_verbosity(optuna.logging.ERROR)  # its copies of studies are no news
     dashboard = wsgi(storage)
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
