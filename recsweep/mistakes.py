@@ -22,6 +22,8 @@ DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 SEVERAL = "metrics"
 """The group with several choices per run."""
 STUDIES = ("sweep.folder", "sweep.storage")
+LISTS = ("k", "metrics", "model.hidden_dims")
+"""Settings whose value is a list."""
 OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study", "run_id")
 """Settings of searches and of past runs, which tasks do not read, except for these:"""
 READ_BY: Mapping[str, Sequence[str]] = {
@@ -191,9 +193,11 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
     if isinstance(error, OverrideParseException):
         return _not_a_setting(error, arguments, groups or {})
     if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
+        key, _, value = sweep[1].partition("=")
+        as_list = f"write '{key}=[{value}]' if they are one list, or " if key in LISTS else ""
         return (
-            f"a single run needs one value of each setting, but {sweep[1]} has more; to search "
-            f"them write {COMMAND} -m {shlex.join(arguments)}"
+            f"a single run needs one value of each setting, but {sweep[1]} has more; {as_list}to "
+            f"search them write {COMMAND} -m {shlex.join(arguments)}"
         )
     if added := re.search(r"Override (model\.\S+@\S+) looks like a config group", text):
         plain = re.sub("@[^=]*", "", added[1])

@@ -40,6 +40,7 @@ class OpenUI:
                 "task=ui needs runs that are tracked, but tracking=off tracks none; set "
                 "tracking=mlflow"
             )
+        store.refuse_absent()
         page = RunFinder(store, tracker.experiment).page(self.of)
         if store.server:
             show_page(f"{store.server}/{page}", self.browser)

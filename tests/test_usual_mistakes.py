@@ -1,0 +1,98 @@
+"""What people mistype, as they type it: one line, which names the remedy, and exit code 1."""
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+from mlflow_runs import ROOT
+
+pytestmark = pytest.mark.extended  # most are held elsewhere, one by one
+
+MISTAKES = {
+    "modle=ease": "did you mean model?",
+    "model=eas": "did you mean model=ease?",
+    "model.droput_rate=.2": "did you mean model.dropout_rate?",
+    "epochs=5": "did you mean model.n_epochs?",
+    "model=ease model.l2=abc": "model.l2 must be a valid number, but is 'abc'",
+    "model=ease,popularity": "to search them write python -m recsweep -m model=ease,popularity",
+    "model.beta=interval(0,1)": "write python -m recsweep -m 'model.beta=interval(0,1)'",
+    "'model=[ease,ials]'": "to search with several write python -m recsweep -m model=ease,ials",
+    "sweep.n_trials=3": "write python -m recsweep -m sweep.n_trials=3",
+    "-m model=ease sweep.n_trails=3": "did you mean sweep.n_trials?",
+    "-m model=ease,popularity model.l3=5": "model=ease: unknown key model.l3; model has l2",
+    "k=5,10": "write 'k=[5,10]' if they are one list, or to search them write",
+    "k=[0]": "k[0] must be at least 1, but is 0",
+    "metrics=[ndgc]": "did you mean metrics=ndcg?",
+    "objective=ndcg@7": "at one of the cut-offs 10, 20, 50, 100",
+    "model = ease": "write model=VALUE without spaces",
+    "+experiment=notebook_multivae": "write experiment=notebook_multivae",
+    "--hepl": "did you mean --help?",
+    "seed='${oc.env:MYSEED,7}'": "read a variable with 'seed=${oc.decode:${oc.env:NAME}}'",
+    "backend=torch": "backend must be 'jax' or 'tensorflow', but is 'torch'",
+    "data=csv": "give data.path=FILE",
+    "data=csv data.path=nowhere.csv": "nowhere.csv is not there; give another path",
+    "data=csv data.path=folder": "folder is a folder; give the file",
+    "data=csv data.path=tiny.csv": "lower data.min_rating or data.min_user_interactions",
+    "--config-dir=own experiment=x": "experiment must be one of liang2018,",
+    "task=best study=nothing": "start one with python -m recsweep -m model=CHOICE",
+    "task=recommend task.run=nothing": "there is no",
+    "task=ui task.of=nothing": "cd to the folder of mlflow.db or set tracking.uri",
+    "task=ui task.port=80000": "task.port must be at most 65535",
+    "task=compare": "task.of=[a,b]",
+    "task=reproduce": "run_id=latest",
+    "task=evaluate": "give task.recommendations=FILE",
+    "threads=0": "threads must be at least 1",
+    "cache_dir=tiny.csv": "point cache_dir to another folder",
+    "hydra.run.dir=/proc/x": "go to another folder or set hydra.run.dir=FOLDER",
+}
+TYPE_ALL = """
+import json, os, shlex, sys, tempfile
+from recsweep import command_line
+import recsweep.sweeps.sweeper, recsweep.tasks.train  # once for all
+
+answers = {}
+for line in json.load(sys.stdin):
+    with tempfile.TemporaryFile("w+") as out, tempfile.TemporaryFile("w+") as err:
+        if not (child := os.fork()):
+            os.dup2(out.fileno(), 1), os.dup2(err.fileno(), 2)
+            sys.argv[1:] = shlex.split(line)
+            command_line.main()
+            os._exit(0)
+        code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+        out.seek(0), err.seek(0)
+        answers[line] = [code, out.read(), err.read()]
+json.dump(answers, sys.stdout)
+"""
+
+
+@pytest.fixture(scope="module")
+def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, str, str]]:
+    """Each line -> exit code, stdout and stderr, of processes that share their imports."""
+    folder = tmp_path_factory.mktemp("mistakes")
+    (folder / "folder").mkdir()
+    (folder / "own").mkdir()
+    (folder / "tiny.csv").write_text("user,item,value\n1,10,5\n2,11,4\n", encoding="utf-8")
+    before = set(folder.iterdir())
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI"):
+        environment.pop(name, None)
+    done = subprocess.run(
+        [sys.executable, "-c", TYPE_ALL], cwd=folder, env=environment, text=True, check=True,
+        input=json.dumps(list(MISTAKES)), stdout=subprocess.PIPE,
+    )  # fmt: skip
+    assert set(folder.iterdir()) == before, "nothing was written"
+    found: dict[str, tuple[int, str, str]] = json.loads(done.stdout)
+    return found
+
+
+@pytest.mark.parametrize("line", MISTAKES)
+def test_a_mistake_is_one_line_with_its_remedy(
+    line: str, answers: dict[str, tuple[int, str, str]]
+) -> None:
+    code, out, err = answers[line]
+    assert (code, out) == (1, "")
+    assert err.startswith("error: ")
+    assert err.count("\n") == 1
+    assert MISTAKES[line] in err
