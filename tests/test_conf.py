@@ -8,6 +8,7 @@ from contracts import composed, skip_without_its_library
 from hydra import compose, initialize_config_dir
 from omegaconf import OmegaConf
 
+import recsweep
 from recsweep.app import Settings
 from recsweep.build import build, validate
 from recsweep.defaults import conf_folder
@@ -89,3 +90,10 @@ def test_the_wheel_and_the_checkout_read_the_same_folder() -> None:
     assert (conf_folder() / "config.yaml").is_file()
     assert conf_folder().name == "conf"
     assert Path(conf_folder()).is_absolute()
+
+
+def test_a_model_without_a_search_section_composes(tmp_path: Path) -> None:
+    (tmp_path / "model").mkdir()
+    text = "_target_: recsweep.models.ease.EASE\nl2: 3.0\ndropout_rate: 0.0\n"
+    (tmp_path / "model" / "bare.yaml").write_text(text, encoding="utf-8")
+    assert recsweep.load_config("model=bare", config_dir=tmp_path)["search"] == {}

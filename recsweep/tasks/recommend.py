@@ -75,7 +75,7 @@ class Recommend:
                 print(f"run       {run.name}")  # noqa: T201
             fitted = _fitted(run, job)
         data = [fitted.settings.data.get("path"), fitted.settings.split.get("path")]
-        inputs = [self.users, self.histories, *(Path(path) for path in data if path)]
+        inputs = [self.users, self.histories, *(Path(path).expanduser() for path in data if path)]
         refuse_file(output, setting, self.overwrite, inputs)
         evaluator = _evaluator(job.settings)
         evaluator.refuse_large_k(len(fitted.item_ids))

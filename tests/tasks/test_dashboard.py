@@ -5,6 +5,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -58,8 +59,10 @@ def test_a_study_is_shown_as_it_grows_and_never_changed(dashboard: Any) -> None:
     assert [trial["values"] for trial in shown["trials"]] == [[0.4], [0.5]]
 
     add(study, COMPLETE, [0.6], beta=0.6, dropout_rate=0.4)
+    limit = time.monotonic() + 60
     while len(got(f"{STUDY}?after=0")["trials"]) < 3:  # it looks every 2 s
-        pass
+        assert time.monotonic() < limit
+        time.sleep(0.2)
     request = urllib.request.Request(f"{address}{STUDY}", method="DELETE")
     with pytest.raises(urllib.error.HTTPError, match="403"):
         urllib.request.urlopen(request)
