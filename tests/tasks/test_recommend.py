@@ -261,6 +261,10 @@ def test_an_output_that_is_there_is_kept_unless_it_may_go(recommend: Any, tmp_pa
         recommend("mine.txt")
     assert (tmp_path / "mine.txt").read_text("utf-8") == "precious"
     assert len(recommend("mine.txt", "task.overwrite=true")) == 120
+    whole = (tmp_path / "mine.txt").read_bytes()
+    with pytest.raises(InputError, match=r"mine\.txt is read by this command"):
+        recommend("mine.txt", "task.overwrite=true", f"task.users='{tmp_path / 'mine.txt'}'")
+    assert (tmp_path / "mine.txt").read_bytes() == whole
     with pytest.raises(InputError, match=r"must end in one of \.txt, \.csv, \.jsonl"):
         recommend("mine.parquet")
 
