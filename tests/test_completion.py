@@ -1,10 +1,10 @@
 """The Tab key in real shells, each in a terminal of its own."""
 
 import os
-import pty
 import select
 import shutil
-import signal
+import subprocess
+import sys
 import sysconfig
 import time
 from pathlib import Path
@@ -26,27 +26,31 @@ class Terminal:
     """A shell as a person types into it."""
 
     def __init__(self, arguments: list[str], home: Path) -> None:
-        scripts = sysconfig.get_path("scripts")
-        self.pid, self.end = pty.fork()
-        if not self.pid:
-            path = f"{scripts}:{os.environ['PATH']}"
-            environment = {**os.environ, "PATH": path, "TERM": "dumb", "HOME": str(home)}
-            os.chdir(home)
-            os.execvpe(arguments[0], arguments, environment)  # noqa: S606
+        path = f"{sysconfig.get_path('scripts')}:{os.environ['PATH']}"
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", "import pty, sys; pty.spawn(sys.argv[1:])", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=home,
+            env={**os.environ, "PATH": path, "TERM": "dumb", "HOME": str(home)},
+        )
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.typed, self.screen = self.process.stdin.fileno(), self.process.stdout.fileno()
         self.shown = b""
 
     def shows(self, text: str) -> bool:
         """Whether it shows the text within the time limit."""
         limit = time.monotonic() + TIMEOUT_S
         while text.encode() not in self.shown and time.monotonic() < limit:
-            if select.select([self.end], [], [], 0.2)[0]:
-                self.shown += os.read(self.end, 1 << 16)
+            if select.select([self.screen], [], [], 0.2)[0]:
+                self.shown += os.read(self.screen, 1 << 16)
         return text.encode() in self.shown
 
     def type(self, text: str) -> None:
         """Type it, after forgetting what was shown."""
         self.shown = b""
-        os.write(self.end, text.encode())
+        os.write(self.typed, text.encode())
 
 
 @pytest.mark.parametrize("shell", SHELLS)
@@ -63,6 +67,5 @@ def test_tab_completes_groups_choices_and_keys(shell: str, tmp_path: Path) -> No
         terminal.type(" optimizer.learning_rate_d\t")
         assert terminal.shows("optimizer.learning_rate_decay="), terminal.shown
     finally:
-        os.close(terminal.end)
-        os.kill(terminal.pid, signal.SIGKILL)
-        os.waitpid(terminal.pid, 0)
+        terminal.process.kill()
+        terminal.process.communicate()

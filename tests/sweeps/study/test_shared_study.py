@@ -70,14 +70,14 @@ def test_threads_that_claim_at_once_never_get_the_same_trial(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:
     numbers: list[int] = []
+    studies = [shared(tmp_path, config, n_trials=12) for _ in range(4)]
 
-    def work() -> None:
-        study = shared(tmp_path, config, n_trials=12)
+    def work(study: SharedStudy) -> None:
         while claim := study.claim():
             numbers.append(claim.frozen.number)
             complete(study, claim)
 
-    threads = [threading.Thread(target=work) for _ in range(4)]
+    threads = [threading.Thread(target=work, args=[study]) for study in studies]
     for thread in threads:
         thread.start()
     for thread in threads:
