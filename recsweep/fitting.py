@@ -65,8 +65,8 @@ class _BestEpoch:
             **{f"train/{name}": value for name, value in losses.items()},
             **self._valid_losses(),
             **{f"valid/{name}": value for name, value in evaluation.means.items()},
-            "time/epoch_s": epoch_s,
-            "time/evaluate_s": time.perf_counter() - now,
+            "epoch_s": epoch_s,
+            "evaluate_s": time.perf_counter() - now,
         }
         self.curves.append(metrics)
         self._keep_if_best(epoch, evaluation)

@@ -1,7 +1,7 @@
 """Interfaces between the layers: protocols, callbacks and the names of arrays."""
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -121,7 +121,7 @@ class RunTracker(Protocol):
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Log the data set of the run."""
 
-    def log_artifacts(self, folder: Path) -> None:
+    def log_artifacts(self, folder: Path, below: str = "") -> None:
         """Log every file below `folder`."""
 
     def set_note(self, markdown: str) -> None:
@@ -145,9 +145,16 @@ class SweepTracker(RunTracker, Protocol):
         """Resume the parent run of a study, or create it with these parameters and tags."""
 
     def share_view(
-        self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
+        self,
+        study: str,
+        params: Mapping[str, Sequence[Any]],
+        metrics: Sequence[str],
+        logarithms: Collection[str] = (),
     ) -> None:
         """Make the UI show trials best first, with searched keys (-> values tried) and metrics."""
+
+    def log_comparison(self, study: str, folder: Path) -> None:
+        """Log the files of a comparison to the parent run of one of its studies."""
 
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
         """End the parent run."""

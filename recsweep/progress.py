@@ -53,7 +53,7 @@ class Progress:
             if (name := f"{part}/loss") in metrics
         ]
         text = "  ".join([*losses, f"valid {self.objective} {value:.4f} (best {self.best:.4f})"])
-        seconds = metrics["time/epoch_s"] + metrics["time/evaluate_s"]
+        seconds = metrics["epoch_s"] + metrics["evaluate_s"]
         mark = " *" if is_best else ""
         line = f"epoch {epoch + 1:>3}/{self.n_epochs}  {text}  {seconds:.1f} s{mark}"
         print(line, file=self.stream, flush=True)

@@ -6,7 +6,9 @@ RESULTS/  config.yaml, overrides.yaml, environment.yaml, split.yaml, metrics.jso
 TRIAL/    config.yaml, environment.yaml, split.yaml, curves.csv, log.txt
 STUDY/    journal.log, trials/0007/ (a TRIAL), winner/0007/replicate-0/ (log.txt, stdout.txt and
           results/, a RESULTS) and results/: optimization_results.yaml, trials.csv, plots/
-          (sweep.html and a PNG per plot)
+          (sweep.html and a PNG per plot), note.md
+COMPARISON-…/ beside the studies: comparison.{html,md,tex,csv}, pairs.csv and studies.yaml, the
+          names of its studies
 RESULTS/ of `task=reproduce`: reproduction.yaml
 """
 
@@ -28,7 +30,9 @@ CURVES, CURVES_PLOT = "curves.csv", "curves.png"
 MODEL, LOG, STDOUT = "model", "log.txt", "stdout.txt"
 JOURNAL, RESULTS, TRIALS, WINNER = "journal.log", "results", "trials", "winner"
 SUMMARY, TRIALS_TABLE, PLOTS = "optimization_results.yaml", "trials.csv", "plots"
-SWEEP_PAGE, REPRODUCTION = "sweep.html", "reproduction.yaml"
+SWEEP_PAGE, OVERVIEW = "sweep.html", "overview.png"
+REPRODUCTION = "reproduction.yaml"
+NOTE, COMPARISON, STUDIES, COMPARED = "note.md", "comparison", "studies.yaml", "studies"
 FOLDS = ("valid", "test")
 
 Content = TypeVar("Content")
@@ -56,6 +60,13 @@ def training_folder(study: str | Path, number: int, index: int) -> Path:
 def summary_file(study: str | Path) -> Path:
     """The summary file that a sweep writes at its end."""
     return Path(study) / RESULTS / SUMMARY
+
+
+def newest_comparison(study: Path) -> Path | None:
+    """The newest comparison that a study is part of; None if there is none."""
+    found = study.absolute().parent.glob(f"{COMPARISON}-*/{STUDIES}")
+    own = [file for file in found if study.name in read_yaml(file)[COMPARED]]
+    return max(own, key=lambda file: file.stat().st_mtime).parent if own else None
 
 
 def is_run(folder: Path) -> bool:

@@ -20,6 +20,10 @@ SEARCH = {
     "model.dropout_rate": "interval(0.1,0.8)",
     "model.hidden_dims": "choice([600],[300,300])",
 }
+IDENTITY = {
+    "fixed": FIXED,
+    "fingerprint": {"data": "d" * 64, "split": "5" * 64},
+}  # fmt: skip
 OWN = {"beta": 0.2, "dropout_rate": 0.5, "hidden_dims": [600]}
 SPACE = Space(
     (Branch({}, {"model": OWN}, {key: dimension(f"{key}={SEARCH[key]}") for key in SEARCH}),), 0
@@ -42,7 +46,7 @@ def make_study(
     study = optuna.create_study(
         storage=open_storage(url, folder), study_name=folder.name, directions=directions
     )
-    noted = {"objectives": names, "n_trials": n_trials, "identity": {"fixed": FIXED},
+    noted = {"objectives": names, "n_trials": n_trials, "identity": IDENTITY,
              "space": SPACE.plain()}  # fmt: skip
     for name, value in noted.items():
         study.set_user_attr(name, value)

@@ -108,7 +108,7 @@ def test_a_listener_stops_the_training_and_the_others_still_hear() -> None:
 def test_curves_hold_losses_metrics_and_seconds() -> None:
     curve = trial(Scripted([0])).curves[0]
     assert set(curve) == {
-        "train/loss", "valid/loss", "valid/mrr@5", "time/epoch_s", "time/evaluate_s",
+        "train/loss", "valid/loss", "valid/mrr@5", "epoch_s", "evaluate_s",
     }  # fmt: skip
     assert curve["train/loss"] == 10.0
     assert curve["valid/loss"] == 3.0, "the loss is of history and target together"

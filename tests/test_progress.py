@@ -31,7 +31,7 @@ def test_without_a_terminal_every_epoch_is_one_line() -> None:
 
 def test_a_model_without_losses_has_lines_too() -> None:
     stream = io.StringIO()
-    metrics = {"valid/ndcg@100": 0.25, "time/epoch_s": 0.0, "time/evaluate_s": 0.04}
+    metrics = {"valid/ndcg@100": 0.25, "epoch_s": 0.0, "evaluate_s": 0.04}
     with Progress(1, "ndcg@100", stream) as progress:
         progress(0, metrics)
     assert stream.getvalue() == "epoch   1/1  valid ndcg@100 0.2500 (best 0.2500)  0.0 s *\n"

@@ -1,6 +1,7 @@
 """The page of a comparison: one HTML file with plots that needs no network."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from datetime import date
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recsweep.comparison.statistics import Comparison, Pair, Score
@@ -18,18 +19,17 @@ _STYLE = """
         --back: #fff; --band: #f5f7f9; }
 @media (prefers-color-scheme: dark) {
   :root { --text: #e4e8ec; --soft: #9aa4af; --line: #363d46; --back: #14181d; --band: #1b2027; } }
-body { margin: 3rem auto; max-width: 62rem; padding: 0 1.5rem; background: var(--back);
+body { margin: 3rem auto; max-width: 76rem; padding: 0 1.5rem; background: var(--back);
        color: var(--text); font: 16px/1.55 system-ui, sans-serif; }
 h1 { font-size: 1.7rem; margin: 0 0 1.2rem; }
 h2 { font-size: 1.15rem; margin: 2.8rem 0 .8rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums;
         border-top: 2px solid var(--text); border-bottom: 2px solid var(--text); }
 th { text-align: left; font-weight: 600; border-bottom: 1px solid var(--text); }
-th, td { padding: .32rem 1.3rem .32rem .2rem; vertical-align: top; overflow-wrap: anywhere; }
+th, td { padding: .32rem 1.3rem .32rem .2rem; vertical-align: top; }
 td { border-bottom: 1px solid var(--line); }
-td:first-child { white-space: nowrap; overflow-wrap: normal; }
+td:first-child { white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }
-
 tbody tr:hover { background: var(--band); }
 ul { color: var(--soft); font-size: .86rem; padding-left: 1.1rem; }
 p { color: var(--soft); font-size: .86rem; }
@@ -52,6 +52,21 @@ class Section(NamedTuple):
     title: str
     markdown: str
     figure: "Figure | None" = None
+
+
+def subject(data: Iterable[str], splits: Iterable[str], day: date) -> str:
+    """What a page is about: a line of Markdown below its title.
+
+    Args:
+        data: Names of the data sets.
+        splits: Fingerprints of the splits.
+        day: When it was made.
+    """
+    names, marks = sorted(set(data)), sorted({split[:12] for split in splits})
+    return (
+        f"data set{'s' * (len(names) > 1)} {', '.join(names)} · "
+        f"split{'s' * (len(marks) > 1)} {', '.join(marks)} · {day.isoformat()}"
+    )
 
 
 def html(sections: Sequence[Section]) -> str:

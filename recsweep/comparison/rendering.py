@@ -5,6 +5,7 @@ import io
 import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from datetime import date
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,7 +15,7 @@ from recsweep.comparison.contenders import (
     objectives,
     settings_of_model,
 )
-from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html
+from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html, subject
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
 
 if TYPE_CHECKING:
@@ -53,7 +54,10 @@ def write_comparison(
     found = compare(contenders, statistics)
     sections = [
         Section(
-            "Comparison", "\n".join([_main_table(found), "", *_bullets(notes(found, "bold:"))])
+            "Comparison",
+            "\n".join(
+                [_subject(found), "", _main_table(found), "", *_bullets(notes(found, "bold:"))]
+            ),
         ),
         Section("Intervals and replicates", _table_of_scores(found), figure_of_scores(found)),
         Section("Differences", _table_of_pairs(found), figure_of_pairs(found)),
@@ -205,6 +209,12 @@ def markdown(sections: Sequence[Section]) -> str:
         for number, section in enumerate(sections)
     ]
     return "\n".join(parts)
+
+
+def _subject(found: Comparison) -> str:
+    runs = [run for each in found.contenders for run in each.replicates]
+    data = (str(run.config.get("data", {}).get("name", "data")) for run in runs)
+    return subject(map(_escaped, data), (run.split for run in runs), date.today())
 
 
 def _main_table(found: Comparison) -> str:

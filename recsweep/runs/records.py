@@ -72,7 +72,7 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         metrics_per_user(results, fold)
     final, best_epoch = read(results / METRICS, lambda _: final_metrics(results), tuple)
     ended = (results / METRICS).stat().st_mtime
-    took = [each[part] for _, each in curves for part in ("time/epoch_s", "time/evaluate_s")]
+    took = [each[part] for _, each in curves for part in ("epoch_s", "evaluate_s")]
     return Record(
         name=name,
         run_id=read_run_id(results),
@@ -83,7 +83,7 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         marks=marks,
         curves=curves,
         final=(best_epoch, final),
-        files=results,
+        files={"": results},
         note=page_note(results),
         command=command,
         **logged_fields(results, read_config(results)),

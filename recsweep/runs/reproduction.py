@@ -106,7 +106,7 @@ class Measured(NamedTuple):
         split, _ = read_split(results)
         rows = dict(checked_curves(results))
         curves = pd.DataFrame(list(rows.values()), list(rows))
-        curves = curves[[name for name in curves if not str(name).startswith("time/")]]
+        curves = curves[[name for name in curves if "/" in str(name)]]
         return cls(split, best_epoch, means, frames, curves, results / MODEL / WEIGHTS)
 
 

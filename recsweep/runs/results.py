@@ -98,12 +98,12 @@ def final_metrics(results: Path) -> tuple[dict[str, float], int]:
     found = read_metrics(results)
     valid, test = found["valid"], found["test"]
     metrics = {
-        **{f"valid_best/{name}": value for name, value in valid["mean"].items()},
-        **{f"test/{name}": value for name, value in test["mean"].items()},
-        **{f"test_se/{name}": value for name, value in test["standard_error"].items()},
+        **{f"valid_best_{name}": value for name, value in valid["mean"].items()},
+        **{f"test_{name}": value for name, value in test["mean"].items()},
+        **{f"test_se_{name}": value for name, value in test["standard_error"].items()},
         "best_epoch": found["best_epoch"],
-        "time/train_s": found["train_s"],
-        **({"time/refit_s": found["refit_s"]} if found["refit_s"] is not None else {}),
+        "train_s": found["train_s"],
+        **({"refit_s": found["refit_s"]} if found["refit_s"] is not None else {}),
     }
     numbers = {name: math.nan if value is None else value for name, value in metrics.items()}
     return numbers, found["best_epoch"]

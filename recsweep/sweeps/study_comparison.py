@@ -17,6 +17,7 @@ from recsweep.comparison.fairness import (
 from recsweep.comparison.rendering import write_comparison
 from recsweep.comparison.statistics import Statistics
 from recsweep.files import whole_folder
+from recsweep.run_files import COMPARED, COMPARISON, STUDIES, write_yaml
 from recsweep.runs.scored_run import read_run
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.reporting.result import StudyOutcome
@@ -61,7 +62,7 @@ def _written(
 ) -> Written:
     names = [coordinator.study.plan.study for coordinator, _ in group]
     mark = hashlib.sha256("\n".join(names).encode()).hexdigest()[:8]
-    folder = Path(group[0][0].study.plan.folder).parent / f"comparison-{mark}"
+    folder = Path(group[0][0].study.plan.folder).parent / f"{COMPARISON}-{mark}"
     tunings = [tuning(coordinator, outcome) for coordinator, outcome in group]
     runs = [
         read_run(
@@ -78,6 +79,10 @@ def _written(
     shutil.rmtree(folder, ignore_errors=True)  # of the same studies, with fewer trials
     with whole_folder(folder, "sweep.folder") as unfinished:
         text = write_comparison(group_runs(runs), unfinished, statistics, fairness)
+        write_yaml(unfinished / STUDIES, {COMPARED: names})
+    if any(coordinator.spec.tracker.run_id for coordinator, _ in group):  # one of them ran
+        for coordinator, _ in group:
+            coordinator.spec.tracker.log_comparison(coordinator.spec.name, folder)
     return Written(folder, "\n".join([text, "", *unevenness(tunings)]).rstrip(), names)
 
 

@@ -59,8 +59,9 @@ class Upload:
     def _upload_study(self, job: Job, place: Path) -> None:
         records = self._study(job, place)
         uploader = _uploader(job, records.config)
-        parent = records.parent()
-        parent_run_id = uploader.begin(parent)
+        parent_run_id = uploader.begin(records.parent())
+        views = uploader.share_view(records.status.study, *records.view_columns())
+        parent = records.parent(views, parent_run_id)
         children = list(records.children(parent_run_id))
         said = []
         for i, record in enumerate(children, 1):

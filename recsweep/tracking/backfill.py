@@ -3,7 +3,7 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from recsweep.tracking.nested_runs import (
     supersede,
 )
 from recsweep.tracking.run_by_name import find_existing
-from recsweep.tracking.store import mlflow_name, patience
+from recsweep.tracking.store import mlflow_name, mlflow_value, patience
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -54,7 +54,7 @@ class Record:
         data: Name, fingerprint and profile of the data set; None = unknown.
         curves: Metrics by epoch.
         final: Metrics logged at the end.
-        files: Folder of its artifacts; None = it has none.
+        files: Artifact folder, such as the topmost "" -> folder with its files.
         note: Note on its page; None = it has none.
         command: The command that started it, such as `recsweep model=ease`.
     """
@@ -71,7 +71,7 @@ class Record:
     data: tuple[str, str, Mapping[str, int]] | None
     curves: Sequence[Epoch]
     final: Epoch
-    files: Path | None
+    files: Mapping[str, Path]
     note: str | None
     command: str
 
@@ -129,6 +129,23 @@ class Uploader:
         with self.tracker.mirror(), patience(3, 120):
             return str((self._found(record) or self._created(record)).info.run_id)
 
+    def share_view(
+        self,
+        study: str,
+        params: Mapping[str, Sequence[Any]],
+        metrics: Sequence[str],
+        logarithms: Collection[str],
+    ) -> dict[str, str]:
+        """Make the UI show the study's trials best first, see `MLflowTracker.share_view`.
+
+        Returns:
+            Title -> link of the UI.
+        """
+        with self.tracker.mirror():
+            self.tracker._experiment_id = self.experiment
+            self.tracker.share_view(study, params, metrics, logarithms)
+        return self.tracker.views
+
     def page(self, record: Record) -> str:
         """The command that opens the UI, and the link to an uploaded run."""
         with self.tracker.mirror():
@@ -166,7 +183,7 @@ class Uploader:
         return {
             name: value
             for name, value in record.final[1].items()
-            if not _is_same(there.get(mlflow_name(name)), value)
+            if not _is_same(there.get(mlflow_name(name)), mlflow_value(name, value))
         }
 
     def _missing_epochs(self, run: "Run", record: Record) -> list[Epoch]:
@@ -178,10 +195,12 @@ class Uploader:
         return [epoch for epoch in record.curves if epoch[0] not in there]
 
     def _missing_files(self, run: "Run", record: Record) -> set[str]:
-        if record.files is None:
-            return set()
-        there = {Path(file.path).name for file in self.client.list_artifacts(run.info.run_id)}
-        return {file.name for file in record.files.iterdir()} - there
+        missing = set()
+        for below, folder in record.files.items():
+            listed = self.client.list_artifacts(run.info.run_id, below or None)
+            there = {Path(artifact.path).name for artifact in listed}
+            missing |= {file.name for file in folder.iterdir()} - there
+        return missing
 
     def _created(self, record: Record) -> "Run":
         tags = cut_tags({RECORD: record.key, **origin(record.command), **record.marks})
@@ -206,8 +225,8 @@ class Uploader:
         one.log_epochs(_timed(record, self._missing_epochs(run, record)))
         ended = _ms(record.ended) or int(1000 * time())
         one.log_epochs([(record.final[0], ended, self._missing_final(run, record))])
-        if record.files is not None:
-            one.log_artifacts(record.files)
+        for below, folder in record.files.items():
+            one.log_artifacts(folder, below)
         if record.note is not None:
             one.set_note(record.note)
         forget_reason(self.client, run)
@@ -218,7 +237,7 @@ def _timed(record: Record, epochs: Sequence[Epoch]) -> list[tuple[int, int, Mapp
     """Epochs with their logging times, estimated from the duration of each epoch."""
     at, times = record.began or 0.0, {}
     for step, metrics in record.curves:
-        at += metrics.get("time/epoch_s", 0.0) + metrics.get("time/evaluate_s", 0.0)
+        at += metrics.get("epoch_s", 0.0) + metrics.get("evaluate_s", 0.0)
         times[step] = round(1000 * at)
     return [(step, times[step], metrics) for step, metrics in epochs]
 

@@ -4,7 +4,7 @@ import getpass
 import json
 import shlex
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -15,6 +15,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.messages import shorten, without_passwords
+from recsweep.run_files import COMPARISON
 from recsweep.shell import typed_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
 from recsweep.tracking.nested_runs import (
@@ -28,6 +29,7 @@ from recsweep.tracking.nested_runs import (
     forget_reason,
     is_superseded,
     mlflow_status,
+    oldest,
     running_children,
     supersede,
 )
@@ -36,6 +38,7 @@ from recsweep.tracking.store import (
     ANSWERS,
     Store,
     mlflow_name,
+    mlflow_value,
     patience,
 )
 from recsweep.tracking.ui_view import RUNS, share_view, view_link
@@ -171,20 +174,40 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def share_view(
-        self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
+        self,
+        study: str,
+        params: Mapping[str, Sequence[Any]],
+        metrics: Sequence[str],
+        logarithms: Collection[str] = (),
     ) -> None:
         """Make the UI show the trials of a sweep best first; `views` has the links.
 
         Args:
             study: The sweep's study.
             params: Searched key -> the values tried so far.
-            metrics: Columns, such as `valid_best/ndcg@100`; the first is the objective.
+            metrics: Columns, such as `valid_best_ndcg@100`; the first is the objective.
+            logarithms: Searched keys whose decimal logarithms are parameters, too.
         """
-        query = share_view(self.store.client, self._experiment_id, study, params, metrics)
+        query = share_view(
+            self.store.client, self._experiment_id, study, params, metrics, logarithms
+        )
         self.views = {
             "trials, best first": view_link(self._experiment_id, query),
             "their curves": view_link(self._experiment_id, query, is_charts=True),
         }
+
+    @best_effort
+    def log_comparison(self, study: str, folder: Path) -> None:
+        """Log the files of a comparison to the parent run of one of its studies.
+
+        Args:
+            study: Name of the study, whose sweep may have ended before.
+            folder: Folder of the comparison.
+        """
+        with self.store.opened(self.experiment) as experiment_id:
+            parent = oldest(self.store.client, experiment_id, study)
+        if parent is not None:
+            self.store.client.log_artifacts(parent.info.run_id, str(folder), COMPARISON)
 
     @best_effort
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:
@@ -291,7 +314,7 @@ class MLflowTracker(FaultTolerant):
         n_epochs = max(1, METRICS_PER_CALL // n_metrics)
         for start in range(0, len(epochs), n_epochs):
             entries = [
-                Metric(mlflow_name(name), value, at_ms, step)
+                Metric(mlflow_name(name), mlflow_value(name, value), at_ms, step)
                 for step, at_ms, metrics in epochs[start : start + n_epochs]
                 for name, value in metrics.items()
             ]
@@ -313,9 +336,9 @@ class MLflowTracker(FaultTolerant):
         self._call("log_inputs", [DatasetInput(data, tags)])
 
     @best_effort
-    def log_artifacts(self, folder: Path) -> None:
-        """Log all files below `folder`."""
-        self._call("log_artifacts", str(folder))
+    def log_artifacts(self, folder: Path, below: str = "") -> None:
+        """Log all files of `folder` as artifacts, in the artifact folder `below`."""
+        self._call("log_artifacts", str(folder), below or None)
 
     @best_effort
     def set_note(self, markdown: str) -> None:

@@ -38,16 +38,16 @@ SIGNS = {
 """Short names for common hyperparameters in a trial's name."""
 
 
-def trial_name(model: str, settings: Mapping[str, Any]) -> str:
-    """A trial's name, such as `multivae β=.21 d=.5 z=200 l2=1e-05 decay=.97`.
+def trial_name(first: str, settings: Mapping[str, Any]) -> str:
+    """A trial's name, such as `#12 β=.21 d=.5 z=200 l2=1e-05 decay=.97`.
 
     Args:
-        model: The model's file stem, such as `multivae`.
+        first: What it begins with: the trial's number, or its model.
         settings: The trial's searched settings: dotted key or group -> value.
     """
     leaves = [(key.rpartition(".")[2], value) for key, value in settings.items()]
     named = [f"{SIGNS.get(leaf, leaf)}={_short(value)}" for leaf, value in leaves]
-    return shorten(" ".join([model, *named]), NAME_CHARACTERS)
+    return shorten(" ".join([first, *named]), NAME_CHARACTERS)
 
 
 def _short(value: Any) -> str:

@@ -2,7 +2,7 @@
 
 # ruff: noqa: ARG002 - all arguments are accepted and ignored
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -59,7 +59,7 @@ class NullTracker:
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Nothing."""
 
-    def log_artifacts(self, folder: Path) -> None:
+    def log_artifacts(self, folder: Path, below: str = "") -> None:
         """Nothing."""
 
     def set_note(self, markdown: str) -> None:
@@ -71,8 +71,15 @@ class NullTracker:
         """Nothing."""
 
     def share_view(
-        self, study: str, params: Mapping[str, Sequence[Any]], metrics: Sequence[str]
+        self,
+        study: str,
+        params: Mapping[str, Sequence[Any]],
+        metrics: Sequence[str],
+        logarithms: Collection[str] = (),
     ) -> None:
+        """Nothing."""
+
+    def log_comparison(self, study: str, folder: Path) -> None:
         """Nothing."""
 
     def close_sweep(self, status: RunStatus, reason: str = "") -> None:

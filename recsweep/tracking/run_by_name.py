@@ -133,7 +133,7 @@ def _best_of_command(client: "MlflowClient", experiment_id: str, run: "Run") -> 
             studies.setdefault(winner.data.tags[STUDY], []).append(winner)
     parent = find_existing(client, run.data.tags[PARENT])
     objective = (parent.data.params.get(OBJECTIVES, "") if parent else "").strip("[]' ")
-    metric = mlflow_name(f"valid_best/{objective}")
+    metric = mlflow_name(f"valid_best_{objective}")
 
     def score(study: str) -> float:
         values = [one.data.metrics.get(metric) for one in _last_scored(studies[study])]

@@ -5,6 +5,7 @@ Code blocks wider than the page push its other half away; inline code is wrapped
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 GAP = "&ensp;"
 """Between columns: the page draws tables without lines or padding, left-aligned."""
@@ -64,6 +65,11 @@ def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     lines[0] = [title.replace("_", rf"\_{BREAK}").replace(".", f".{BREAK}") for title in lines[0]]
     lines.insert(1, ["---"] * len(columns))
     return "\n".join(f"| {f'{GAP} | '.join(line)} |" for line in lines).replace(f"---{GAP}", "---")
+
+
+def artifact_link(run_id: str | None, path: str) -> str:
+    """The link to an artifact of a run from any page of the UI."""
+    return f"get-artifact?run_uuid={run_id}&path={quote(path)}"
 
 
 def _code(text: str) -> str:

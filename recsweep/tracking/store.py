@@ -5,6 +5,7 @@ process create the tables while others wait.
 """
 
 import logging
+import math
 import os
 import re
 import shlex
@@ -27,6 +28,7 @@ from recsweep.tracking.relocation import ARTIFACTS, follow_database
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+FIRST = ("loss", "ndcg")
 SQLITE = "sqlite:///"
 ENCODED = "sqlite+pysqlite:///"
 """The same store; after `SQLITE`, MLflow would not decode a percent-encoded path."""
@@ -36,8 +38,27 @@ ANSWERS = "name a store that responds during the whole run"
 
 
 def mlflow_name(name: str) -> str:
-    """A name that MLflow accepts: `ndcg@100` becomes `ndcg_at_100`."""
+    """A name that MLflow accepts: `ndcg@100` becomes `ndcg_at_100`.
+
+    The page of a run has a section of charts per prefix, such as `valid/`, and one of all names
+    without a prefix at its end. So that it begins with the curves of `FIRST`, other curves get an
+    underscore: `valid/recall@20` becomes `valid_recall_at_20`.
+    """
+    fold, _, metric = name.partition("/")
+    if fold in ("train", "valid") and not metric.startswith(FIRST):
+        name = name.replace("/", "_", 1)
     return re.sub(r"[^\w.\- /]", "_", name.replace("@", "_at_"))
+
+
+def mlflow_value(name: str, value: float) -> float:
+    """A metric as logged: curves exactly, what tables of runs show rounded to four digits.
+
+    Args:
+        name: Its name, with a slash if it is a curve.
+        value: Its value.
+    """
+    is_shown_whole = "/" in name or not math.isfinite(value) or float(value).is_integer()
+    return value if is_shown_whole else float(f"{value:.4g}")
 
 
 class Store:

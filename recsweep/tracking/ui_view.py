@@ -9,10 +9,10 @@ import hashlib
 import json
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from recsweep.tracking.nested_runs import KIND, STATE, STUDY
+from recsweep.tracking.nested_runs import KIND, STATE, STUDY, TRIAL
 from recsweep.tracking.store import mlflow_name
 
 if TYPE_CHECKING:
@@ -25,8 +25,8 @@ NAME, STARTED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "durati
 """Columns that every table of runs has."""
 RUNS = "workflowType=machine_learning"
 """The query without which MLflow 3.17 opens its pages for traces."""
-WIDTHS = {"name": 170, "icon": 50, "objective": 150, "value": 85, "exponent": 175}
-"""Column widths in pixels: the objective and five searched values fit side by side."""
+WIDTHS = {"name": 150, "icon": 50, "number": 50, "objective": 145, "value": 72, "exponent": 165}
+"""Column widths in pixels: number, objective, five searched values and state fit side by side."""
 
 
 def share_view(
@@ -35,6 +35,7 @@ def share_view(
     study: str,
     params: Mapping[str, Sequence[Any]],
     metrics: Sequence[str],
+    logarithms: Collection[str] = (),
 ) -> str:
     """Create or update a view that shows the trials of a study in a table and in charts.
 
@@ -46,13 +47,16 @@ def share_view(
         study: Name of the study and of the view; a valid study name.
         params: Searched key -> the values tried so far; columns are wide enough to show an
             exponent, which comes last.
-        metrics: Columns, such as `valid_best/ndcg@100`; the first is the objective, largest first.
+        metrics: Columns, such as `valid_best_ndcg@100`; the first is the objective, largest first.
+        logarithms: Searched keys whose decimal logarithms are parameters, too, by `log10_name`:
+            MLflow's parallel coordinates have no logarithmic axes.
 
     Returns:
         The query that opens it, for `view_link`.
     """
     key = _key(study)
-    state = _deflated(json.dumps(_state(study, params, list(map(mlflow_name, metrics)))))
+    charted = [log10_name(key) if key in logarithms else key for key in params]
+    state = _deflated(json.dumps(_state(study, params, charted, list(map(mlflow_name, metrics)))))
     known = json.loads(client.get_experiment(experiment_id).tags.get(f"{VIEW}{key}", "{}"))
     if known.get("state") != state:
         now = int(time.time() * 1000)
@@ -61,6 +65,11 @@ def share_view(
             experiment_id, f"{VIEW}{key}", json.dumps({**view, "state": state})
         )
     return f"viewStateShareKey={key}"
+
+
+def log10_name(key: str) -> str:
+    """Name of the parameter with the decimal logarithm of a searched key's value."""
+    return f"log10 {key}"
 
 
 def _key(study: str) -> str:
@@ -93,15 +102,18 @@ def view_link(experiment_id: str, query: str = "", is_charts: bool = False) -> s
     return f"#/experiments/{experiment_id}/runs?{'&'.join(filter(None, parts))}"
 
 
-def _state(study: str, params: Mapping[str, Sequence[Any]], metrics: list[str]) -> dict[str, Any]:
+def _state(
+    study: str, params: Mapping[str, Sequence[Any]], charted: list[str], metrics: list[str]
+) -> dict[str, Any]:
     """The UI's state of a page: columns, order and charts."""
     objective, *others = [f"metrics.`{name}`" for name in metrics]
     searched = {f"params.`{mlflow_name(key)}`": _width(tried) for key, tried in params.items()}
     shown = {
+        f"tags.`{TRIAL}`": WIDTHS["number"],
+        f"tags.`{STATE}`": WIDTHS["value"],
         objective: WIDTHS["objective"],
         **searched,
         **dict.fromkeys(others, WIDTHS["value"]),
-        f"tags.`{STATE}`": WIDTHS["value"],
     }
     widths = {NAME: WIDTHS["name"], STARTED: WIDTHS["icon"], **shown, DURATION: WIDTHS["value"]}
     return {
@@ -111,7 +123,7 @@ def _state(study: str, params: Mapping[str, Sequence[Any]], metrics: list[str]) 
         "selectedColumns": list(shown),
         "columnOrder": list(widths),
         "columnWidths": widths,
-        "compareRunCharts": _charts(list(params), metrics[0]),
+        "compareRunCharts": _charts(charted, metrics[0]),
         "compareRunSections": [{"uuid": "sweep", "name": "sweep", "display": True, "columns": 2}],
         "isAccordionReordered": True,  # keeps these charts above those added by the UI
     }
@@ -124,7 +136,7 @@ def _width(tried: Sequence[Any]) -> int:
 
 def _charts(keys: list[str], objective: str) -> list[dict[str, Any]]:
     """Curves of the best trials by epoch, and parallel coordinates of values and objective."""
-    names = [f"valid/{objective.rpartition('/')[2]}", "valid/loss", "train/loss"]
+    names = [f"valid/{objective.removeprefix('valid_best_')}", "valid/loss", "train/loss"]
     common = {"metricSectionId": "sweep", "useGlobalXaxisKey": True, "useGlobalLineSmoothing": True}
     curves = [
         {"type": "LINE", "uuid": name, "metricKey": name, "selectedMetricKeys": [name], **common}

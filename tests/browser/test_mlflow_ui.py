@@ -38,8 +38,8 @@ SEARCHED = (
     "model.beta", "model.dropout_rate", "model.latent_dim", "model.l2",
     "optimizer.learning_rate_decay",
 )  # fmt: skip
-OBJECTIVE = "valid_best/ndcg_at_10"
-METRICS = (OBJECTIVE, "valid_best/recall_at_10", "best_epoch")
+OBJECTIVE = "valid_best_ndcg_at_10"
+METRICS = (OBJECTIVE, "valid_best_recall_at_10", "best_epoch")
 NAME = "attributes.`Run Name`"
 CURVES = ("valid/ndcg_at_10", "valid/loss", "train/loss")
 IN_ORDER = """
@@ -65,8 +65,11 @@ class Swept(NamedTuple):
 
     @property
     def links(self) -> list[str]:
-        """Of the UI: its trials, their curves, its own page."""
-        return re.findall(r"http://127\.0\.0\.1:5000/(\S+)", self.printed)
+        """Of the UI, on its own page and of that: its trials, their curves, the page."""
+        run = self.runs[0]
+        own = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
+        views = re.findall(r"\]\((#/\S+)\)", run.data.tags["mlflow.note.content"])
+        return [*views, f"{own}?workflowType=machine_learning"]
 
     @property
     def runs(self) -> list[Any]:
@@ -124,19 +127,30 @@ def ui(swept: Swept) -> Iterator[str]:
     with (swept.folder / "ui.log").open("wb") as log:
         process = subprocess.Popen(
             [sys.executable, *shlex.split(command)[1:], f"task.port={port}", "task.browser=false"],
-            cwd=swept.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=log, stderr=log,
-            start_new_session=True,
+            cwd=swept.folder, env={**os.environ, "PYTHONPATH": str(ROOT)}, start_new_session=True,
+            stdout=subprocess.PIPE, stderr=log, text=True,
         )  # fmt: skip
+    assert process.stdout is not None
     try:
+        assert process.stdout.readline() == f"{address}/{swept.links[0]}\n"
         assert fetched(f"{address}/health") == b"OK"
         yield address
     finally:
         process.send_signal(signal.SIGINT)
         assert process.wait(timeout=120) == 0
+        process.stdout.close()
 
 
 @pytest.fixture
-def page(browser: "Browser", request: pytest.FixtureRequest, tmp_path: Path) -> "Iterator[Page]":
+def pictures(tmp_path: Path) -> Path:
+    """The folder of the screenshots."""
+    folder = Path(os.environ.get("RECSWEEP_SCREENSHOTS") or tmp_path)
+    folder.mkdir(parents=True, exist_ok=True)
+    return folder
+
+
+@pytest.fixture
+def page(browser: "Browser", request: pytest.FixtureRequest, pictures: Path) -> "Iterator[Page]":
     """Of somebody who has closed the assistant, which opens itself once; kept as a picture."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
     context.set_default_timeout(TIMEOUT_MS)
@@ -144,9 +158,7 @@ def page(browser: "Browser", request: pytest.FixtureRequest, tmp_path: Path) -> 
     context.add_init_script(seen)
     opened = context.new_page()
     yield opened
-    folder = Path(os.environ.get("RECSWEEP_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    opened.screenshot(path=folder / f"{request.node.originalname.removeprefix('test_')}.png")
+    opened.screenshot(path=pictures / f"{request.node.originalname.removeprefix('test_')}.png")
     context.close()
 
 
@@ -172,12 +184,17 @@ def charts(page: "Page", title: str) -> Any:
 
 def test_the_printed_link_opens_the_trials_best_first(swept: Swept, ui: str, page: "Page") -> None:
     page.goto(f"{ui}/{swept.links[0]}")
-    columns = [*(f"metrics.`{m}`" for m in METRICS), *(f"params.`{key}`" for key in SEARCHED)]
-    for column in (NAME, *columns):
+    shown = [f"tags.`recsweep.{tag}`" for tag in ("trial", "state")]
+    shown += [*(f"metrics.`{m}`" for m in METRICS), *(f"params.`{key}`" for key in SEARCHED)]
+    for column in (NAME, *shown):
         header = page.locator(f".ag-header-cell[col-id='{column}']")
         expect(header).to_be_in_viewport(ratio=0.99)
     assert cells(page, NAME, N_TRIALS) == [run.info.run_name for run in swept.trials]
-    assert all(name.startswith("multivae β=") for name in cells(page, NAME, N_TRIALS))
+    numbers = cells(page, "tags.`recsweep.trial`", N_TRIALS)
+    assert sorted(numbers) == [str(number) for number in range(N_TRIALS)]
+    assert set(cells(page, "tags.`recsweep.state`", N_TRIALS)) <= {"complete", "pruned"}
+    for number, name in zip(numbers, cells(page, NAME, N_TRIALS), strict=True):
+        assert name.startswith(f"#{number} β=")
     for metric in METRICS:
         shown = [float(text) for text in cells(page, f"metrics.`{metric}`", N_TRIALS)]
         assert shown == [run.data.metrics[metric] for run in swept.trials]
@@ -225,9 +242,13 @@ def test_the_page_of_a_sweep_tells_what_it_found_and_how_to_have_it_again(
     headline = page.get_by_text(f"Trial {number}: validation ndcg@10 {value:.4f}")
     expect(headline).to_be_in_viewport()
     page.get_by_text("Show more").click()
+    picture = page.locator("img[src*='overview.png']")
+    expect(picture).to_be_in_viewport(ratio=0.99)
+    assert picture.evaluate("image => image.naturalWidth") > 500, "it was loaded"
     rows = page.locator("table", has_text="rank").get_by_role("row")
     expect(rows).to_have_count(1 + N_TRIALS)
     expect(rows.nth(1)).to_contain_text(f"{value:.4f}")
+    expect(rows.last).to_be_in_viewport()
     for command in ("recsweep -m model=multivae", "task=best study=", "task=reproduce run_id="):
         expect(page.locator("code", has_text=command)).to_be_visible()
     expect(page.get_by_text("About this run")).to_be_in_viewport(ratio=0.99)
@@ -236,12 +257,21 @@ def test_the_page_of_a_sweep_tells_what_it_found_and_how_to_have_it_again(
     assert cells(opened.value, NAME, N_TRIALS)[0] == best.info.run_name
 
 
-def test_the_page_of_a_trial_draws_its_curves(swept: Swept, ui: str, page: "Page") -> None:
+def test_the_page_of_a_trial_draws_its_curves(
+    swept: Swept, ui: str, page: "Page", pictures: Path
+) -> None:
     best = swept.trials[0]
     page.goto(f"{ui}/{swept.links[0]}")
     page.get_by_role("link", name=best.info.run_name).click()
     expect(page.get_by_role("heading", name=best.info.run_name)).to_be_visible()
     page.get_by_role("tab", name="Model metrics").click()
+    for title in ("loss", "ndcg_at_10"):
+        expect(charts(page, title).first).to_be_in_viewport()
+    sections = page.get_by_test_id("experiment-view-compare-runs-section-header")
+    shown = [section.split()[0] for section in sections.all_inner_texts()]
+    assert shown == ["train", "valid", "Model"], "what has no curve comes last"
+    expect(charts(page, "ndcg_at_10").locator(".scatterlayer .point")).to_have_count(N_EPOCHS)
+    page.screenshot(path=pictures / "the_metrics_of_a_trial_begin_with_its_curves.png")
     page.get_by_placeholder("Search metric charts").fill(f"^({'|'.join(CURVES)})$")
     for title, n in {"ndcg_at_10": 1, "loss": 2}.items():
         expect(charts(page, title)).to_have_count(n)

@@ -9,10 +9,17 @@ from faults.processes import wait_until_gone
 from faults.storm import N_SEEDS, Sweep
 from optuna.trial import FrozenTrial
 
+from recsweep.tracking.store import mlflow_value
+
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 STATE = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
 LOST = ("its process died", "stopped by", "stopped on request")
 OBJECTIVE = "valid/ndcg_at_10"
+
+
+def shown(value: float) -> float:
+    """As a run has it at its end."""
+    return mlflow_value("valid_best_ndcg_at_10", value)
 
 
 def audit(sweep: Sweep) -> Counter[str]:
@@ -66,10 +73,10 @@ def _audit_trial(client: mlflow.MlflowClient, trial: FrozenTrial, runs: list[Any
     else:
         assert trial.value == max(reported.values())
     metrics = own.data.metrics
-    assert metrics["valid_best/ndcg_at_10"] == max(reported.values())
+    assert metrics["valid_best_ndcg_at_10"] == shown(max(reported.values()))
     assert reported[noted["best_epoch"]] == max(reported.values())
     assert metrics["best_epoch"] == noted["best_epoch"]
-    assert metrics["time/train_s"] == noted["train_s"]
+    assert metrics["train_s"] == shown(noted["train_s"])
 
 
 def _audit_superseded(runs: list[Any], valid: list[Any]) -> None:
@@ -95,9 +102,9 @@ def _audit_winner(sweep: Sweep, runs: list[Any]) -> None:
     own = {int(run.data.tags["recsweep.replicate"]): run.data.metrics for run in runs}
     assert len(runs) == len(own) == N_SEEDS
     assert sorted(own) == list(range(N_SEEDS))
-    assert own[0]["valid_best/ndcg_at_10"] == results["best_evaluated_result"]
+    assert own[0]["valid_best_ndcg_at_10"] == shown(results["best_evaluated_result"])
     for index, replicate in enumerate(results["test"]["replicates"]):
-        assert own[index]["test/ndcg_at_10"] == replicate["test"]["ndcg@10"]
+        assert own[index]["test_ndcg_at_10"] == shown(replicate["test"]["ndcg@10"])
         folder = sweep.place / "winner" / f"{best:04d}" / f"replicate-{index}" / "results"
         assert folder == sweep.place / replicate["results"]
         written = {str(f.relative_to(folder)) for f in folder.rglob("*") if f.is_file()}

@@ -239,7 +239,7 @@ def test_files_give_back_the_very_numbers(results: Path) -> None:
 
 
 def test_seconds_are_no_part_of_a_curve(results: Path) -> None:
-    text = "epoch,valid/ndcg@10,time/epoch_s\n1,0.375,7.5\n"
+    text = "epoch,valid/ndcg@10,epoch_s\n1,0.375,7.5\n"
     (results / "curves.csv").write_text(text, "utf-8")
     assert list(Measured.of(results).curves) == ["valid/ndcg@10"]
 

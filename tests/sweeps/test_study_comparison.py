@@ -105,8 +105,8 @@ def test_a_command_with_several_models_prints_the_comparison(both: tuple[Path, E
     assert "searches nothing: its settings are the configuration's own" in ended.out
     (place,) = (folder / "sweeps").glob("comparison-*")
     assert f"page      {place / 'comparison.html'}" in ended.out
-    names = {"comparison.md", "comparison.tex", "comparison.csv", "comparison.html", "pairs.csv"}
-    assert {file.name for file in place.iterdir()} == names
+    names = {f"comparison.{kind}" for kind in ("md", "tex", "csv", "html")}
+    assert {file.name for file in place.iterdir()} == {*names, "pairs.csv", "studies.yaml"}
 
 
 def test_task_compare_of_the_studies_says_the_same(both: tuple[Path, Ended]) -> None:

@@ -141,7 +141,7 @@ def test_a_sweep_is_one_parent_with_a_child_per_trial(story: Story) -> None:
         assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
         assert run.data.tags["recsweep.study"] == story.place.name
     names = {run.data.tags["recsweep.trial"]: run.info.run_name for run in children}
-    assert names["0"].startswith("multivae β=.2 d=.5 l2=0 decay=")
+    assert names["0"].startswith("#0 β=.2 d=.5 l2=0 decay=")
 
 
 def test_every_trial_has_its_curve_in_study_and_tracker(story: Story) -> None:
@@ -174,7 +174,7 @@ def test_the_winner_is_trained_again_to_the_same_bits_and_scored_once(story: Sto
     means = [each["test"]["mean"]["ndcg@10"] for each in again]
     assert first.results["test"]["mean"]["ndcg@10"] == pytest.approx(sum(means) / 2)
     assert means[0] != means[1]
-    scored = [run for run in first.runs if any(m.startswith("test/") for m in run.data.metrics)]
+    scored = [run for run in first.runs if any(m.startswith("test_") for m in run.data.metrics)]
     assert {run.data.tags["recsweep.kind"] for run in scored} == {"sweep", "winner"}
     assert f"winner: trial {best.number}, trained again" in first.ended.out
 

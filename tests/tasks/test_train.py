@@ -15,6 +15,7 @@ from recsweep.app import Settings, load_split, run
 from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.persistence import load_model
+from recsweep.tracking.store import mlflow_value
 
 
 def test_a_run_writes_its_results_and_prints_its_table(
@@ -175,9 +176,9 @@ def test_a_tracked_run_has_parameters_tags_curves_and_files(config: Any, tmp_pat
     assert [point.step for point in curve] == [1, 2, 3]
     best = max(curve, key=lambda point: point.value)
     assert found.data.metrics["best_epoch"] == best.step
-    assert found.data.metrics["valid_best/ndcg_at_10"] == best.value
+    assert found.data.metrics["valid_best_ndcg_at_10"] == mlflow_value("", best.value)
     told = metrics(tmp_path / "out")["test"]["mean"]["ndcg@10"]
-    assert found.data.metrics["test/ndcg_at_10"] == told
+    assert found.data.metrics["test_ndcg_at_10"] == mlflow_value("", told)
     assert found.inputs.dataset_inputs[0].dataset.name == "synthetic"
     kept = {file.path for file in client.list_artifacts(found.info.run_id)}
     assert kept == {path.name for path in (tmp_path / "out" / "results").iterdir()}

@@ -12,7 +12,7 @@ from small_runs import SMALL, SMALL_DATA
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
-TIMES = ("time/", "memory/")
+MEASURED = ("_s", "_bytes")
 
 
 def client_of(uri: str) -> Any:
@@ -30,7 +30,7 @@ def runs(folder: Path) -> list[Any]:
 def told(folder: Path, run: Any) -> dict[str, Any]:
     """All of a run that is the same whenever and wherever it was made."""
     client = client_of(f"sqlite:///{folder}/mlflow.db")
-    names = [name for name in run.data.metrics if not name.startswith(TIMES)]
+    names = [name for name in run.data.metrics if not name.endswith(MEASURED)]
     histories = {
         name: sorted((m.step, m.value) for m in client.get_metric_history(run.info.run_id, name))
         for name in names
@@ -43,7 +43,7 @@ def told(folder: Path, run: Any) -> dict[str, Any]:
         "status": run.info.status,
         "params": {n: v for n, v in run.data.params.items() if not n.startswith("tracking")},
         "tags": {name: text for name, text in tags.items() if name not in own},
-        "times": {name for name in run.data.metrics if name.startswith(TIMES)},
+        "times": {name for name in run.data.metrics if name.endswith(MEASURED)},
         "metrics": histories,
         "files": {file.path for file in client.list_artifacts(run.info.run_id)},
         "data": [each.dataset.to_dictionary() for each in run.inputs.dataset_inputs],
@@ -140,6 +140,16 @@ def test_an_untracked_sweep_becomes_what_it_would_have_been(tmp_path: Path) -> N
     assert found == expected
     for part in ("name", "status", "params", "metrics", "files"):
         assert sweeps[0][part] == sweeps[1][part]
+    pages = []
+    for folder in (tracked, untracked):
+        (run,) = (run for run in runs(folder) if run.data.tags["recsweep.kind"] == "sweep")
+        note = run.data.tags["mlflow.note.content"].partition("### Commands")[0]
+        pages.append(note.replace(run.info.run_id, "RUN"))
+    assert pages[0] == pages[1]
+    assert "[trials, best first](#/experiments/1/runs?viewStateShareKey=" in pages[0]
+    assert (
+        "![history and importance](get-artifact?run_uuid=RUN&path=plots/overview.png)" in pages[0]
+    )
     before = [run.info.end_time for run in runs(untracked)]
     assert "all there" in uploaded(untracked, f"task.of={untracked}/sweeps/mine").out
     assert [run.info.end_time for run in runs(untracked)] == before
@@ -192,7 +202,7 @@ def test_a_run_whose_server_died_is_completed_where_it_was(tmp_path: Path) -> No
         for name in ("valid/ndcg_at_10", "train/loss"):
             points = client.get_metric_history(run.info.run_id, name)
             assert sorted(point.step for point in points) == list(range(1, 61))
-        assert "test/ndcg_at_10" in run.data.metrics
+        assert "test_ndcg_at_10" in run.data.metrics
         kept = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert kept == {path.name for path in (folder / "out" / "results").iterdir()}
         assert "all there" in uploaded(folder, f"task.of=out {uri}").out

@@ -17,11 +17,10 @@ from recsweep.tracking.nested_runs import child_tags, sweep_tags
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
 CURVES = [
-    (step, {"time/epoch_s": 10.0, "time/evaluate_s": 2.0, "valid/ndcg@100": step / 4})
-    for step in (1, 2, 3)
+    (step, {"epoch_s": 10.0, "evaluate_s": 2.0, "valid/ndcg@100": step / 4}) for step in (1, 2, 3)
 ]
 PARAMS = {f"p{i}": i for i in range(150)}
-FINAL = {"valid_best/ndcg@100": 0.75, "best_epoch": 3, "test_se/x": math.nan, "y": math.inf}
+FINAL = {"valid_best_ndcg@100": 0.75, "best_epoch": 3, "test_se_x": math.nan, "y": math.inf}
 
 
 @pytest.fixture
@@ -33,8 +32,8 @@ def record(tmp_path: Path) -> Record:
     return Record(
         name=tmp_path.name, run_id=None, status="FINISHED", reason="", began=1000.0, ended=1100.5,
         params={"of": tmp_path.name, **PARAMS}, tags={"git.commit": "abc"}, marks={},
-        data=("ml-100k", "f" * 64, {"n_items": 7}), curves=CURVES, final=(3, FINAL), files=files,
-        note="a note", command="recsweep model=ease",
+        data=("ml-100k", "f" * 64, {"n_items": 7}), curves=CURVES, final=(3, FINAL),
+        files={"": files}, note="a note", command="recsweep model=ease",
     )  # fmt: skip
 
 
@@ -61,8 +60,8 @@ def assert_all_is_there(store: str, record: Record) -> None:
     assert len(tags["recsweep.uploaded"]) == len("2026-01-01")
     assert tags["mlflow.note.content"] == "a note"
     assert "reason" not in tags
-    assert data.metrics["valid_best/ndcg_at_100"] == 0.75
-    assert math.isnan(data.metrics["test_se/x"])
+    assert data.metrics["valid_best_ndcg_at_100"] == 0.75
+    assert math.isnan(data.metrics["test_se_x"])
     one = read(store, info.run_id)
     assert sorted(history(one, "valid/ndcg_at_100")) == [(1, 0.25), (2, 0.5), (3, 0.75)]
     assert history(one, "best_epoch") == [(3, 3)]
@@ -107,14 +106,13 @@ def test_a_run_that_was_tracked_in_part_is_completed(
 
 
 def test_a_run_of_which_only_the_files_are_missing_is_completed(store: str, record: Record) -> None:
-    assert Uploader(tracker(store)).upload(replace(record, files=None)) == "new"
+    assert Uploader(tracker(store)).upload(replace(record, files={})) == "new"
     assert Uploader(tracker(store)).upload(record) == "completed"
     assert_all_is_there(store, record)
 
 
 def test_an_upload_that_broke_off_goes_on(store: str, record: Record) -> None:
-    assert record.files is not None
-    unreadable = record.files / "model" / "unreadable"
+    unreadable = record.files[""] / "model" / "unreadable"
     unreadable.symlink_to("nowhere")
     with pytest.raises(InputError, match=r"unreadable.*; check it and re-run the same command"):
         Uploader(tracker(store)).upload(record)

@@ -26,7 +26,7 @@ def log_everything(one: MLflowTracker, folder: Path) -> None:
         one.log_settings(params, {"git.commit": "abc", "backend": "jax", "note": "y" * 9000})
         one.log_data("ml-100k", "f" * 64, {"n_items": 7})
         for epoch in range(3):
-            one.log_metrics({"valid/ndcg@100": epoch / 4, "test_se/x": math.nan}, step=epoch + 1)
+            one.log_metrics({"valid/ndcg@100": epoch / 4, "test_se_x": math.nan}, step=epoch + 1)
         one.log_metrics({"train/loss": math.inf, "valid/kl": -math.inf}, step=3)
         (folder / "model").mkdir()
         (folder / "metrics.json").write_text("{}", encoding="utf-8")
@@ -48,7 +48,7 @@ def assert_everything_is_there(one: MLflowTracker) -> None:
     assert run.data.tags["mlflow.source.name"].startswith("recsweep")
     assert history(one, "valid/ndcg_at_100") == [(1, 0), (2, 0.25), (3, 0.5)]
     assert "@" not in "".join(run.data.metrics)
-    assert math.isnan(run.data.metrics["test_se/x"])
+    assert math.isnan(run.data.metrics["test_se_x"])
     assert run.data.metrics["train/loss"] > 1e300
     data = run.inputs.dataset_inputs[0].dataset
     assert (data.name, data.digest, data.profile) == ("ml-100k", "f" * 36, '{"n_items": 7}')

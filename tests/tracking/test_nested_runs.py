@@ -38,7 +38,7 @@ def test_a_trial_is_named_by_what_was_searched() -> None:
         "model.beta": 0.2134, "model.dropout_rate": 0.5, "model.latent_dim": 200,
         "model.l2": 1e-5, "optimizer.learning_rate_decay": 0.97,
     }  # fmt: skip
-    assert trial_name("multivae", settings) == "multivae β=.213 d=.5 z=200 l2=1e-05 decay=.97"
+    assert trial_name("#12", settings) == "#12 β=.213 d=.5 z=200 l2=1e-05 decay=.97"
 
 
 @pytest.mark.parametrize(

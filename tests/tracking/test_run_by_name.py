@@ -97,7 +97,7 @@ def winners(store: str, files: Path, study: str, *scores: float, **tags: str) ->
     for number, score in enumerate(scores):
         with parent.nested(parent.run_id, study, Part(3, number), f"{study} anew") as one:
             one.log_settings({}, {"split.fingerprint": tags.get("split", "s")})
-            one.log_metrics({"valid_best/ndcg@10": score, "valid_best/recall@10": -score})
+            one.log_metrics({"valid_best_ndcg@10": score, "valid_best_recall@10": -score})
             one.log_artifacts(files)
         ids.append(str(one.run_id))
     parent.close_sweep("FINISHED")

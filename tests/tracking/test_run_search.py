@@ -149,7 +149,7 @@ def test_a_page_is_that_of_a_run_of_a_study_or_of_all_runs(store: str) -> None:
     assert here.page("looked-at") == f"{start}/{parent}?workflowType=machine_learning"
     again = tracker(store, experiment="pages")
     again.open_sweep("looked-at", "sweep looked-at", {}, {})
-    again.share_view("looked-at", {"model.l2": [1.0]}, ["valid_best/ndcg@10"])
+    again.share_view("looked-at", {"model.l2": [1.0]}, ["valid_best_ndcg@10"])
     again.close_sweep("FINISHED")
     assert again.views["trials, best first"] == here.page("looked-at")
     with pytest.raises(InputError, match="did you mean looked-at"):

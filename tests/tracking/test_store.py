@@ -15,7 +15,7 @@ from ports import free_port
 
 from recsweep.errors import InputError
 from recsweep.tracking import MLflowTracker
-from recsweep.tracking.store import Store, mlflow_name
+from recsweep.tracking.store import Store, mlflow_name, mlflow_value
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
@@ -23,8 +23,21 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow'
 
 def test_names_have_only_characters_that_mlflow_takes() -> None:
     assert mlflow_name("valid/ndcg@100") == "valid/ndcg_at_100"
+    assert mlflow_name("train/loss") == "train/loss"
+    assert mlflow_name("train/kl") == "train_kl"
+    assert mlflow_name("valid/recall_all@5") == "valid_recall_all_at_5"
+    assert mlflow_name("hydra/launcher") == "hydra/launcher"
     assert mlflow_name("search.model.beta") == "search.model.beta"
     assert mlflow_name("a:b=c{d}") == "a_b_c_d_"
+
+
+def test_curves_have_all_digits_and_results_four() -> None:
+    assert mlflow_value("valid/ndcg@100", 0.123456789) == 0.123456789
+    assert mlflow_value("test_ndcg@100", 0.123456789) == 0.1235
+    assert mlflow_value("test_se_ndcg@100", 0.00123456) == 0.001235
+    assert mlflow_value("train_s", 123.456) == 123.5
+    assert mlflow_value("peak_bytes", 123456789) == 123456789
+    assert mlflow_value("test_gini", float("inf")) == float("inf")
 
 
 def test_the_setting_wins_over_the_environment_and_that_over_the_current_folder(

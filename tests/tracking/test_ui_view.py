@@ -12,7 +12,7 @@ from recsweep.tracking.ui_view import VIEW, share_view, view_link
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
-METRICS = ["valid_best/ndcg@100", "best_epoch"]
+METRICS = ["valid_best_ndcg@100", "best_epoch"]
 
 
 class Views:
@@ -48,23 +48,34 @@ def test_a_view_shows_a_studys_trials_best_first(store: str) -> None:
     assert shown["searchFilter"] == (
         "tags.recsweep.study = 'multivae-1' AND tags.recsweep.kind = 'trial'"
     )
-    objective = "metrics.`valid_best/ndcg_at_100`"
+    objective = "metrics.`valid_best_ndcg_at_100`"
     assert (shown["orderByKey"], shown["orderByAsc"]) == (objective, False)
     columns = [
+        "tags.`recsweep.trial`",
+        "tags.`recsweep.state`",
         objective,
         "params.`model.beta`",
         "params.`model.latent_dim`",
         "metrics.`best_epoch`",
-        "tags.`recsweep.state`",
     ]
     assert shown["selectedColumns"] == columns
     assert [c for c in shown["columnOrder"] if c in columns] == columns
     widths = shown["columnWidths"]
-    assert widths[columns[1]] > widths[columns[2]], "the exponent of 1e-07 is seen"
+    assert widths[columns[3]] > widths[columns[4]], "the exponent of 1e-07 is seen"
     curves = [c["metricKey"] for c in shown["compareRunCharts"] if c["type"] == "LINE"]
     assert curves == ["valid/ndcg_at_100", "valid/loss", "train/loss"]
     parallel = shown["compareRunCharts"][-1]
     assert parallel["selectedParams"] == ["model.beta", "model.latent_dim"]
+
+
+def test_a_logarithmic_axis_is_one_of_logarithms(store: str) -> None:
+    views = Views(store, "logarithms")
+    tried = {"model.l2": [1e-07], "model.beta": [0.2]}
+    share_view(views.client, views.experiment_id, "logs", tried, METRICS, {"model.l2"})
+    shown = state(next(iter(views.tags().values())))
+    assert "params.`model.l2`" in shown["selectedColumns"]
+    parallel = shown["compareRunCharts"][-1]
+    assert parallel["selectedParams"] == ["log10 model.l2", "model.beta"]
 
 
 def test_the_filter_of_a_view_is_one_that_mlflow_reads(store: str) -> None:
@@ -105,7 +116,7 @@ def test_a_large_space_fits_into_a_tag_of_any_mlflow(store: str) -> None:
     views.share("s" * 200, {f"model.setting_number_{i}": [1e-07] for i in range(100)})
     ((_, view),) = views.tags().items()
     assert len(json.dumps(view)) < 5000
-    assert len(state(view)["selectedColumns"]) == 103
+    assert len(state(view)["selectedColumns"]) == 104
 
 
 def test_a_link_opens_the_table_or_the_charts() -> None:

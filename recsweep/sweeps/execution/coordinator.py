@@ -17,6 +17,7 @@ from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import named_error, one_line, without_passwords
 from recsweep.run_files import (
     LOG,
+    NOTE,
     PLOTS,
     RESULTS,
     SWEEP_PAGE,
@@ -32,7 +33,12 @@ from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.progress import SweepProgress
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
-from recsweep.sweeps.reporting.mlflow_note import NoteContent, summary_note, view_columns
+from recsweep.sweeps.reporting.mlflow_note import (
+    NoteContent,
+    page_note,
+    summary_note,
+    view_columns,
+)
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.reporting.result_files import (
     trial_overrides,
@@ -148,7 +154,7 @@ class SweepCoordinator:
         params = {**app.parameters(spec.identity), "n_trials": spec.sweep.n_trials}
         with self.study.locks.mutex():  # two terminals adopt or create the same run
             tracker.open_sweep(spec.name, name, params, self._tags())
-            tracker.share_view(spec.name, *view_columns(self.study, self._status()))
+            tracker.share_view(spec.name, *view_columns(self.study.space, self._status()))
         timeout = spec.sweep.timeout
         with StopRequest(folder) as stop:
             plan = spec.plan(
@@ -292,11 +298,12 @@ class SweepCoordinator:
         from recsweep.sweeps.reporting import plots  # takes 2 s: plotly, pyplot, scikit-learn
 
         plots.write_plots(self.study.study, status, self._results() / PLOTS)
+        told = NoteContent.of(self.study, outcome, self.spec.command, self._tags())
+        (self._results() / NOTE).write_text(summary_note(outcome, told), encoding="utf-8")
         tracker.log_artifacts(self._results())
-        tracker.share_view(status.study, *view_columns(self.study, status))
+        tracker.share_view(status.study, *view_columns(self.study.space, status))
+        tracker.set_note(page_note(self._results(), tracker.views, tracker.run_id))
         self._register(outcome)
-        told = NoteContent.of(self.study, outcome, self.spec.command, self._tags(), tracker.views)
-        tracker.set_note(summary_note(outcome, told))
 
     def _register(self, outcome: StudyOutcome) -> None:
         """Register the winner's first training as a model version, if requested."""

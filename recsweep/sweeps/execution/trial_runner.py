@@ -23,7 +23,12 @@ from recsweep.memory import peak_bytes
 from recsweep.messages import named_error, one_line, without_passwords
 from recsweep.run_files import CONFIG, LOG, trial_folder, write_yaml
 from recsweep.runs.results import write_curves, write_environment
-from recsweep.sweeps.reporting.trial_record import STATUS, trial_metrics, trial_note
+from recsweep.sweeps.reporting.trial_record import (
+    STATUS,
+    trial_logarithms,
+    trial_metrics,
+    trial_note,
+)
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study.shared_study import Claim, Plan, SharedStudy
 from recsweep.tracking.nested_runs import trial_name
@@ -119,6 +124,7 @@ class TrialRunner:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
             write_environment(folder, tracker.run_id, run.tags, run.split)  # the store may go down
             run.log_settings(without_passwords(config))
+            tracker.log_settings(trial_logarithms(claim.frozen), {})
             tracker.set_note(trial_note(self.study.study, claim.frozen))
             with _killed_when_interrupted(tracker):
                 fitted = run.fit([reports], log)
@@ -136,7 +142,7 @@ class TrialRunner:
     def _tracker(self, claim: Claim, settings: app.Settings) -> RunTracker:
         """The tracker of the trial's own run, not yet opened."""
         plan, frozen = self.study.plan, claim.frozen
-        name = trial_name(settings.called, frozen.user_attrs["settings"])
+        name = trial_name(f"#{frozen.number}", frozen.user_attrs["settings"])
         tracking: SweepTracker = app.build_group(settings, "tracking", "log_metrics")
         tracking.kept_in(Path(plan.folder))
         return tracking.nested(plan.parent_run, plan.study, Part(frozen.number), name)

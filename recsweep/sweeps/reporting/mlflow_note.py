@@ -8,15 +8,16 @@ from typing import Any, Self
 
 from recsweep import shell
 from recsweep.messages import shorten
-from recsweep.run_files import read_run_id
+from recsweep.run_files import NOTE, OVERVIEW, PLOTS, read_run_id
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.reporting.tables import best_rows, counts_line, remark_on_pruned
+from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.study.final_scores import FinalScores
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import StudyStatus, shown_value
-from recsweep.tracking.run_note import markdown_commands, markdown_table
+from recsweep.tracking.run_note import artifact_link, markdown_commands, markdown_table
 
-NOTE_CHARACTERS = 5000
+NOTE_CHARACTERS = 4300  # leaves room for links and pictures on the page
 PLACES = ("sweep.folder", "sweep.storage", "tracking.uri", "tracking.experiment", "cache_dir")
 """Settings that later commands must repeat if the sweep had them."""
 
@@ -32,20 +33,17 @@ class NoteContent:
         searched: Dotted key or group -> its sweep in Hydra's grammar.
         commands: Purpose -> command line.
         made_with: Package such as `jax` -> its version.
-        links: Title -> link of the UI.
     """
 
     best: Table
     searched: Mapping[str, str]
     commands: Mapping[str, str]
     made_with: Mapping[str, str]
-    links: Mapping[str, str]
 
     @classmethod
     def of(
-        cls, study: SharedStudy, outcome: StudyOutcome, command: str, tags: Mapping[str, str],
-        links: Mapping[str, str],
-    ) -> Self:  # fmt: skip
+        cls, study: SharedStudy, outcome: StudyOutcome, command: str, tags: Mapping[str, str]
+    ) -> Self:
         """Read it from a study.
 
         Args:
@@ -53,7 +51,6 @@ class NoteContent:
             outcome: Its outcome.
             command: The sweep's command.
             tags: Tags of the sweep's run.
-            links: Title -> link of the UI.
         """
         name = outcome.status.study
         places = [word for word in shlex.split(command) if word.partition("=")[0] in PLACES]
@@ -68,29 +65,33 @@ class NoteContent:
             commands[again] = shell.command("task=reproduce", f"run_id={run_id}", *places)
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
         best, searched = best_rows(outcome.status), study.space.described()
-        return cls(best, searched, commands, made_with, links)
+        return cls(best, searched, commands, made_with)
 
 
-def view_columns(study: SharedStudy, status: StudyStatus) -> tuple[dict[str, list[Any]], list[str]]:
+def view_columns(
+    space: Space, status: StudyStatus
+) -> tuple[dict[str, list[Any]], list[str], set[str]]:
     """The columns of a table of the study's trials, besides their names.
 
     Args:
-        study: The study.
-        status: Its status.
+        space: What is searched.
+        status: The study's status.
 
     Returns:
-        Searched key -> the values tried; the tracker's names of metrics, the first objective first.
+        Searched key -> the values tried; the tracker's names of metrics, the first objective first;
+        the keys that are searched on a logarithmic scale.
     """
-    keys = dict.fromkeys(key for branch in study.space.branches for key in branch.dimensions)
+    dimensions = [item for b in space.branches for item in b.dimensions.items()]
+    keys = dict.fromkeys(key for key, _ in dimensions)
     tried = {key: [r.settings[key] for r in status.rows if key in r.settings] for key in keys}
     metric, _, k = status.objectives[0].partition("@")
     known = next((row.metrics for row in status.rows if row.metrics), {})
     others = [name for name in known if name.endswith(f"@{k}") and name != f"{metric}@{k}"]
     named = [
-        f"time/{name}" if name.endswith("_s") else f"valid_best/{name}"
+        name if name.endswith("_s") else f"valid_best_{name}"
         for name in dict.fromkeys([*status.objectives, *others[:1]])
     ]
-    return tried, [*named, "best_epoch"]
+    return tried, [*named, "best_epoch"], {key for key, each in dimensions if each.is_log}
 
 
 def summary_note(outcome: StudyOutcome, told: NoteContent) -> str:
@@ -111,6 +112,26 @@ def summary_note(outcome: StudyOutcome, told: NoteContent) -> str:
     return shorten(text, NOTE_CHARACTERS)
 
 
+def page_note(results: Path, links: Mapping[str, str], run_id: str | None) -> str:
+    """The note with links and a picture below its headline, for the page of the sweep's run.
+
+    Args:
+        results: Folder of the sweep's results, with its note and its plots.
+        links: Title -> link of the UI.
+        run_id: Id of the sweep's run, which has the results as artifacts.
+    """
+    headline, _, rest = (results / NOTE).read_text(encoding="utf-8").partition("\n\n")
+    picture = f"{PLOTS}/{OVERVIEW}"
+    has_picture = (results / picture).exists()
+    parts = [
+        headline,
+        " · ".join(f"[{what}]({where})" for what, where in links.items()),
+        f"![history and importance]({artifact_link(run_id, picture)})" if has_picture else "",
+        rest,
+    ]
+    return "\n\n".join(filter(None, parts))
+
+
 def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
     status = outcome.status
     own = status.default.settings if status.default else {}
@@ -119,7 +140,6 @@ def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
     ]
     return [
         _headline(outcome),
-        " · ".join(f"[{what}]({where})" for what, where in told.links.items()),
         f"### Best trials\n\n{markdown_table(*best)}" if best[1] else "",
         remark_on_pruned(status),
         counts_line(status),

@@ -143,6 +143,20 @@ class LegibleStudy:
         return importances(self.study)
 
     @property
+    def missing_params(self) -> str:
+        """Why there is nothing to draw over hyperparameters; empty if there is."""
+        return "" if self.params else "no hyperparameter has more than one value"
+
+    @property
+    def missing_importance(self) -> str:
+        """Why there are no `importances`; empty if there are."""
+        if len(self.values) < 2:
+            return f"it needs two complete trials, and there are {len(self.values)}"
+        if len(set(self.values)) < 2:
+            return "all complete trials have the same value"
+        return "" if self.shared else self.missing_params or "no hyperparameter is in all trials"
+
+    @property
     def shared(self) -> list[str]:
         """Hyperparameters of all complete trials; the others belong to a branch of the space."""
         return shared_params(self.study)

@@ -5,20 +5,22 @@ Importing the plotting libraries takes seconds: import this only at the end of a
 
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from html import escape
 from pathlib import Path
 
 import optuna
 
-from recsweep.comparison.page import Section, html
+from recsweep.comparison.page import Section, html, subject
 from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import named_error, shorten
-from recsweep.run_files import SWEEP_PAGE
+from recsweep.run_files import OVERVIEW, SWEEP_PAGE
 from recsweep.sweeps.reporting import plots_matplotlib, plots_plotly
 from recsweep.sweeps.reporting.plot_data import LegibleStudy
 from recsweep.sweeps.reporting.tables import best_table
+from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.study.status import StudyStatus
 from recsweep.tracking.store import mlflow_name
 
@@ -65,7 +67,8 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
         InputError: The files cannot be written.
     """
     page, pictures = folder / SWEEP_PAGE, []
-    sections = [Section(escape(status.study), f"```\n{best_table(status)}\n```")]
+    about = f"{_subject(study, status)}\n\n```\n{best_table(status)}\n```"
+    sections = [Section(escape(status.study), about)]
     with disk_errors_in_one_line(folder, "sweep.folder"), _quiet():
         folder.mkdir(parents=True, exist_ok=True)
         for plot in _plots(study, status):
@@ -76,9 +79,20 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
                 with whole_file(file) as stream:
                     stream.write(image)
                 pictures.append(file)
+        if overview := _overview(study, status):
+            pictures.append(folder / OVERVIEW)
+            with whole_file(pictures[-1]) as stream:
+                stream.write(overview)
         with whole_file(page) as stream:
             stream.write(html(sections).encode())
     return [page, *pictures]
+
+
+def _subject(study: optuna.Study, status: StudyStatus) -> str:
+    config = Space.of(study.user_attrs["space"]).branches[0].config
+    name = str(config.get("data", {}).get("name", "data"))
+    split = study.user_attrs["identity"]["fingerprint"]["split"]
+    return subject([name], [split], (status.changed or datetime.now()).date())
 
 
 @contextmanager
@@ -108,6 +122,16 @@ def _drawn(plot: Plot) -> tuple[bytes | None, Section]:
     if missing:
         return None, Section(plot.title, f"This plot is missing: {missing}.")
     return image, Section(plot.title, plot.reading, figure)
+
+
+def _overview(study: optuna.Study, status: StudyStatus) -> bytes | None:
+    """A small picture of history and importance; None without a complete trial to draw."""
+    if len(status.objectives) > 1:
+        return None
+    with suppress(Exception), plots_matplotlib.off_screen():  # no plot is worth a sweep
+        shown = LegibleStudy.of(study, status, status.objectives)
+        return plots_matplotlib.png(plots_matplotlib.overview(shown)) if shown.values else None
+    return None
 
 
 # --- which there are ------------------------------------------------------------------------------
@@ -142,14 +166,14 @@ def _of_one_objective(shown: LegibleStudy) -> Iterator[Plot]:
         "(fANOVA, Hutter et al. 2014; complete trials only). A value that ruins a trial counts as "
         "much as one that improves it, and with fewer than about 50 trials it is only a hint. "
         + _only_some(shown),
-        shown, _no_importance(shown),
+        shown, shown.missing_importance,
     )  # fmt: skip
     yield Plot(
         "slices", f"{_capital(shown.label)} by hyperparameter",
         "Each point is a complete trial; later trials are darker. Trials are dense where the "
         "sampler searched, which proves nothing by itself; if the best ones are at the end of an "
         f"axis, search beyond it. {shown.outside}",
-        shown, _no_trial(shown) or _no_params(shown),
+        shown, _no_trial(shown) or shown.missing_params,
     )  # fmt: skip
 
 
@@ -169,7 +193,7 @@ def _parallel(shown: LegibleStudy) -> Plot:
         "parallel", "Parallel coordinates",
         f"Each line is a complete trial, coloured by {value}. Where the lines of good trials run "
         "together, they share a value; where they spread, it matters less.",
-        shown, _no_trial(shown) or _no_params(shown),
+        shown, _no_trial(shown) or shown.missing_params,
     )  # fmt: skip
 
 
@@ -204,18 +228,6 @@ def _workers(shown: LegibleStudy) -> Plot:
 
 def _no_trial(shown: LegibleStudy) -> str:
     return "" if shown.values else "no trial is complete"
-
-
-def _no_params(shown: LegibleStudy) -> str:
-    return "" if shown.params else "no hyperparameter has more than one value"
-
-
-def _no_importance(shown: LegibleStudy) -> str:
-    if len(shown.values) < 2:
-        return f"it needs two complete trials, and there are {len(shown.values)}"
-    if len(set(shown.values)) < 2:
-        return "all complete trials have the same value"
-    return "" if shown.shared else _no_params(shown) or "no hyperparameter is in all trials"
 
 
 def _only_some(shown: LegibleStudy) -> str:

@@ -11,6 +11,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.dates import ConciseDateFormatter
 from matplotlib.patches import Patch
+from matplotlib.ticker import MaxNLocator
+from optuna.study import StudyDirection
 from optuna.visualization import matplotlib as optuna_draws
 
 from recsweep.sweeps.reporting.importance import Known
@@ -18,6 +20,7 @@ from recsweep.sweeps.reporting.plot_data import COLORS, LegibleStudy, label, wor
 
 DPI = 110
 INCHES = (8.0, 4.8)
+OVERVIEW_INCHES = (5.8, 2.1)  # some 640 pixels, the width of a note
 MAX_NUMBERED = 60
 """Maximum number of bars labelled with their trial number."""
 
@@ -42,6 +45,31 @@ def png(axes: Any) -> bytes:
     stream = BytesIO()
     np.ravel(axes)[0].figure.savefig(stream, format="png", dpi=DPI, bbox_inches="tight")
     return stream.getvalue()
+
+
+def overview(shown: LegibleStudy) -> Axes:
+    """History and importance side by side, small enough for the page of a run in MLflow."""
+    plt.style.use("ggplot")  # as Optuna does
+    shares = {} if shown.missing_importance else shown.importances
+    _, panels = plt.subplots(
+        1, 1 + bool(shares), figsize=OVERVIEW_INCHES, layout="constrained", squeeze=False
+    )
+    left, *right = panels[0]
+    numbers = [row.number for row in shown.status.rows if row.state == "complete"]
+    is_loss = shown.study.direction == StudyDirection.MINIMIZE
+    best = (np.minimum if is_loss else np.maximum).accumulate(shown.values)
+    left.scatter(numbers, shown.values, s=14, color=COLORS["complete"])
+    left.step(numbers, best, where="post", color=COLORS["best"])
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
+    left.set(xlabel="trial", ylabel=shown.label)
+    for axes in right:
+        axes.barh(list(shares)[::-1], list(shares.values())[::-1], color=COLORS["complete"])
+        axes.set(xlabel="importance (share of the variance)")
+    for axes in panels[0]:
+        axes.tick_params(labelsize="small")
+        axes.xaxis.label.set_size("small")
+        axes.yaxis.label.set_size("small")
+    return left
 
 
 def history(shown: LegibleStudy) -> Axes:

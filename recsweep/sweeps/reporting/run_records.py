@@ -10,19 +10,30 @@ from optuna.trial import FrozenTrial
 from recsweep import app
 from recsweep.interfaces import Part
 from recsweep.run_files import (
+    COMPARISON,
     CURVES,
     ENVIRONMENT,
+    NOTE,
     RESULTS,
     STDOUT,
     WINNER,
+    newest_comparison,
     read_config,
     read_curves,
     read_summary,
     trial_folder,
 )
 from recsweep.runs.records import logged_fields, run_record
+from recsweep.sweeps.reporting.mlflow_note import page_note, view_columns
 from recsweep.sweeps.reporting.tables import best_table, counts_line
-from recsweep.sweeps.reporting.trial_record import STATUS, training_name, trial_metrics, trial_note
+from recsweep.sweeps.reporting.trial_record import (
+    STATUS,
+    training_name,
+    trial_logarithms,
+    trial_metrics,
+    trial_note,
+)
+from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.status import FINISHED, StudyStatus
@@ -39,11 +50,11 @@ def outcome_metrics(status: StudyStatus, test: Mapping[str, Any] | None) -> dict
     """
     values = {f"n_{state}": float(status.count(state)) for state in FINISHED}
     if status.best:
-        values |= {f"valid_best/{name}": value for name, value in status.best.metrics.items()}
+        values |= {f"valid_best_{name}": value for name, value in status.best.metrics.items()}
     if test:
         deviations = test["standard_deviation_over_replicates"]
-        values |= {f"test/{name}": value for name, value in test["mean"].items()}
-        values |= {f"test_sd/{name}": value for name, value in deviations.items()}
+        values |= {f"test_{name}": value for name, value in test["mean"].items()}
+        values |= {f"test_sd_{name}": value for name, value in deviations.items()}
     return values
 
 
@@ -69,8 +80,17 @@ class StudyRecords:
         """The configuration of a trial; empty if none is finished."""
         return read_config(self._folder(self.trials[0])) if self.trials else {}
 
-    def parent(self) -> Record:
-        """The run of the whole sweep."""
+    def view_columns(self) -> tuple[dict[str, list[Any]], list[str], set[str]]:
+        """What a table of its trials shows, see `mlflow_note.view_columns`."""
+        return view_columns(Space.of(self.study.user_attrs["space"]), self.status)
+
+    def parent(self, links: Mapping[str, str] | None = None, run_id: str | None = None) -> Record:
+        """The run of the whole sweep.
+
+        Args:
+            links: Title -> link of the UI, for its note.
+            run_id: Its id in the tracking store.
+        """
         status, rows = self.status, self.status.rows
         is_whole = status.n_finished >= status.n_trials
         params = app.parameters(self.study.user_attrs["identity"])
@@ -92,8 +112,8 @@ class StudyRecords:
             data=None,
             curves=[],
             final=(0, outcome_metrics(status, self.outcome.get("test"))),
-            files=self.results if self.outcome else None,
-            note=f"```\n{best_table(status)}\n```\n\n`python -m {self.command}`\n",
+            files=self._files(),
+            note=self._note(links or {}, run_id),
             command=self.command,
         )
 
@@ -111,14 +131,27 @@ class StudyRecords:
         for file in sorted(self.folder.glob(f"{WINNER}/*/*/{STDOUT}")):
             yield self._replicate(file.parent, parent_run_id)
 
+    def _files(self) -> dict[str, Path]:
+        comparison = newest_comparison(self.folder)
+        found = {"": self.results if self.outcome else None, COMPARISON: comparison}
+        return {below: folder for below, folder in found.items() if folder}
+
+    def _note(self, links: Mapping[str, str], run_id: str | None) -> str:
+        """The note that the sweep wrote at its end, or what can be said before."""
+        if (self.results / NOTE).exists():
+            return page_note(self.results, links, run_id)
+        return f"```\n{best_table(self.status)}\n```\n\n`python -m {self.command}`\n"
+
     def _folder(self, trial: FrozenTrial) -> Path:
         return trial_folder(self.folder, trial.number)
 
     def _trial(self, trial: FrozenTrial, parent_run_id: str) -> Record:
         folder, noted = self._folder(trial), trial.user_attrs
         config = read_config(folder)
+        logged = self._logged(trial, config)
+        logged["params"] |= trial_logarithms(trial)
         return Record(
-            name=trial_name(app.model_name(config), noted["settings"]),
+            name=trial_name(f"#{trial.number}", noted["settings"]),
             run_id=noted.get("run_id"),
             status=STATUS[trial.state],
             reason=noted.get("reason", ""),
@@ -127,10 +160,10 @@ class StudyRecords:
             marks=child_tags(parent_run_id, self.status.study, Part(trial.number)),
             curves=self._curves(trial),
             final=(noted.get("best_epoch", 0), trial_metrics(noted) if "metrics" in noted else {}),
-            files=None,
+            files={},
             note=trial_note(self.study, trial),
             command=self.command,
-            **self._logged(trial, config),
+            **logged,
         )
 
     def _logged(self, trial: FrozenTrial, config: app.Config) -> dict[str, Any]:

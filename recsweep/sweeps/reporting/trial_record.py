@@ -1,5 +1,6 @@
 """The name, final metrics and note of the run of a trial or of a winner's training."""
 
+import math
 import shlex
 from collections.abc import Mapping
 from typing import Any
@@ -12,6 +13,7 @@ from recsweep.interfaces import RunStatus
 from recsweep.sweeps.space.space import overrides
 from recsweep.tracking.nested_runs import trial_name
 from recsweep.tracking.run_note import markdown_commands
+from recsweep.tracking.ui_view import log10_name
 
 STATUS: dict[TrialState, RunStatus] = {
     TrialState.COMPLETE: "FINISHED",
@@ -46,6 +48,13 @@ def trial_note(study: optuna.Study, trial: FrozenTrial) -> str:
     return markdown_commands({which: command})
 
 
+def trial_logarithms(trial: FrozenTrial) -> dict[str, str]:
+    """Decimal logarithms of what was sampled on a logarithmic scale, as parameters for charts."""
+    spaces, sampled = trial.distributions, trial.params
+    logs = [name for name, space in spaces.items() if getattr(space, "log", False)]
+    return {log10_name(name.partition("[")[0]): f"{math.log10(sampled[name]):.3f}" for name in logs}
+
+
 def trial_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
     """Metrics logged at the end of a trial's run.
 
@@ -53,8 +62,7 @@ def trial_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
         attrs: The trial's attributes in the study.
     """
     return {
-        **{f"valid_best/{name}": value for name, value in attrs["metrics"].items()},
+        **{f"valid_best_{name}": value for name, value in attrs["metrics"].items()},
         "best_epoch": attrs["best_epoch"],
-        **{f"time/{name}": attrs[name] for name in ("train_s", "wall_s", "cpu_s")},
-        "memory/peak_bytes": attrs["peak_bytes"],
+        **{name: attrs[name] for name in ("train_s", "wall_s", "cpu_s", "peak_bytes")},
     }

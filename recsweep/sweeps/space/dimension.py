@@ -55,13 +55,18 @@ class Dimension:
             return f"range({space.low},{stop},{space.step})"
         text = f"interval({space.low},{space.high})"
         text = f"int({text})" if isinstance(space, IntDistribution) else text
-        return f"tag(log,{text})" if space.log else text
+        return f"tag(log,{text})" if self.is_log else text
 
     @property
     def is_stepped(self) -> bool:
         """Whether it is a range with a step other than that of its type."""
         step = getattr(self.distribution, "step", None)
         return step is not None and (step != 1 or isinstance(self.distribution, FloatDistribution))
+
+    @property
+    def is_log(self) -> bool:
+        """Whether it is sampled on a logarithmic scale."""
+        return bool(getattr(self.distribution, "log", False))
 
     @property
     def edges(self) -> list[Any]:

@@ -94,7 +94,7 @@ def test_a_complete_trial_is_its_best_epoch(tmp_path: Path, tracked: Tracked) ->
     assert run.data.tags["mlflow.parentRunId"] == tracked.parent.run_id
     assert run.data.tags["recsweep.trial"] == "0"
     assert run.data.params["model.quality"] == "0.9"
-    assert run.data.metrics["valid_best/ndcg_at_10"] == trial.value
+    assert run.data.metrics["valid_best_ndcg_at_10"] == trial.value
     assert not [name for name in run.data.metrics if name.startswith("test")]
     curve = dict(tracked.curve(run, "valid/ndcg_at_10"))
     assert curve == trial.intermediate_values

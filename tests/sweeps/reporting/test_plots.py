@@ -1,5 +1,6 @@
 import re
 import warnings
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -7,7 +8,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from plans import toy_plan
-from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
+from studies import COMPLETE, FAIL, IDENTITY, PRUNED, RUNNING, add, make_study
 
 from recsweep.sweeps.execution.worker import Worker
 from recsweep.sweeps.reporting.plots import write_plots
@@ -53,11 +54,15 @@ def test_a_sweep_that_ran_has_every_plot_and_a_page_with_all_of_them(tmp_path: P
     plan = toy_plan(tmp_path / "toy", n_trials=6)
     assert Worker(plan.plain())(None)["error"] is None
     study = SharedStudy(plan).study
-    study.set_user_attr("objectives", plan.objectives)  # as the sweep's parent does
+    noted = {"objectives": plan.objectives, "space": plan.space, "identity": IDENTITY}
+    for name, value in noted.items():
+        study.set_user_attr(name, value)  # as the sweep's parent does
     images, page = plotted(study, tmp_path)
-    assert images == EVERY
+    assert images == {*EVERY, "overview"}
     assert n_figures(page) == len(EVERY)
     assert not missing(page)
+    split = IDENTITY["fingerprint"]["split"][:12]
+    assert f"data set synthetic · split {split} · {date.today().isoformat()}" in page
     assert "validation ndcg@10" in page
     assert "Objective Value" not in page
     assert "model.quality" not in page.partition("</pre>")[2]
@@ -96,7 +101,7 @@ def test_a_single_trial_has_no_importance(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     add(study, COMPLETE, [0.3], **noted())
     images, page = plotted(study, tmp_path)
-    assert images == EVERY - {"importance", "curves"}
+    assert images == {*EVERY, "overview"} - {"importance", "curves"}
     assert "it needs two complete trials, and there are 1" in missing(page)
 
 

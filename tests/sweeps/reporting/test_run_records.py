@@ -36,14 +36,14 @@ def test_a_trial_is_what_the_study_and_its_folder_say(tmp_path: Path) -> None:
     records = ended(tmp_path, 2)
     first, second = records.children("parent")
     trial = records.trials[1]
-    assert second.name == f"plans quality={trial.params['model.quality']:.3g}".replace("=0.", "=.")
+    assert second.name == f"#1 quality={trial.params['model.quality']:.3g}".replace("=0.", "=.")
     assert second.params["model.quality"] == trial.params["model.quality"]
     assert second.marks == child_tags("parent", "toy", Part(1))
     assert [step for step, _ in second.curves] == list(range(1, N_EPOCHS + 1))
     values = {step: metrics["valid/ndcg@10"] for step, metrics in second.curves}
     assert values == trial.intermediate_values
     assert second.final[0] == trial.user_attrs["best_epoch"]
-    assert second.final[1]["valid_best/ndcg@10"] == trial.value
+    assert second.final[1]["valid_best_ndcg@10"] == trial.value
     assert (first.status, first.reason, first.run_id) == ("FINISHED", "", None)
     assert second.began is not None
     assert second.ended is not None
@@ -67,7 +67,7 @@ def test_the_whole_sweep_is_its_outcome(tmp_path: Path) -> None:
     assert (parent.status, parent.reason) == (
         "KILLED", "2 of 4 trials done: 2 complete, 0 pruned, 0 failed, 1 lost",
     )  # fmt: skip
-    assert (parent.final[1]["n_complete"], parent.files) == (2.0, None)
+    assert (parent.final[1]["n_complete"], parent.files) == (2.0, {})
     assert "2 of 4 trials done" in str(parent.note)
 
 
@@ -99,6 +99,6 @@ def test_a_sweeps_metrics_have_those_of_its_winner(tmp_path: Path) -> None:
     test = {"mean": {"ndcg@10": 0.5}, "standard_deviation_over_replicates": {"ndcg@10": 0.1}}
     metrics = outcome_metrics(status, test)
     assert status.best is not None
-    assert metrics["valid_best/ndcg@10"] == status.best.values[0]
-    assert (metrics["test/ndcg@10"], metrics["test_sd/ndcg@10"]) == (0.5, 0.1)
+    assert metrics["valid_best_ndcg@10"] == status.best.values[0]
+    assert (metrics["test_ndcg@10"], metrics["test_sd_ndcg@10"]) == (0.5, 0.1)
     assert not [name for name in outcome_metrics(status, None) if name.startswith("test")]
