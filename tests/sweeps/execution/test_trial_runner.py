@@ -14,6 +14,7 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING
 from recsweep.sweeps.execution.trial_runner import Interrupted, Reports, TrialRunner
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study.shared_study import Claim, SharedStudy
+from recsweep.tracking.store import mlflow_value
 
 MEDIAN = {
     "_target_": "recsweep.sweeps.sampling.pruners.Median",
@@ -94,7 +95,7 @@ def test_a_complete_trial_is_its_best_epoch(tmp_path: Path, tracked: Tracked) ->
     assert run.data.tags["mlflow.parentRunId"] == tracked.parent.run_id
     assert run.data.tags["recsweep.trial"] == "0"
     assert run.data.params["model.quality"] == "0.9"
-    assert run.data.metrics["valid_best_ndcg_at_10"] == trial.value
+    assert run.data.metrics["valid_best_ndcg_at_10"] == mlflow_value("", trial.value)
     assert not [name for name in run.data.metrics if name.startswith("test")]
     curve = dict(tracked.curve(run, "valid/ndcg_at_10"))
     assert curve == trial.intermediate_values
@@ -112,7 +113,7 @@ def test_a_trial_has_the_settings_that_were_claimed(tmp_path: Path, tracked: Tra
     run = tracked.run_of(claim, runner.study)
     quality = claim.frozen.params["model.quality"]
     assert run.data.params["model.quality"] == str(quality)
-    assert run.info.run_name == f"plans quality={quality:.3g}".replace("=0.", "=.")
+    assert run.info.run_name == f"#1 quality={quality:.3g}".replace("=0.", "=.")
 
 
 def test_a_pruned_trial_keeps_its_curve_and_says_why(tmp_path: Path, tracked: Tracked) -> None:
