@@ -13,7 +13,14 @@ from scored_runs import read_run, scored_run, write_run
 
 from recsweep.comparison.contenders import Contender, group_runs
 from recsweep.comparison.page import Section
-from recsweep.comparison.rendering import comparison_text, latex, markdown, notes, write_comparison
+from recsweep.comparison.rendering import (
+    _LATEX,
+    comparison_text,
+    latex,
+    markdown,
+    notes,
+    write_comparison,
+)
 from recsweep.comparison.statistics import Statistics, compare
 
 METRICS = ("ndcg@100", "recall@20", "recall@50")
@@ -265,12 +272,13 @@ def test_names_with_letters_of_latex_are_escaped(tmp_path: Path) -> None:
     ) in text
 
 
-@pytest.mark.slow
 def test_latex_compiles(tmp_path: Path) -> None:
     program = shutil.which("pdflatex")
     if program is None:
-        pytest.skip("pdflatex is not here")
-    table = latex(compare(pair(tmp_path / "runs"), statistics()))
+        pytest.skip("there is no program pdflatex")
+    contenders = pair(tmp_path / "runs", study="a study", n_configurations=2)
+    named = [replace(each, name=f"{each.name} é {''.join(_LATEX)}") for each in contenders]
+    table = latex(compare(named, statistics()))
     text = f"\\documentclass{{article}}\\usepackage{{booktabs}}\\begin{{document}}\n{table}"
     (tmp_path / "x.tex").write_text(f"{text}\\end{{document}}\n", encoding="utf-8")
     subprocess.run(
