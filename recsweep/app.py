@@ -68,15 +68,15 @@ class Settings:
     split: Config
     optimizer: Config
     model: Config
-    search: Config
     tracking: Config
     sweep: Config
     sampler: Config
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
     run_id: Annotated[str, Field(min_length=1)] | None
-    # the only default: older results lack this key
+    # defaults: older results lack the first, and a model of your own may lack the second
     model_name: Annotated[str, Field(min_length=1)] | None = None
+    search: Config = Field(default_factory=dict)
 
     @property
     def called(self) -> str:

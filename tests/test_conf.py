@@ -96,4 +96,5 @@ def test_a_model_without_a_search_section_composes(tmp_path: Path) -> None:
     (tmp_path / "model").mkdir()
     text = "_target_: recsweep.models.ease.EASE\nl2: 3.0\ndropout_rate: 0.0\n"
     (tmp_path / "model" / "bare.yaml").write_text(text, encoding="utf-8")
-    assert recsweep.load_config("model=bare", config_dir=tmp_path)["search"] == {}
+    config = recsweep.load_config("model=bare", config_dir=tmp_path)
+    assert validate(Settings, dict(config), "").search == {}

@@ -26,7 +26,7 @@ h2 { font-size: 1.15rem; margin: 2.8rem 0 .8rem; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums;
         border-top: 2px solid var(--text); border-bottom: 2px solid var(--text); }
 th { text-align: left; font-weight: 600; border-bottom: 1px solid var(--text); }
-th, td { padding: .32rem 1.3rem .32rem .2rem; vertical-align: top; }
+th, td { padding: .32rem .9rem .32rem .2rem; vertical-align: top; }
 td { border-bottom: 1px solid var(--line); }
 td:first-child { white-space: nowrap; }
 tr:last-child td { border-bottom: 0; }

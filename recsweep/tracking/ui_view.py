@@ -25,7 +25,10 @@ NAME, STARTED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "durati
 """Columns that every table of runs has."""
 RUNS = "workflowType=machine_learning"
 """The query without which MLflow 3.17 opens its pages for traces."""
-WIDTHS = {"name": 150, "icon": 50, "number": 50, "objective": 145, "value": 72, "exponent": 165}
+WIDTHS = {
+    "name": 150, "icon": 50, "number": 50, "state": 80, "objective": 145, "value": 72,
+    "exponent": 158,
+}  # fmt: skip
 """Column widths in pixels: number, objective, five searched values and state fit side by side."""
 
 
@@ -110,7 +113,7 @@ def _state(
     searched = {f"params.`{mlflow_name(key)}`": _width(tried) for key, tried in params.items()}
     shown = {
         f"tags.`{TRIAL}`": WIDTHS["number"],
-        f"tags.`{STATE}`": WIDTHS["value"],
+        f"tags.`{STATE}`": WIDTHS["state"],
         objective: WIDTHS["objective"],
         **searched,
         **dict.fromkeys(others, WIDTHS["value"]),

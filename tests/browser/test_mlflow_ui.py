@@ -7,7 +7,6 @@ its pages are opened by the links below that. RECSWEEP_SCREENSHOTS=FOLDER keeps 
 import os
 import re
 import shlex
-import shutil
 import signal
 import subprocess
 import sys
@@ -49,7 +48,6 @@ IN_ORDER = """
   .filter(cell => cell)
   .map(cell => (cell.querySelector("a") ?? cell).innerText)
 """
-TIMEOUT_MS = 60_000
 
 
 class Swept(NamedTuple):
@@ -90,22 +88,6 @@ class Swept(NamedTuple):
 
 
 @pytest.fixture(scope="module")
-def browser() -> "Iterator[Browser]":
-    """A headless Chromium; another one is named by RECSWEEP_CHROMIUM."""
-    sync_api = pytest.importorskip(
-        "playwright.sync_api", reason="the extra browser is not installed"
-    )
-    chromium = os.environ.get("RECSWEEP_CHROMIUM") or shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no program chromium")
-    sync_api.expect.set_options(timeout=TIMEOUT_MS)
-    with sync_api.sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield opened
-        opened.close()
-
-
-@pytest.fixture(scope="module")
 def swept(browser: "Browser", tmp_path_factory: pytest.TempPathFactory) -> Swept:  # noqa: ARG001
     """A real sweep of five hyperparameters, where there is a browser to look at it."""
     folder = tmp_path_factory.mktemp("swept")
@@ -142,18 +124,10 @@ def ui(swept: Swept) -> Iterator[str]:
 
 
 @pytest.fixture
-def pictures(tmp_path: Path) -> Path:
-    """The folder of the screenshots."""
-    folder = Path(os.environ.get("RECSWEEP_SCREENSHOTS") or tmp_path)
-    folder.mkdir(parents=True, exist_ok=True)
-    return folder
-
-
-@pytest.fixture
 def page(browser: "Browser", request: pytest.FixtureRequest, pictures: Path) -> "Iterator[Page]":
     """Of somebody who has closed the assistant, which opens itself once; kept as a picture."""
     context = browser.new_context(viewport={"width": 1400, "height": 1000})
-    context.set_default_timeout(TIMEOUT_MS)
+    context.set_default_timeout(60_000)
     seen = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
     context.add_init_script(seen)
     opened = context.new_page()

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from pathlib import Path
 
-import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app, environment
@@ -39,14 +38,14 @@ from recsweep.sweeps.reporting.mlflow_note import (
     summary_note,
     view_columns,
 )
-from recsweep.sweeps.reporting.result import StudyOutcome
+from recsweep.sweeps.reporting.result import StudyOutcome, importance_shares
 from recsweep.sweeps.reporting.result_files import (
     trial_overrides,
     write_optimization_results,
     write_trials,
 )
 from recsweep.sweeps.reporting.run_records import outcome_metrics
-from recsweep.sweeps.reporting.tables import counts_line, short_names
+from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
@@ -396,7 +395,7 @@ class SweepCoordinator:
         page, name = self._results() / PLOTS / SWEEP_PAGE, self.spec.name
         lines = [f"page      {page}"] if page.exists() else []
         lines += [*outcome.lines(), ""]
-        if shares := _importances(self.study.study, outcome.status):
+        if shares := importance_shares(self.study.study, outcome.status):
             lines.append(f"matters   {shares} (share of the variance)")
         if best := outcome.status.best:
             lines.append(f"best      {command(*trial_overrides(self.study.study, best))}")
@@ -415,20 +414,6 @@ class SweepCoordinator:
 
     def _say_how_to_go_on(self) -> None:
         _say(f"{counts_line(self._status())}\nresume    {self.spec.command}")
-
-
-def _importances(study: optuna.Study, status: StudyStatus) -> str:
-    """Such as `l2 0.83, dropout_rate 0.17`; empty if the trials do not say."""
-    from recsweep.sweeps.reporting.importance import importances, shared_params  # scikit-learn
-
-    values = {row.values for row in status.ranked}
-    if len(status.objectives) > 1 or len(values) < 2 or len(shared_params(study)) < 2:
-        return ""
-    shares = importances(study)
-    names = short_names(list(shares))
-    return ", ".join(
-        f"{name} {share:.2f}" for name, share in zip(names, shares.values(), strict=True)
-    )
 
 
 def _is_untracked(trial: FrozenTrial) -> bool:

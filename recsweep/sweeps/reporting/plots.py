@@ -178,12 +178,14 @@ def _of_one_objective(shown: LegibleStudy) -> Iterator[Plot]:
 
 
 def _curves(shown: LegibleStudy) -> Plot:
-    has_none = not any(t.intermediate_values for t in shown.study.get_trials(deepcopy=False))
+    lengths = [len(t.intermediate_values) for t in shown.study.get_trials(deepcopy=False)]
+    longest = max(lengths, default=0)
+    missing = "no trial has more than one epoch" if longest else "no trial has reported an epoch"
     return Plot(
         "curves", f"{_capital(shown.label)} by epoch",
         "All trials; a cross marks where one was pruned. Pruned curves that were still rising like "
         "the best one at that epoch suggest that the pruner is too aggressive.",
-        shown, "no trial has reported an epoch" if has_none else "",
+        shown, "" if longest > 1 else missing,
     )  # fmt: skip
 
 

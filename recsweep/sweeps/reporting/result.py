@@ -2,8 +2,10 @@
 
 from dataclasses import dataclass
 
+import optuna
+
 from recsweep.report import metric_table
-from recsweep.sweeps.reporting.tables import best_table
+from recsweep.sweeps.reporting.tables import best_table, short_names
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.status import StudyStatus, TrialRow, shown_value
 
@@ -66,6 +68,28 @@ class StudyOutcome:
             values = " ".join(f"{each['test'][name]:.4f}" for each in replicates)
             lines.append(f"test {name} by seed: {values}; standard deviation {deviation:.4f}")
         return [*lines, str(self.looks)]
+
+
+def importance_shares(study: optuna.Study, status: StudyStatus) -> str:
+    """The importance of each hyperparameter, such as `l2 0.83, dropout_rate 0.17`.
+
+    Args:
+        study: The study.
+        status: Its status.
+
+    Returns:
+        Text; empty with several objectives, or if the trials do not say.
+    """
+    from recsweep.sweeps.reporting.importance import importances, shared_params  # scikit-learn
+
+    values = {row.values for row in status.ranked}
+    if len(status.objectives) > 1 or len(values) < 2 or len(shared_params(study)) < 2:
+        return ""
+    shares = importances(study)
+    names = short_names(list(shares))
+    return ", ".join(
+        f"{name} {share:.2f}" for name, share in zip(names, shares.values(), strict=True)
+    )
 
 
 def _default(status: StudyStatus) -> str:

@@ -81,6 +81,15 @@ def test_states_of_all_kinds_are_drawn(tmp_path: Path) -> None:
         assert text.replace('"', "") in page
 
 
+def test_single_epochs_are_no_curves(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    for value in (0.25, 0.5):
+        add(study, COMPLETE, [value], beta=value, reported={1: value}, **noted())
+    images, page = plotted(study, tmp_path)
+    assert "curves" not in images
+    assert missing(page) == ["no trial has more than one epoch"]
+
+
 def test_nothing_to_draw_is_said_in_sentences(tmp_path: Path) -> None:
     images, page = plotted(make_study(tmp_path / "empty"), tmp_path)
     assert images == set()
