@@ -26,8 +26,8 @@ NAME, STARTED, DURATION = "attributes.`Run Name`", "runDateAndNestInfo", "durati
 RUNS = "workflowType=machine_learning"
 """The query without which MLflow 3.17 opens its pages for traces."""
 WIDTHS = {
-    "name": 150, "icon": 50, "number": 50, "state": 80, "objective": 145, "value": 72,
-    "exponent": 158,
+    "name": 140, "icon": 50, "number": 50, "state": 80, "objective": 143, "value": 72,
+    "exponent": 170,
 }  # fmt: skip
 """Column widths in pixels: number, objective, five searched values and state fit side by side."""
 
