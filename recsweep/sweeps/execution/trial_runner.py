@@ -30,7 +30,8 @@ from recsweep.sweeps.reporting.trial_record import (
     trial_note,
 )
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.shared_study import Claim, Plan, SharedStudy
+from recsweep.sweeps.study.claims import Claim
+from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 from recsweep.tracking.nested_runs import trial_name
 
 

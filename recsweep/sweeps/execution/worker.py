@@ -53,11 +53,12 @@ class Worker:
     def _run_trials(self) -> int:
         """Claim and run trials; return how many this worker finished."""
         from recsweep.sweeps.execution.trial_runner import Interrupted, TrialRunner
+        from recsweep.sweeps.study.claims import next_claim
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
         runner, n_trials = TrialRunner(SharedStudy(Plan(**self.plan))), 0
         with suppress(Interrupted):
-            while not watchdog.is_orphan() and (claim := runner.study.claim()) is not None:
+            while not watchdog.is_orphan() and (claim := next_claim(runner.study)) is not None:
                 with claim.lease:
                     runner.run(claim)
                 n_trials += 1

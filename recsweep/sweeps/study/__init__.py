@@ -3,7 +3,8 @@
 The modules, from the outside in:
 
     catalog       all studies of a folder or of a database
-    shared_study  the study as workers see it: claim a trial or take over a dead worker's, finish it
+    claims        who runs which trial: takes over a dead worker's, retries a failed one, begins one
+    shared_study  the study as workers see it: its trials, and how one of them is finished
     final_scores  the winner's test scores, and how often test was scored
     status        the progress of a study: its trials, the best one, the time left
     identity      what must stay the same when a study is resumed

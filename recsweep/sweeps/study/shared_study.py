@@ -1,33 +1,21 @@
-"""A study shared by workers: claim trials and report their results.
+"""A study shared by workers: its trials, and how one of them is finished.
 
-One trial is one atomic write, so that a process may die at any moment: a trial exists with all its
-parameters or not at all, and a trial whose process died is restarted by the next worker that asks,
-with the same number and the same parameters.
+Trials are begun and taken over in `claims`.
 """
 
-import os
-import socket
-import time
 import warnings
 from collections.abc import Mapping
-from contextlib import ExitStack
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 import optuna
-from optuna.trial import FrozenTrial, Trial, TrialState
+from optuna.trial import FrozenTrial, TrialState
 
 from recsweep.build import build
-from recsweep.sweeps.sampling.samplers import propose
 from recsweep.sweeps.space.space import Space
-from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts
+from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.storage.backends import make_locks, open_storage
-from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.storage.locks import Lease
-
-PATIENCE_S, N_TRIES = 5.0, 100
-"""How long and how often a claim waits for the lock of a process that died while claiming."""
 
 
 @dataclass(frozen=True)
@@ -91,21 +79,6 @@ class Plan:
 def directions(objectives: list[str]) -> list[Literal["maximize", "minimize"]]:
     """Times are minimized, metrics maximized."""
     return ["minimize" if name.endswith("_s") else "maximize" for name in objectives]
-
-
-@dataclass(frozen=True)
-class Claim:
-    """The right to run one trial.
-
-    Args:
-        trial: Optuna's trial, for reports.
-        frozen: The trial as it was claimed.
-        lease: Held until the trial is finished or the process dies.
-    """
-
-    trial: Trial
-    frozen: FrozenTrial
-    lease: Lease
 
 
 class SharedStudy:
@@ -173,98 +146,6 @@ class SharedStudy:
         """Whether every point of the space has been tried."""
         return bool(self.study.user_attrs.get("exhausted"))
 
-    def claim(self) -> Claim | None:
-        """The next trial to run; None if no trial is left or none may start.
-
-        Trials whose process died come first, then failed ones to retry, then new ones.
-        """
-        with self.locks.mutex():
-            if self._may_not_begin():
-                return None
-            for number in self.unfinished():
-                if claim := self._taken_over(number):
-                    return claim
-            if failed := self.to_retry():
-                return self._retried(failed[0])
-            trials = self.trials()
-            return None if len(trials) >= self.plan.n_trials else self._begun(trials)
-
-    def _may_not_begin(self) -> bool:
-        is_late = self.plan.deadline is not None and time.time() > self.plan.deadline
-        return is_late or self.plan.is_stopped or len(self.failed()) > self.plan.max_failures
-
-    def _taken_over(self, number: int) -> Claim | None:
-        """A trial to restart, as its process died; None if it is alive or died too often."""
-        lease = self.locks.lease(number)
-        if lease is None:
-            return None
-        with ExitStack() as at_the_end:
-            at_the_end.enter_context(lease)
-            frozen = self.trials()[number]
-            if frozen.state.is_finished():  # just before its process released the lease
-                return None
-            attrs = frozen.user_attrs
-            n_deaths = attrs.get("n_deaths", 0) + (not attrs.get("is_interrupted", False))
-            if n_deaths > self.plan.max_retries:
-                reason = f"its process died {n_deaths} times; see sweep.max_retries"
-                self.finish(number, TrialState.FAIL, None, {"reason": reason})
-                return None
-            noted = {"n_deaths": n_deaths, "is_interrupted": False, **self._who()}
-            self.set_attrs(frozen, noted)
-            at_the_end.pop_all()
-            return Claim(Trial(self.study, frozen._trial_id), frozen, lease)
-
-    def _begun(self, trials: list[FrozenTrial]) -> Claim | None:
-        """A new trial proposed by the sampler; None when the space is exhausted."""
-        plan, number = self.plan, len(trials)
-        template = propose(
-            self.sampler, self.space, trials, directions(plan.objectives), plan.seed,
-            plan.try_defaults,
-        )  # fmt: skip
-        if template is None:
-            self.study.set_user_attr("exhausted", True)
-            return None
-        settings, own = self.space.settings(template.params), self.space.default_settings()
-        if plan.try_defaults and number == 0 and template.params == self.space.default_params():
-            settings = own or settings  # the sampler sees a value outside clipped to its interval
-        template.user_attrs.update(settings=settings, is_default=settings == own)
-        return self._added(number, template)
-
-    def _retried(self, failed: FrozenTrial) -> Claim:
-        """Another attempt at a trial, with the same parameters."""
-        kept = {name: failed.user_attrs[name] for name in ("settings", "is_default")}
-        template = optuna.trial.create_trial(
-            state=TrialState.RUNNING, params=failed.params, distributions=failed.distributions,
-            user_attrs={**kept, RETRIES: failed.number}, system_attrs=failed.system_attrs,
-        )  # fmt: skip
-        return self._added(failed.number, template)
-
-    def _added(self, number: int, template: FrozenTrial) -> Claim:
-        """Take the lease of a new trial and add it to the study."""
-        template.user_attrs.update(self._who())
-        lease = self._new_lease(number)
-        with ExitStack() as at_the_end:
-            at_the_end.enter_context(lease)
-            self.study.add_trial(template)
-            frozen = self.trials()[number]
-            at_the_end.pop_all()
-            return Claim(Trial(self.study, frozen._trial_id), frozen, lease)
-
-    def _new_lease(self, number: int) -> Lease:
-        """The lease of a trial that does not exist yet; a process that just died may still hold it.
-
-        Raises:
-            StorageError: Another process does not release it.
-        """
-        for _ in range(N_TRIES):
-            if (lease := self.locks.lease(number)) is not None:
-                return lease
-            time.sleep(PATIENCE_S / N_TRIES)
-        raise StorageError(
-            f"the lock of new trial {number} of {self.plan.study} must be free, but another "
-            "process holds it; end that process"
-        )
-
     def set_attrs(self, frozen: FrozenTrial, attrs: Mapping[str, Any]) -> None:
         """Set user attributes of an unfinished trial."""
         for name, value in attrs.items():
@@ -285,13 +166,6 @@ class SharedStudy:
         self.set_attrs(frozen, attrs)
         of_optuna = self.study._storage.get_trial_number_from_id(frozen._trial_id)
         self.study.tell(of_optuna, values, state=state)
-
-    def _who(self) -> dict[str, Any]:
-        return {
-            "worker": f"{socket.gethostname()}:{os.getpid()}",
-            "parent": self.plan.parent_process,
-            "began": time.time(),
-        }
 
     def interrupt(self) -> None:
         """Mark trials that this command's workers are running as interrupted."""

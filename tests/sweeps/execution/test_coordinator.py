@@ -17,6 +17,7 @@ from recsweep.interfaces import Part
 from recsweep.sweeps.execution.coordinator import ENDED, FINAL, SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
+from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -218,7 +219,7 @@ def test_a_launcher_that_breaks_is_used_again(parent: Made) -> None:
     def breaks_once(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
         calls.append(task)
         if len(calls) == 1:  # a trial is begun, then its process dies with the pool
-            claim = SharedStudy(Plan(**task.plan)).claim()
+            claim = next_claim(SharedStudy(Plan(**task.plan)))
             assert claim is not None
             claim.lease.release()
             raise RuntimeError("a process\nin the pool was terminated abruptly")
@@ -375,7 +376,7 @@ def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> N
     claims = []
 
     def cut_off(task: Any, *_: object) -> list[dict[str, Any]]:
-        claims.append(SharedStudy(Plan(**task.plan)).claim())
+        claims.append(next_claim(SharedStudy(Plan(**task.plan))))
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
         return []
@@ -394,7 +395,7 @@ def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> N
 def test_trials_of_another_terminal_are_not_cut_off(parent: Made) -> None:
     one = parent()
     elsewhere = {**one.study.plan.parent_process, "pid": 1}
-    claim = SharedStudy(replace(one.study.plan, parent_process=elsewhere)).claim()
+    claim = next_claim(SharedStudy(replace(one.study.plan, parent_process=elsewhere)))
     assert claim is not None
     one.study.interrupt()
     assert "is_interrupted" not in one.study.trials()[0].user_attrs
@@ -427,13 +428,13 @@ def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> N
     one = parent()
     one.study = study = SharedStudy(toy_plan(tmp_path / "toy"))
     for state in (COMPLETE, PRUNED, FAIL):
-        claim = study.claim()
+        claim = next_claim(study)
         assert claim is not None
         noted = {} if state == COMPLETE else {"reason": "a reason"}
         values = [0.5] if state == COMPLETE else None
         study.finish(claim.frozen.number, state, values, {"run_id": "own", **noted})
         claim.lease.release()
-    alive = study.claim()
+    alive = next_claim(study)
     assert alive is not None
     died = ("KILLED", "its process died; the trial was restarted in another run")
     assert [one._verdict(Part(n), "own") for n in range(3)] == [

@@ -9,6 +9,7 @@ from studies import COMPLETE
 from recsweep.run_files import STDOUT
 from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.worker import Worker
+from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.final_scores import TEST_SCORED
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
@@ -19,7 +20,7 @@ def winner(tmp_path: Path) -> FinalEvaluation:
     """A study of one trial, trained with three seeds."""
     plan = toy_plan(tmp_path / "toy", toy_config(tmp_path))
     study = SharedStudy(plan)
-    claim = study.claim()
+    claim = next_claim(study)
     assert claim is not None
     study.finish(0, COMPLETE, [0.5], {})
     claim.lease.release()

@@ -13,7 +13,8 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
 from recsweep.sweeps.execution.trial_runner import Interrupted, Reports, TrialRunner
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.shared_study import Claim, SharedStudy
+from recsweep.sweeps.study.claims import Claim, next_claim
+from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.tracking.store import mlflow_value
 
 MEDIAN = {
@@ -61,7 +62,7 @@ def tracked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Tracked]:
 
 
 def claimed(runner: TrialRunner) -> Claim:
-    claim = runner.study.claim()
+    claim = next_claim(runner.study)
     assert claim is not None
     return claim
 
@@ -289,13 +290,13 @@ class AtEpoch:
 
 def test_a_trial_begun_again_is_pruned_where_it_was_before(tmp_path: Path) -> None:
     study = SharedStudy(toy_plan(tmp_path / "toy"))
-    claim = study.claim()
+    claim = next_claim(study)
     assert claim is not None
     for epoch in (1, 2):
         claim.trial.report(0.5, epoch)
     claim.lease.release()  # it died before it was told that epoch 2 was its last
     study.study.pruner = pruner = AtEpoch(2)  # type: ignore[assignment]
-    again = study.claim()
+    again = next_claim(study)
     assert again is not None
     reports = Reports(again, study.plan, "ndcg@10")
     assert reports(0, {"valid/ndcg@10": 0.5}) is True

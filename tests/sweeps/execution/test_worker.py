@@ -16,6 +16,7 @@ from recsweep.run_files import STDOUT
 from recsweep.sweeps.execution.interrupt import SIGNALS
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
+from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.final_scores import TEST_SCORED
 from recsweep.sweeps.study.shared_study import SharedStudy
 
@@ -78,14 +79,13 @@ def test_a_stopped_worker_leaves_its_trial_to_be_begun_again(
 ) -> None:
     plan = toy_plan(tmp_path / "toy", toy, stop_file=str(tmp_path / "stop"))
 
-    class StopsInside(SharedStudy):
-        def claim(self) -> Any:
-            claim = super().claim()
-            (tmp_path / "stop").touch()
-            return claim
+    def stop_inside(study: SharedStudy) -> Any:
+        claim = next_claim(study)
+        (tmp_path / "stop").touch()
+        return claim
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("recsweep.sweeps.study.shared_study.SharedStudy", StopsInside)
+        patch.setattr("recsweep.sweeps.study.claims.next_claim", stop_inside)
         assert Worker(plan.plain())(None) == {"error": None, "n_trials": 0}
     study = SharedStudy(plan)
     assert study.unfinished() == [0]

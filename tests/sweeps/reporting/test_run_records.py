@@ -9,6 +9,7 @@ from plans import N_EPOCHS, toy_config, toy_plan
 from recsweep.interfaces import Part
 from recsweep.sweeps.execution.trial_runner import TrialRunner
 from recsweep.sweeps.reporting.run_records import StudyRecords, outcome_metrics
+from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
 from recsweep.tracking.nested_runs import child_tags, sweep_tags
@@ -24,7 +25,7 @@ def ended(folder: Path, n_trials: int, **model: str) -> StudyRecords:
     study.study.set_user_attr("objectives", ["ndcg@10"])
     runner = TrialRunner(study)
     for number in range(n_trials + 1):
-        claim = study.claim()
+        claim = next_claim(study)
         assert claim is not None
         with claim.lease:
             if number < n_trials:

@@ -1,249 +1,32 @@
-"""One study of many processes: exact budgets, no trial twice, dead ones are begun again."""
+"""One study as all processes of a sweep see it: its objectives, and how a trial is finished."""
 
-import json
-import subprocess
-import sys
-import threading
-import time
 import warnings
-from collections import Counter
 from pathlib import Path
-from typing import Any
 
 import pytest
-from mlflow_runs import ROOT
-from plans import toy_config, toy_plan, toy_space
-from studies import COMPLETE, FAIL, PRUNED, RUNNING
+from plans import toy_plan
+from studies import COMPLETE, RUNNING
 
-from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.storage.journal import Journal
-from recsweep.sweeps.study.shared_study import Claim, SharedStudy, directions
-
-GRID = {"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> dict[str, Any]:
-    return toy_config(tmp_path)
-
-
-def shared(tmp_path: Path, config: dict[str, Any], **changes: Any) -> SharedStudy:
-    return SharedStudy(toy_plan(tmp_path / "toy", config, **changes))
-
-
-def claimed(study: SharedStudy) -> Claim:
-    claim = study.claim()
-    assert claim is not None
-    return claim
-
-
-def complete(study: SharedStudy, claim: Claim) -> None:
-    study.finish(claim.frozen.number, COMPLETE, [0.5], {"wall_s": 1.0})
-    claim.lease.release()
+from recsweep.sweeps.study.claims import next_claim
+from recsweep.sweeps.study.shared_study import SharedStudy, directions
 
 
 def test_times_are_to_be_short_and_metrics_high() -> None:
     assert directions(["ndcg@10", "train_s"]) == ["maximize", "minimize"]
 
 
-def test_interleaved_workers_finish_exactly_what_was_asked_for(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    studies = [shared(tmp_path, config, n_trials=5) for _ in range(3)]
-    at_work = [claimed(study) for study in studies]
-    assert [claim.frozen.number for claim in at_work] == [0, 1, 2]
-    complete(studies[1], at_work[1])
-    assert claimed(studies[1]).frozen.number == 3
-    complete(studies[0], at_work[0])
-    assert claimed(studies[0]).frozen.number == 4
-    complete(studies[2], at_work[2])
-    assert studies[2].claim() is None  # the last two are still at work
-    assert studies[2].unfinished() == [3, 4]
-    assert not studies[2].is_finished()
-    for study, number in ((studies[1], 3), (studies[0], 4)):
-        study.finish(number, PRUNED, None, {})
-    assert all(study.is_finished() for study in studies)
-    assert [trial.number for trial in studies[2].trials()] == list(range(5))
-
-
-def test_threads_that_claim_at_once_never_get_the_same_trial(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    numbers: list[int] = []
-    studies = [shared(tmp_path, config, n_trials=12) for _ in range(4)]
-
-    def work(study: SharedStudy) -> None:
-        while claim := study.claim():
-            numbers.append(claim.frozen.number)
-            complete(study, claim)
-
-    threads = [threading.Thread(target=work, args=[study]) for study in studies]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(numbers) == list(range(12))
-
-
-WORK = """
-import json, sys
-from recsweep.sweeps.study.shared_study import Plan, SharedStudy
-from optuna.trial import TrialState
-study = SharedStudy(Plan(**json.loads(sys.argv[1])))
-while claim := study.claim():
-    print(claim.frozen.number)
-    study.finish(claim.frozen.number, TrialState.COMPLETE, [0.5], {})
-    claim.lease.release()
-"""
-
-
-def test_processes_that_claim_at_once_never_get_the_same_trial(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    plan = json.dumps(toy_plan(tmp_path / "toy", config, n_trials=12).plain())
-    processes = [
-        subprocess.Popen([sys.executable, "-c", WORK, plan], cwd=ROOT, stdout=subprocess.PIPE)
-        for _ in range(2)
-    ]
-    numbers = [line for process in processes for line in process.communicate()[0].split()]
-    assert sorted(map(int, numbers)) == list(range(12))
-    assert Counter(t.state for t in shared(tmp_path, config).trials()) == {COMPLETE: 12}
-
-
-def test_a_study_names_its_objectives_for_dashboards(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
+def test_a_study_names_its_objectives_for_dashboards(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        study = shared(tmp_path, config)
+        study = SharedStudy(toy_plan(tmp_path / "toy"))
     assert study.study.metric_names == list(study.plan.objectives)
 
 
-def test_a_trial_is_written_whole_before_it_runs(tmp_path: Path, config: dict[str, Any]) -> None:
-    study = shared(tmp_path, config)
-    claimed(study), claimed(study)
-    default, drawn = shared(tmp_path, config).trials()
-    assert (default.state, drawn.state) == (RUNNING, RUNNING)
-    assert default.params == default.user_attrs["settings"] == {"model.quality": 0.9}
-    assert default.user_attrs["is_default"] is True
-    assert drawn.params == drawn.user_attrs["settings"] != {"model.quality": 0.9}
-    assert drawn.user_attrs["is_default"] is False
-    assert drawn.user_attrs["worker"].count(":") == 1
-    assert study.is_alive(0)
-    assert study.is_alive(1)
-
-
-def test_a_default_beyond_an_interval_is_tried_as_it_stands(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    space = toy_space(config, "model.quality=interval(0.0,0.5)").plain()
-    study = shared(tmp_path, config, space=space)
-    frozen = claimed(study).frozen
-    assert frozen.params == {"model.quality": 0.5}
-    assert frozen.user_attrs["settings"] == {"model.quality": 0.9}
-    assert frozen.user_attrs["is_default"] is True
-
-
-def test_only_the_first_trial_stands_for_a_default_beyond_the_space(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    space = toy_space(config, "model.quality=range(0.0,0.75,0.25)").plain()
-    study = shared(tmp_path, config, space=space, n_trials=30)
-    made = [claimed(study).frozen for _ in range(30)]
-    at_the_end = [trial for trial in made[1:] if trial.params == {"model.quality": 0.5}]
-    assert at_the_end
-    assert all(t.user_attrs["settings"] == {"model.quality": 0.5} for t in at_the_end)
-    assert [trial.user_attrs["is_default"] for trial in made] == [True] + 29 * [False]
-
-
-def test_a_dead_processs_trial_is_begun_again_with_the_same_parameters(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    first = shared(tmp_path, config)
-    complete(first, claimed(first))
-    dead = claimed(first)
-    dead.trial.report(0.25, 1)
-    dead.lease.release()  # as the system does when a process dies
-    again = claimed(shared(tmp_path, config))
-    assert (again.frozen.number, again.frozen.params) == (1, dead.frozen.params)
-    assert again.frozen.intermediate_values == {1: 0.25}
-    attrs = first.trials()[1].user_attrs
-    assert (attrs["n_deaths"], attrs["is_interrupted"]) == (1, False)
-    assert claimed(first).frozen.number == 2  # it is alive again
-
-
-def test_a_trial_that_was_interrupted_has_not_died(tmp_path: Path, config: dict[str, Any]) -> None:
-    study = shared(tmp_path, config, max_retries=0)
-    for _ in range(3):
-        claim = claimed(study)
-        assert claim.frozen.number == 0
-        study.set_attrs(claim.frozen, {"is_interrupted": True})
-        claim.lease.release()
-    assert claimed(study).frozen.number == 0
-    assert study.trials()[0].user_attrs["n_deaths"] == 0
-
-
-def test_a_trial_whose_process_dies_too_often_has_failed(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    study = shared(tmp_path, config, max_retries=2)
-    for _ in range(3):
-        claim = claimed(study)
-        assert claim.frozen.number == 0
-        claim.lease.release()
-    assert claimed(study).frozen.number == 1
-    failed = study.trials()[0]
-    assert failed.state == FAIL
-    assert failed.user_attrs["reason"] == "its process died 3 times; see sweep.max_retries"
-    assert len(study.failed()) == 1
-    assert not study.is_alive(0)
-
-
-def test_a_trial_told_just_before_its_lease_is_free_is_left_alone(
-    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    ours, theirs = shared(tmp_path, config), shared(tmp_path, config)
-    last = claimed(theirs)
-    lease_of = ours.locks.lease
-
-    def told_meanwhile(number: int) -> Any:
-        if number == 0:
-            complete(theirs, last)
-        return lease_of(number)
-
-    monkeypatch.setattr(ours.locks, "lease", told_meanwhile)
-    assert claimed(ours).frozen.number == 1
-    assert ours.trials()[0].state == COMPLETE
-    assert not ours.is_alive(0)
-
-
-def test_a_claim_that_cannot_be_written_keeps_no_lease(
-    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    study = shared(tmp_path, config)
-
-    def full(self: Journal, logs: Any) -> None:  # noqa: ARG001
-        raise StorageError("no space left")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(Journal, "append_logs", full)
-        with pytest.raises(StorageError, match="no space left"):
-            study.claim()
-    assert not study.is_alive(0)
-    claimed(study).lease.release()
-    with monkeypatch.context() as disk:  # now it is a trial to be taken over
-        disk.setattr(Journal, "append_logs", full)
-        with pytest.raises(StorageError, match="no space left"):
-            study.claim()
-    assert not study.is_alive(0)
-    assert claimed(study).frozen.number == 0
-
-
 def test_a_trial_is_finished_only_once_all_of_it_is_written(
-    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    study = shared(tmp_path, config)
-    claim = claimed(study)
+    study = SharedStudy(toy_plan(tmp_path / "toy"))
+    assert next_claim(study) is not None
 
     def die(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
@@ -252,61 +35,8 @@ def test_a_trial_is_finished_only_once_all_of_it_is_written(
         patch.setattr(study.study, "tell", die)
         with pytest.raises(KeyboardInterrupt):
             study.finish(0, COMPLETE, [0.5], {"wall_s": 1.0})
-    (half,) = shared(tmp_path, config).trials()
+    (half,) = SharedStudy(toy_plan(tmp_path / "toy")).trials()
     assert (half.state, half.user_attrs["wall_s"]) == (RUNNING, 1.0)
-    complete(study, claim)
-    (whole,) = shared(tmp_path, config).trials()
+    study.finish(0, COMPLETE, [0.5], {"wall_s": 1.0})
+    (whole,) = SharedStudy(toy_plan(tmp_path / "toy")).trials()
     assert (whole.state, whole.value, whole.user_attrs["wall_s"]) == (COMPLETE, 0.5, 1.0)
-
-
-def test_an_exhausted_space_ends_the_study(tmp_path: Path, config: dict[str, Any]) -> None:
-    space = toy_space(config, "model.quality=0.25,0.5").plain()
-    study = shared(tmp_path, config, space=space, sampler=GRID)
-    for _ in range(2):
-        complete(study, claimed(study))
-    assert not study.is_exhausted()
-    assert study.claim() is None
-    assert study.is_exhausted()
-    assert study.is_finished()
-    assert sorted(t.params["model.quality"] for t in study.trials()) == [0.25, 0.5]
-
-
-def test_no_trial_is_begun_after_the_deadline(tmp_path: Path, config: dict[str, Any]) -> None:
-    assert shared(tmp_path, config, deadline=time.time() - 1).claim() is None
-    claim = claimed(shared(tmp_path, config, deadline=time.time() + 60))
-    assert claim.frozen.number == 0
-
-
-def test_no_trial_is_begun_once_the_stop_file_exists(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    study = shared(tmp_path, config, stop_file=str(tmp_path / "stop"))
-    claimed(study)
-    (tmp_path / "stop").touch()
-    assert study.plan.is_stopped
-    assert study.claim() is None
-    assert not shared(tmp_path, config).plan.is_stopped
-
-
-def test_no_trial_is_begun_after_too_many_failures(tmp_path: Path, config: dict[str, Any]) -> None:
-    study = shared(tmp_path, config, max_failures=1)
-    for _ in range(2):
-        claim = claimed(study)
-        study.finish(claim.frozen.number, FAIL, None, {"reason": "a fault"})
-        claim.lease.release()
-    assert study.claim() is None
-
-
-def test_a_resumed_study_proposes_what_an_uninterrupted_one_does(
-    tmp_path: Path, config: dict[str, Any]
-) -> None:
-    whole = SharedStudy(toy_plan(tmp_path / "whole", config))
-    while claim := whole.claim():
-        complete(whole, claim)
-    for _ in range(2):  # each one in a new process, the last one dies
-        study = SharedStudy(toy_plan(tmp_path / "broken", config))
-        complete(study, claimed(study))
-        claimed(study).lease.release()
-    while claim := study.claim():
-        complete(study, claim)
-    assert [t.params for t in study.trials()] == [t.params for t in whole.trials()]
