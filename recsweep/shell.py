@@ -48,7 +48,7 @@ def setting(key: str, value: str) -> str:
         key: A key such as `task.of`.
         value: Any text.
     """
-    is_plain = re.fullmatch(r"[A-Za-z_./][A-Za-z0-9_./+:-]*", value)
+    is_plain = re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./+:-]*", value)
     if is_plain and value.lower() not in READ_AS_NO_TEXT and not _is_number(value):
         return f"{key}={value}"
     escaped = re.sub(r'(\\*)"', r'\1\1\\"', value)  # a backslash is literal except before a quote

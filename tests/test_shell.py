@@ -30,6 +30,14 @@ def test_a_plain_value_stays_as_it_is() -> None:
     assert command(setting("task.of", "a/b-1.c")) == "python -m recsweep task.of=a/b-1.c"
 
 
+def test_the_id_of_a_run_stays_as_it_is() -> None:
+    for run_id in ("7de11f0ddba44b689696e65b6471675e", "12e3abc", "c637"):
+        assert setting("task.of", run_id) == f"task.of={run_id}"
+        assert OverridesParser.create().parse_override(f"task.of={run_id}").value() == run_id
+    for number in ("1e5", "123", "1_000", ".5"):
+        assert setting("task.of", number) == f'task.of="{number}"'
+
+
 def test_a_program_says_what_would_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["recsweep", "model=ease"])
     assert typed_arguments() == ["model=ease"]
