@@ -41,6 +41,8 @@ class Settings:
         seed: Seed of the initial weights, the user order and the noise.
         backend: The backend for training and ranking.
         threads: CPU threads of the backend; None = all cores.
+        device: Where it computes; `auto` = its first device.
+        precision: How a GPU multiplies float32 matrices; a CPU computes in float32.
         patience: Epochs without improvement after which training stops; None = never.
         cache_dir: Folder for downloads and prepared splits; None = the user's cache folder.
         debug: Whether to show tracebacks.
@@ -54,6 +56,8 @@ class Settings:
     seed: Annotated[int, Field(ge=0)]
     backend: Literal["jax", "tensorflow"]
     threads: Annotated[int, Field(ge=1, le=1024)] | None
+    device: Literal["auto", "cpu", "gpu"] = "auto"
+    precision: Literal["tf32", "float32"] = "tf32"
     patience: Annotated[int, Field(ge=1)] | None
     cache_dir: Annotated[Path, Field(strict=False)] | None
     debug: bool
@@ -74,7 +78,7 @@ class Settings:
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
     run_id: Annotated[str, Field(min_length=1)] | None
-    # defaults: older results lack the first, and a model of your own may lack the second
+    # defaults: older results lack device, precision and this; a model of your own may lack search
     model_name: Annotated[str, Field(min_length=1)] | None = None
     search: Config = Field(default_factory=dict)
 
@@ -227,6 +231,7 @@ def run_tags(settings: Settings, split: "Split") -> dict[str, str]:
         **{f"version.{name}": number for name, number in environment.versions().items()},
         "backend": settings.backend,
         "device": environment.device(),
+        "precision": environment.precision(),
         "machine": environment.machine(),
         **code_tags(code(settings)),
         "threads": str(settings.threads or environment.n_cores()),

@@ -30,6 +30,13 @@ THREAD_VARIABLES = (
     "NPROC",  # XLA on a CPU
     "TF_NUM_INTRAOP_THREADS", "TF_NUM_INTEROP_THREADS",
 )  # fmt: skip
+DEVICE, PRECISION = "RECSWEEP_DEVICE", "RECSWEEP_PRECISION"
+"""Variables with the chosen device and precision, which child processes inherit."""
+PLATFORM = "RECSWEEP_JAX_PLATFORMS"
+"""Variable with the JAX_PLATFORMS that recsweep has set itself."""
+SHARED_MEMORY = 0.9
+"""Share of a GPU's memory that all workers together reserve."""
+JAX_PRECISION = {"tf32": "tensorfloat32", "float32": "float32"}
 NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
 """Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
 GLIBC_SETTINGS = {
@@ -44,15 +51,19 @@ def n_cores() -> int:
     return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
-def choose_backend(backend: str, threads: int | None) -> None:
-    """Set the backend and the threads, which Keras and XLA read on first import.
+def choose_backend(
+    backend: str, threads: int | None, device: str = "auto", precision: str = "tf32"
+) -> None:
+    """Set the backend, its threads and its device, which Keras and XLA read on first import.
 
     Args:
         backend: `jax` or `tensorflow`.
         threads: CPU threads; None = all cores.
+        device: `auto`, `cpu` or `gpu`.
+        precision: `tf32` or `float32`, for products on a device that has both.
 
     Raises:
-        InputError: This process already runs another backend.
+        InputError: This process already runs another backend, or JAX_PLATFORMS contradicts.
     """
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.config.backend() != backend:
@@ -60,17 +71,48 @@ def choose_backend(backend: str, threads: int | None) -> None:
             f"one process has one backend, but backend={backend} was asked for where "
             f"{loaded.config.backend()} is running; start a new process"
         )
-    choose_for_children(backend, threads)
+    choose_for_children(backend, threads, device, precision)
     _give_freed_memory_back()
 
 
-def choose_for_children(backend: str, threads: int | None) -> None:
+def choose_for_children(
+    backend: str, threads: int | None, device: str = "auto", precision: str = "tf32"
+) -> None:
     """The same for child processes, whatever backend this process uses."""
     os.environ["KERAS_BACKEND"] = backend
+    os.environ[DEVICE], os.environ[PRECISION] = device, precision
+    _choose_platform(device)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about the machine
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads or n_cores())
     threadpoolctl.threadpool_limits(threads or n_cores(), "blas")  # if NumPy is already loaded
+
+
+def _choose_platform(device: str) -> None:
+    """Hide accelerators from JAX with device=cpu, and show them again with another choice."""
+    given, ours = os.environ.get("JAX_PLATFORMS"), os.environ.pop(PLATFORM, None)
+    if ours is not None and given == ours:
+        del os.environ["JAX_PLATFORMS"]
+        given = None
+    if device != "cpu" or given == "cpu":
+        return
+    if given:
+        raise InputError(
+            f"device=cpu and JAX_PLATFORMS must agree, but JAX_PLATFORMS is {given}; unset it, or "
+            "leave device=cpu out"
+        )
+    os.environ["JAX_PLATFORMS"] = os.environ[PLATFORM] = "cpu"
+
+
+def share_device(n_processes: int) -> None:
+    """Limit JAX to an equal share of a GPU's memory, unless the user has set its limit.
+
+    Args:
+        n_processes: Processes that use the same GPU.
+    """
+    if n_processes > 1:
+        share = f"{SHARED_MEMORY / n_processes:.3f}"
+        os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", share)
 
 
 def _give_freed_memory_back() -> None:
@@ -123,6 +165,42 @@ def load_backend() -> None:
         )
     if keras.config.backend() == "jax":
         _refuse_absent_platform()
+    _use_device(os.environ.get(DEVICE, "auto"))
+    _use_precision(os.environ.get(PRECISION, "tf32"))
+
+
+def _use_device(wanted: str) -> None:
+    """Hide GPUs from TensorFlow with device=cpu; refuse a device that is not there."""
+    if wanted == "cpu" and os.environ.get("KERAS_BACKEND") == "tensorflow":
+        import tensorflow as tf
+
+        with suppress(RuntimeError):  # it runs already; looked at below
+            tf.config.set_visible_devices([], "GPU")
+    found = device()
+    if wanted == "gpu" and found == "cpu":
+        raise InputError(
+            f"device=gpu needs a GPU that {os.environ.get('KERAS_BACKEND')} can use, but it finds "
+            "none; install recsweep's extra cuda, or set device=cpu"
+        )
+    if wanted == "cpu" and found != "cpu":
+        raise InputError(
+            f"one process has one device, but device=cpu was asked for where {found} is in use; "
+            "start a new process"
+        )
+
+
+def _use_precision(wanted: str) -> None:
+    """Choose how a GPU multiplies float32 matrices; a CPU has one way only."""
+    if device() == "cpu":
+        return
+    if os.environ.get("KERAS_BACKEND") == "tensorflow":
+        import tensorflow as tf
+
+        tf.config.experimental.enable_tensor_float_32_execution(wanted == "tf32")
+        return
+    import jax
+
+    jax.config.update("jax_default_matmul_precision", JAX_PRECISION[wanted])
 
 
 def _keep_programs_in(folder: Path) -> None:
@@ -209,12 +287,17 @@ def device() -> str:
     if os.environ.get("KERAS_BACKEND") == "tensorflow":
         import tensorflow as tf
 
-        gpus = tf.config.list_physical_devices("GPU")
+        gpus = tf.config.get_visible_devices("GPU")
         details = tf.config.experimental.get_device_details(gpus[0]) if gpus else {}
         return str(details.get("device_name", "gpu" if gpus else "cpu"))
     import jax
 
     return str(jax.devices()[0].device_kind)
+
+
+def precision() -> str:
+    """How the backend multiplies matrices of float32: `tf32` or `float32`."""
+    return "float32" if device() == "cpu" else os.environ.get(PRECISION, "tf32")
 
 
 def versions() -> dict[str, str]:

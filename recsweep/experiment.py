@@ -47,7 +47,9 @@ class Experiment:
         Raises:
             InputError: The configuration or the data cannot be used.
         """
-        environment.choose_backend(settings.backend, settings.threads)
+        environment.choose_backend(
+            settings.backend, settings.threads, settings.device, settings.precision
+        )
         environment.use_cache(settings.cache)
         evaluator = app.make_evaluator(settings)
         for group, method in (*app.DATA_STEPS, ("optimizer", "build")):

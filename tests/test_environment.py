@@ -201,3 +201,61 @@ except environment.InputError as error:
     assert done.stdout.count("\n") == 1, done
     assert f"can compute on here, but is {platform} (" in done.stdout
     assert done.stdout.endswith("; unset it, or set JAX_PLATFORMS=cpu\n")
+
+
+# --- devices ------------------------------------------------------------------------------------
+
+BACKEND = os.environ["KERAS_BACKEND"]
+
+
+def test_a_chosen_cpu_hides_every_other_platform_until_another_choice() -> None:
+    os.environ.pop("JAX_PLATFORMS", None)
+    environment.choose_backend(BACKEND, None, "cpu")
+    assert os.environ["JAX_PLATFORMS"] == "cpu"
+    environment.choose_backend(BACKEND, None, "auto")
+    assert "JAX_PLATFORMS" not in os.environ
+
+
+def test_platforms_that_the_user_has_set_stay() -> None:
+    for given in ("cpu", "cuda,cpu"):
+        os.environ["JAX_PLATFORMS"] = given
+        environment.choose_backend(BACKEND, None, "auto")
+        environment.choose_backend(BACKEND, None, "gpu")
+        assert os.environ["JAX_PLATFORMS"] == given
+    with pytest.raises(InputError, match=r"must agree, but JAX_PLATFORMS is cuda,cpu; unset it"):
+        environment.choose_backend(BACKEND, None, "cpu")
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    environment.choose_backend(BACKEND, None, "cpu")
+    environment.choose_backend(BACKEND, None, "auto")
+    assert os.environ["JAX_PLATFORMS"] == "cpu"
+
+
+def test_a_missing_gpu_is_one_line() -> None:
+    environment.choose_backend(BACKEND, None, "gpu")
+    with pytest.raises(InputError, match=r"device=gpu needs a GPU .*; install .* extra cuda"):
+        environment.load_backend()
+
+
+def test_a_device_that_is_in_use_already_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment.choose_backend(BACKEND, None, "cpu")
+    monkeypatch.setattr(environment, "device", lambda: "NVIDIA H100")
+    with pytest.raises(InputError, match=r"one process has one device, but device=cpu .* H100"):
+        environment.load_backend()
+
+
+def test_a_cpu_computes_in_float32_whatever_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    environment.choose_backend(BACKEND, None, "auto", "tf32")
+    assert environment.precision() == "float32"
+    monkeypatch.setattr(environment, "device", lambda: "NVIDIA H100")
+    assert environment.precision() == "tf32"
+
+
+def test_workers_share_a_gpus_memory_unless_the_user_has_divided_it() -> None:
+    name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
+    os.environ.pop(name, None)
+    environment.share_device(1)
+    assert name not in os.environ
+    environment.share_device(3)
+    assert os.environ[name] == "0.300"
+    environment.share_device(2)
+    assert os.environ[name] == "0.300"

@@ -142,7 +142,7 @@ def solve_on_device(matrix: Square) -> Square:
         refuse_beyond_memory(
             N_MATRICES_ON_DEVICE * matrix.nbytes,
             f"model=ease on {device.device_kind}",
-            "hide the device with JAX_PLATFORMS=cpu",
+            "set device=cpu",
             room,
         )
     with jax.default_matmul_precision("highest"):  # full float32

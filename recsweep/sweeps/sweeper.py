@@ -314,7 +314,9 @@ def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome:
     for line in filter(None, (begin, _remark(coordinator.study))):
         print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
     settings = coordinator.spec.settings
-    environment.choose_for_children(settings.backend, settings.threads)
+    environment.choose_for_children(
+        settings.backend, settings.threads, settings.device, settings.precision
+    )
     before = _executor()
     try:
         return coordinator.run()

@@ -117,12 +117,12 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
     from recsweep.runs.past_run import with_files
 
     settings = job.settings
-    config = {**read_config(run.results), "threads": settings.threads}
+    config = {**read_config(run.results), "threads": settings.threads, "device": settings.device}
     config = with_files(config, job)
     if settings.cache_dir:
         config["cache_dir"] = settings.cache_dir
     of_run = run.settings(config)
-    environment.choose_backend(of_run.backend, of_run.threads)
+    environment.choose_backend(of_run.backend, of_run.threads, of_run.device, of_run.precision)
     environment.load_backend()
     fingerprint, _ = read_split(run.results)
     return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL))

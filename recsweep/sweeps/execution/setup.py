@@ -94,7 +94,9 @@ class StudyRequest:
             InputError: Something cannot be searched.
         """
         settings = validate(app.Settings, self.config, "")
-        environment.choose_for_children(settings.backend, settings.threads)
+        environment.choose_for_children(
+            settings.backend, settings.threads, settings.device, settings.precision
+        )
         environment.use_cache(settings.cache)
         sweep = validate(SweepSettings, settings.sweep, "sweep")
         _refuse_other_tasks(settings)
@@ -189,6 +191,9 @@ class StudySpec:
             space=self.space,
             backend=settings.backend,
             threads=settings.threads or environment.n_cores(),
+            device=settings.device,
+            precision=settings.precision,
+            n_workers=sweep.n_workers,
             code=self.identity["code"],
             parent_process=asdict(Process.current()),
             **{name: getattr(sweep, name) for name in shared},

@@ -56,7 +56,9 @@ class Worker:
         from recsweep.sweeps.study.claims import next_claim
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
-        runner, n_trials = TrialRunner(SharedStudy(Plan(**self.plan))), 0
+        study = SharedStudy(Plan(**self.plan))
+        self.prepare_device(study)
+        runner, n_trials = TrialRunner(study), 0
         with suppress(Interrupted):
             while not watchdog.is_orphan() and (claim := next_claim(runner.study)) is not None:
                 with claim.lease:
@@ -65,12 +67,25 @@ class Worker:
         return n_trials
 
     def prepare_process(self) -> None:
-        """Set backend and threads; a child process watches its parent and leaves signals to it."""
-        environment.choose_backend(self.plan["backend"], self.plan["threads"])
+        """Set backend, threads and device; a child watches its parent and leaves signals to it."""
+        plan = self.plan
+        environment.choose_backend(
+            plan["backend"], plan["threads"], plan["device"], plan["precision"]
+        )
+        environment.share_device(plan["n_workers"])
         parent = watchdog.Process.of(self.plan["parent_process"])
         if not parent.is_current:
             watchdog.watch(parent)
             watchdog.leave_signals_to_parent()
+
+    def prepare_device(self, study: "SharedStudy") -> None:
+        """Load the backend before any trial is claimed: a missing device is not a trial's fault.
+
+        Raises:
+            InputError: The device is missing, or is not the study's.
+        """
+        environment.load_backend()
+        study.refuse_other_device(environment.device(), environment.precision())
 
     def refuse_changed_code(self) -> None:
         """Refuse to run other code than the study started with.
@@ -122,6 +137,7 @@ class FinalWorker:
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
         study = SharedStudy(Plan(**self.worker.plan))
+        self.worker.prepare_device(study)
         for training in self.trainings:
             if watchdog.is_orphan():
                 return

@@ -10,9 +10,10 @@ from recsweep.messages import shorten
 
 NOT_PART_OF_IT = (
     "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
-    "model_name",
+    "model_name", "device", "precision",
 )  # fmt: skip
-"""Parts of a configuration that do not affect a trial's result, or that are stored separately."""
+"""Parts of a configuration that do not affect a trial's result, or that are stored separately, such
+as the device that trials ran on, see `SharedStudy.refuse_other_device`."""
 _FILES = tuple(f".{key}" for key in FILES)
 ABSENT = "absent"
 SHOWN = 3

@@ -13,9 +13,13 @@ import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep.build import build
+from recsweep.errors import InputError
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.storage.backends import make_locks, open_storage
+
+DEVICE = "device"
+"""The study's attribute with the device and precision that all its trials run on."""
 
 
 @dataclass(frozen=True)
@@ -38,6 +42,9 @@ class Plan:
         space: See `Space.plain`.
         backend: `jax` or `tensorflow`.
         threads: CPU threads per worker.
+        device: `auto`, `cpu` or `gpu`.
+        precision: `tf32` or `float32`, on a GPU.
+        n_workers: Workers of this command, which share a GPU's memory.
         code: Hashes of the code that the sweep started with, see `recsweep.source_code.of_config`.
         parent_run: Id of the tracked run of the whole sweep; None = not tracked.
         parent_process: The process that launches the workers, see `watchdog.Process`.
@@ -60,6 +67,9 @@ class Plan:
     space: dict[str, Any]
     backend: str
     threads: int
+    device: str
+    precision: str
+    n_workers: int
     code: dict[str, str]
     parent_run: str | None
     parent_process: dict[str, Any]
@@ -115,6 +125,28 @@ class SharedStudy:
     def _n_epochs(self) -> int:
         """Maximum number of epochs of a trial."""
         return max(int(branch.config["model"].get("n_epochs", 1)) for branch in self.space.branches)
+
+    def refuse_other_device(self, kind: str, precision: str) -> None:
+        """Note the first worker's device, and refuse any other one.
+
+        Args:
+            kind: Device of this process, such as `cpu` or `NVIDIA H100`.
+            precision: `tf32` or `float32`.
+
+        Raises:
+            InputError: Trials of this study have run on another kind of device.
+        """
+        own = f"{kind} ({precision})"
+        with self.locks.mutex():
+            known = self.study.user_attrs.get(DEVICE)
+            if known is None:
+                self.study.set_user_attr(DEVICE, own)
+        if known not in (None, own):
+            raise InputError(
+                f"all trials of a study must run on one kind of device, but {self.plan.study} runs "
+                f"on {known} and this worker on {own}; set device and precision as before, or "
+                "start another study with study=NAME"
+            )
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number; for a retried one, the latest attempt."""

@@ -160,3 +160,21 @@ def test_a_winner_that_cannot_be_trained_is_a_line(tmp_path: Path) -> None:
     broken = toy_config(tmp_path, breaks="a fault")
     assert finalist(tmp_path, broken)(None) == {"error": "ZeroDivisionError: a fault"}
     assert not (tmp_path / "winner" / STDOUT).exists()
+
+
+def test_a_worker_on_another_kind_of_device_claims_no_trial(
+    tmp_path: Path, toy: dict[str, Any]
+) -> None:
+    plan = toy_plan(tmp_path / "toy", toy)
+    SharedStudy(plan).refuse_other_device("NVIDIA H100", "tf32")
+    said = Worker(plan.plain())(None)["error"]
+    assert said.startswith("all trials of a study must run on one kind of device, but toy runs on")
+    assert SharedStudy(plan).trials() == []
+
+
+def test_a_worker_whose_device_is_missing_claims_no_trial(
+    tmp_path: Path, toy: dict[str, Any]
+) -> None:
+    plan = toy_plan(tmp_path / "toy", toy, device="gpu")
+    assert Worker(plan.plain())(None)["error"].startswith("device=gpu needs a GPU")
+    assert SharedStudy(plan).trials() == []

@@ -7,6 +7,7 @@ import pytest
 from plans import toy_plan
 from studies import COMPLETE, RUNNING
 
+from recsweep.errors import InputError
 from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.shared_study import SharedStudy, directions
 
@@ -40,3 +41,14 @@ def test_a_trial_is_finished_only_once_all_of_it_is_written(
     study.finish(0, COMPLETE, [0.5], {"wall_s": 1.0})
     (whole,) = SharedStudy(toy_plan(tmp_path / "toy")).trials()
     assert (whole.state, whole.value, whole.user_attrs["wall_s"]) == (COMPLETE, 0.5, 1.0)
+
+
+def test_all_trials_run_on_the_first_ones_kind_of_device(tmp_path: Path) -> None:
+    study = SharedStudy(toy_plan(tmp_path / "toy"))
+    study.refuse_other_device("NVIDIA H100", "tf32")
+    again = SharedStudy(toy_plan(tmp_path / "toy"))
+    again.refuse_other_device("NVIDIA H100", "tf32")
+    for kind, precision in (("cpu", "float32"), ("NVIDIA H100", "float32")):
+        expected = rf"runs on NVIDIA H100 \(tf32\) and this worker on {kind} \({precision}\)"
+        with pytest.raises(InputError, match=expected):
+            again.refuse_other_device(kind, precision)
