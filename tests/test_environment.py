@@ -125,6 +125,7 @@ import h5py, matplotlib, sklearn
     assert done.stdout == "\n"
 
 
+@pytest.mark.extended
 def test_a_compiled_program_is_found_again_by_the_next_process(tmp_path: Path) -> None:
     code = """
 import os, sys, time

@@ -81,6 +81,7 @@ def test_a_single_run_of_the_page_goes_through(folder: Path, command: str) -> No
         assert found["novelty@5"] > 3, "of 50 items the average is near log2(50) = 5.6"
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("command", [each for each in COMMANDS if " -m " in each])
 def test_a_sweep_of_the_page_goes_through(folder: Path, command: str) -> None:
     run(folder, command)

@@ -48,6 +48,7 @@ def one_step() -> dict[str, np.ndarray]:
     return {**gradients, **{name: np.float64(value) for name, value in losses.items()}}
 
 
+@pytest.mark.extended
 def test_loss_and_gradients_agree_between_the_backends(tmp_path: Path) -> None:
     assert_backends_agree(one_step, tmp_path)
 

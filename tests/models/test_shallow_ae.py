@@ -95,6 +95,7 @@ def test_loss_and_step_equal_a_numpy_twin(latent_dim: int | None) -> None:
         assert np.abs(slope).max() > 0.1
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("latent_dim", RANKS)
 def test_a_step_agrees_between_the_backends(latent_dim: int | None, tmp_path: Path) -> None:
     assert_backends_agree(one_step, tmp_path, latent_dim)
