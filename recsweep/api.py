@@ -267,6 +267,10 @@ class SweepResult:
     studies: dict[str, StudyResult]
     comparisons: list[Path]
 
+    def __str__(self) -> str:
+        """The table of the best trials of each study, below its name."""
+        return "\n\n".join(f"{name}\n{study}" for name, study in self.studies.items())
+
     @property
     def only(self) -> StudyResult:
         """The study of a sweep with a single study.

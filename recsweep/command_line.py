@@ -37,7 +37,7 @@ from recsweep.mistakes import (
     refuse_mistyped,
     refuse_unread,
 )
-from recsweep.shell import typed_as
+from recsweep.shell import config_flags, typed_as
 from recsweep.sweeps.space.model_overrides import of_some_models
 
 
@@ -124,7 +124,7 @@ class _Run:
             refuse_unread(typed, str(job.runtime.choices["task"]))
             refuse_added(typed, OmegaConf.to_container(config), app.Settings.__dataclass_fields__)
             named = app.with_model_name(_resolved(config), job.runtime.choices)
-            app.run(named, Path(job.runtime.output_dir), typed)
+            app.run(named, Path(job.runtime.output_dir), [*config_flags(), *typed])
         except Exception as error:  # noqa: BLE001 - raised below
             self.error = self.error or error
 

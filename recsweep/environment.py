@@ -34,6 +34,8 @@ DEVICE, PRECISION = "RECSWEEP_DEVICE", "RECSWEEP_PRECISION"
 """Variables with the chosen device and precision, which child processes inherit."""
 PLATFORM = "RECSWEEP_JAX_PLATFORMS"
 """Variable with the JAX_PLATFORMS that recsweep has set itself."""
+OF_WORKERS = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"
+"""Filter of what joblib says while it cleans up after workers that were stopped."""
 SHARED_MEMORY = 0.9
 """Share of a GPU's memory that all workers together reserve."""
 JAX_PRECISION = {"tf32": "tensorfloat32", "float32": "float32"}
@@ -81,6 +83,9 @@ def choose_for_children(
     """The same for child processes, whatever backend this process uses."""
     os.environ["KERAS_BACKEND"] = backend
     os.environ[DEVICE], os.environ[PRECISION] = device, precision
+    filters = os.environ.get("PYTHONWARNINGS", "")
+    if OF_WORKERS not in filters:
+        os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [filters, OF_WORKERS]))
     _choose_platform(device)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about the machine
     for variable in THREAD_VARIABLES:

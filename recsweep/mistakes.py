@@ -193,12 +193,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
     if isinstance(error, OverrideParseException):
         return _not_a_setting(error, arguments, groups or {})
     if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
-        key, _, value = sweep[1].partition("=")
-        as_list = f"write '{key}=[{value}]' if they are one list, or " if key in LISTS else ""
-        return (
-            f"a single run needs one value of each setting, but {sweep[1]} has more; {as_list}to "
-            f"search them write {COMMAND} -m {shlex.join(arguments)}"
-        )
+        return _several_values(sweep[1], arguments)
     if added := re.search(r"Override (model\.\S+@\S+) looks like a config group", text):
         plain = re.sub("@[^=]*", "", added[1])
         return f"@ names one of several models of a search, but {added[1]} has no -m; write {plain}"
@@ -210,6 +205,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
     return (
         _needless_plus(text, arguments)
         or _not_there(error, text)
+        or _no_config_folder(text)
         or f"the configuration must compose, but does not: {text}; see {COMMAND} --help"
     )
 
@@ -221,6 +217,24 @@ def _needless_plus(text: str, arguments: Sequence[str]) -> str | None:
         if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", text):
             return f"+ adds a key that is not there yet, but {key} is there; write {plain}"
     return None
+
+
+def _several_values(override: str, arguments: Sequence[str]) -> str:
+    """What to write instead of `key=a,b` without -m."""
+    key, _, value = override.partition("=")
+    needs = f"a single run needs one value of each setting, but {override} has more; "
+    as_list = f"write '{key}=[{value}]'"
+    if any(argument.startswith("task=") for argument in arguments):
+        return needs + as_list
+    as_list = f"{as_list} if they are one list, or " if key in LISTS else ""
+    return f"{needs}{as_list}to search them write {COMMAND} -m {shlex.join(arguments)}"
+
+
+def _no_config_folder(text: str) -> str | None:
+    found = re.search(r"Additional config directory '?(.*?)'? not found", text)
+    return found and (
+        f"--config-dir must be an existing folder, but {found[1]} is not; give another path"
+    )
 
 
 def _not_there(error: Exception, text: str) -> str | None:

@@ -18,6 +18,17 @@ def typed_arguments() -> list[str]:
     return list(sys.argv[1:] if arguments is None else arguments)
 
 
+def config_flags() -> list[str]:
+    """The typed option that names a folder of configurations, which printed commands need too."""
+    typed = typed_arguments()
+    return [
+        f"--config-dir={folder}"
+        for word, after in zip(typed, [*typed[1:], ""], strict=True)
+        for name, sign, given in [word.partition("=")]
+        if name in ("--config-dir", "-cd") and (folder := given if sign else after)
+    ]
+
+
 @contextmanager
 def typed_as(arguments: Sequence[str]) -> Iterator[None]:
     """Make `typed_arguments` return these arguments in this context.

@@ -155,7 +155,7 @@ def test_an_unknown_key_is_refused(command: Command, line: str, expected: str) -
         ("~model", "model must be given, but is missing"),
         ("backend=torch", "backend must be 'jax' or 'tensorflow', but is 'torch'"),
         ("model._target_=recsweep.models.nope.Nope", "No module named 'recsweep.models.nope'"),
-        ("--config-dir=nowhere", "nowhere' not found"),
+        ("--config-dir=nowhere", "must be an existing folder, but"),
     ],
 )
 def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str) -> None:

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from recsweep.shell import command, setting, typed_arguments, typed_as
+from recsweep.shell import command, config_flags, setting, typed_arguments, typed_as
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,11 @@ def test_a_program_says_what_would_be_typed(monkeypatch: pytest.MonkeyPatch) -> 
     with typed_as(["-m", "model=popularity"]):
         assert typed_arguments() == ["-m", "model=popularity"]
     assert typed_arguments() == ["model=ease"]
+
+
+def test_folders_of_configurations_are_repeated_as_typed() -> None:
+    for typed in (["--config-dir=a b", "-m", "x=1"], ["-m", "--config-dir", "a b"], ["-cd", "a b"]):
+        with typed_as(typed):
+            assert config_flags() == ["--config-dir=a b"]
+    with typed_as(["-m", "model=ease"]):
+        assert config_flags() == []

@@ -35,12 +35,17 @@ MISTAKES = {
     "data=csv data.path=nowhere.csv": "nowhere.csv is not there; give another path",
     "data=csv data.path=folder": "folder is a folder; give the file",
     "data=csv data.path=tiny.csv": "lower data.min_rating or data.min_user_interactions",
+    "--config-dir=nix model=ease": "--config-dir must be an existing folder, but",
+    "data=csv data.path=semicolons.csv": "with data=csv set 'data.delimiter=\";\"'",
+    "data=csv data.delimiter=": "in quotes such as 'data.delimiter=\";\"'",
     "--config-dir=own experiment=x": "experiment must be one of liang2018,",
     "task=best study=nothing": "start one with python -m recsweep -m model=CHOICE",
     "task=recommend task.run=nothing": "there is no",
     "task=ui task.of=nothing": "cd to the folder of mlflow.db or set tracking.uri",
     "task=ui task.port=80000": "task.port must be at most 65535",
     "task=compare": "task.of=[a,b]",
+    "task=compare task.of=a,b": "write 'task.of=[a,b]'",
+    "-m task=compare": "the task is compare; drop -m or task=compare",
     "task=reproduce": "run_id=latest",
     "task=evaluate": "give task.recommendations=FILE",
     "threads=0": "threads must be at least 1",
@@ -74,6 +79,7 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[int, st
     (folder / "folder").mkdir()
     (folder / "own").mkdir()
     (folder / "tiny.csv").write_text("user,item,value\n1,10,5\n2,11,4\n", encoding="utf-8")
+    (folder / "semicolons.csv").write_text("kunde;artikel\na;b\n", encoding="utf-8")
     before = set(folder.iterdir())
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for name in ("HYDRA_FULL_ERROR", "MLFLOW_TRACKING_URI"):

@@ -190,6 +190,12 @@ class Columnar(TableFile):
                 self.place += 1
 
 
+def _likely_delimiter(line: str) -> str:
+    """What most likely separates the fields of a line that was read as one; empty if nothing."""
+    signs = sorted(";\t,|", key=line.count)
+    return signs[-1] if line.count(signs[-1]) else ""
+
+
 class Text(TableFile):
     """Delimited text, plain or compressed; a quoted field may have delimiters but no line break."""
 
@@ -259,6 +265,12 @@ class Text(TableFile):
             return (
                 "line 1 looks like data, not like a header: with data=csv read it by position, "
                 f"data.header=false {self._by_position}"
+            )
+        if len(self.names) == 1 and (sign := _likely_delimiter(self.names[0])):
+            shown = sign.replace("\t", "\\t")
+            return (
+                f"its fields seem to be separated by {shown}: with data=csv set "
+                f"'data.delimiter=\"{shown}\"'"
             )
         if not self.layout.has_quotes and any(name.startswith('"') for name in self.names):
             return f"its names are in quotes{QUOTES}"

@@ -21,7 +21,7 @@ class Best:
 
     def run(self, job: Job) -> None:
         """Print the command that trains it: a line, or several with several objectives."""
-        from recsweep.sweeps.reporting.result_files import trial_overrides
+        from recsweep.sweeps.reporting.result_files import trial_arguments
         from recsweep.sweeps.study.catalog import StudyCatalog
 
         studies = StudyCatalog.of(job.settings.sweep)
@@ -37,7 +37,7 @@ class Best:
         for row in found.front:
             if not found.best:
                 print(f"# trial {row.number}: {found.shown(row)}", file=sys.stderr, flush=True)  # noqa: T201
-            print(command(*trial_overrides(study, row)), flush=True)  # noqa: T201
+            print(command(*trial_arguments(study, row)), flush=True)  # noqa: T201
 
 
 def chosen_study(name: str | None, studies: "StudyCatalog") -> str:

@@ -347,7 +347,10 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
         ("sweep.storage=sqlite:///mlflow.db", "but MLflow uses the same one"),
         ("study=a/b", "a study's name must start with a letter or digit"),
         ("study=..", "a study's name must start with a letter or digit"),
-        ("task=recommend", "-m needs task=train, but the task is"),
+        (
+            "task=recommend",
+            "-m needs task=train, but the task is recommend; drop -m or task=recommend",
+        ),
     ],
 )
 def test_a_search_that_cannot_be_made_is_a_line_and_leaves_nothing(
@@ -721,7 +724,20 @@ def own_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
         line = f"--config-dir=own {UNTRACKED} model={model} sweep.n_trials=1 sweep.final_seeds=1"
         ended = run_command(folder, line)
         assert ended.code == 0, ended.err
+        (best,) = (line for line in ended.out.splitlines() if line.startswith("best "))
+        assert best.startswith("best      python -m recsweep --config-dir=own ")
     return folder
+
+
+def test_what_is_printed_of_a_configuration_of_ones_own_can_be_pasted(own_models: Path) -> None:
+    (study,) = (path.name for path in (own_models / "sweeps").glob("mild-*"))
+    (line,) = run_command(own_models, f"task=best study={study}").out.splitlines()
+    pasted = line.removeprefix("python -m recsweep ")
+    assert pasted.startswith("--config-dir=own ")
+    ended = run_command(own_models, f"{pasted} tracking=off hydra.run.dir=again")
+    assert ended.code == 0, ended.err
+    first = yaml.safe_load((own_models / "again" / "results" / "overrides.yaml").read_text())[0]
+    assert first == "--config-dir=own", "for the command on its page"
 
 
 def test_two_yamls_for_one_class_are_two_models_in_every_name(own_models: Path) -> None:

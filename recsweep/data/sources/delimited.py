@@ -20,7 +20,7 @@ def _delimiter(text: str) -> str:
     if text != "::" and (len(text) != 1 or not text.isascii() or text in '"\r\n\0'):
         raise ValueError(
             f"the delimiter must be one ASCII character (\\t for a tab) or ::, but is {text!r}; "
-            "give the character between the fields"
+            "give the character between the fields, in quotes such as 'data.delimiter=\";\"'"
         )
     return text
 

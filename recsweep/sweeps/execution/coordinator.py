@@ -25,7 +25,7 @@ from recsweep.run_files import (
     summary_file,
     trial_folder,
 )
-from recsweep.shell import command, setting
+from recsweep.shell import command, config_flags, setting
 from recsweep.sweeps.execution.announcement import announce
 from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
@@ -40,7 +40,7 @@ from recsweep.sweeps.reporting.mlflow_note import (
 )
 from recsweep.sweeps.reporting.result import StudyOutcome, importance_shares
 from recsweep.sweeps.reporting.result_files import (
-    trial_overrides,
+    trial_arguments,
     write_optimization_results,
     write_trials,
 )
@@ -49,7 +49,7 @@ from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
-from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.sweeps.study.shared_study import FLAGS, Plan, SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
 
 POLL_S = 0.5
@@ -135,6 +135,7 @@ class SweepCoordinator:
     def _note_identity(self) -> None:
         study, spec = self.study.study, self.spec
         study.set_user_attr("space", without_passwords(spec.space))
+        study.set_user_attr(FLAGS, config_flags())
         study.set_user_attr("objectives", spec.objectives)
         study.set_user_attr("identity", spec.identity)
 
@@ -398,7 +399,7 @@ class SweepCoordinator:
         if shares := importance_shares(self.study.study, outcome.status):
             lines.append(f"matters   {shares} (share of the variance)")
         if best := outcome.status.best:
-            lines.append(f"best      {command(*trial_overrides(self.study.study, best))}")
+            lines.append(f"best      {command(*trial_arguments(self.study.study, best))}")
         lines.append(f"results   {summary_file(self.study.plan.folder)}")
         if not self.study.is_finished():
             lines.append(f"resume    {self.spec.command}")

@@ -14,7 +14,7 @@ from typing import Any
 
 from recsweep.run_files import STDOUT, training_folder
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
-from recsweep.sweeps.reporting.result_files import trial_overrides
+from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.trial_record import training_name
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.shared_study import SharedStudy
@@ -65,7 +65,7 @@ class FinalEvaluation:
         config["seed"] += index
         kept = [
             line
-            for line in trial_overrides(self.study.study, self.best)
+            for line in trial_arguments(self.study.study, self.best)
             if line.partition("=")[0] != "seed"
         ]
         return {

@@ -218,7 +218,8 @@ def _refuse_registering(sweep: SweepSettings, tracker: SweepTracker) -> None:
 def _refuse_other_tasks(settings: app.Settings) -> None:
     target = str(settings.task.get("_target_"))
     if not target.endswith(".Train"):
-        raise InputError(f"-m needs task=train, but the task is {target}; drop -m or task=")
+        named = target.rpartition(".")[0].rpartition(".")[2]
+        raise InputError(f"-m needs task=train, but the task is {named}; drop -m or task={named}")
 
 
 def _refuse_path(study: str) -> None:

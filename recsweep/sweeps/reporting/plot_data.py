@@ -148,10 +148,17 @@ class LegibleStudy:
         return "" if self.params else "no hyperparameter has more than one value"
 
     @property
+    def missing_pair(self) -> str:
+        """Why no trial can be compared with another; empty if two are complete."""
+        if not self.values:
+            return "no trial is complete"
+        return "" if len(self.values) > 1 else "it needs two complete trials, and there is one"
+
+    @property
     def missing_importance(self) -> str:
         """Why there are no `importances`; empty if there are."""
-        if len(self.values) < 2:
-            return f"it needs two complete trials, and there are {len(self.values)}"
+        if self.missing_pair:
+            return self.missing_pair
         if len(set(self.values)) < 2:
             return "all complete trials have the same value"
         return "" if self.shared else self.missing_params or "no hyperparameter is in all trials"

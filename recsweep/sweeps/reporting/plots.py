@@ -125,12 +125,13 @@ def _drawn(plot: Plot) -> tuple[bytes | None, Section]:
 
 
 def _overview(study: optuna.Study, status: StudyStatus) -> bytes | None:
-    """A small picture of history and importance; None without a complete trial to draw."""
+    """A small picture of history and importance; None without two complete trials to draw."""
     if len(status.objectives) > 1:
         return None
     with suppress(Exception), plots_matplotlib.off_screen():  # no plot is worth a sweep
         shown = LegibleStudy.of(study, status, status.objectives)
-        return plots_matplotlib.png(plots_matplotlib.overview(shown)) if shown.values else None
+        if not shown.missing_pair:
+            return plots_matplotlib.png(plots_matplotlib.overview(shown))
     return None
 
 
@@ -158,7 +159,7 @@ def _of_one_objective(shown: LegibleStudy) -> Iterator[Plot]:
         "Each point is a complete trial, the line the best one so far. A line that still improves "
         "at its end suggests that the budget was too small. The best of many trials looks better "
         "than it is: rely on its test score.",
-        shown, _no_trial(shown),
+        shown, shown.missing_pair,
     )  # fmt: skip
     yield Plot(
         "importance", f"Importance of hyperparameters for {shown.label}",
@@ -173,7 +174,7 @@ def _of_one_objective(shown: LegibleStudy) -> Iterator[Plot]:
         "Each point is a complete trial; later trials are darker. Trials are dense where the "
         "sampler searched, which proves nothing by itself; if the best ones are at the end of an "
         f"axis, search beyond it. {shown.outside}",
-        shown, _no_trial(shown) or shown.missing_params,
+        shown, shown.missing_pair or shown.missing_params,
     )  # fmt: skip
 
 
@@ -195,7 +196,7 @@ def _parallel(shown: LegibleStudy) -> Plot:
         "parallel", "Parallel coordinates",
         f"Each line is a complete trial, coloured by {value}. Where the lines of good trials run "
         "together, they share a value; where they spread, it matters less.",
-        shown, _no_trial(shown) or shown.missing_params,
+        shown, shown.missing_pair or shown.missing_params,
     )  # fmt: skip
 
 

@@ -13,12 +13,18 @@ import optuna
 from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.run_files import yaml_text
 from recsweep.sweeps.space.space import overrides
+from recsweep.sweeps.study.shared_study import FLAGS
 from recsweep.sweeps.study.status import STATES, StudyStatus, TrialRow
 
 
 def trial_overrides(study: optuna.Study, row: TrialRow) -> list[str]:
     """Overrides that reproduce a trial as a single run: the sweep's fixed ones and its own."""
     return [*study.user_attrs["identity"]["fixed"], *overrides(row.settings)]
+
+
+def trial_arguments(study: optuna.Study, row: TrialRow) -> list[str]:
+    """The same as arguments of a command, with the sweep's folder of configurations."""
+    return [*study.user_attrs.get(FLAGS, []), *trial_overrides(study, row)]
 
 
 def write_optimization_results(

@@ -11,6 +11,7 @@ from optuna.trial import FrozenTrial, TrialState
 from recsweep import app
 from recsweep.interfaces import RunStatus
 from recsweep.sweeps.space.space import overrides
+from recsweep.sweeps.study.shared_study import FLAGS
 from recsweep.tracking.nested_runs import trial_name
 from recsweep.tracking.run_note import markdown_commands
 from recsweep.tracking.ui_view import log10_name
@@ -42,7 +43,8 @@ def trial_note(study: optuna.Study, trial: FrozenTrial) -> str:
         trial: The trial as it was started.
     """
     fixed = study.user_attrs.get("identity", {}).get("fixed", [])
-    line = [*fixed, *overrides(trial.user_attrs["settings"])]
+    flags = study.user_attrs.get(FLAGS, [])
+    line = [*flags, *fixed, *overrides(trial.user_attrs["settings"])]
     command = shlex.join(["python", "-m", "recsweep", *line])
     which = f"trial {trial.number} of {study.study_name} as a single run"
     return markdown_commands({which: command})

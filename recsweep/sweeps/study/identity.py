@@ -46,9 +46,11 @@ def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, A
     causes = [key for key in changes if not _follows(key, *changes[key])] or list(changes)
     differences = [_sentence(key, *changes[key]) for key in causes[:SHOWN]]
     more = f", and {len(causes) - SHOWN} more" if len(causes) > SHOWN else ""
+    is_only_threads = list(causes) == ["threads"]  # which follow from sweep.n_workers
+    remedy = f"add threads={was['threads']}" if is_only_threads else "revert that"
     raise InputError(
         f"a study must resume with what it started with, but in {study} {', '.join(differences)}"
-        f"{more}; revert that, or start a new study with study=NAME"
+        f"{more}; {remedy}, or start a new study with study=NAME"
     )
 
 

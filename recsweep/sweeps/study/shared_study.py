@@ -22,6 +22,10 @@ DEVICE = "device"
 """The study's attribute with the device and precision that all its trials run on."""
 
 
+FLAGS = "flags"
+"""The attribute with the command's options that its trials need, such as --config-dir."""
+
+
 @dataclass(frozen=True)
 class Plan:
     """Everything that a worker needs to know, as plain values.

@@ -110,8 +110,9 @@ def test_a_single_trial_has_no_importance(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     add(study, COMPLETE, [0.3], **noted())
     images, page = plotted(study, tmp_path)
-    assert images == {*EVERY, "overview"} - {"importance", "curves"}
-    assert "it needs two complete trials, and there are 1" in missing(page)
+    assert images == {"speed", "workers"}
+    needs = "it needs two complete trials, and there is one"
+    assert missing(page).count(needs) == 4, "of history, importance, slices and coordinates"
 
 
 def test_equal_values_have_no_importance(tmp_path: Path) -> None:
@@ -181,7 +182,8 @@ def test_a_plot_that_breaks_costs_a_sentence(
 
     monkeypatch.setattr("recsweep.sweeps.reporting.plots_matplotlib.slices", breaks)
     study = make_study(tmp_path / "s")
-    add(study, COMPLETE, [0.3], **noted())
+    for value in (0.25, 0.5):
+        add(study, COMPLETE, [value], beta=value, **noted())
     images, page = plotted(study, tmp_path)
     assert "slices" not in images
     assert "history" in images
