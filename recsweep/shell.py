@@ -6,6 +6,7 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import pairwise
 
 _typed: ContextVar[Sequence[str] | None] = ContextVar("typed", default=None)
 COMMAND = "python -m recsweep"
@@ -20,10 +21,9 @@ def typed_arguments() -> list[str]:
 
 def config_flags() -> list[str]:
     """The typed option that names a folder of configurations, which printed commands need too."""
-    typed = typed_arguments()
     return [
         f"--config-dir={folder}"
-        for word, after in zip(typed, [*typed[1:], ""], strict=True)
+        for word, after in pairwise([*typed_arguments(), ""])
         for name, sign, given in [word.partition("=")]
         if name in ("--config-dir", "-cd") and (folder := given if sign else after)
     ]

@@ -50,5 +50,6 @@ def test_folders_of_configurations_are_repeated_as_typed() -> None:
     for typed in (["--config-dir=a b", "-m", "x=1"], ["-m", "--config-dir", "a b"], ["-cd", "a b"]):
         with typed_as(typed):
             assert config_flags() == ["--config-dir=a b"]
-    with typed_as(["-m", "model=ease"]):
-        assert config_flags() == []
+    for typed in (["-m", "model=ease"], ["-m"], []):
+        with typed_as(typed):
+            assert config_flags() == []
