@@ -1,14 +1,18 @@
 """Names and readers of the files that runs and studies write."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
 
 from recsweep.errors import InputError
 from recsweep.run_files import (
+    COMPARED,
+    STUDIES,
     is_run,
     is_study,
+    newest_comparison,
     read_metrics,
     read_overrides,
     read_run_id,
@@ -69,3 +73,16 @@ def test_runs_and_studies_are_known_by_their_files(tmp_path: Path) -> None:
     summary.parent.mkdir(parents=True)
     write_yaml(summary, {"resume": "é"})
     assert read_summary(tmp_path / "ended") == {"resume": "é"}
+
+
+def test_the_newest_comparison_of_a_study_is_found(tmp_path: Path) -> None:
+    studies = {"comparison-1": ["a", "b"], "comparison-2": ["a", "c"], "comparison-3": ["b", "c"]}
+    for age, (folder, names) in enumerate(studies.items()):
+        (tmp_path / folder).mkdir()
+        write_yaml(tmp_path / folder / STUDIES, {COMPARED: names})
+        os.utime(tmp_path / folder / STUDIES, (age, age))
+    found = {name: newest_comparison(tmp_path / name) for name in "abcd"}
+    assert found == {
+        "a": tmp_path / "comparison-2", "b": tmp_path / "comparison-3",
+        "c": tmp_path / "comparison-3", "d": None,
+    }  # fmt: skip

@@ -13,6 +13,7 @@ from small_runs import SMALL_DATA
 
 from recsweep.command_line import compose_config
 from recsweep.comparison.statistics import Statistics
+from recsweep.run_files import newest_comparison
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
 from recsweep.sweeps.reporting.result import StudyOutcome
@@ -69,6 +70,21 @@ def test_winners_on_the_same_split_are_compared(swept: Made, tmp_path: Path) -> 
     before = {file.name: file.read_bytes() for file in written.folder.iterdir()}
     (again,) = compared(good, bad)
     assert {f.name: f.read_bytes() for f in again.folder.iterdir()}.keys() == before.keys()
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+def test_a_comparison_is_among_the_artifacts_of_each_sweep(swept: Made, tmp_path: Path) -> None:
+    import mlflow
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    pairs = [swept(name, "tracking=mlflow", f"tracking.uri={uri}") for name in ("one", "other")]
+    (written,) = compared(*pairs)
+    client = mlflow.MlflowClient(uri)
+    for parent, _ in pairs:
+        listed = client.list_artifacts(str(parent.spec.tracker.run_id), "comparison")
+        names = {Path(each.path).name for each in listed}
+        assert names == {file.name for file in written.folder.iterdir()}
+    assert newest_comparison(tmp_path / "sweeps" / "one") == written.folder
 
 
 def test_other_splits_are_not_compared(swept: Made) -> None:

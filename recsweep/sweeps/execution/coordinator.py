@@ -16,7 +16,6 @@ from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import named_error, one_line, without_passwords
 from recsweep.run_files import (
     LOG,
-    NOTE,
     PLOTS,
     RESULTS,
     SWEEP_PAGE,
@@ -37,6 +36,7 @@ from recsweep.sweeps.reporting.mlflow_note import (
     page_note,
     summary_note,
     view_columns,
+    write_note,
 )
 from recsweep.sweeps.reporting.result import StudyOutcome, importance_shares
 from recsweep.sweeps.reporting.result_files import (
@@ -299,7 +299,7 @@ class SweepCoordinator:
 
         plots.write_plots(self.study.study, status, self._results() / PLOTS)
         told = NoteContent.of(self.study, outcome, self.spec.command, self._tags())
-        (self._results() / NOTE).write_text(summary_note(outcome, told), encoding="utf-8")
+        write_note(self._results(), summary_note(outcome, told))
         tracker.log_artifacts(self._results())
         tracker.share_view(status.study, *view_columns(self.study.space, status))
         tracker.set_note(page_note(self._results(), tracker.views, tracker.run_id))

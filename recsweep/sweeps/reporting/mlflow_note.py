@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, Self
 
 from recsweep import shell
+from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import shorten
 from recsweep.run_files import NOTE, OVERVIEW, PLOTS, read_run_id
 from recsweep.sweeps.reporting.result import StudyOutcome
@@ -110,6 +111,17 @@ def summary_note(outcome: StudyOutcome, told: NoteContent) -> str:
         if len(text) <= NOTE_CHARACTERS:
             break
     return shorten(text, NOTE_CHARACTERS)
+
+
+def write_note(results: Path, note: str) -> None:
+    """Write a sweep's note beside its results.
+
+    Raises:
+        InputError: It cannot be written.
+    """
+    file = results / NOTE
+    with disk_errors_in_one_line(file, "sweep.folder"), whole_file(file) as stream:
+        stream.write(note.encode())
 
 
 def page_note(results: Path, links: Mapping[str, str], run_id: str | None) -> str:
