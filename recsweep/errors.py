@@ -1,5 +1,8 @@
 """Exceptions that are caught by type."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 
 class InputError(ValueError):
     """Invalid user input; the message is the one line that the user will read.
@@ -11,3 +14,17 @@ class InputError(ValueError):
 
 class TrainingDivergedError(InputError):
     """A trial whose loss is no longer finite: a sweep records it and continues."""
+
+
+@contextmanager
+def concerning(setting: str) -> Iterator[None]:
+    """Make the command line print `setting:` before an InputError that is raised inside.
+
+    Args:
+        setting: What the user has set, such as `task.users`.
+    """
+    try:
+        yield
+    except InputError as error:
+        error.add_note(setting)
+        raise

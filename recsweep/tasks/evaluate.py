@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, Settings
 from recsweep.build import validate
-from recsweep.errors import InputError
+from recsweep.errors import InputError, concerning
 from recsweep.interfaces import STRICT, HomePath
 
 if TYPE_CHECKING:
@@ -83,7 +83,10 @@ def measure_file(
     from recsweep.recommendations.files import read_recommendations
 
     evaluator, left_out = _evaluator(settings, is_asked_for)
-    lists, wanted = read_recommendations(recommendations), _wanted(truth)
+    with concerning("task.recommendations"):
+        lists = read_recommendations(recommendations)
+    with concerning("task.truth"):
+        wanted = _wanted(truth)
     notes = [
         *_notes(lists, wanted, (str(recommendations), str(truth))),
         *(f"{name} is left out: it needs the catalogue" for name in left_out),

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment
 from recsweep.app import FILES, Job, Settings, build_group, load_split
 from recsweep.build import validate
-from recsweep.errors import InputError
+from recsweep.errors import InputError, concerning
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
@@ -97,8 +97,10 @@ class Recommend:
         if self.histories:
             transform = build_group(fitted.settings, "transform", "apply")
             min_rating = fitted.settings.data.get("min_rating")
-            return read_histories(self.histories, fitted.item_ids, min_rating, transform)
-        names = read_users(self.users) if self.users else None
+            with concerning("task.histories"):
+                return read_histories(self.histories, fitted.item_ids, min_rating, transform)
+        with concerning("task.users"):
+            names = read_users(self.users) if self.users else None
         split = load_split(fitted.settings)
         if split.fingerprint != fitted.split_fingerprint:
             raise InputError(
