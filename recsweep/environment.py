@@ -341,9 +341,10 @@ def git_state() -> dict[str, str]:
 
 
 def _git(folder: Path, *arguments: str) -> str | None:
+    """What git prints; it takes no lock, which a killed process would leave behind."""
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
-            ["git", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
+            ["git", "--no-optional-locks", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
             capture_output=True, text=True, check=True, timeout=10,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):

@@ -82,6 +82,16 @@ def test_a_folder_without_repository_has_no_commit(tmp_path: Path) -> None:
     assert environment._git(tmp_path / "gone", "status") is None
 
 
+def test_a_repository_is_only_read(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("text", encoding="utf-8")
+    for line in ("init", "add file", "-c user.name=a -c user.email=a@b commit -m text"):
+        subprocess.run(["git", "-C", str(tmp_path), *line.split()], check=True, capture_output=True)
+    os.utime(tmp_path / "file", (1, 1))  # git would write the new time into its index
+    before = (tmp_path / ".git" / "index").read_bytes()
+    assert environment._git(tmp_path, "status", "--porcelain") == ""
+    assert (tmp_path / ".git" / "index").read_bytes() == before
+
+
 @pytest.mark.slow
 def test_tensorflow_is_loaded_without_a_remark(tmp_path: Path) -> None:
     code = """
