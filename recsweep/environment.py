@@ -170,7 +170,8 @@ def load_backend() -> None:
         )
     if keras.config.backend() == "jax":
         _refuse_absent_platform()
-    _use_device(os.environ.get(DEVICE, "auto"))
+    with _without_remarks() if is_chatty else nullcontext():  # TensorFlow looks for GPUs only now
+        _use_device(os.environ.get(DEVICE, "auto"))
     _use_precision(os.environ.get(PRECISION, "tf32"))
 
 
@@ -284,7 +285,8 @@ def _without_remarks() -> Iterator[None]:
 
 
 def _is_remark(line: str) -> bool:
-    return re.match(r"I\d{4} |WARNING: All log messages before absl", line) is not None
+    remarks = r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*failed call to cuInit"
+    return re.match(remarks, line) is not None
 
 
 def device() -> str:
