@@ -1,10 +1,11 @@
 """What every test shares."""
 
 import os
+import shutil
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from compiled_programs import keep_compiled_programs
@@ -12,6 +13,9 @@ from contracts import composed
 from postgres_server import binaries, postgres_server
 
 from recsweep.errors import InputError
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Browser
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
@@ -76,3 +80,19 @@ def _refused(*parts: str) -> Iterator[None]:
 def refused() -> Callable[..., AbstractContextManager[None]]:
     """`with refused("this", "that"):` holds the block to one line of error that says so."""
     return _refused
+
+
+@pytest.fixture(scope="session")
+def browser() -> "Iterator[Browser]":
+    """A headless Chromium; another one is named by RECSWEEP_CHROMIUM."""
+    sync_api = pytest.importorskip(
+        "playwright.sync_api", reason="the extra browser is not installed"
+    )
+    chromium = os.environ.get("RECSWEEP_CHROMIUM") or shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no program chromium")
+    sync_api.expect.set_options(timeout=60_000)
+    with sync_api.sync_playwright() as playwright:
+        opened = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield opened
+        opened.close()

@@ -1,7 +1,6 @@
 """The page of a comparison: one file, with its plots, in a real browser and without a network."""
 
 import re
-import shutil
 from pathlib import Path
 from typing import Any
 
@@ -60,37 +59,29 @@ def test_the_page_has_plotly_once_and_text_of_others_is_no_markup() -> None:
 
 @pytest.mark.browser
 def test_the_page_opens_from_disk_without_a_network_and_shows_its_plots(
-    tmp_path: Path, found: Comparison
+    tmp_path: Path, found: Comparison, browser: Any
 ) -> None:
-    playwright = pytest.importorskip("playwright.sync_api", reason="the extra browser is missing")
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("chromium is not here")
     extra = {"More": ("*text*", figure_of_scores(found))}
     write_comparison(list(found.contenders), tmp_path, HOW, extra)
     requests: list[str] = []
     problems: list[str] = []
-    with playwright.sync_playwright() as starter:
-        browser = starter.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        context = browser.new_context(offline=True, color_scheme="dark")
-        page = context.new_page()
-        page.on("request", lambda request: requests.append(request.url))
-        page.on("console", lambda said: problems.append(said.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto((tmp_path / "comparison.html").as_uri())
-        page.wait_for_selector("#figure-3 svg.main-svg")
-        assert page.locator("svg.main-svg").count() >= 3
-        for number in (1, 2, 3):
-            points = page.locator(f"#figure-{number} .scatterlayer path.point")
-            assert points.count() >= len(VALUES)
-            assert points.last.is_visible()
-        colour = page.locator("#figure-1 .ytick text").first.evaluate(
-            "e => getComputedStyle(e).fill"
-        )
-        labels = page.locator("#figure-1 .ytick text").all_text_contents()
-        table = page.locator("table").first.inner_text()
-        title = page.title()
-        browser.close()
+    context = browser.new_context(offline=True, color_scheme="dark")
+    page = context.new_page()
+    page.on("request", lambda request: requests.append(request.url))
+    page.on("console", lambda said: problems.append(said.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.goto((tmp_path / "comparison.html").as_uri())
+    page.wait_for_selector("#figure-3 svg.main-svg")
+    assert page.locator("svg.main-svg").count() >= 3
+    for number in (1, 2, 3):
+        points = page.locator(f"#figure-{number} .scatterlayer path.point")
+        assert points.count() >= len(VALUES)
+        assert points.last.is_visible()
+    colour = page.locator("#figure-1 .ytick text").first.evaluate("e => getComputedStyle(e).fill")
+    labels = page.locator("#figure-1 .ytick text").all_text_contents()
+    table = page.locator("table").first.inner_text()
+    title = page.title()
+    context.close()
     assert problems == []
     assert requests == [(tmp_path / "comparison.html").as_uri()]
     assert title == "Comparison"
