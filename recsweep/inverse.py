@@ -11,6 +11,8 @@ from jaxtyping import Float
 
 BLOCK = 512
 """Rows eliminated at a time."""
+TRANSPOSED = 64
+"""Rows transposed at a time, which fit into a cache."""
 STRIP = 2048
 """Rows updated per call, so that calls are short and Ctrl-C is handled between them."""
 LINE_EVERY_S = 30.0
@@ -51,7 +53,9 @@ def negative_inverse(matrix: Square, what: str) -> None:
         rows = slice(start, stop)
         inverse_factor = _inverse_factor(matrix[rows, rows])
         panel = np.empty((stop - start, n_rows), np.float32)
-        panel[:, :start] = matrix[:start, rows].T
+        for left in range(0, start, TRANSPOSED):
+            right = min(left + TRANSPOSED, start)
+            panel[:, left:right] = matrix[left:right, rows].T
         panel[:, rows] = -np.eye(stop - start)  # becomes −L⁻ᵀ·L⁻¹
         panel[:, stop:] = matrix[rows, stop:]
         # LAPACK is column-major: its panelᵀ·Lᵀ⁻¹ is L⁻¹·panel here

@@ -45,6 +45,25 @@ def dashboard(tmp_path: Path) -> Any:
     assert sorted(path.name for path in tmp_path.iterdir()) == ["sweeps"], "it leaves no folder"
 
 
+@pytest.mark.browser
+def test_it_draws_history_and_importance_by_the_objectives_name(
+    dashboard: Any, browser: Any, tmp_path: Path
+) -> None:
+    address, study = dashboard
+    for value, beta in ((0.3, 0.1), (0.45, 0.6), (0.55, 0.9)):
+        add(study, COMPLETE, [value], beta=beta, dropout_rate=beta)
+    page = browser.new_page()
+    page.goto(address)
+    page.locator(".scatterlayer .point").first.wait_for(timeout=60_000)
+    page.get_by_text("Hyperparameter Importance").first.wait_for(timeout=60_000)
+    shown = page.locator("body").inner_text()
+    assert "ndcg@100" in shown
+    assert "Objective 0" not in shown
+    pictures = Path(os.environ.get("RECSWEEP_SCREENSHOTS") or tmp_path.parent)
+    page.screenshot(path=pictures / "dashboard.png")
+    page.close()
+
+
 def test_a_study_is_shown_as_it_grows_and_never_changed(dashboard: Any) -> None:
     page, study = dashboard
     address, _, path = page.partition("/dashboard")
