@@ -18,6 +18,7 @@ SHELLS = {
         "autoload -Uz compinit bashcompinit; compinit -u; bashcompinit; "
         'eval "$(recsweep -sc install=zsh)"',
     ),
+    "fish": (["fish", "--no-config", "-i"], "recsweep -sc install=fish | source"),
 }
 TIMEOUT_S = 120
 
