@@ -23,7 +23,7 @@ SWEEP = (
 )  # fmt: skip
 SIZE = {"width": 1400, "height": 900}
 NO_ASSISTANT = "localStorage.setItem('mlflow.assistant.fab.autoOpenedOnFirstLoad_v1', 'true')"
-PATIENCE_MS = 60_000
+PATIENCE_MS, SETTLE_MS = 60_000, 3_000
 
 
 def recsweep(*arguments: str) -> list[str]:
@@ -68,26 +68,26 @@ def study_of(folder: Path, model: str) -> str:
     return found.name
 
 
+def take(page: Any, address: str, shown: str, name: str) -> None:
+    """A picture of a page once a part of it is shown and has stopped moving."""
+    page.goto(address)
+    page.locator(shown).first.wait_for()
+    page.wait_for_timeout(SETTLE_MS)
+    page.screenshot(path=DOCS / f"{name}.png")
+
+
 def take_mlflow(page: Any, folder: Path) -> None:
     """Trials, their charts, the sweep's page, and the curves of the best trial."""
     with served(folder, "task=ui", f"task.of={study_of(folder, 'multivae')}") as trials:
-        page.goto(trials)
-        page.locator(".ag-row").first.wait_for()
-        page.wait_for_timeout(3000)
-        page.screenshot(path=DOCS / "mlflow-trials.png")
+        take(page, trials, ".ag-row", "mlflow-trials")
         best = page.locator(".ag-row[row-index='0'] a").first.get_attribute("href")
-        page.goto(f"{trials}&compareRunsMode=CHART")
-        page.locator(".scatterlayer .point").first.wait_for()
-        page.wait_for_timeout(3000)
-        page.screenshot(path=DOCS / "mlflow-sweep.png")
+        take(page, f"{trials}&compareRunsMode=CHART", ".scatterlayer .point", "mlflow-sweep")
         address = trials.partition("#")[0]
-        page.goto(f"{address}{best}/model-metrics?workflowType=machine_learning")
-        page.locator(".scatterlayer path").first.wait_for()
-        page.wait_for_timeout(3000)
-        page.screenshot(path=DOCS / "mlflow-curves.png")
+        curves = f"{address}{best}/model-metrics?workflowType=machine_learning"
+        take(page, curves, ".scatterlayer path", "mlflow-curves")
         page.goto(parent_page(folder, address))
         page.get_by_text("Show more").click()
-        page.wait_for_timeout(2000)
+        page.wait_for_timeout(SETTLE_MS)
         page.screenshot(path=DOCS / "mlflow-page.png")
 
 
@@ -108,22 +108,15 @@ def parent_page(folder: Path, address: str) -> str:
 def take_pages(page: Any, folder: Path) -> None:
     """The sweep's page and the comparison."""
     results = folder / "sweeps" / study_of(folder, "multivae") / "results"
-    page.goto((results / "plots" / "sweep.html").as_uri())
-    page.locator("svg.main-svg").first.wait_for()
-    page.screenshot(path=DOCS / "sweep-page.png")
     (comparison,) = (folder / "sweeps").glob("comparison-*/comparison.html")
-    page.goto(comparison.as_uri())
-    page.locator("svg.main-svg").first.wait_for()
-    page.screenshot(path=DOCS / "comparison-page.png")
+    take(page, (results / "plots" / "sweep.html").as_uri(), "svg.main-svg", "sweep-page")
+    take(page, comparison.as_uri(), "svg.main-svg", "comparison-page")
 
 
 def take_dashboard(page: Any, folder: Path) -> None:
     """Optuna's dashboard of the study."""
     with served(folder, "task=dashboard", f"study={study_of(folder, 'multivae')}") as address:
-        page.goto(address)
-        page.locator(".plotly .scatterlayer .point").first.wait_for()
-        page.wait_for_timeout(3000)
-        page.screenshot(path=DOCS / "dashboard.png")
+        take(page, address, ".plotly .scatterlayer .point", "dashboard")
 
 
 if __name__ == "__main__":

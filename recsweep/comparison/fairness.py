@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from recsweep.comparison.page import GRID
 from recsweep.comparison.rendering import markdown_table
 from recsweep.errors import InputError
 
@@ -334,9 +335,8 @@ def draw_expected_best(tunings: Sequence[Tuning]) -> "go.Figure":
         )  # fmt: skip
         mode = "markers" if len(curve.trials) == 1 else "lines"
         figure.add_scatter(x=curve.trials, y=curve.mean, name=curve.study, mode=mode, **same)
-    grid = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
-    figure.update_xaxes(title="trials", **grid)
-    figure.update_yaxes(**grid, title=f"expected best validation {tunings[0].objective}")
+    figure.update_xaxes(title="trials", **GRID)
+    figure.update_yaxes(**GRID, title=f"expected best validation {tunings[0].objective}")
     return figure.update_layout(
         template="none", height=380, hovermode="x unified",
         margin={"l": 70, "r": 10, "t": 20, "b": 50}, font={"family": "system-ui, sans-serif"},

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 # plotly and markdown-it are imported where they are used: only a comparison needs them.
 
 ACCENT, MUTED = "#2f7fc1", "#8a8f98"  # both readable on white and on black
+GRID = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
 ROW_PIXELS, FRAME_PIXELS = 34, 112
 
 _STYLE = """
@@ -204,10 +205,9 @@ def _panels(metrics: Sequence[str], rows: Sequence[str], legend: str) -> "Figure
 
     figure = make_subplots(1, len(metrics), shared_yaxes=True, subplot_titles=list(metrics),
                            horizontal_spacing=0.04)  # fmt: skip
-    grid = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
-    figure.update_xaxes(**grid, nticks=5)
+    figure.update_xaxes(**GRID, nticks=5)
     figure.update_yaxes(
-        **grid,
+        **GRID,
         tickvals=list(range(len(rows))),
         ticktext=list(rows),
         range=[len(rows) - 0.5, -0.5],
