@@ -38,6 +38,8 @@ OF_WORKERS = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker
 """Filter of what joblib says while it cleans up after workers that were stopped."""
 SHARED_MEMORY = 0.9
 """Share of a GPU's memory that all workers together reserve."""
+ASSUMED_MEMORY = 1 << 34
+"""Bytes of a device that does not tell its memory."""
 JAX_PRECISION = {"tf32": "tensorfloat32", "float32": "float32"}
 NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
 """Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
@@ -300,6 +302,14 @@ def device() -> str:
     import jax
 
     return str(jax.devices()[0].device_kind)
+
+
+def device_memory() -> int:
+    """Bytes that JAX may use on its first device; a guess where the device does not tell."""
+    import jax
+
+    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
+    return int(limit) if limit else ASSUMED_MEMORY
 
 
 def precision() -> str:

@@ -18,7 +18,7 @@ from recsweep.build import build
 from recsweep.data.split import Fold
 from recsweep.defaults import build_choice
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT
+from recsweep.interfaces import CSR, STRICT, Ranking
 from recsweep.messages import closest
 from recsweep.metrics.metric import CatalogMetric, Metric, UserMetric
 from recsweep.metrics.ranked_lists import RankedLists
@@ -35,6 +35,13 @@ def _as_metrics(entry: Any) -> Any:
 
 _MAYBE_ONE = BeforeValidator(lambda entry: entry if isinstance(entry, list) else [entry])
 """`k=10` means `k=[10]`."""
+
+
+NO_TARGET = "at least one user must have a held-out item, but none has"
+NOT_FINITE = (
+    "every score must be a finite number, but the model gave NaN or infinity; "
+    "training has diverged: lower optimizer.learning_rate"
+)
 
 
 def default_objective(metrics: Sequence[str], k: Sequence[int]) -> str:
@@ -147,7 +154,7 @@ class Evaluator:
             InputError: A score is not finite, no user has a target, or a metric cannot be computed.
         """
         if not fold.target.nnz:
-            raise InputError("at least one user must have a held-out item, but none has")
+            raise InputError(NO_TARGET)
         ranked_fold = fold.of_whom_something_is_held_out()
         history, target = ranked_fold.history, ranked_fold.target
         starts = range(0, history.shape[0], self.batch_size)
@@ -163,8 +170,45 @@ class Evaluator:
         index = pd.Index(ranked_fold.user_ids, name="user")
         return self.measure(lists, index, len(fold.user_ids) - len(index))
 
+    @property
+    def objective_metric(self) -> str:
+        """The name of the objective without its cut-off."""
+        return str(self.objective).rpartition("@")[0]
+
+    def of_ranking(
+        self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None, only: str | None = None
+    ) -> Evaluation:
+        """Compute the metrics of lists that a model has made.
+
+        Args:
+            ranking: Lists of all users of the fold, at least as long as the largest cut-off.
+            fold: The users with their histories and target items.
+            popularity: Training interactions of each item, for metrics that need them.
+            only: The name of the only metric to compute; None = all.
+
+        Raises:
+            InputError: A score was not finite, no user has a target, or a metric fails.
+        """
+        if not ranking.is_finite:
+            raise InputError(NOT_FINITE)
+        if not fold.target.nnz:
+            raise InputError(NO_TARGET)
+        n_relevant = fold.n_relevant
+        has_target = n_relevant > 0
+        lists = RankedLists(
+            ranking.hits[has_target], n_relevant[has_target],
+            ranking.items[has_target].astype(np.int64),
+            fold.history.shape[1], popularity,
+        )  # fmt: skip
+        index = pd.Index(np.asarray(fold.user_ids)[has_target], name="user")
+        return self.measure(lists, index, int(np.count_nonzero(~has_target)), only)
+
     def measure(
-        self, lists: RankedLists, users: "pd.Index[Any]", n_without_target: int = 0
+        self,
+        lists: RankedLists,
+        users: "pd.Index[Any]",
+        n_without_target: int = 0,
+        only: str | None = None,
     ) -> Evaluation:
         """Compute every metric at every cut-off.
 
@@ -172,6 +216,7 @@ class Evaluator:
             lists: At least as long as the largest cut-off.
             users: Original ids, in the order of the lists.
             n_without_target: Number of omitted users.
+            only: The name of the only metric to compute; None = all.
 
         Raises:
             InputError: A metric returns neither one value per user nor a single one.
@@ -179,7 +224,7 @@ class Evaluator:
         per_user: dict[str, np.ndarray] = {}
         of_catalog: dict[str, float] = {}
         for name, metric in self.metrics.items():
-            for k in self.k:
+            for k in self.k if only in (None, name) else []:
                 if isinstance(metric, UserMetric):
                     per_user[f"{name}@{k}"] = _one_each(metric.per_user(lists, k), users, name)
                 elif isinstance(metric, CatalogMetric):
@@ -231,10 +276,7 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
     scores = ops.convert_to_tensor(scores, dtype="float32")
     is_finite, best, items = call_program(("top_k", k), lambda: _top_k_of(k), scores, mask)
     if not bool(is_finite):
-        raise InputError(
-            "every score must be a finite number, but the model gave NaN or infinity; "
-            "training has diverged: lower optimizer.learning_rate"
-        )
+        raise InputError(NOT_FINITE)
     ranked = np.asarray(items).astype(np.int64)
     return np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)
 

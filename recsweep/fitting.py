@@ -4,13 +4,21 @@ import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 import pandas as pd
 
 from recsweep.data.split import Fold
 from recsweep.evaluation import Evaluation, Evaluator, training_popularity
-from recsweep.interfaces import CSR, HasLoss, Recommender, State
+from recsweep.interfaces import (
+    CSR,
+    HasLoss,
+    KeepsWeights,
+    RanksWhileTraining,
+    Recommender,
+    State,
+)
 from recsweep.seeds import Seeds
 
 Listener = Callable[[int, Mapping[str, float]], bool]
@@ -52,42 +60,91 @@ class _BestEpoch:
     listeners: Sequence[Listener]
     curves: list[Mapping[str, float]] = field(default_factory=list)
     epoch: int = -1
-    evaluation: Evaluation | None = None
-    weights: State = field(default_factory=dict)
     train_s: float = 0.0
+    _best: float = -math.inf
+    _measure: Callable[[], Evaluation] | None = None
+    _weights: State = field(default_factory=dict)
+    _is_watched: bool = False
     _started: float = field(default_factory=time.perf_counter)
+
+    def __post_init__(self) -> None:
+        if isinstance(self.model, RanksWhileTraining):
+            history, target = self.valid.history, self.valid.target
+            self._is_watched = self.model.watch(history, target, self.evaluator.k[-1])
 
     def __call__(self, epoch: int, losses: Mapping[str, float]) -> bool:
         now = time.perf_counter()
-        epoch_s, self.train_s = now - self._started, self.train_s + now - self._started
-        evaluation = self.evaluator.evaluate(self.model.score, self.valid, self.popularity)
+        look = self._ranked_in_training() or self._ranked_here(now - self._started)
+        self.train_s += look.epoch_s
         metrics = {
             **{f"train/{name}": value for name, value in losses.items()},
-            **self._valid_losses(),
-            **{f"valid/{name}": value for name, value in evaluation.means.items()},
-            "epoch_s": epoch_s,
+            **{f"valid/{name}": value for name, value in {**look.losses, **look.means}.items()},
+            "epoch_s": look.epoch_s,
             "evaluate_s": time.perf_counter() - now,
         }
         self.curves.append(metrics)
-        self._keep_if_best(epoch, evaluation)
+        self._keep_if_best(epoch, look)
         answers = [
             listener(epoch, metrics) for listener in self.listeners
         ]  # every listener is called
         self._started = time.perf_counter()
         return all(answers)
 
-    def _valid_losses(self) -> dict[str, float]:
-        """Loss on validation users' whole rows: history and held-out items."""
-        if not isinstance(self.model, HasLoss):
-            return {}
-        losses = self.model.loss(self.valid.history + self.valid.target)
-        return {f"valid/{name}": value for name, value in losses.items()}
+    def _ranked_here(self, epoch_s: float) -> "_Look":
+        """Score and rank on the host's request, once the epoch is over."""
+        found = self.evaluator.evaluate(self.model.score, self.valid, self.popularity)
+        losses = {}
+        if isinstance(self.model, HasLoss):  # of whole rows: history and held-out items
+            losses = self.model.loss(self.valid.history + self.valid.target)
+        return _Look(found.means, losses, epoch_s, lambda: found)
 
-    def _keep_if_best(self, epoch: int, evaluation: Evaluation) -> None:
-        objective = str(self.evaluator.objective)
-        best = -math.inf if self.evaluation is None else self.evaluation.means[objective]
-        if evaluation.means[objective] > best:
-            self.epoch, self.evaluation, self.weights = epoch, evaluation, self.model.state()
+    def _ranked_in_training(self) -> "_Look | None":
+        """What the model has ranked within the epoch; only the objective's metric is computed.
+
+        All metrics take milliseconds, as long as the epoch itself; they are computed for the best.
+        """
+        if not self._is_watched or not isinstance(self.model, RanksWhileTraining):
+            return None
+        ranking = self.model.ranking()
+        measure = partial(self.evaluator.of_ranking, ranking, self.valid, self.popularity)
+        means = measure(only=self.evaluator.objective_metric).means
+        return _Look(means, ranking.losses, ranking.seconds, measure)
+
+    def _keep_if_best(self, epoch: int, look: "_Look") -> None:
+        value = look.means[str(self.evaluator.objective)]
+        if value > self._best:
+            self._best, self.epoch, self._measure = value, epoch, look.measure
+            if isinstance(self.model, KeepsWeights):
+                self.model.keep()
+            else:
+                self._weights = self.model.state()
+
+    def result(self) -> FitResult:
+        """The result; the model gets the best epoch's weights."""
+        if self._measure is None:
+            raise RuntimeError(f"{type(self.model).__name__}.fit must call on_epoch at least once")
+        if isinstance(self.model, KeepsWeights):
+            self.model.return_to_kept()
+        else:
+            self.model.restore(self._weights)
+        return FitResult(self.epoch, self._measure(), self.curves, self.train_s)
+
+
+@dataclass(frozen=True)
+class _Look:
+    """The validation of one epoch.
+
+    Args:
+        means: Metrics by name.
+        losses: Loss parts by name.
+        epoch_s: Seconds of the epoch.
+        measure: Computes all metrics.
+    """
+
+    means: Mapping[str, float]
+    losses: Mapping[str, float]
+    epoch_s: float
+    measure: Callable[[], Evaluation]
 
 
 class Patience:
@@ -134,10 +191,7 @@ def fit_best_epoch(
     """
     best = _BestEpoch(model, valid, evaluator, training_popularity(train), listeners)
     model.fit(train, best, seeds)
-    if best.evaluation is None:
-        raise RuntimeError(f"{type(model).__name__}.fit must call on_epoch at least once")
-    model.restore(best.weights)
-    return FitResult(best.epoch, best.evaluation, best.curves, best.train_s)
+    return best.result()
 
 
 def refit(model: Recommender, rows: CSR, fitted: FitResult, seeds: Seeds) -> FitResult:

@@ -83,6 +83,46 @@ class HasLoss(Protocol):
         """Loss parts of `rows` without noise, means per user, named as in training."""
 
 
+class Ranking(NamedTuple):
+    """What a model says of a fold after an epoch.
+
+    Args:
+        items: The best unseen items of each user, best first: users × k.
+        hits: Whether each of them was held out: users × k.
+        losses: Loss parts of whole rows without noise, means per user, named as in training.
+        is_finite: Whether every score is a finite number.
+        seconds: The training's share of the time that the epoch took, this ranking included.
+    """
+
+    items: np.ndarray
+    hits: np.ndarray
+    losses: dict[str, float]
+    is_finite: bool
+    seconds: float
+
+
+@runtime_checkable
+class RanksWhileTraining(Protocol):
+    """A model that ranks a fold at the end of each epoch where it trains, without the host."""
+
+    def watch(self, history: CSR, target: CSR, k: int) -> bool:
+        """Rank this fold at the end of each epoch of the next fit; returns whether it will."""
+
+    def ranking(self) -> Ranking:
+        """The latest epoch's ranking."""
+
+
+@runtime_checkable
+class KeepsWeights(Protocol):
+    """A model that can keep its weights where it trains, instead of a copy on the host."""
+
+    def keep(self) -> None:
+        """Keep the current weights, in place of earlier ones."""
+
+    def return_to_kept(self) -> None:
+        """Replace the weights by the kept ones, after `fit`."""
+
+
 class RunTracker(Protocol):
     """Tracks a run's settings, curves and files; as a context manager, starts and ends the run."""
 

@@ -93,7 +93,7 @@ def toy_plan(folder: Path, config: dict[str, Any] | None = None, **changes: Any)
         sampler={"_target_": "recsweep.sweeps.sampling.samplers.Random"},
         pruner={"_target_": "recsweep.sweeps.sampling.pruners.NoPruner"},
         objectives=["ndcg@10"], space=toy_space(config).plain(), backend="jax", threads=1,
-        device="auto", precision="tf32", n_workers=1,
+        device="auto", precision="tf32", n_workers=1, slots=None,
         code=of_config(config), parent_run=None, parent_process=asdict(Process.current()),
         stop_file=None, retry=[],
     )  # fmt: skip

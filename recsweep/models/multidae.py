@@ -1,6 +1,7 @@
 """Multi-DAE: a denoising autoencoder with a multinomial likelihood (Liang et al. 2018)."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,9 +13,10 @@ from pydantic.dataclasses import dataclass
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, State
 from recsweep.seeds import Seeds
-from recsweep.training.batches import Batch
+from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
 from recsweep.training.layers import (
+    NEVER,
     Noise,
     dense,
     first_layer,
@@ -37,6 +39,8 @@ class MultiDAENetwork(keras.Model):
         seeds: Seeds of the initial weights and the noise.
     """
 
+    fill: ClassVar[Mapping[str, float]] = {"output/bias": NEVER}
+
     def __init__(
         self, n_items: int, hidden_dims: tuple[int, ...], latent_dim: int, seeds: Seeds
     ) -> None:
@@ -50,14 +54,14 @@ class MultiDAENetwork(keras.Model):
         self.noise = Noise(seeds.named("noise"))
         self.built = True
 
-    def logits(self, batch: Batch, x: Any) -> Any:
+    def logits(self, batch: AnyBatch, x: Any) -> Any:
         """A logit per item for rows of the batch with values `x`: n_rows × items."""
         h = ops.tanh(self.first(batch, x))
         for layer in [*self.encoder, *self.decoder]:
             h = layer(h)
         return self.output_layer(h)
 
-    def call(self, batch: Batch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
         """Loss parts, means per user: −log-likelihood + l2·Σ‖W‖²."""
         x = unit_rows(batch)
         x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x
@@ -66,7 +70,7 @@ class MultiDAENetwork(keras.Model):
         l2 = l2_penalty(hyper, self.trainable_variables)
         return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}
 
-    def scores(self, batch: Batch) -> Any:
+    def scores(self, batch: AnyBatch) -> Any:
         """Logits without dropout, n_rows × items."""
         return self.logits(batch, unit_rows(batch))
 
@@ -85,6 +89,9 @@ class MultiDAE(GradientModel):
         Liang, Krishnan, Hoffman & Jebara: Variational Autoencoders for Collaborative
         Filtering. WWW 2018, section 2.3.
     """
+
+    padded = ("latent_dim",)
+    stepwise = ("dropout_rate",)
 
     hidden_dims: list[Annotated[int, Field(ge=1)]]
     latent_dim: Annotated[int, Field(ge=1)]

@@ -1,6 +1,7 @@
 """Multi-VAE: a variational autoencoder with a multinomial likelihood (Liang et al. 2018)."""
 
-from typing import Annotated, Any
+from collections.abc import Mapping
+from typing import Annotated, Any, ClassVar
 
 import keras
 import numpy as np
@@ -12,11 +13,13 @@ from pydantic.dataclasses import dataclass
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, State
 from recsweep.seeds import Seeds
-from recsweep.training.batches import Batch
+from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
 from recsweep.training.layers import (
+    NEVER,
     Noise,
     dense,
+    first_columns,
     first_layer,
     l2_penalty,
     mean_per_user,
@@ -38,6 +41,9 @@ class MultiVAENetwork(keras.Model):
         seeds: Seeds of the initial weights and the noise.
     """
 
+    blocks: ClassVar[Mapping[str, int]] = {"posterior/kernel": 2, "posterior/bias": 2}
+    fill: ClassVar[Mapping[str, float]] = {"output/bias": NEVER}
+
     def __init__(
         self, n_items: int, hidden_dims: tuple[int, ...], latent_dim: int, seeds: Seeds
     ) -> None:
@@ -51,7 +57,7 @@ class MultiVAENetwork(keras.Model):
         self.noise = Noise(seeds.named("noise"))
         self.built = True
 
-    def encode(self, batch: Batch, dropout_rate: Any = 0.0, *, training: bool = False) -> Any:
+    def encode(self, batch: AnyBatch, dropout_rate: Any = 0.0, *, training: bool = False) -> Any:
         """Mean and log-variance of z, n_rows × latent each, from L2-normalised rows."""
         x = unit_rows(batch)
         h = ops.tanh(self.first(batch, self.noise.dropout(x, dropout_rate) if training else x))
@@ -66,12 +72,13 @@ class MultiVAENetwork(keras.Model):
             z = layer(z)
         return self.output_layer(self.noise.dropout(z, dropout_rate) if training else z)
 
-    def call(self, batch: Batch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
         """Loss parts, means per user: −log-likelihood + β·KL + l2·Σ‖W‖²."""
         mean, log_variance = self.encode(batch, hyper["dropout_rate"], training=training)
         z = mean
         if training:
-            z = mean + ops.exp(0.5 * log_variance) * self.noise.normal_like(mean)
+            noise = first_columns(self.noise.normal_like(mean, batch), hyper.get("latent_dim"))
+            z = mean + ops.exp(0.5 * log_variance) * noise
         logits = self.decode(z, hyper["decoder_dropout_rate"], training=training)
         kl = 0.5 * ops.sum(ops.exp(log_variance) + ops.square(mean) - 1 - log_variance, axis=1)
 
@@ -81,7 +88,7 @@ class MultiVAENetwork(keras.Model):
         loss = reconstruction + hyper["beta"] * kl + l2
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "l2": l2}
 
-    def scores(self, batch: Batch) -> Any:
+    def scores(self, batch: AnyBatch) -> Any:
         """Logits with z at its mean, n_rows × items."""
         mean, _ = self.encode(batch)
         return self.decode(mean)
@@ -106,6 +113,8 @@ class MultiVAE(GradientModel):
     """
 
     logged = ("beta",)
+    padded = ("latent_dim",)
+    stepwise = ("beta", "beta_warmup_steps", "dropout_rate", "decoder_dropout_rate")
 
     hidden_dims: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     latent_dim: Annotated[int, Field(ge=1)]

@@ -15,12 +15,18 @@ from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, State
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
-from recsweep.training.batches import Batch, Epochs, SampledEpochs
+from recsweep.training.batches import AnyBatch, Epochs, SampledEpochs
 from recsweep.training.gradient_model import GradientModel
 from recsweep.training.initializers import normal
 from recsweep.training.layers import Noise, l2_penalty, mean_per_user
 from recsweep.training.loop import Hyper, constant
-from recsweep.training.sparse import densify, row_sums, sparse_matmul
+from recsweep.training.sparse import (
+    at_items,
+    densify,
+    entry_products,
+    row_sums,
+    sparse_matmul,
+)
 
 INITIAL_STDDEV = 0.001
 """Standard deviation of every initial entry of the item × item matrix."""
@@ -37,7 +43,7 @@ class ShallowNetwork(keras.Model):
         super().__init__(name="shallow_ae")
         self.noise = Noise(seeds.named("noise"))
 
-    def call(self, batch: Batch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
         """Loss parts, means per user: ‖x − x̃·P‖² + l2·Σ‖W‖², where x̃ is x after dropout."""
         x = batch.values
         x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x
@@ -46,11 +52,11 @@ class ShallowNetwork(keras.Model):
         return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}
 
     @abstractmethod
-    def squared_errors(self, batch: Batch, x: Any) -> Any:
+    def squared_errors(self, batch: AnyBatch, x: Any) -> Any:
         """‖x − x̃·P‖² of each row of the batch; `x` are its entries after dropout."""
 
     @abstractmethod
-    def scores(self, batch: Batch) -> Any:
+    def scores(self, batch: AnyBatch) -> Any:
         """x·P, n_rows × items."""
 
 
@@ -84,13 +90,13 @@ class FullNetwork(ShallowNetwork):
         self.kernel = self.add_weight((n_items, n_items), initializer=off_diagonal, name="kernel")
         self.built = True
 
-    def squared_errors(self, batch: Batch, x: Any) -> Any:
+    def squared_errors(self, batch: AnyBatch, x: Any) -> Any:
         """Row sums of squares of a dense matrix of errors."""
         predicted = sparse_matmul(batch, x, _off_diagonal(self.kernel))
         errors = predicted - densify(batch, batch.values, predicted.shape[1])
         return ops.sum(ops.square(errors), axis=1)
 
-    def scores(self, batch: Batch) -> Any:
+    def scores(self, batch: AnyBatch) -> Any:
         """x·P, n_rows × items."""
         return sparse_matmul(batch, batch.values, self.kernel)
 
@@ -117,14 +123,13 @@ class LowRankNetwork(ShallowNetwork):
         self.encoder, self.decoder = factor("encoder_kernel"), factor("decoder_kernel")
         self.built = True
 
-    def _at_clicks(self, batch: Batch, x: Any, code: Any) -> tuple[Any, Any]:
+    def _at_clicks(self, batch: AnyBatch, x: Any, code: Any) -> tuple[Any, Any]:
         """Predictions of U·Vᵀ at the batch's entries, and the diagonal's part of them."""
-        decoder = ops.take(self.decoder, batch.items, axis=0)
-        encoder = ops.take(self.encoder, batch.items, axis=0)
-        predicted = ops.sum(ops.take(code, batch.rows, axis=0) * decoder, axis=1)
-        return predicted, x * ops.sum(encoder * decoder, axis=1)
+        decoder, encoder = at_items(batch, self.decoder), at_items(batch, self.encoder)
+        predicted = entry_products(batch, code, decoder)
+        return predicted, x * ops.sum(encoder * decoder, axis=-1)
 
-    def squared_errors(self, batch: Batch, x: Any) -> Any:
+    def squared_errors(self, batch: AnyBatch, x: Any) -> Any:
         """Σ over all items of predictions² = code·(VᵀV)·codeᵀ, corrected where x is not 0."""
         code = sparse_matmul(batch, x, self.encoder)
         decoder = ops.convert_to_tensor(self.decoder)
@@ -135,7 +140,7 @@ class LowRankNetwork(ShallowNetwork):
         is_entry = ops.cast(batch.values != 0, "float32")  # padding has predictions too
         return everywhere + row_sums(batch, is_entry * (ops.square(errors) - ops.square(predicted)))
 
-    def scores(self, batch: Batch) -> Any:
+    def scores(self, batch: AnyBatch) -> Any:
         """x·U·Vᵀ without the diagonal's part, n_rows × items."""
         code = sparse_matmul(batch, batch.values, self.encoder)
         _, own = self._at_clicks(batch, batch.values, code)
@@ -158,6 +163,8 @@ class ShallowAE(GradientModel):
     """
 
     epochs: ClassVar[type[Epochs]] = SampledEpochs
+    padded = ("latent_dim",)
+    stepwise = ("dropout_rate",)
 
     latent_dim: Annotated[int, Field(ge=1)] | None
     dropout_rate: Annotated[float, Field(ge=0, lt=1)]

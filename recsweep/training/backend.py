@@ -28,6 +28,16 @@ def name() -> str:
     return str(keras.backend.backend())
 
 
+def with_values(network: keras.Model, values: Values, function: Callable[[], Any]) -> Any:
+    """Call `function()` with the network's variables replaced by `values`."""
+    mapping = [
+        *zip(network.trainable_variables, values.trainable, strict=True),
+        *zip(network.non_trainable_variables, values.other, strict=True),
+    ]
+    with keras.StatelessScope(state_mapping=mapping):
+        return function()
+
+
 def compile_program(
     function: Callable[..., Any], *, donate_first: bool = False
 ) -> Callable[..., Any]:
@@ -87,27 +97,48 @@ def epoch_of(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epo
 
 
 def _jax_epoch(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:
+    step = jax_step(network, optimizer)
+    return lambda values, steps: ops.scan(step, values, steps)
+
+
+Gradients = Callable[[keras.Model, Values, Any, Any], tuple[dict[str, Any], list[Any], list[Any]]]
+"""(network, values, batch, hyper) -> (loss parts, counters after the step, gradients)."""
+
+
+def jax_gradients(
+    network: keras.Model, values: Values, batch: Any, hyper: Any
+) -> tuple[dict[str, Any], list[Any], list[Any]]:
+    """Loss parts and gradients of one step, see `Gradients`."""
     import jax
 
+    def loss(trainable: list[Any]) -> tuple[Any, Any]:
+        parts, other = network.stateless_call(
+            trainable, values.other, batch, hyper=hyper, training=True
+        )
+        return parts["loss"], (parts, other)
+
+    (_, (parts, other)), gradients = jax.value_and_grad(loss, has_aux=True)(values.trainable)
+    return parts, other, gradients
+
+
+def jax_step(
+    network: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    gradients_of: Gradients = jax_gradients,
+) -> Epoch:
+    """One gradient step on JAX: (values, (batch, hyper, rate)) -> (values, loss parts)."""
     rate_at = [v is optimizer._learning_rate for v in optimizer.variables].index(True)
 
     def step(values: Values, inputs: Any) -> tuple[Values, Any]:
         batch, hyper, rate = inputs
-
-        def loss(trainable: list[Any]) -> tuple[Any, Any]:
-            parts, other = network.stateless_call(
-                trainable, values.other, batch, hyper=hyper, training=True
-            )
-            return parts["loss"], (parts, other)
-
-        (_, (parts, other)), gradients = jax.value_and_grad(loss, has_aux=True)(values.trainable)
+        parts, other, gradients = gradients_of(network, values, batch, hyper)
         # Waiting for all gradients lets XLA update the weights in place, without a copy per step
         rate = rate + 0 * sum(ops.reshape(gradient, (-1,))[0] for gradient in gradients)
         state = [*values.optimizer[:rate_at], rate, *values.optimizer[rate_at + 1 :]]
         trainable, state = optimizer.stateless_apply(state, gradients, values.trainable)
         return Values(list(trainable), list(other), list(state)), parts
 
-    return lambda values, steps: ops.scan(step, values, steps)
+    return step
 
 
 def _tensorflow_epoch(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:

@@ -1,8 +1,8 @@
-"""Sparse batches of fixed shape: the input of a compiled epoch."""
+"""Batches of fixed shape, the input of a compiled epoch, and the order of users in an epoch."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -29,7 +29,18 @@ class Batch(NamedTuple):
     item_starts: Any  # int32, n_items + 1: first position of each item in `by_item`
 
 
-def _round_up(count: int, multiple: int) -> int:
+class DenseBatch(NamedTuple):
+    """The same as a matrix, for devices on which dense products are faster."""
+
+    values: Any  # float32, n_rows × width: 0 where there is no interaction
+    is_user: Any  # float32, n_rows: 1 for a user, 0 for a padding row
+
+
+AnyBatch = Batch | DenseBatch
+
+
+def round_up(count: int, multiple: int) -> int:
+    """The smallest multiple that is not below `count`; at least one."""
     return max(multiple, -(-count // multiple) * multiple)
 
 
@@ -99,16 +110,23 @@ class Epochs(ABC):
     def order(self, epoch: int) -> Int[np.ndarray, " users"]:
         """The users of one epoch, in the order of visiting."""
 
+    @cached_property
     def capacity(self) -> int:
         """Interactions in the fullest batch of all epochs, rounded up so programs are reused."""
         lengths = np.diff(self.train.indptr)
         orders = map(self.order, range(self.n_epochs))
-        return _round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
+        return round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
 
-    def __iter__(self) -> Iterator[Batch]:
-        capacity = self.capacity()
-        for epoch in range(self.n_epochs):
-            yield stack_batches(self.train, self.order(epoch), self.n_rows, capacity)
+    def batches(self, epoch: int) -> Batch:
+        """The sparse batches of one epoch, stacked."""
+        return stack_batches(self.train, self.order(epoch), self.n_rows, self.capacity)
+
+    def rows(self, epoch: int) -> Int[np.ndarray, "batches n_rows"]:
+        """The users of one epoch by batch; one past the last user where a batch is not full."""
+        order = self.order(epoch)
+        rows = np.full(self.n_batches * self.n_rows, self.train.shape[0], np.int32)
+        rows[: len(order)] = order
+        return rows.reshape(self.n_batches, self.n_rows)
 
 
 @dataclass(frozen=True)
@@ -137,5 +155,5 @@ def _fullest(lengths: Int[np.ndarray, " users"], n_rows: int) -> int:
 
 def in_order(rows: CSR, n_rows: int) -> Batch:
     """All users of `rows` in their own order, cut into batches of `n_rows`."""
-    capacity = _round_up(_fullest(np.diff(rows.indptr), n_rows), 1024)
+    capacity = round_up(_fullest(np.diff(rows.indptr), n_rows), 1024)
     return stack_batches(rows, np.arange(rows.shape[0]), n_rows, capacity)

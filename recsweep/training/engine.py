@@ -20,8 +20,8 @@ from jaxtyping import Float
 from keras import ops
 
 from recsweep.interfaces import CSR, State
-from recsweep.training.backend import Values, compile_program, epoch_of
-from recsweep.training.batches import Batch, in_order
+from recsweep.training.backend import Values, compile_program, epoch_of, with_values
+from recsweep.training.batches import Batch, Epochs, in_order
 from recsweep.training.optimizers import Optimizer
 from recsweep.training.programs import call_program
 
@@ -29,19 +29,9 @@ _TEMPLATES: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
 """Networks and optimizers, as long as an engine or a program refers to them."""
 
 
-def _with_values(network: keras.Model, values: Values, function: Callable[[], Any]) -> Any:
-    """Call `function()` with the network's variables replaced by `values`."""
-    mapping = [
-        *zip(network.trainable_variables, values.trainable, strict=True),
-        *zip(network.non_trainable_variables, values.other, strict=True),
-    ]
-    with keras.StatelessScope(state_mapping=mapping):
-        return function()
-
-
 def _loss_of(network: keras.Model) -> Callable[..., Any]:
     return compile_program(
-        lambda values, batch, hyper: _with_values(
+        lambda values, batch, hyper: with_values(
             network, values, lambda: network(batch, hyper=hyper, training=False)
         )
     )
@@ -49,7 +39,7 @@ def _loss_of(network: keras.Model) -> Callable[..., Any]:
 
 def _scores_of(network: keras.Model) -> Callable[..., Any]:
     return compile_program(
-        lambda values, batch: _with_values(network, values, lambda: network.scores(batch))
+        lambda values, batch: with_values(network, values, lambda: network.scores(batch))
     )
 
 
@@ -76,6 +66,17 @@ class Engine:
             [ops.convert_to_tensor(v) for v in network.non_trainable_variables],
             [ops.convert_to_tensor(v) for v in method.variables],
         )
+        self._kept: list[Any] | None = None
+
+    def train_epoch(
+        self,
+        epochs: Epochs,
+        epoch: int,
+        hyper: Mapping[str, Float[np.ndarray, " steps"]],
+        rates: Float[np.ndarray, " steps"],
+    ) -> dict[str, float]:
+        """Train the epoch of this number, see `train`."""
+        return self.train(epochs.batches(epoch), hyper, rates)
 
     def train(
         self,
@@ -130,6 +131,18 @@ class Engine:
         """Call a program of this network."""
         key = (kind, self._architecture)
         return call_program(key, lambda: make(self._template), self._values, *inputs)
+
+    def keep(self) -> None:
+        """Keep a copy of the current weights, in place of an earlier one."""
+        self._kept = [ops.copy(value) for value in self._values.trainable]
+
+    def return_to_kept(self) -> None:
+        """Replace the weights by the kept ones."""
+        if self._kept is not None:
+            self._values, self._kept = self._values._replace(trainable=self._kept), None
+
+    def leave(self) -> None:
+        """The end of the training: nothing to do, since an engine has its own arrays."""
 
     def state(self) -> State:
         """The weights, as copies."""

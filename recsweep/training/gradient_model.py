@@ -1,6 +1,8 @@
 """The common base of gradient-trained recommenders: everything except network and loss."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
@@ -8,8 +10,9 @@ from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.interfaces import CSR, STRICT, OnEpoch, State
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Ranking, State
 from recsweep.seeds import Seeds
+from recsweep.training import layout
 from recsweep.training.batches import Epochs, ShuffledEpochs
 from recsweep.training.engine import Engine
 from recsweep.training.loop import Hyper, constant, train_epochs
@@ -17,6 +20,12 @@ from recsweep.training.optimizers import Optimizer
 
 if TYPE_CHECKING:
     import keras
+
+    from recsweep.training.slot_engine import SlotEngine
+
+
+N_COPIES, N_BATCHES = 6, 8
+"""Arrays as large as the weights, and as large as a dense batch, of a training on a device."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -34,6 +43,10 @@ class GradientModel(ABC):
     """Which users an epoch visits."""
     logged: ClassVar[tuple[str, ...]] = ()
     """Inputs of the loss that change between epochs, to be logged."""
+    stepwise: ClassVar[tuple[str, ...]] = ()
+    """Settings that reach a step only by `inputs`: trials with other values share a program."""
+    padded: ClassVar[tuple[str, ...]] = ()
+    """Widths inside the network that zeros may fill up to those of a wider one."""
 
     l2: Annotated[float, Field(ge=0)]
     batch_size: Annotated[int, Field(ge=1)]
@@ -41,7 +54,8 @@ class GradientModel(ABC):
     optimizer: Optimizer
 
     def __post_init__(self) -> None:
-        self._engine: Engine | None = None
+        self._engine: Engine | SlotEngine | None = None
+        self._watch: tuple[CSR, CSR, int] | None = None
         self._inputs_at(np.array([np.inf]))
 
     @abstractmethod
@@ -58,9 +72,34 @@ class GradientModel(ABC):
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
         """Train for `n_epochs`, or until `on_epoch` returns False."""
-        self._engine = self._new_engine(train.shape[1], seeds)
+        engine = self._engine = self._new_engine(train.shape[1], seeds)
         epochs = self.epochs(train, self.batch_size, self.n_epochs, seeds.named("shuffle"))
-        train_epochs(self._engine, epochs, self.optimizer, self._inputs_at, on_epoch, self.logged)
+        if self._watch is not None:
+            self._ranking_engine().watch(*self._watch, self._last_inputs)
+        try:
+            train_epochs(engine, epochs, self.optimizer, self._inputs_at, on_epoch, self.logged)
+        finally:
+            engine.leave()
+
+    def watch(self, history: CSR, target: CSR, k: int) -> bool:
+        """Rank this fold after each epoch of the next fit, where batches are dense."""
+        self._watch = (history, target, k) if layout.is_dense() else None
+        return self._watch is not None
+
+    def ranking(self) -> Ranking:
+        """The ranking of the watched fold after the latest epoch."""
+        found = self._ranking_engine().ranking
+        if found is None:
+            raise RuntimeError("a model must train an epoch before it has a ranking; call fit")
+        return found
+
+    def keep(self) -> None:
+        """Keep the current weights on the device, in place of earlier ones."""
+        self._fitted().keep()
+
+    def return_to_kept(self) -> None:
+        """Replace the weights by the kept ones."""
+        self._fitted().return_to_kept()
 
     def score(self, history: CSR) -> Any:
         """The network's scores: users × items."""
@@ -80,16 +119,57 @@ class GradientModel(ABC):
             self._engine = self._new_engine(self.n_items(state), Seeds(0))
         self._engine.restore(state)
 
+    def slot_bytes(self, n_items: int) -> int:
+        """Memory on a device that a training beside others needs.
+
+        It holds weights, two moments, the best weights and gradients, and some arrays of a batch.
+        """
+        network = self.network(n_items, Seeds(0))
+        n_weights = sum(int(np.prod(v.shape)) for v in network.trainable_variables)
+        return 4 * (N_COPIES * n_weights + N_BATCHES * self.batch_size * n_items)
+
     def _inputs_at(self, steps: Float[np.ndarray, " steps"]) -> Hyper:
-        penalty = constant(steps, l2=self.l2) if self.l2 else {}
-        inputs = {**self.inputs(steps), **penalty}
+        inputs = self.inputs(steps)
+        if self.l2 or layout.current().n_slots > 1:  # neighbours may have one
+            inputs |= constant(steps, l2=self.l2)
+        for name in self._widest().keys() & layout.current().widest_of(self).keys():
+            inputs |= constant(steps, **{name: getattr(self, name)})
         self._last_inputs = {name: float(values[-1]) for name, values in inputs.items()}
         return inputs
 
-    def _new_engine(self, n_items: int, seeds: Seeds) -> Engine:
-        return Engine(self.network(n_items, seeds), self.optimizer, self.batch_size)
+    def _new_engine(self, n_items: int, seeds: Seeds) -> "Engine | SlotEngine":
+        network = self.network(n_items, seeds)
+        if not layout.is_dense():
+            return Engine(network, self.optimizer, self.batch_size)
+        from recsweep.training.slot_engine import SlotEngine, padded_width  # imports JAX
 
-    def _fitted(self) -> Engine:
+        own = {"l2", "n_epochs", "optimizer", *self.stepwise, *self.padded}
+        fixed = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        widest = self._widest()
+        return SlotEngine(
+            network, self.optimizer, self.batch_size,
+            (type(self), n_items, str(fixed), tuple(widest.items())),
+            lambda: self._like(widest).network(padded_width(n_items), Seeds(0)),
+        )  # fmt: skip
+
+    def _like(self, changes: Mapping[str, Any]) -> "GradientModel":
+        return replace(self, **changes)
+
+    def _widest(self) -> dict[str, int]:
+        """The padded settings with the largest values of the search, or the model's own."""
+        largest = layout.current().widest_of(self)
+        own = {name: getattr(self, name) for name in self.padded}
+        return {name: max(n, largest.get(name, 0)) for name, n in own.items() if n is not None}
+
+    def _ranking_engine(self) -> "SlotEngine":
+        from recsweep.training.slot_engine import SlotEngine
+
+        engine = self._fitted()
+        if not isinstance(engine, SlotEngine):
+            raise TypeError("only a training with dense batches ranks by itself; call score")
+        return engine
+
+    def _fitted(self) -> "Engine | SlotEngine":
         if self._engine is None:
             raise RuntimeError("a model must be fitted or restored first; call fit or restore")
         return self._engine

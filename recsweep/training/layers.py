@@ -8,9 +8,12 @@ import keras
 from keras import ops
 
 from recsweep.seeds import Seeds
-from recsweep.training.batches import Batch
+from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import glorot_uniform, truncated_normal
-from recsweep.training.sparse import SparseDense, dot_rows, row_sums
+from recsweep.training.sparse import SparseDense, at_rows, dot_rows, row_sums
+
+NEVER = -1e9
+"""Bias of an item that does not exist: its softmax is exactly 0."""
 
 
 def _weights(name: str, seeds: Seeds) -> dict[str, Any]:
@@ -58,8 +61,14 @@ class Noise(keras.layers.Layer):
         super().__init__(name="noise")
         self.generator = keras.random.SeedGenerator(seed, name="noise")
 
-    def normal_like(self, x: Any) -> Any:
-        """Standard normal noise with the shape of `x`."""
+    def normal_like(self, x: Any, batch: AnyBatch) -> Any:
+        """Standard normal noise with the shape of `x`, n_rows × columns.
+
+        With a dense batch it is drawn column by column: a trial gets the same numbers in a network
+        that was widened for other trials.
+        """
+        if isinstance(batch, DenseBatch):
+            return ops.transpose(keras.random.normal(ops.shape(x)[::-1], seed=self.generator))
         return keras.random.normal(ops.shape(x), seed=self.generator)
 
     def uniform_like(self, x: Any) -> Any:
@@ -72,13 +81,13 @@ class Noise(keras.layers.Layer):
         return x * keep / (1.0 - rate)
 
 
-def unit_rows(batch: Batch) -> Any:
+def unit_rows(batch: AnyBatch) -> Any:
     """The batch's values, each row scaled to length 1."""
     norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), 1e-12))
-    return batch.values / ops.take(norms, batch.rows)
+    return batch.values / at_rows(batch, norms)
 
 
-def multinomial_loss(batch: Batch, logits: Any) -> Any:
+def multinomial_loss(batch: AnyBatch, logits: Any) -> Any:
     """−log p(x) of each row under softmax(logits), up to a constant.
 
     Σ x·log-softmax = Σ x·logits − n·logsumexp(logits): no dense target is needed.
@@ -90,7 +99,14 @@ def multinomial_loss(batch: Batch, logits: Any) -> Any:
     return n_clicks * ops.logsumexp(logits, axis=1) - dot_rows(batch, logits)
 
 
-def mean_per_user(batch: Batch, values: Any) -> Any:
+def first_columns(x: Any, n_columns: Any) -> Any:
+    """`x` with zeros in place of all columns after the first `n_columns`; None = unchanged."""
+    if n_columns is None:
+        return x
+    return ops.where(ops.arange(x.shape[1], dtype="float32") < n_columns, x, 0.0)
+
+
+def mean_per_user(batch: AnyBatch, values: Any) -> Any:
     """The mean of one value per row over the rows that are users."""
     return ops.sum(values * batch.is_user) / ops.sum(batch.is_user)
 

@@ -1,6 +1,7 @@
 """The epoch loop shared by all gradient-trained models."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
 
 import numpy as np
 from jaxtyping import Float
@@ -8,8 +9,21 @@ from jaxtyping import Float
 from recsweep.errors import TrainingDivergedError
 from recsweep.interfaces import OnEpoch
 from recsweep.training.batches import Epochs
-from recsweep.training.engine import Engine
 from recsweep.training.optimizers import Optimizer
+
+
+class TrainsEpochs(Protocol):
+    """What the loop needs of an engine."""
+
+    def train_epoch(
+        self,
+        epochs: Epochs,
+        epoch: int,
+        hyper: Mapping[str, Float[np.ndarray, " steps"]],
+        rates: Float[np.ndarray, " steps"],
+    ) -> dict[str, float]:
+        """Train the epoch of this number; returns loss parts, means per user."""
+
 
 Hyper = dict[str, Float[np.ndarray, " steps"]]
 """The inputs of a network's loss at each step, by name."""
@@ -26,7 +40,7 @@ def constant(steps: Float[np.ndarray, " steps"], **values: float) -> Hyper:
 
 
 def train_epochs(
-    engine: Engine,
+    engine: TrainsEpochs,
     epochs: Epochs,
     optimizer: Optimizer,
     hyper_at: Callable[[Float[np.ndarray, " steps"]], Hyper],
@@ -46,12 +60,11 @@ def train_epochs(
     Raises:
         TrainingDivergedError: The loss is no longer finite.
     """
-    for epoch, batches in enumerate(epochs):
+    for epoch in range(epochs.n_epochs):
         steps = np.arange(epochs.n_batches, dtype=np.float64) + epoch * epochs.n_batches
         hyper = hyper_at(steps)
         rates = optimizer.rates(steps / epochs.n_batches, epochs.n_epochs)
-        losses = engine.train(batches, hyper, rates)
-        del batches  # before the next epoch's are created
+        losses = engine.train_epoch(epochs, epoch, hyper, rates)
         if not np.isfinite(losses["loss"]):
             raise TrainingDivergedError(
                 f"the loss must stay finite, but it is {losses['loss']} in epoch {epoch + 1}; "

@@ -3,6 +3,7 @@
 The backends themselves would keep all of them, megabytes each, until the process ends.
 """
 
+import threading
 from collections.abc import Callable, Hashable
 from typing import Any
 
@@ -11,6 +12,7 @@ import keras
 MAX_PROGRAMS = 20
 """Those of four trainings, since each needs about five; a program takes 1 to 4 MiB."""
 
+_LOCK = threading.RLock()
 _PROGRAMS: dict[Hashable, Callable[..., Any]] = {}  # most recently used last
 
 
@@ -23,12 +25,14 @@ def call_program(key: Hashable, make: Callable[[], Callable[..., Any]], *argumen
         arguments: Arrays, or containers of them.
     """
     place = (key, str(keras.tree.map_structure(_shape, arguments)))
-    program = _PROGRAMS.pop(place, None)
-    if program is None:
-        if len(_PROGRAMS) >= MAX_PROGRAMS:
-            del _PROGRAMS[next(iter(_PROGRAMS))]
-        program = make()
-    _PROGRAMS[place] = program
+    with _LOCK:
+        known = _PROGRAMS.pop(place, None)
+        if known is None:
+            while len(_PROGRAMS) >= MAX_PROGRAMS:
+                del _PROGRAMS[next(iter(_PROGRAMS))]
+        program = _PROGRAMS[place] = known or make()
+        if known is None:  # compiled here, not by two threads at once
+            return program(*arguments)
     return program(*arguments)
 
 

@@ -1,7 +1,7 @@
-"""Sums and products of a sparse batch that skip its empty cells.
+"""Sums and products of a batch, which skip the empty cells of a sparse one.
 
-A batch has its entries by row and by item, so that a product with a dense matrix and its gradient
-are both sparse-dense products.
+A sparse batch has its entries by row and by item, so that a product with a dense matrix and its
+gradient are both sparse-dense products. The entries of a dense batch are all of its cells.
 """
 
 from typing import Any
@@ -10,30 +10,57 @@ import keras
 from keras import ops
 
 from recsweep.training.backend import csr_matmul, name
-from recsweep.training.batches import Batch
+from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import Initializer
 
 DENSE_ON_TENSORFLOW = 0.02
 """Density above which TensorFlow is faster with a dense batch."""
 
 
-def row_sums(batch: Batch, values: Any) -> Any:
-    """Sum of `values` per row of the batch."""
+def row_sums(batch: AnyBatch, values: Any) -> Any:
+    """Sum of `values`, one per entry, per row of the batch."""
+    if isinstance(batch, DenseBatch):
+        return ops.sum(values, axis=1)
     return ops.segment_sum(values, batch.rows, num_segments=batch.is_user.shape[0])
 
 
-def densify(batch: Batch, values: Any, n_items: int) -> Any:
+def at_rows(batch: AnyBatch, values: Any) -> Any:
+    """The value of each entry's row, given one value or vector per row."""
+    if isinstance(batch, DenseBatch):
+        return ops.expand_dims(values, 1)
+    return ops.take(values, batch.rows, axis=0)
+
+
+def at_items(batch: AnyBatch, values: Any) -> Any:
+    """The value of each entry's item, given one value or vector per item."""
+    if isinstance(batch, DenseBatch):
+        return ops.expand_dims(ops.convert_to_tensor(values), 0)
+    return ops.take(ops.convert_to_tensor(values), batch.items, axis=0)
+
+
+def entry_products(batch: AnyBatch, of_rows: Any, at_entries: Any) -> Any:
+    """The inner product of a vector per row with a vector per entry, from `at_items`."""
+    if isinstance(batch, DenseBatch):
+        return ops.matmul(of_rows, ops.transpose(at_entries[0]))
+    return ops.sum(at_rows(batch, of_rows) * at_entries, axis=1)
+
+
+def densify(batch: AnyBatch, values: Any, n_items: int) -> Any:
     """The batch as a dense matrix, n_rows × n_items, with `values` instead of its own."""
+    if isinstance(batch, DenseBatch):
+        return values
     n_rows = batch.is_user.shape[0]
     cells = batch.rows * n_items + batch.items
     return ops.reshape(ops.segment_sum(values, cells, num_segments=n_rows * n_items), (n_rows, -1))
 
 
-def sparse_matmul(batch: Batch, values: Any, kernel: Any) -> Any:
+def sparse_matmul(batch: AnyBatch, values: Any, kernel: Any) -> Any:
     """Rows of the batch, with `values`, times `kernel`: n_rows × units.
 
     It is differentiable only with respect to `kernel`.
     """
+    if isinstance(batch, DenseBatch):
+        return ops.matmul(values, kernel)
     n_items, values = kernel.shape[0], ops.convert_to_tensor(values)
     density = batch.items.shape[0] / (batch.is_user.shape[0] * n_items)
     if name() == "tensorflow" and density > DENSE_ON_TENSORFLOW:
@@ -50,8 +77,10 @@ def sparse_matmul(batch: Batch, values: Any, kernel: Any) -> Any:
     return ops.custom_gradient(product)(ops.convert_to_tensor(kernel))
 
 
-def dot_rows(batch: Batch, dense: Any) -> Any:
+def dot_rows(batch: AnyBatch, dense: Any) -> Any:
     """Σ over items of batch × dense, per row, for `dense` of shape n_rows × n_items."""
+    if isinstance(batch, DenseBatch):
+        return ops.sum(batch.values * dense, axis=1)
     if name() == "tensorflow":
         return ops.sum(densify(batch, batch.values, dense.shape[1]) * dense, axis=1)
     cells = batch.rows * dense.shape[1] + batch.items
@@ -59,7 +88,7 @@ def dot_rows(batch: Batch, dense: Any) -> Any:
 
 
 class SparseDense(keras.layers.Layer):
-    """A dense layer that reads a sparse batch: x·W + b.
+    """A dense layer that reads a batch: x·W + b.
 
     Args:
         n_items: Input width.
@@ -84,6 +113,6 @@ class SparseDense(keras.layers.Layer):
         )
         self.bias = self.add_weight((units,), initializer=bias_initializer, name="bias")
 
-    def call(self, batch: Batch, values: Any) -> Any:
+    def call(self, batch: AnyBatch, values: Any) -> Any:
         """Apply the layer to the rows of the batch, with `values`."""
         return sparse_matmul(batch, values, self.kernel) + self.bias

@@ -9,6 +9,8 @@ The modules, from the outside in:
     final_evaluation  the winner, retrained with several seeds
     worker            the task given to a launcher; runs trials until none is left
     trial_runner      one trial: fit, report every epoch, stop early, record how it ended
+    slot_plan         how many trials a worker trains at the same time
+    crew              threads that run trials side by side in one process
     watchdog          ends a worker whose parent was killed
     interrupt         Ctrl-C and how it reaches the workers
 """

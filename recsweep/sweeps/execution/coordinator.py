@@ -381,7 +381,8 @@ class SweepCoordinator:
                 time.sleep(POLL_S)  # another terminal is doing it, or an orphaned process
                 continue
             finalist = winner.finalist(Worker(plan.plain()))
-            error = self._launch(finalist, min(len(left), self.spec.sweep.n_workers))
+            n_processes = -(-len(left) // (self.study.agreed_slots or 1))
+            error = self._launch(finalist, min(n_processes, self.spec.sweep.n_workers))
             n_deaths += isinstance(error, Killed)
             if error and not (isinstance(error, Killed) and n_deaths <= plan.max_retries):
                 raise InputError(

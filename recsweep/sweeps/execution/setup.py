@@ -4,7 +4,7 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass as checked_dataclass
@@ -35,6 +35,8 @@ class SweepSettings:
     Args:
         n_trials: Number of trials to finish: complete, pruned or failed.
         n_workers: Number of parallel processes.
+        slots: Trials that a process trains at the same time; `auto` = one on a CPU, as many as are
+            useful and fit on an accelerator.
         timeout: Seconds after which no new trial is started; None = no limit.
         seed: The sampler's seed.
         objectives: Objectives of the search; None = the evaluator's objective.
@@ -51,6 +53,7 @@ class SweepSettings:
 
     n_trials: Annotated[int, Field(ge=1)]
     n_workers: Annotated[int, Field(ge=1, le=1024)]
+    slots: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]
     timeout: Annotated[float, Field(gt=0, strict=False)] | None
     seed: Annotated[int, Field(ge=0)]
     objectives: Annotated[list[str], Field(min_length=1)] | None
@@ -113,6 +116,7 @@ class StudyRequest:
                 f"multi-objective trials cannot be pruned, but sweep.objectives is "
                 f"{objectives}; set pruner=none"
             )
+        _refuse_slots(sweep, settings.backend, objectives)
         tracker = app.build_group(settings, "tracking", "log_metrics")
         _refuse_registering(sweep, tracker)
         space = self.make_space()
@@ -194,10 +198,34 @@ class StudySpec:
             device=settings.device,
             precision=settings.precision,
             n_workers=sweep.n_workers,
+            slots=self._slots(),
             code=self.identity["code"],
             parent_process=asdict(Process.current()),
             **{name: getattr(sweep, name) for name in shared},
             **more,
+        )
+
+    def _slots(self) -> int | None:
+        """One where a trial's time counts or the backend has no more; None = the worker chooses."""
+        if self.sweep.slots != "auto":
+            return self.sweep.slots
+        is_timed = any(name.endswith("_s") for name in self.objectives)
+        return 1 if is_timed or self.settings.backend != "jax" else None
+
+
+def _refuse_slots(sweep: SweepSettings, backend: str, objectives: list[str]) -> None:
+    """Raise InputError if trials cannot be trained side by side."""
+    if sweep.slots in (1, "auto"):
+        return
+    if backend != "jax":
+        raise InputError(
+            f"trials can be trained side by side only with backend=jax, but sweep.slots is "
+            f"{sweep.slots} with backend={backend}; set sweep.slots=1"
+        )
+    if timed := [name for name in objectives if name.endswith("_s")]:
+        raise InputError(
+            f"a trial's time can be an objective only where it trains alone, but sweep.objectives "
+            f"has {timed[0]} and sweep.slots is {sweep.slots}; set sweep.slots=1"
         )
 
 

@@ -3,22 +3,23 @@
 import math
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Lock
 from typing import Any, TextIO
 
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
-from recsweep import app
+from recsweep import app, environment
 from recsweep.build import validate
 from recsweep.data.split import Split
 from recsweep.errors import InputError
 from recsweep.experiment import Experiment
 from recsweep.fitting import FitResult
-from recsweep.interfaces import Part, RunTracker, SweepTracker
+from recsweep.interfaces import Part, RanksWhileTraining, Recommender, RunTracker, SweepTracker
 from recsweep.memory import peak_bytes
 from recsweep.messages import named_error, one_line, without_passwords
 from recsweep.run_files import CONFIG, LOG, trial_folder, write_yaml
@@ -47,11 +48,13 @@ class Reports:
         claim: The trial.
         plan: The sweep's plan.
         objective: The reported metric, such as `ndcg@100`.
+        is_halted: Whether this worker's trials should stop soon.
     """
 
     claim: Claim
     plan: Plan
     objective: str
+    is_halted: Callable[[], bool]
     pruned: str | None = field(default=None, init=False)
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
@@ -68,22 +71,35 @@ class Reports:
                 trial.report(value, step)
             if step >= reached and trial.should_prune():
                 self.pruned = f"pruned at epoch {epoch + 1}: {self.objective} {value:.4f}"
-        if self.pruned is None and self.plan.is_stopped:
+        if self.pruned is None and (self.plan.is_stopped or self.is_halted()):
             raise Interrupted("stopped on request; the trial will restart in another run")
         return self.pruned is None
 
 
 @dataclass
 class TrialRunner:
-    """Runs claimed trials one after the other and loads shared data only once.
+    """Runs claimed trials, possibly in several threads, and loads shared data only once.
 
     Args:
         study: The study that the trials belong to.
         split: The study's data, kept between trials.
+        is_halted: Whether the trials should stop soon.
     """
 
     study: SharedStudy
     split: Split | None = None
+    is_halted: Callable[[], bool] = lambda: False
+    _preparing: Lock = field(default_factory=Lock)
+    _without_slots: Lock = field(default_factory=Lock)
+
+    def load(self) -> Split:
+        """The data of the study's first branch, which all trials share."""
+        if self.split is None:
+            config = self.study.space.branches[0]
+            settings = validate(app.Settings, config.at(config.own_settings()), "")
+            environment.use_cache(settings.cache)
+            self.split = app.load_split(settings)
+        return self.split
 
     def run(self, claim: Claim) -> None:
         """Run one trial and record how it ended.
@@ -117,28 +133,33 @@ class TrialRunner:
     def _run(self, claim: Claim, config: dict[str, Any], log: TextIO) -> None:
         started, cpu_began = time.perf_counter(), time.process_time()
         settings = validate(app.Settings, config, "")
-        run = Experiment.prepare(settings, self._tracker(claim, settings), self.split)
-        self.split, tracker = run.split, run.tracker
+        with self._preparing:  # the first of several threads loads the data
+            run = Experiment.prepare(settings, self._tracker(claim, settings), self.split)
+            self.split, tracker = run.split, run.tracker
         folder = trial_folder(self.study.plan.folder, claim.frozen.number)
-        reports = Reports(claim, self.study.plan, str(run.evaluator.objective))
+        reports = Reports(claim, self.study.plan, str(run.evaluator.objective), self.is_halted)
         with tracker:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
             write_environment(folder, tracker.run_id, run.tags, run.split)  # the store may go down
             run.log_settings(without_passwords(config))
             tracker.log_settings(trial_logarithms(claim.frozen), {})
             tracker.set_note(trial_note(self.study.study, claim.frozen))
-            with _killed_when_interrupted(tracker):
+            with _killed_when_interrupted(tracker), self._its_turn(run.model):
                 fitted = run.fit([reports], log)
             write_curves(folder, fitted)
             attrs = {
                 **_attributes(fitted, reports.pruned, time.perf_counter() - started),
-                "cpu_s": time.process_time() - cpu_began,
+                "cpu_s": (time.process_time() - cpu_began) / self.study.n_slots,
                 "peak_bytes": peak_bytes(),
             }
             state = TrialState.PRUNED if reports.pruned else TrialState.COMPLETE
             tracker.log_metrics(trial_metrics(attrs), step=fitted.best_epoch + 1)
             self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
             tracker.end(STATUS[state], reports.pruned or "")
+
+    def _its_turn(self, model: Recommender) -> AbstractContextManager[Any]:
+        """Models that do not train in slots are fitted one at a time."""
+        return nullcontext() if isinstance(model, RanksWhileTraining) else self._without_slots
 
     def _tracker(self, claim: Claim, settings: app.Settings) -> RunTracker:
         """The tracker of the trial's own run, not yet opened."""

@@ -5,7 +5,7 @@ Nothing here imports NumPy or Optuna at the top: a new process must set its thre
 
 import shutil
 import sys
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -17,9 +17,11 @@ from recsweep.errors import InputError
 from recsweep.messages import named_error, one_line
 from recsweep.run_files import LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
+from recsweep.sweeps.execution.crew import Crew, Gate, output_to
 from recsweep.sweeps.study.final_scores import TEST_SCORED
 
 if TYPE_CHECKING:
+    from recsweep.sweeps.execution.trial_runner import TrialRunner
     from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
 FINAL = 1 << 30
@@ -52,19 +54,27 @@ class Worker:
 
     def _run_trials(self) -> int:
         """Claim and run trials; return how many this worker finished."""
-        from recsweep.sweeps.execution.trial_runner import Interrupted, TrialRunner
-        from recsweep.sweeps.study.claims import next_claim
+        from recsweep.sweeps.execution import slot_plan
+        from recsweep.sweeps.execution.trial_runner import TrialRunner
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+        from recsweep.training import layout
 
         study = SharedStudy(Plan(**self.plan))
         self.prepare_device(study)
-        runner, n_trials = TrialRunner(study), 0
-        with suppress(Interrupted):
-            while not watchdog.is_orphan() and (claim := next_claim(runner.study)) is not None:
-                with claim.lease:
-                    runner.run(claim)
-                n_trials += 1
-        return n_trials
+        runner = TrialRunner(study)
+
+        def choose() -> int:
+            if not layout.is_dense():  # on a CPU trials gain nothing from each other
+                return 1
+            n_trials = -(-study.plan.n_trials // study.plan.n_workers)
+            n_items, memory = runner.load().train.shape[1], environment.device_memory()
+            return slot_plan.most_slots(study.space, n_items, n_trials, memory)
+
+        n_slots = study.agree_on_slots(choose)
+        layout.use(layout.Layout(n_slots, slot_plan.widest(study.space) if n_slots > 1 else {}))
+        crew, gate = Crew(n_slots), Gate()
+        runner.is_halted = lambda: crew.is_halted
+        return crew.run(lambda: _run_some(runner, gate))
 
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
@@ -103,6 +113,27 @@ class Worker:
             )
 
 
+def _run_some(runner: "TrialRunner", gate: Gate) -> int:
+    """Claim and run trials until none is left; return how many were finished."""
+    from recsweep.sweeps.execution.trial_runner import Interrupted
+    from recsweep.sweeps.study.claims import ALONE, next_claim
+
+    n_trials = 0
+    with suppress(Interrupted):
+        while not (watchdog.is_orphan() or runner.is_halted()):
+            with gate.together() as be_alone:
+                claim = next_claim(runner.study)
+                if claim is None:
+                    break
+                with claim.lease:
+                    if claim.is_alone:
+                        be_alone()
+                        runner.study.set_attrs(claim.frozen, {ALONE: True})
+                    runner.run(claim)
+            n_trials += 1
+    return n_trials
+
+
 @dataclass(frozen=True)
 class FinalWorker:
     """Retrains the winner, each seed as a separate run, and scores it on test.
@@ -135,18 +166,26 @@ class FinalWorker:
 
     def _train_all(self) -> None:
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+        from recsweep.training import layout
 
         study = SharedStudy(Plan(**self.worker.plan))
         self.worker.prepare_device(study)
-        for training in self.trainings:
-            if watchdog.is_orphan():
-                return
-            lease = study.locks.lease(FINAL + training["index"])
-            if lease is not None:
-                with lease:
-                    self._train(study, training)
+        left, n_slots = list(self.trainings), study.agreed_slots or 1
+        crew = Crew(min(n_slots, len(left)))
+        layout.use(layout.Layout(min(n_slots, len(left))))
 
-    def _train(self, study: "SharedStudy", training: dict[str, Any]) -> None:
+        def train_some() -> int:
+            while left and not (watchdog.is_orphan() or crew.is_halted):
+                training = left.pop(0)
+                lease = study.locks.lease(FINAL + training["index"])
+                if lease is not None:
+                    with lease:
+                        self._train(study, training, crew)
+            return 0
+
+        crew.run(train_some)
+
+    def _train(self, study: "SharedStudy", training: dict[str, Any], crew: Crew) -> None:
         """Do one run; its output is written to a file last, which marks it as done."""
         folder = Path(training["folder"])
         if (folder / STDOUT).exists() or study.plan.is_stopped:
@@ -165,15 +204,16 @@ class FinalWorker:
         tracker = tracking.nested(plan.parent_run, plan.study, part, training["name"])
         _note_look(study, training)
         log = (folder / LOG).open("w", encoding="utf-8")
-        with log, redirect_stderr(log), redirect_stdout(said):
-            app.run(config, folder, training["overrides"], tracker, [partial(_stops, plan)])
+        with log, output_to(said, log):
+            stops = partial(_stops, plan, crew)
+            app.run(config, folder, training["overrides"], tracker, [stops])
         (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8")
         print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _stops(plan: "Plan", _epoch: int, _metrics: object) -> bool:
+def _stops(plan: "Plan", crew: Crew, _epoch: int, _metrics: object) -> bool:
     """A listener that interrupts the training, which restarts with the next command."""
-    if plan.is_stopped:
+    if plan.is_stopped or crew.is_halted:
         raise KeyboardInterrupt("request; the training will restart in another run")
     return True
 

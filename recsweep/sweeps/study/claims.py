@@ -21,6 +21,10 @@ from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.locks import Lease
 from recsweep.sweeps.study.shared_study import SharedStudy, directions
 
+ALONE = "is_alone"
+"""Attribute of a trial: whether its process runs no other trial beside it."""
+MAX_SHARED_DEATHS = 2
+"""After so many deaths beside other trials, which may have been to blame, a trial runs alone."""
 PATIENCE_S, N_TRIES = 5.0, 100
 """How long and how often a claim waits for the lock of a process that died while claiming."""
 
@@ -33,11 +37,14 @@ class Claim:
         trial: Optuna's trial, for reports.
         frozen: The trial as it was claimed.
         lease: Held until the trial is finished or the process dies.
+        is_alone: Whether its process must run no other trial beside it, since processes that ran
+            it beside others have died.
     """
 
     trial: Trial
     frozen: FrozenTrial
     lease: Lease
+    is_alone: bool = False
 
 
 def next_claim(study: SharedStudy) -> Claim | None:
@@ -80,15 +87,19 @@ def _take_over(study: SharedStudy, number: int) -> Claim | None:
         if frozen.state.is_finished():  # just before its process released the lease
             return None
         attrs = frozen.user_attrs
-        n_deaths = attrs.get("n_deaths", 0) + (not attrs.get("is_interrupted", False))
+        has_died = not attrs.get("is_interrupted", False)
+        was_alone = attrs.get(ALONE, True)
+        n_deaths = attrs.get("n_deaths", 0) + (has_died and was_alone)
+        n_shared = attrs.get("n_shared_deaths", 0) + (has_died and not was_alone)
         if n_deaths > study.plan.max_retries:
             reason = f"its process died {n_deaths} times; see sweep.max_retries"
             study.finish(number, TrialState.FAIL, None, {"reason": reason})
             return None
-        noted = {"n_deaths": n_deaths, "is_interrupted": False, **_who(study)}
-        study.set_attrs(frozen, noted)
+        noted = {"n_deaths": n_deaths, "n_shared_deaths": n_shared, "is_interrupted": False}
+        study.set_attrs(frozen, {**noted, **_who(study)})
         at_the_end.pop_all()
-        return Claim(Trial(study.study, frozen._trial_id), frozen, lease)
+        trial = Trial(study.study, frozen._trial_id)
+        return Claim(trial, frozen, lease, n_shared >= MAX_SHARED_DEATHS)
 
 
 def _retry(study: SharedStudy, failed: FrozenTrial) -> Claim:
@@ -151,4 +162,5 @@ def _who(study: SharedStudy) -> dict[str, Any]:
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         "parent": study.plan.parent_process,
         "began": time.time(),
+        ALONE: study.n_slots == 1,
     }

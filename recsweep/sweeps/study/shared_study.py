@@ -4,7 +4,7 @@ Trials are begun and taken over in `claims`.
 """
 
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -18,6 +18,8 @@ from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.storage.backends import make_locks, open_storage
 
+SLOTS = "slots"
+"""The study's attribute with the number of trials that a worker trains at the same time."""
 DEVICE = "device"
 """The study's attribute with the device and precision that all its trials run on."""
 
@@ -49,6 +51,7 @@ class Plan:
         device: `auto`, `cpu` or `gpu`.
         precision: `tf32` or `float32`, on a GPU.
         n_workers: Workers of this command, which share a GPU's memory.
+        slots: Trials that a worker trains at the same time; None = as many as are useful.
         code: Hashes of the code that the sweep started with, see `recsweep.source_code.of_config`.
         parent_run: Id of the tracked run of the whole sweep; None = not tracked.
         parent_process: The process that launches the workers, see `watchdog.Process`.
@@ -74,6 +77,7 @@ class Plan:
     device: str
     precision: str
     n_workers: int
+    slots: int | None
     code: dict[str, str]
     parent_run: str | None
     parent_process: dict[str, Any]
@@ -104,6 +108,7 @@ class SharedStudy:
 
     def __init__(self, plan: Plan) -> None:
         self.plan = plan
+        self.n_slots = 1
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder = Path(plan.folder)
         self.space = Space.of(plan.space)
@@ -151,6 +156,37 @@ class SharedStudy:
                 f"on {known} and this worker on {own}; set device and precision as before, or "
                 "start another study with study=NAME"
             )
+
+    @property
+    def agreed_slots(self) -> int | None:
+        """The slots of each worker; None = no worker has run yet."""
+        slots = self.study.user_attrs.get(SLOTS)
+        return None if slots is None else int(slots)
+
+    def agree_on_slots(self, choose: Callable[[], int]) -> int:
+        """The slots of all workers of this study: the first one's choice.
+
+        Args:
+            choose: Returns a number that suits this process; called without the plan's own only.
+
+        Raises:
+            InputError: The plan asks for another number than the study runs with.
+        """
+        wanted, agreed = self.plan.slots, self.agreed_slots
+        if agreed is None:
+            chosen = wanted or choose()
+            with self.locks.mutex():
+                agreed = self.agreed_slots
+                if agreed is None:
+                    self.study.set_user_attr(SLOTS, agreed := chosen)
+        if wanted not in (None, agreed):
+            raise InputError(
+                f"a study's slots must not change, since they affect the last digits, but "
+                f"{self.plan.study} runs with {agreed} and sweep.slots is {wanted}; set "
+                f"sweep.slots={agreed}, or start another study with study=NAME"
+            )
+        self.n_slots = agreed
+        return agreed
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number; for a retried one, the latest attempt."""

@@ -1,0 +1,195 @@
+"""The compiled programs of several trainings of one network, each in a slot of all arrays.
+
+Arrays of slots have a leading axis `slots`; a slot has weights, noise and step counts of its own,
+so a training does not depend on its neighbours.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import keras
+from keras import ops
+
+from recsweep.training.backend import Values, jax_gradients, jax_step, with_values
+from recsweep.training.batches import DenseBatch
+from recsweep.training.resident import Rows, n_rows_of
+
+
+class Trainings(NamedTuple):
+    """Everything that the trainings of a bank change; leading axis `slots`."""
+
+    values: Values
+    kept: list[Any]  # each slot's best weights so far
+
+
+class Steps(NamedTuple):
+    """The inputs of an epoch; leading axes `slots` and `steps`."""
+
+    rows: Any  # int32, … × n_rows: the users of a batch; one past the last = none
+    hyper: dict[str, Any]
+    rates: Any
+
+
+class Watched(NamedTuple):
+    """A fold in the device's memory, which is ranked after each epoch."""
+
+    history: Rows  # what users are ranked by
+    target: Rows  # what was held out of them
+    chunks: Any  # int32, chunks × users: everyone's row number; one past the last = none
+    n_users: Any  # int32
+    n_items: Any  # int32: without padding
+    ranks: Any  # int32: 0, 1, … of the lists
+
+
+class Ranked(NamedTuple):
+    """The validation of all slots after an epoch; leading axis `slots`."""
+
+    items: Any  # int32, … × users × k, best first
+    hits: Any  # bool, … × users × k
+    losses: dict[str, Any]  # sums over users
+    is_finite: Any  # bool
+
+
+def advance_of(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Callable[..., Any]:
+    """A program that trains every slot for one epoch and ranks the watched fold.
+
+    Returns:
+        (trainings, keep, (train, watched or ()), steps, constants) -> (trainings, loss parts by
+        slot and step, ranked or ()). `keep` says which slots keep the weights that they begin with,
+        before they are trained; `constants` are the loss's inputs without noise, by slot.
+    """
+    step = jax_step(network, optimizer, _gradients)
+
+    def of_slot(train: Rows, values: Values, steps: Steps) -> tuple[Values, Any]:
+        is_user = steps.rows < n_rows_of(train)
+        batch = DenseBatch(train.take(steps.rows), is_user.astype(jnp.float32))
+        return step(values, (batch, steps.hyper, steps.rates))
+
+    def advance(
+        trainings: Trainings, keep: Any, data: tuple[Rows, Watched | tuple[()]], steps: Steps,
+        constants: Any,
+    ) -> tuple[Trainings, Any, Ranked | tuple[()]]:  # fmt: skip
+        train, watched = data
+        kept = [
+            jnp.where(keep.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
+            for new, old in zip(trainings.values.trainable, trainings.kept, strict=True)
+        ]
+        values, parts = jax.lax.scan(
+            jax.vmap(partial(of_slot, train)), trainings.values,
+            jax.tree.map(lambda each: jnp.swapaxes(each, 0, 1), steps),
+        )  # fmt: skip
+        ranked = _ranked(network, values, constants, watched) if watched else ()
+        parts = jax.tree.map(lambda part: jnp.swapaxes(part, 0, 1), parts)
+        return Trainings(values, kept), parts, ranked
+
+    return jax.jit(advance, donate_argnums=(0,))
+
+
+def _gradients(
+    network: keras.Model, values: Values, batch: DenseBatch, hyper: Any
+) -> tuple[dict[str, Any], list[Any], list[Any]]:
+    """Gradients with those of the l2 penalty apart, so that they join in the optimizer's update.
+
+    Left together, XLA writes l2·W into memory and adds it to the products there: a fifth of a step.
+    """
+    l2 = hyper.get("l2")
+    rest = {name: value for name, value in hyper.items() if name != "l2"}
+    parts, other, gradients = jax_gradients(network, values, batch, rest)
+    if l2 is None:
+        return parts, other, gradients
+    gradients = jax.lax.optimization_barrier(gradients)
+
+    def penalty(trainable: list[Any]) -> Any:
+        parts, _ = network.stateless_call(
+            trainable, values.other, batch, hyper=hyper, training=True
+        )
+        return parts["l2"]
+
+    total, of_penalty = jax.value_and_grad(penalty)(values.trainable)
+    gradients = [each + more for each, more in zip(gradients, of_penalty, strict=True)]
+    return {**parts, "l2": total, "loss": parts["loss"] + total}, other, gradients
+
+
+def _ranked(network: keras.Model, values: Values, constants: Any, watched: Watched) -> Ranked:
+    """Lists, hits and loss parts of every slot, a chunk of users at a time."""
+
+    def of_chunk(numbers: Any) -> Any:
+        fold = _Chunk(
+            watched.history.take(numbers), watched.target.take(numbers),
+            (numbers < watched.n_users).astype(jnp.float32), watched.n_items,
+            len(watched.ranks),
+        )  # fmt: skip
+        return jax.vmap(partial(_rank_slot, network, fold))(values, constants)
+
+    items, hits, losses, is_finite = jax.lax.map(of_chunk, watched.chunks)
+
+    def by_slot(lists: Any) -> Any:
+        lists = jnp.swapaxes(lists, 0, 1)
+        return lists.reshape(lists.shape[0], -1, lists.shape[-1])
+
+    losses = {name: part.sum(axis=0) for name, part in losses.items()}
+    return Ranked(by_slot(items), by_slot(hits), losses, is_finite.all(axis=0))
+
+
+class _Chunk(NamedTuple):
+    """Some users of the watched fold, dense."""
+
+    history: Any
+    target: Any
+    is_user: Any
+    n_items: Any
+    k: int
+
+
+def _rank_slot(network: keras.Model, fold: _Chunk, values: Values, constants: Any) -> Any:
+    scores = scores_of(network, values, DenseBatch(fold.history, fold.is_user))
+    is_item = jnp.arange(scores.shape[1]) < fold.n_items
+    is_finite = (jnp.isfinite(scores) | ~is_item).all()
+    ranked = jnp.where(scores == 0, 0.0, scores)  # XLA ranks 0 above -0
+    is_open = is_item & (fold.history == 0)
+    best, items = jax.lax.top_k(jnp.where(is_open, ranked, -jnp.inf), fold.k)
+    hits = (jnp.take_along_axis(fold.target, items, axis=1) != 0) & ~jnp.isneginf(best)
+    items = jnp.where(jnp.isneginf(best), items[:, :1], items)
+
+    whole = DenseBatch(fold.history + fold.target, fold.is_user)
+    losses = with_values(network, values, lambda: network(whole, hyper=constants, training=False))
+    n_users = fold.is_user.sum()
+    sums = {
+        name: jnp.where(n_users > 0, part * n_users, 0.0) for name, part in losses.items()
+    }  # the mean over no user is not a number
+    return items, hits, sums, is_finite
+
+
+def scores_of(network: keras.Model, values: Values, batch: DenseBatch) -> Any:
+    """Scores of one training, n_rows × width."""
+    return with_values(network, values, lambda: network.scores(batch))
+
+
+def place_of() -> Callable[..., Any]:
+    """A program that puts a new training into a slot: (trainings, slot, values) -> trainings."""
+
+    def place(trainings: Trainings, slot: Any, new: Values) -> Trainings:
+        values = jax.tree.map(lambda old, each: old.at[slot].set(each), trainings.values, new)
+        kept = [
+            old.at[slot].set(each) for old, each in zip(trainings.kept, new.trainable, strict=True)
+        ]
+        return Trainings(values, kept)
+
+    return jax.jit(place, donate_argnums=(0,))
+
+
+def take_of() -> Callable[..., Any]:
+    """A program that copies one slot of a list of arrays: (arrays, slot) -> arrays."""
+    return jax.jit(lambda arrays, slot: [each[slot] for each in arrays])
+
+
+def empty_trainings(values: Values, n_slots: int) -> Trainings:
+    """Slots without a training, in the shapes of one."""
+
+    def repeated(each: Any) -> Any:
+        return jnp.zeros((n_slots, *ops.shape(each)), each.dtype)
+
+    return Trainings(jax.tree.map(repeated, values), [repeated(each) for each in values.trainable])
