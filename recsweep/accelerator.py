@@ -4,6 +4,7 @@ Entries are sent in arrays of rounded lengths and programs are kept, so few of t
 Everything here runs on JAX's CPU, too, which is how it is tested.
 """
 
+import math
 import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -105,6 +106,25 @@ def matmul(rows: CSR, matrix: Any) -> "jax.Array":
     return call_program("sparse rows times matrix", _matmul, sent, matrix)
 
 
+def rank(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
+    """The k best unseen items of each user, see `evaluation.top_k`; only they leave the device.
+
+    Args:
+        scores: Users × items, a float32 tensor of the device.
+        seen: Users × items.
+        k: At most the number of items.
+
+    Returns:
+        Whether every score is finite, and the items: users × k.
+    """
+    from recsweep.training.programs import call_program
+
+    sent = entries(seen, 0, seen.shape[0], _rounded(seen.nnz))
+    arguments = (scores, sent.items, sent.row_starts)
+    is_finite, items = call_program(("rank", k), lambda: _rank(k), *arguments)
+    return bool(is_finite), np.asarray(items).astype(np.int64)
+
+
 def entries(matrix: CSR, start: int, n_rows: int, capacity: int) -> Entries:
     """Rows from `start` on, without a copy unless the matrix ends before the arrays do.
 
@@ -191,3 +211,50 @@ def _matmul() -> Callable[..., Any]:
         return jnp.matmul(dense, matrix, precision=Precision.HIGHEST)
 
     return compile_program(multiply)
+
+
+def _rank(k: int) -> Callable[..., Any]:
+    import jax.numpy as jnp
+
+    from recsweep.training.backend import compile_program
+
+    def ranked(scores: "jax.Array", items: "jax.Array", row_starts: "jax.Array") -> Any:
+        rows = _rows(row_starts, items.shape[0])
+        unseen = scores.at[rows, items].set(-jnp.inf, mode="drop")
+        best, ranked = _largest(unseen, k)
+        ranked = jnp.where(jnp.isneginf(best), ranked[:, :1], ranked)
+        return jnp.isfinite(scores).all(), ranked
+
+    return compile_program(ranked)
+
+
+def _largest(scores: "jax.Array", k: int) -> tuple["jax.Array", "jax.Array"]:
+    """The k largest scores of each row and their items; ties go to the lower item number.
+
+    They lie in the k groups of neighbouring items with the largest maxima (ties: lower group):
+    whatever is in another group has k items before it. Sorting the maxima of n/m groups, then
+    these groups' k·m items, takes the least for m = √(n/k).
+    """
+    import jax.numpy as jnp
+
+    n_users, n_items = scores.shape
+    size = math.isqrt(n_items // k)
+    if size < 2:
+        return _sorted(scores, jnp.arange(n_items, dtype=jnp.int32), k)
+    n_groups = -(-n_items // size)
+    padding = ((0, 0), (0, n_groups * size - n_items))
+    groups = jnp.pad(scores, padding, constant_values=-jnp.inf).reshape(n_users, n_groups, size)
+    _, chosen = _sorted(groups.max(axis=2), jnp.arange(n_groups, dtype=jnp.int32), k)
+    items = chosen[:, :, None] * size + jnp.arange(size, dtype=jnp.int32)
+    candidates = jnp.take_along_axis(groups, chosen[:, :, None], axis=1)
+    return _sorted(candidates.reshape(n_users, -1), items.reshape(n_users, -1), k)
+
+
+def _sorted(scores: "jax.Array", numbers: "jax.Array", k: int) -> tuple["jax.Array", "jax.Array"]:
+    """The first k of each row by falling score, then by rising number."""
+    import jax.numpy as jnp
+    from jax import lax
+
+    columns = (-scores, jnp.broadcast_to(numbers, scores.shape))
+    falling, found = lax.sort(columns, dimension=1, num_keys=2)  # to it, -0 is 0
+    return -falling[:, :k], found[:, :k]
