@@ -25,6 +25,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     tracking         MLflow, or nothing
     evaluation       scores -> masked top-k -> hits -> metrics per user
     models           one file per recommender
+    accelerator      sparse matrices on JAX's accelerator: products and rankings
     persistence      fitted models on disk
     training         batches, schedules, the epoch loop, one engine per backend
     data             sources, filters, splits, download, cache

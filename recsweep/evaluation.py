@@ -14,6 +14,7 @@ from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
+from recsweep import accelerator
 from recsweep.build import build
 from recsweep.data.split import Fold
 from recsweep.defaults import build_choice
@@ -264,21 +265,27 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
     """
     from keras import ops  # loads a backend, which has a fast top-k
 
-    from recsweep.training.programs import call_program
-
     if np.shape(scores) != seen.shape:
         raise ValueError(
             f"a model must score {seen.shape[0]} users × {seen.shape[1]} items, but gave an array "
             f"of shape {np.shape(scores)}; fix its score method"
         )
+    rank = accelerator.rank if accelerator.is_available() else _rank_with_mask
+    is_finite, ranked = rank(ops.convert_to_tensor(scores, dtype="float32"), seen, k)
+    if not is_finite:
+        raise InputError(NOT_FINITE)
+    return ranked
+
+
+def _rank_with_mask(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
+    """Whether every score is finite, and the k best unseen items: what is seen is a dense mask."""
+    from recsweep.training.programs import call_program
+
     mask = np.zeros(seen.shape, bool)
     mask[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = True
-    scores = ops.convert_to_tensor(scores, dtype="float32")
     is_finite, best, items = call_program(("top_k", k), lambda: _top_k_of(k), scores, mask)
-    if not bool(is_finite):
-        raise InputError(NOT_FINITE)
     ranked = np.asarray(items).astype(np.int64)
-    return np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)
+    return bool(is_finite), np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)
 
 
 def _top_k_of(k: int) -> Callable[..., Any]:

@@ -1,19 +1,26 @@
 """The state of models that learn only a few arrays."""
 
+from typing import Any
+
+import numpy as np
+
 from recsweep.interfaces import State
 
 
 class LearnedArrays:
     """Provides a recommender's `state` and `restore`, and an error if it is not fitted.
 
-    A subclass sets `self.learned` in its `fit` and reads it in its `score`.
+    A subclass sets `self.learned` in its `fit` and reads it in its `score`. The arrays may be on a
+    device: they are copied to the host when `state` is called first.
     """
 
-    _learned: State | None = None
+    _learned: dict[str, Any] | None = None
+    _on_host: State | None = None
+    _kept: dict[str, Any] | None = None
 
     @property
-    def learned(self) -> State:
-        """The named arrays.
+    def learned(self) -> dict[str, Any]:
+        """The named arrays, of NumPy or of a device.
 
         Raises:
             RuntimeError: The model is not fitted.
@@ -23,17 +30,34 @@ class LearnedArrays:
         return self._learned
 
     @learned.setter
-    def learned(self, arrays: State) -> None:
-        self._learned = arrays
+    def learned(self, arrays: dict[str, Any]) -> None:
+        self._learned, self._on_host = arrays, None
 
     def forget(self) -> None:
         """Free the arrays before new ones are created: two sets may not fit into memory."""
-        self._learned = None
+        self._learned = self._on_host = None
+
+    def keep(self) -> None:
+        """Keep the arrays as they are now; a later fit must make new ones."""
+        self._kept = self.learned
+
+    def return_to_kept(self) -> None:
+        """Replace the arrays by the kept ones."""
+        if self._kept is not None and self._kept is not self._learned:
+            self.learned = self._kept
+        self._kept = None
 
     def state(self) -> State:
-        """The learned arrays."""
-        return self.learned
+        """The learned arrays, as NumPy arrays."""
+        if self._on_host is None:
+            self._on_host = {name: np.asarray(array) for name, array in self.learned.items()}
+        return dict(self._on_host)
 
     def restore(self, state: State) -> None:
-        """Load the state of another instance with the same settings."""
-        self.learned = state
+        """Load the state of another instance with the same settings.
+
+        This instance's own state changes nothing: what is on a device stays there.
+        """
+        own = self._on_host
+        if own is None or state.keys() != own.keys() or any(state[n] is not own[n] for n in own):
+            self.learned = state

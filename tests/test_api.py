@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 import pytest
 from commands import run_command
@@ -47,7 +48,7 @@ def test_a_fit_scores_and_recommends_what_the_command_line_does(in_folder: Path)
     lists = recsweep.recommend(fit, user, k=3)
     assert lists["user"].tolist() == ["somebody"] * 3
     assert lists["rank"].tolist() == [1, 2, 3]
-    scores = fit.model.score(split.test.history[:1])[0]
+    scores = np.array(fit.model.score(split.test.history[:1]))[0]
     scores[history] = -float("inf")
     assert lists["item"].tolist() == split.item_ids[scores.argsort()[::-1][:3]].tolist()
 

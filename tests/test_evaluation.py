@@ -12,10 +12,18 @@ import scipy.sparse as sp
 from metric_names import OF_CATALOG, PER_USER, definitions
 from pydantic.dataclasses import dataclass
 
+from recsweep import accelerator
 from recsweep.build import validate
 from recsweep.data.split import Fold
 from recsweep.errors import InputError
-from recsweep.evaluation import Evaluator, is_hit, objective_of, top_k, training_popularity
+from recsweep.evaluation import (
+    Evaluator,
+    _rank_with_mask,
+    is_hit,
+    objective_of,
+    top_k,
+    training_popularity,
+)
 from recsweep.interfaces import STRICT
 from recsweep.metrics.metric import UserMetric
 from recsweep.metrics.ndcg import NDCG
@@ -98,8 +106,49 @@ def test_with_fewer_than_k_unseen_items_the_rest_of_the_list_earns_nothing() -> 
     assert result.means["coverage@5"] == pytest.approx(2 / 5)
 
 
+def tied_scores(n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
+    """Scores of a few levels, zeros of both signs among them, and cells that were seen."""
+    random = np.random.default_rng(7)
+    scores = random.integers(-2, 3, (n_users, n_items)).astype(np.float32)
+    scores[random.random(scores.shape) < 0.2] = -0.0
+    seen = random.random(scores.shape) < 0.3
+    seen[0], seen[1], seen[2, 3:] = True, False, True
+    return scores, seen
+
+
+@pytest.mark.parametrize("k", [1, 3, 8, 50])
+@pytest.mark.parametrize("n_items", [50, 203])
+def test_a_device_ranks_as_a_cpu_does(n_items: int, k: int) -> None:
+    scores, is_seen = tied_scores(40, n_items)
+    for seen in (sp.csr_matrix(is_seen), sp.csr_matrix(is_seen.shape, dtype=bool)):
+        found, expected = (rank(scores, seen, k) for rank in (accelerator.rank, _rank_with_mask))
+        assert found[0] is expected[0] is True
+        assert found[1].dtype == expected[1].dtype == np.int64
+        np.testing.assert_array_equal(found[1], expected[1])
+
+
+def test_a_device_ranks_distinct_scores_as_a_sort_does() -> None:
+    scores = np.random.default_rng(9).permutation(30 * 1000).reshape(30, 1000).astype(np.float32)
+    seen = sp.csr_matrix(np.random.default_rng(8).random(scores.shape) < 0.5)
+    expected = [naive_ranking(*user)[:20] for user in zip(scores, seen.toarray(), strict=True)]
+    np.testing.assert_array_equal(accelerator.rank(scores, seen, 20)[1], expected)
+
+
+def test_lists_are_ranked_on_the_device_where_there_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(accelerator, "is_available", lambda: True)
+    scores, is_seen = tied_scores(40, 50)
+    seen = sp.csr_matrix(is_seen)
+    expected = _rank_with_mask(scores, seen, 5)[1]
+    monkeypatch.setattr("recsweep.evaluation._rank_with_mask", None)
+    np.testing.assert_array_equal(top_k(scores.astype(np.float64), seen, 5), expected)
+
+
+@pytest.mark.parametrize("is_on_device", [False, True])
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_a_score_that_is_no_number_is_an_error_and_not_a_rank(bad: float) -> None:
+def test_a_score_that_is_no_number_is_an_error_and_not_a_rank(
+    bad: float, is_on_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerator, "is_available", lambda: is_on_device)
     scores = np.zeros((2, 4), np.float32)
     scores[1, 3] = bad
     with pytest.raises(InputError, match="finite"):

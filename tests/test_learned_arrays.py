@@ -18,3 +18,34 @@ def test_arrays_are_there_once_they_are_learned_or_restored() -> None:
     with pytest.raises(RuntimeError, match=r"must be fitted or restored first"):
         one.state()
     assert other.learned["totals"].tolist() == [0, 1, 2], "another instance keeps its own"
+
+
+class OnDevice:
+    """An array elsewhere that counts its copies."""
+
+    n_copies = 0
+
+    def __array__(self, dtype: object = None, copy: object = None) -> np.ndarray:
+        self.n_copies += 1
+        return np.arange(3.0)
+
+
+def test_arrays_of_a_device_are_copied_once_and_stay_there() -> None:
+    one, array = LearnedArrays(), OnDevice()
+    one.learned = {"totals": array}
+    assert array.n_copies == 0
+    one.restore(one.state())
+    assert one.learned["totals"] is array
+    assert one.state()["totals"].tolist() == [0, 1, 2]
+    assert array.n_copies == 1
+
+
+def test_a_changed_state_is_restored() -> None:
+    one = LearnedArrays()
+    one.learned = {"totals": np.arange(3)}
+    state = one.state()
+    state["totals"] = state["totals"] + 1
+    one.restore(state)
+    assert one.state()["totals"].tolist() == [1, 2, 3]
+    one.learned = {"totals": np.arange(2)}
+    assert one.state()["totals"].tolist() == [0, 1], "another fit has another state"

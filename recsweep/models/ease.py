@@ -1,15 +1,15 @@
 """EASE: an item–item matrix with a zero diagonal, by one inverse (Steck 2019, 2020)."""
 
-import os
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep import environment
+from recsweep import accelerator, environment
 from recsweep.data.gram import gram_matrix, gram_spare_bytes
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
@@ -19,10 +19,13 @@ from recsweep.learned_arrays import LearnedArrays
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 
+if TYPE_CHECKING:
+    import jax
+
 TILE = 256
 """Side of the square tiles in which a matrix is mirrored: two of them fit a core's cache."""
 N_MATRICES_ON_DEVICE = 4
-"""XLA holds the matrix, its factor, the identity and the inverse."""
+"""XLA holds the Gram matrix, a factor, the inverse and B."""
 
 Square = Float[np.ndarray, "items items"]
 
@@ -52,19 +55,11 @@ class EASE(LearnedArrays):
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Solve for B in closed form."""
-        n_items = train.shape[1]
         self.forget()
-        refuse_beyond_memory(
-            4 * n_items**2 + max(gram_spare_bytes(train), inverse_spare_bytes(n_items)),
-            f"the item–item matrix of {n_items:,} items",
-            "choose model=item_knn, which keeps model.n_neighbors per item",
-        )
-        matrix = gram_matrix(train)
-        diagonal = np.einsum("ii->i", matrix)  # a view
-        # Λ = λ + p/(1−p)·diag(XᵀX)
-        diagonal += self.l2 + self.dropout_rate / (1 - self.dropout_rate) * diagonal
+        ratio = self.dropout_rate / (1 - self.dropout_rate)
+        solve = solve_on_device if accelerator.is_available() else solve_on_host
         try:
-            weights = solve_on_device(matrix) if _has_accelerator() else solve_in_place(matrix)
+            weights = solve(train, self.l2, ratio)
         except np.linalg.LinAlgError as error:
             raise InputError(
                 "the Gram matrix plus l2 on its diagonal must be positive definite, but is not: "
@@ -74,14 +69,38 @@ class EASE(LearnedArrays):
         self.learned = {"weights": weights}
         on_epoch(0, {})
 
-    def score(self, history: CSR) -> np.ndarray:
-        """History · B: users × items."""
-        return history.astype(np.float32, copy=False) @ self.learned["weights"]
+    def score(self, history: CSR) -> Any:
+        """History · B: users × items, of NumPy or of the accelerator."""
+        if not accelerator.is_available():
+            return history.astype(np.float32, copy=False) @ self.state()["weights"]
+        if isinstance(self.learned["weights"], np.ndarray):  # restored
+            self.learned = {"weights": _sent(self.learned["weights"])}
+        return accelerator.matmul(history, self.learned["weights"])
 
 
-def _has_accelerator() -> bool:
-    is_jax = os.environ.get("KERAS_BACKEND") != "tensorflow"
-    return is_jax and environment.device() != "cpu"
+def solve_on_host(train: CSR, l2: float, ratio: float) -> Square:
+    """B for X and Λ = l2 + ratio·diag(XᵀX).
+
+    Raises:
+        InputError: There is too little memory.
+        LinAlgError: XᵀX + Λ is not positive definite.
+    """
+    n_items = train.shape[1]
+    spare_bytes = max(gram_spare_bytes(train), inverse_spare_bytes(n_items))
+    _refuse_large(n_items, spare_bytes)
+    matrix = gram_matrix(train)
+    diagonal = np.einsum("ii->i", matrix)  # a view
+    diagonal += l2 + ratio * diagonal  # Λ, where ratio = p/(1−p)
+    return solve_in_place(matrix)
+
+
+def _refuse_large(n_items: int, spare_bytes: int) -> None:
+    """Raise InputError if B and these bytes do not fit into the machine's memory."""
+    refuse_beyond_memory(
+        4 * n_items**2 + spare_bytes,
+        f"the item–item matrix of {n_items:,} items",
+        "choose model=item_knn, which keeps model.n_neighbors per item",
+    )
 
 
 def solve_in_place(matrix: Square) -> Square:
@@ -116,39 +135,57 @@ def _scale_and_mirror(matrix: Square, scale: Float[np.ndarray, " items"]) -> Non
         list(pool.map(finish, range(0, n_items, TILE)))
 
 
-def solve_on_device(matrix: Square) -> Square:
-    """The same B, computed by JAX on its first device.
-
-    Args:
-        matrix: XᵀX + Λ; only its upper triangle is read, and it is overwritten.
+def solve_on_device(train: CSR, l2: float, ratio: float) -> "jax.Array":
+    """The same B, computed and left on JAX's first device; returns when it is solved.
 
     Raises:
-        InputError: The device has too little memory.
-        LinAlgError: The matrix is not positive definite.
+        InputError: The device has too little memory, or the machine for a copy of B.
+        LinAlgError: XᵀX + Λ is not positive definite.
     """
+    from recsweep.training.programs import call_program
+
+    n_items = train.shape[1]
+    _refuse_large(n_items, 0)
+    matrix_bytes = 4 * accelerator.padded_width(n_items) ** 2
+    _refuse_beyond_device(N_MATRICES_ON_DEVICE * matrix_bytes + accelerator.gram_spare_bytes(train))
+    gram = accelerator.gram_matrix(train)
+    penalties = np.array([l2, ratio], np.float32)
+    is_finite, weights = call_program(("ease", n_items), lambda: _solver(n_items), gram, penalties)
+    if not bool(is_finite):
+        raise np.linalg.LinAlgError("not positive definite")
+    return weights
+
+
+def _refuse_beyond_device(needed_bytes: int) -> None:
+    device, room = accelerator.device_memory()
+    if room is not None:
+        refuse_beyond_memory(needed_bytes, f"model=ease on {device}", "set device=cpu", room)
+
+
+def _sent(weights: Square) -> "jax.Array":
+    """B on the device."""
+    import jax
+
+    _refuse_beyond_device(weights.nbytes)
+    return jax.device_put(weights)
+
+
+def _solver(n_items: int) -> Callable[..., Any]:
+    """A program: padded XᵀX, (l2, ratio) -> is B finite?, B."""
     import jax
     import jax.numpy as jnp
     from jax.scipy.linalg import cho_solve
 
-    def solve(a: jax.Array) -> jax.Array:
-        # JAX reads the lower triangle, whichever factor it returns
-        factor = jnp.linalg.cholesky(a.T, symmetrize_input=False)
-        inverse = cho_solve((factor, True), jnp.eye(len(a), dtype=a.dtype))
-        return jnp.fill_diagonal(-inverse / jnp.diagonal(inverse), 0, inplace=False)
+    from recsweep.training.backend import compile_program
 
-    device = jax.devices()[0]
-    room = (device.memory_stats() or {}).get("bytes_limit")
-    if room is not None:
-        refuse_beyond_memory(
-            N_MATRICES_ON_DEVICE * matrix.nbytes,
-            f"model=ease on {device.device_kind}",
-            "set device=cpu",
-            room,
-        )
-    with jax.default_matmul_precision("highest"):  # full float32
-        weights = jax.jit(solve)(matrix)
-    if not bool(jnp.isfinite(weights).all()):
-        raise np.linalg.LinAlgError("not positive definite")
-    for start in range(0, len(matrix), TILE):  # in one go, the host would need memory for two
-        matrix[start : start + TILE] = weights[start : start + TILE]
-    return matrix
+    def solve(gram: "jax.Array", penalties: "jax.Array") -> tuple["jax.Array", "jax.Array"]:
+        l2, ratio = penalties
+        gram = gram[:n_items, :n_items]
+        matrix = gram + jnp.diag(l2 + ratio * jnp.diagonal(gram))
+        with jax.default_matmul_precision("highest"):  # full float32
+            factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
+            inverse = cho_solve((factor, True), jnp.eye(n_items, dtype=matrix.dtype))
+        weights = jnp.fill_diagonal(-inverse / jnp.diagonal(inverse), 0, inplace=False)
+        return jnp.isfinite(weights).all(), weights
+
+    return compile_program(solve)

@@ -1,6 +1,7 @@
 """EASE against a twin that solves column by column, dropout against all ways to drop."""
 
 import weakref
+from collections.abc import Callable
 from itertools import product
 from pathlib import Path
 from typing import Any
@@ -10,19 +11,32 @@ import pytest
 import scipy.sparse as sp
 from commands import run_command
 
-from recsweep import environment
+from recsweep import accelerator, environment
 from recsweep.data.sources.liang import Liang
 from recsweep.errors import InputError
 from recsweep.evaluation import Evaluator
 from recsweep.models import ease
-from recsweep.models.ease import EASE, solve_in_place, solve_on_device
+from recsweep.models.ease import EASE, solve_in_place, solve_on_device, solve_on_host
 from recsweep.seeds import Seeds
+from recsweep.training import programs
 
 
 def listens(n_users: int, n_items: int) -> np.ndarray:
     random = np.random.default_rng(2)
     is_heard = random.random((n_users, n_items)) < 0.5
     return np.where(is_heard, 1 + random.random((n_users, n_items)), 0)
+
+
+@pytest.fixture
+def on_device(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of an accelerator, on JAX's CPU."""
+    monkeypatch.setattr(accelerator, "is_available", lambda: True)
+
+
+@pytest.fixture
+def on_host(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The path of a CPU, even where there is an accelerator."""
+    monkeypatch.setattr(accelerator, "is_available", lambda: False)
 
 
 def fitted(train: np.ndarray, l2: float, dropout_rate: float = 0.0) -> EASE:
@@ -81,23 +95,89 @@ def test_it_is_solved_in_the_gram_matrixs_own_memory() -> None:
     assert np.shares_memory(solve_in_place(matrix), matrix)
 
 
-def test_a_device_gives_the_same_matrix() -> None:
+def test_only_the_upper_triangle_is_read() -> None:
+    matrix = (np.eye(300) + 0.1).astype(np.float32)
+    inverse = np.linalg.inv(matrix.astype(np.float64))
+    expected = np.where(np.eye(300), 0, -inverse / np.diagonal(inverse))
+    matrix[np.tri(300, k=-1, dtype=bool)] = np.nan
+    np.testing.assert_allclose(solve_in_place(matrix), expected, atol=1e-6)
+
+
+@pytest.mark.parametrize("ratio", [0.0, 0.5])
+@pytest.mark.parametrize("is_count", [True, False])
+def test_a_device_gives_the_same_matrix(is_count: bool, ratio: float) -> None:
     train = listens(400, 300)
-    matrix = (train.T @ train + 5 * np.eye(300)).astype(np.float32)
-    matrix[np.tri(300, k=-1, dtype=bool)] = np.nan  # below the diagonal nothing counts
-    on_device = solve_on_device(matrix.copy())
-    np.testing.assert_allclose(on_device, solve_in_place(matrix), atol=2e-5)  # two float32 inverses
+    train = sp.csr_matrix((np.rint(train) if is_count else train).astype(np.float32))
+    on_device = np.asarray(solve_on_device(train, 5.0, ratio))
+    on_host = solve_on_host(train, 5.0, ratio)
+    assert on_device.shape == (300, 300)
+    np.testing.assert_allclose(on_device, on_host, atol=2e-5)  # two float32 inverses
     assert (np.diagonal(on_device) == 0).all()
 
 
-@pytest.mark.parametrize("solve", [solve_in_place, solve_on_device])
-def test_a_matrix_without_inverse_is_refused(solve: object) -> None:
-    for matrix in (np.ones((3, 3)), np.zeros((3, 3)), np.diag([1.0, -1.0, 1.0])):
+@pytest.mark.parametrize("solve", [solve_on_host, solve_on_device])
+def test_a_gram_matrix_without_inverse_is_refused(solve: Callable[..., object]) -> None:
+    for train in (np.ones((3, 3)), np.zeros((3, 3)), np.eye(3)[:2]):
         with pytest.raises(np.linalg.LinAlgError):
-            solve(matrix.astype(np.float32))
+            solve(sp.csr_matrix(train.astype(np.float32)), 0.0, 0.0)
 
 
-def test_items_that_nobody_can_tell_apart_need_l2() -> None:
+def test_a_matrix_without_inverse_is_refused() -> None:
+    with pytest.raises(np.linalg.LinAlgError):
+        solve_in_place(np.diag([1.0, -1.0, 1.0]).astype(np.float32))
+
+
+@pytest.mark.usefixtures("on_device")
+def test_on_a_device_it_stays_there_and_its_state_is_numpys() -> None:
+    train = listens(60, 20)
+    model = fitted(train, l2=7.0)
+    weights = model.learned["weights"]
+    assert not isinstance(weights, np.ndarray)
+    assert type(model.state()["weights"]) is np.ndarray
+    model.restore(model.state())
+    assert model.learned["weights"] is weights
+    expected = solve_on_host(sp.csr_matrix(train.astype(np.float32)), 7.0, 0.0)
+    np.testing.assert_allclose(model.state()["weights"], expected, atol=1e-5)
+
+
+@pytest.mark.usefixtures("on_device")
+def test_a_device_scores_what_it_solved_and_what_was_restored() -> None:
+    model, other = fitted(listens(60, 20), l2=7.0), EASE(l2=7.0, dropout_rate=0.0)
+    other.restore(model.state())
+    cells = (np.array([1, 2, 3, 4], np.float32), [3, 3, 0, 19], [0, 2, 2, 4])  # 3 is there twice
+    history = sp.csr_matrix(cells, shape=(3, 20))
+    expected = history.toarray() @ model.state()["weights"]
+    np.testing.assert_allclose(model.score(history), expected, atol=1e-5)  # float32, other order
+    np.testing.assert_array_equal(np.asarray(other.score(history)), model.score(history))
+    assert not isinstance(other.learned["weights"], np.ndarray), "it is sent once"
+    assert history.nnz == 4
+
+
+@pytest.mark.usefixtures("on_device")
+def test_a_device_compiles_once_for_all_fits() -> None:
+    fitted(listens(60, 23), l2=7.0)
+    before = dict(programs._PROGRAMS)
+    fitted(listens(50, 23), l2=3.0, dropout_rate=0.4)  # other users, other settings
+    assert set(programs._PROGRAMS.values()) == set(before.values())
+    assert {program._cache_size() for program in list(before.values())[-2:]} == {1}
+
+
+@pytest.mark.usefixtures("on_device")
+def test_a_device_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # 4 matrices of 128 × 128; 24 · 1,024 bytes of entries; 4,096 users × 128 items
+    needed = 4 * 4 * 128**2 + 24 * 1024 + 4 * 4096 * 128
+    monkeypatch.setattr(accelerator, "device_memory", lambda: ("GPU", needed - 1))
+    with pytest.raises(InputError, match=r"^model=ease on GPU must have .*; set device=cpu$"):
+        fitted(listens(60, 20), l2=7.0)
+    monkeypatch.setattr(accelerator, "device_memory", lambda: ("GPU", needed))
+    fitted(listens(60, 20), l2=7.0)
+
+
+@pytest.mark.parametrize("is_on_device", [False, True])
+def test_items_that_nobody_can_tell_apart_need_l2(
+    is_on_device: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(accelerator, "is_available", lambda: is_on_device)
     train = np.repeat(listens(30, 5), 2, axis=1)
     with pytest.raises(
         InputError, match=r"positive definite.*raise model\.l2 \(now 0\)"
@@ -107,6 +187,7 @@ def test_items_that_nobody_can_tell_apart_need_l2() -> None:
     fitted(train, l2=1.0)
 
 
+@pytest.mark.usefixtures("on_host")
 def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
     # 4·n² bytes are 93,132.3 GiB, a panel of 512 rows is 9.5
     wide = sp.csr_matrix((2, 5_000_000), dtype=np.float32)
@@ -114,6 +195,7 @@ def test_what_cannot_fit_is_refused_before_it_is_allocated() -> None:
         EASE(l2=1.0, dropout_rate=0.0).fit(wide, lambda *_: True, Seeds(0))
 
 
+@pytest.mark.usefixtures("on_host")
 def test_a_kept_gram_matrix_gives_the_same_weights(tmp_path: Path) -> None:
     train = listens(60, 20)
     expected = fitted(train, l2=3.0).state()["weights"]
