@@ -164,8 +164,9 @@ class SweepCoordinator:
                 retry=self.study.plan.retry,
             )
             try:
-                self._search(plan, stop)
-                outcome = self._outcome(plan if self.study.is_finished() else None)
+                with tracker.monitored(self.study.is_on_gpu):
+                    self._search(plan, stop)
+                    outcome = self._outcome(plan if self.study.is_finished() else None)
                 if stop.reason is not None:
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
             except BaseException as error:
