@@ -17,6 +17,12 @@ from recsweep.errors import InputError
 from recsweep.messages import named_error, one_line
 from recsweep.run_files import LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
+from recsweep.sweeps.execution.device_errors import (
+    DeviceLostError,
+    device_errors,
+    refuse_lost_device,
+)
+from recsweep.sweeps.execution.gpu_lease import has_gpu, mark_lost, take_gpu
 from recsweep.sweeps.study.final_scores import TEST_SCORED
 
 if TYPE_CHECKING:
@@ -40,15 +46,16 @@ class Worker:
         """Run trials until none is left.
 
         Returns:
-            `error`, the error that stopped this worker, or None and `n_trials`, which it finished.
+            `error`, the error that stopped this worker, or None and `n_trials`, which it finished;
+            `is_device_lost` if its device must be blamed, `has_gpu` if its process keeps a GPU.
         """
         try:
             self.prepare_process()
             self.refuse_changed_code()
             with watchdog.task():
-                return {"error": None, "n_trials": self._run_trials()}
+                return {"error": None, "n_trials": self._run_trials(), **_kept()}
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
-            return {"error": _line(error)}
+            return _failure(error)
 
     def _run_trials(self) -> int:
         """Claim and run trials; return how many this worker finished."""
@@ -69,10 +76,11 @@ class Worker:
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
         plan = self.plan
+        refuse_lost_device()
         environment.choose_backend(
             plan["backend"], plan["threads"], plan["device"], plan["precision"]
         )
-        environment.share_device(plan["n_workers"])
+        environment.share_device(take_gpu(plan))
         parent = watchdog.Process.of(self.plan["parent_process"])
         if not parent.is_current:
             watchdog.watch(parent)
@@ -120,18 +128,18 @@ class FinalWorker:
         """Run the trainings that no other process runs.
 
         Returns:
-            `error`, the error that stopped it, or None.
+            `error`, the error that stopped it, or None; the rest as a `Worker` does.
         """
         try:
             self.worker.prepare_process()
             self.worker.refuse_changed_code()
-            with watchdog.task():
+            with watchdog.task(), device_errors():
                 self._train_all()
         except KeyboardInterrupt:  # the parent's, or an orphan's own
             pass
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
-            return {"error": _line(error)}
-        return {"error": None}
+            return _failure(error)
+        return {"error": None, **_kept()}
 
     def _train_all(self) -> None:
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
@@ -187,5 +195,15 @@ def _note_look(study: "SharedStudy", training: dict[str, Any]) -> None:
             study.study.set_user_attr(TEST_SCORED, [*looks, look])
 
 
-def _line(error: Exception) -> str:
-    return one_line(error) if isinstance(error, InputError) else named_error(error)
+def _failure(error: Exception) -> dict[str, Any]:
+    """What a worker returns after an error; a lost device is said at once, as others continue."""
+    if isinstance(error, DeviceLostError):
+        mark_lost()
+        print(f"warning: a worker ended: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return {"error": str(error), "is_device_lost": True, **_kept()}
+    line = one_line(error) if isinstance(error, InputError) else named_error(error)
+    return {"error": line, **_kept()}
+
+
+def _kept() -> dict[str, Any]:
+    return {"has_gpu": True} if has_gpu() else {}

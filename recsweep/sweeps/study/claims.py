@@ -21,6 +21,8 @@ from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.locks import Lease
 from recsweep.sweeps.study.shared_study import SharedStudy, directions
 
+DEVICE_ERROR = "device_error"
+"""Attribute of a trial whose process lost its device: how."""
 PATIENCE_S, N_TRIES = 5.0, 100
 """How long and how often a claim waits for the lock of a process that died while claiming."""
 
@@ -82,7 +84,9 @@ def _take_over(study: SharedStudy, number: int) -> Claim | None:
         attrs = frozen.user_attrs
         n_deaths = attrs.get("n_deaths", 0) + (not attrs.get("is_interrupted", False))
         if n_deaths > study.plan.max_retries:
-            reason = f"its process died {n_deaths} times; see sweep.max_retries"
+            died, lost = "its process died", attrs.get(DEVICE_ERROR)
+            died = f"{died} or lost its device ({lost})" if lost else died
+            reason = f"{died} {n_deaths} times; see sweep.max_retries"
             study.finish(number, TrialState.FAIL, None, {"reason": reason})
             return None
         noted = {"n_deaths": n_deaths, "is_interrupted": False, **_who(study)}
