@@ -84,8 +84,7 @@ def _take_over(study: SharedStudy, number: int) -> Claim | None:
         attrs = frozen.user_attrs
         n_deaths = attrs.get("n_deaths", 0) + (not attrs.get("is_interrupted", False))
         if n_deaths > study.plan.max_retries:
-            died, lost = "its process died", attrs.get(DEVICE_ERROR)
-            died = f"{died} or lost its device ({lost})" if lost else died
+            died = " or ".join(filter(None, ["its process died", attrs.get(DEVICE_ERROR)]))
             reason = f"{died} {n_deaths} times; see sweep.max_retries"
             study.finish(number, TrialState.FAIL, None, {"reason": reason})
             return None

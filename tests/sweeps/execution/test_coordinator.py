@@ -443,7 +443,7 @@ def test_a_trial_that_loses_every_device_fails_and_the_others_finish(
     states = [trial.state for trial in one.study.trials()]
     assert states == [FAIL, COMPLETE, COMPLETE]
     reason = one.study.trials()[0].user_attrs["reason"]
-    assert reason.startswith("its process died or lost its device (the device was lost (INTERNAL")
+    assert reason.startswith("its process died or the device was lost (INTERNAL: CUDA_ERROR_ILL")
     assert reason.endswith(") 2 times; see sweep.max_retries")
     assert capsys.readouterr().err.count("warning: a worker ended: the device was lost (") == 2
 

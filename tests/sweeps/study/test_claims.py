@@ -198,8 +198,7 @@ def test_a_trial_that_loses_its_device_too_often_has_failed_because_of_it(
         claim.lease.release()
     assert claimed(study).frozen.number == 1
     assert study.trials()[0].user_attrs["reason"] == (
-        "its process died or lost its device (the device was lost (INTERNAL)) 2 times; see "
-        "sweep.max_retries"
+        "its process died or the device was lost (INTERNAL) 2 times; see sweep.max_retries"
     )
 
 
