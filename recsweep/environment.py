@@ -123,7 +123,9 @@ def _choose_platform(device: str) -> None:
 
 
 def share_device(n_processes: int) -> None:
-    """Limit JAX to an equal share of a GPU's memory, unless the user has set its limit.
+    """Have several processes share a GPU's memory, unless the user has set the backend's limit.
+
+    JAX reserves an equal share, TensorFlow only what it needs.
 
     Args:
         n_processes: Processes that use the same GPU.
@@ -131,6 +133,7 @@ def share_device(n_processes: int) -> None:
     if n_processes > 1:
         share = f"{SHARED_MEMORY / n_processes:.3f}"
         os.environ.setdefault("XLA_PYTHON_CLIENT_MEM_FRACTION", share)
+        os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
 def _give_freed_memory_back() -> None:
@@ -199,7 +202,7 @@ def _use_device(wanted: str) -> None:
     if wanted == "gpu" and found == "cpu":
         raise InputError(
             f"device=gpu needs a GPU that {os.environ.get('KERAS_BACKEND')} can use, but it finds "
-            "none; install recsweep's extra cuda, or set device=cpu"
+            "none; install recsweep's extra cuda13 or cuda12, or set device=cpu"
         )
     if wanted == "cpu" and found != "cpu":
         raise InputError(

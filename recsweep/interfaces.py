@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
@@ -166,6 +167,9 @@ class RunTracker(Protocol):
 
     def set_note(self, markdown: str) -> None:
         """Set the text on the run's page, replacing any earlier one."""
+
+    def monitored(self, is_on_gpu: Callable[[], bool | None]) -> AbstractContextManager[None]:
+        """Log the machine's load while the block runs, if it computes on a GPU (None = unknown)."""
 
 
 class SweepTracker(RunTracker, Protocol):

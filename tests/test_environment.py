@@ -264,9 +264,12 @@ def test_a_cpu_computes_in_float32_whatever_was_asked_for(monkeypatch: pytest.Mo
 def test_workers_share_a_gpus_memory_unless_the_user_has_divided_it() -> None:
     name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
     os.environ.pop(name, None)
-    environment.share_device(1)
-    assert name not in os.environ
+    for n_processes in (0, 1):  # 0 = no GPU
+        environment.share_device(n_processes)
+        assert name not in os.environ
+        assert "TF_FORCE_GPU_ALLOW_GROWTH" not in os.environ
     environment.share_device(3)
     assert os.environ[name] == "0.300"
+    assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     environment.share_device(2)
     assert os.environ[name] == "0.300"

@@ -400,7 +400,11 @@ def _launch(
         cast("Any", launcher).joblib.update(watched)
     line = [*overrides, *place, "hydra.job.chdir=false"]
     jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)
-    return [job.return_value for job in jobs]
+    results = [job.return_value for job in jobs]
+    if any(result.get("is_device_lost") or result.get("has_gpu") for result in results):
+        # nothing succeeds without its device, and an idle process keeps its GPU's memory
+        _end_processes(_executor())
+    return results
 
 
 def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> str:

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
 
+from recsweep import environment
 from recsweep.app import Job, describe_sizes
 from recsweep.interfaces import STRICT
 
@@ -36,8 +37,9 @@ class Train:
 
         with ExitStack() as at_the_end, tracker:
             run.log_settings(job.config)
-            fitted = run.refit(run.fit(job.listeners))
-            test = run.evaluate_on_test()
+            with tracker.monitored(lambda: environment.device() != "cpu"):
+                fitted = run.refit(run.fit(job.listeners))
+                test = run.evaluate_on_test()
             _write(job, run, fitted, test)
             at_the_end.callback(_report, job, run, fitted, test)  # even if tracking is stopped
             tracker.log_metrics(*final_metrics(job.results))

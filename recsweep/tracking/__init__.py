@@ -10,6 +10,7 @@ The modules, from the outside in:
     null_tracker     the tracker of `tracking=off`
     mlflow_tracker   a run in MLflow: a single one, a sweep's, or one of its trials
     run_by_name      finds a run by id, name or `latest`
+    system_metrics   load of the machine's GPUs, logged to a run
     ui_server        MLflow's UI as a server of this machine
     ui_view          how MLflow's UI displays a sweep
     fault_tolerance  if the store is lost, a run continues with a warning

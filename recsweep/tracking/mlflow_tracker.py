@@ -4,8 +4,8 @@ import getpass
 import json
 import shlex
 import time
-from collections.abc import Collection, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Annotated, Any, Self
@@ -41,6 +41,7 @@ from recsweep.tracking.store import (
     mlflow_value,
     patience,
 )
+from recsweep.tracking.system_metrics import system_metrics
 from recsweep.tracking.ui_view import RUNS, share_view, view_link
 
 PARAMS_PER_CALL = 100
@@ -344,6 +345,16 @@ class MLflowTracker(FaultTolerant):
     def set_note(self, markdown: str) -> None:
         """Set the text on the run's page, replacing any previous one."""
         self._call("set_tag", "mlflow.note.content", shorten(markdown, TAG_CHARACTERS))
+
+    def monitored(self, is_on_gpu: Callable[[], bool | None]) -> AbstractContextManager[None]:
+        """Log the machine's load while the block runs, unless the run is a part of a sweep.
+
+        Args:
+            is_on_gpu: Whether the run computes on a GPU; None = not yet known.
+        """
+        if self.run_id is None or self.lost is not None or self._child_tags:
+            return nullcontext()
+        return system_metrics(self.run_id, self.store.uri, is_on_gpu)
 
     def download(self, run: str, folder: Path) -> NamedRun:
         """Fetch the files of a finished run.

@@ -2,7 +2,8 @@
 
 # ruff: noqa: ARG002 - all arguments are accepted and ignored
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Any, NoReturn, Self
 
@@ -64,6 +65,10 @@ class NullTracker:
 
     def set_note(self, markdown: str) -> None:
         """Nothing."""
+
+    def monitored(self, is_on_gpu: Callable[[], bool | None]) -> AbstractContextManager[None]:
+        """Nothing."""
+        return nullcontext()
 
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]

@@ -4,7 +4,8 @@ On a CPU a training reads sparse batches. On an accelerator, or where a process 
 it reads dense ones, and all trainings with the same program advance together, see `slots`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from recsweep import environment
@@ -51,14 +52,19 @@ def class_name(thing: object) -> str:
 _layouts = [Layout()]
 
 
-def use(layout: Layout) -> None:
-    """Set the layout of all later trainings of this process."""
-    _layouts[0] = layout
+@contextmanager
+def use(layout: Layout) -> Iterator[None]:
+    """Set the layout of this process, in all of its threads, within the block."""
+    _layouts.append(layout)
+    try:
+        yield
+    finally:
+        _layouts.remove(layout)
 
 
 def current() -> Layout:
     """The layout of this process."""
-    return _layouts[0]
+    return _layouts[-1]
 
 
 def is_dense() -> bool:

@@ -7,10 +7,14 @@ The modules, from the outside in:
     setup             all checks before the first trial of a study
     progress          the progress display while workers run
     final_evaluation  the winner, retrained with several seeds
+    worker_errors     how workers end early, as the launching process sees it
     worker            the task given to a launcher; runs trials until none is left
+    gpu_lease         one GPU per worker process: the least loaded one
     trial_runner      one trial: fit, report every epoch, stop early, record how it ended
     slot_plan         how many trials a worker trains at the same time
     crew              threads that run trials side by side in one process
     watchdog          ends a worker whose parent was killed
+    device_errors     a lost device, which is not the trial's fault, and one that is too small
+    gpus              the GPUs of this machine, found without importing a backend
     interrupt         Ctrl-C and how it reaches the workers
 """

@@ -31,6 +31,7 @@ from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.progress import SweepProgress
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
+from recsweep.sweeps.execution.worker_errors import Killed, LossCounter, first_error
 from recsweep.sweeps.reporting.mlflow_note import (
     NoteContent,
     page_note,
@@ -55,10 +56,6 @@ from recsweep.sweeps.study.status import StudyStatus
 POLL_S = 0.5
 ENDED = "n_trials_at_end"
 """Attribute of a study: its number of trials when everything was finished."""
-
-
-class Killed(str):
-    """The error of a process that was killed and could not report it itself."""
 
 
 @dataclass
@@ -164,8 +161,9 @@ class SweepCoordinator:
                 retry=self.study.plan.retry,
             )
             try:
-                self._search(plan, stop)
-                outcome = self._outcome(plan if self.study.is_finished() else None)
+                with tracker.monitored(self.study.is_on_gpu):
+                    self._search(plan, stop)
+                    outcome = self._outcome(plan if self.study.is_finished() else None)
                 if stop.reason is not None:
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
             except BaseException as error:
@@ -189,6 +187,7 @@ class SweepCoordinator:
     def _search(self, plan: Plan, stop: StopRequest) -> None:
         """Launch workers repeatedly until nothing is left to run."""
         spec, n_idle = self.spec, 0  # launches in a row in which no trial was started
+        losses = LossCounter(self.study)
         self._refuse_failures()
         with SweepProgress(self._status):
             while stop.reason is None and not self.study.is_finished():
@@ -199,6 +198,7 @@ class SweepCoordinator:
                 is_late = plan.deadline is not None and time.time() > plan.deadline
                 if stop.reason is not None or is_late:
                     return
+                losses.count(error)
                 n_idle = n_idle + 1 if self._mark() == before else 0
                 if n_idle <= spec.sweep.max_retries * isinstance(error, Killed):
                     continue
@@ -215,7 +215,7 @@ class SweepCoordinator:
             done = self.spec.launch(task, n_processes, self.study.plan.folder)
         except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
             return Killed(named_error(error))
-        return next((each["error"] for each in done if each["error"]), None)
+        return first_error(done)
 
     def _mark(self) -> object:
         """A value that changes whenever a worker made progress."""

@@ -24,6 +24,7 @@ from recsweep.memory import peak_bytes
 from recsweep.messages import named_error, one_line, without_passwords
 from recsweep.run_files import CONFIG, LOG, trial_folder, write_yaml
 from recsweep.runs.results import write_curves, write_environment
+from recsweep.sweeps.execution.device_errors import DeviceLostError, device_errors
 from recsweep.sweeps.reporting.trial_record import (
     STATUS,
     trial_logarithms,
@@ -31,7 +32,7 @@ from recsweep.sweeps.reporting.trial_record import (
     trial_note,
 )
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.claims import Claim
+from recsweep.sweeps.study.claims import DEVICE_ERROR, Claim
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 from recsweep.tracking.nested_runs import trial_name
 
@@ -106,6 +107,7 @@ class TrialRunner:
 
         Raises:
             Interrupted: The workers were asked to stop; the trial will be restarted.
+            DeviceLostError: Another worker will restart the trial, at most `max_retries` times.
         """
         number, plan = claim.frozen.number, self.study.plan
         folder = trial_folder(plan.folder, number)
@@ -114,12 +116,17 @@ class TrialRunner:
         try:
             config = self.study.space.config(claim.frozen.user_attrs["settings"])
             write_yaml(folder / CONFIG, without_passwords(config))
-            with (folder / LOG).open("a", encoding="utf-8") as log:
+            with (folder / LOG).open("a", encoding="utf-8") as log, device_errors():
                 self._run(claim, config, log)
         except (Interrupted, KeyboardInterrupt):
             self.study.set_attrs(claim.frozen, {"is_interrupted": True})
             raise
         except (StorageError, StorageInternalError):  # the trial is not to blame
+            raise
+        except DeviceLostError as lost:
+            with (folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(f"interrupted: {lost}\n")
+            self.study.set_attrs(claim.frozen, {DEVICE_ERROR: str(lost)})
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks a trial, the sweep continues
             reason = one_line(error) if isinstance(error, InputError) else named_error(error)
@@ -144,7 +151,7 @@ class TrialRunner:
             run.log_settings(without_passwords(config))
             tracker.log_settings(trial_logarithms(claim.frozen), {})
             tracker.set_note(trial_note(self.study.study, claim.frozen))
-            with _killed_when_interrupted(tracker), self._its_turn(run.model):
+            with _killed_when_interrupted(tracker), device_errors(), self._its_turn(run.model):
                 fitted = run.fit([reports], log)
             write_curves(folder, fitted)
             attrs = {
@@ -203,6 +210,6 @@ def _killed_when_interrupted(tracker: RunTracker) -> Iterator[None]:
     """Mark the run of an interrupted trial as killed, not failed: it will restart in another."""
     try:
         yield
-    except Interrupted as stop:
+    except (Interrupted, DeviceLostError) as stop:
         tracker.end("KILLED", str(stop))
         raise

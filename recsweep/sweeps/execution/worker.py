@@ -5,6 +5,7 @@ Nothing here imports NumPy or Optuna at the top: a new process must set its thre
 
 import shutil
 import sys
+from collections import deque
 from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
@@ -18,6 +19,12 @@ from recsweep.messages import named_error, one_line
 from recsweep.run_files import LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.crew import Crew, Gate, output_to
+from recsweep.sweeps.execution.device_errors import (
+    DeviceLostError,
+    device_errors,
+    refuse_lost_device,
+)
+from recsweep.sweeps.execution.gpu_lease import has_gpu, mark_lost, take_gpu
 from recsweep.sweeps.study.final_scores import TEST_SCORED
 
 if TYPE_CHECKING:
@@ -42,15 +49,16 @@ class Worker:
         """Run trials until none is left.
 
         Returns:
-            `error`, the error that stopped this worker, or None and `n_trials`, which it finished.
+            `error`, the error that stopped this worker, or None and `n_trials`, which it finished;
+            `is_device_lost` if its device must be blamed, `has_gpu` if its process keeps a GPU.
         """
         try:
             self.prepare_process()
             self.refuse_changed_code()
             with watchdog.task():
-                return {"error": None, "n_trials": self._run_trials()}
+                return {"error": None, "n_trials": self._run_trials(), **_kept()}
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
-            return {"error": _line(error)}
+            return _failure(error)
 
     def _run_trials(self) -> int:
         """Claim and run trials; return how many this worker finished."""
@@ -71,18 +79,20 @@ class Worker:
             return slot_plan.most_slots(study.space, n_items, n_trials, memory)
 
         n_slots = study.agree_on_slots(choose)
-        layout.use(layout.Layout(n_slots, slot_plan.widest(study.space) if n_slots > 1 else {}))
+        widest = slot_plan.widest(study.space) if n_slots > 1 else {}
         crew, gate = Crew(n_slots), Gate()
         runner.is_halted = lambda: crew.is_halted
-        return crew.run(lambda: _run_some(runner, gate))
+        with layout.use(layout.Layout(n_slots, widest)):
+            return crew.run(lambda: _run_some(runner, gate))
 
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
         plan = self.plan
+        refuse_lost_device()
         environment.choose_backend(
             plan["backend"], plan["threads"], plan["device"], plan["precision"]
         )
-        environment.share_device(plan["n_workers"])
+        environment.share_device(take_gpu(plan))
         parent = watchdog.Process.of(self.plan["parent_process"])
         if not parent.is_current:
             watchdog.watch(parent)
@@ -151,18 +161,18 @@ class FinalWorker:
         """Run the trainings that no other process runs.
 
         Returns:
-            `error`, the error that stopped it, or None.
+            `error`, the error that stopped it, or None; the rest as a `Worker` does.
         """
         try:
             self.worker.prepare_process()
             self.worker.refuse_changed_code()
-            with watchdog.task():
+            with watchdog.task(), device_errors():
                 self._train_all()
         except KeyboardInterrupt:  # the parent's, or an orphan's own
             pass
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
-            return {"error": _line(error)}
-        return {"error": None}
+            return _failure(error)
+        return {"error": None, **_kept()}
 
     def _train_all(self) -> None:
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
@@ -170,20 +180,24 @@ class FinalWorker:
 
         study = SharedStudy(Plan(**self.worker.plan))
         self.worker.prepare_device(study)
-        left, n_slots = list(self.trainings), study.agreed_slots or 1
-        crew = Crew(min(n_slots, len(left)))
-        layout.use(layout.Layout(min(n_slots, len(left))))
+        left = deque(self.trainings)
+        n_slots = min(study.agreed_slots or 1, len(left))
+        crew = Crew(n_slots)
 
         def train_some() -> int:
-            while left and not (watchdog.is_orphan() or crew.is_halted):
-                training = left.pop(0)
+            while not (watchdog.is_orphan() or crew.is_halted):
+                try:
+                    training = left.popleft()
+                except IndexError:
+                    break
                 lease = study.locks.lease(FINAL + training["index"])
                 if lease is not None:
                     with lease:
                         self._train(study, training, crew)
             return 0
 
-        crew.run(train_some)
+        with layout.use(layout.Layout(n_slots)):
+            crew.run(train_some)
 
     def _train(self, study: "SharedStudy", training: dict[str, Any], crew: Crew) -> None:
         """Do one run; its output is written to a file last, which marks it as done."""
@@ -227,5 +241,15 @@ def _note_look(study: "SharedStudy", training: dict[str, Any]) -> None:
             study.study.set_user_attr(TEST_SCORED, [*looks, look])
 
 
-def _line(error: Exception) -> str:
-    return one_line(error) if isinstance(error, InputError) else named_error(error)
+def _failure(error: Exception) -> dict[str, Any]:
+    """What a worker returns after an error; a lost device is said at once, as others continue."""
+    if isinstance(error, DeviceLostError):
+        mark_lost()
+        print(f"warning: a worker ended: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        return {"error": str(error), "is_device_lost": True, **_kept()}
+    line = one_line(error) if isinstance(error, InputError) else named_error(error)
+    return {"error": line, **_kept()}
+
+
+def _kept() -> dict[str, Any]:
+    return {"has_gpu": True} if has_gpu() else {}

@@ -25,6 +25,8 @@ ALONE = "is_alone"
 """Attribute of a trial: whether its process runs no other trial beside it."""
 MAX_SHARED_DEATHS = 2
 """After so many deaths beside other trials, which may have been to blame, a trial runs alone."""
+DEVICE_ERROR = "device_error"
+"""Attribute of a trial whose process lost its device: how."""
 PATIENCE_S, N_TRIES = 5.0, 100
 """How long and how often a claim waits for the lock of a process that died while claiming."""
 
@@ -92,7 +94,8 @@ def _take_over(study: SharedStudy, number: int) -> Claim | None:
         n_deaths = attrs.get("n_deaths", 0) + (has_died and was_alone)
         n_shared = attrs.get("n_shared_deaths", 0) + (has_died and not was_alone)
         if n_deaths > study.plan.max_retries:
-            reason = f"its process died {n_deaths} times; see sweep.max_retries"
+            died = " or ".join(filter(None, ["its process died", attrs.get(DEVICE_ERROR)]))
+            reason = f"{died} {n_deaths} times; see sweep.max_retries"
             study.finish(number, TrialState.FAIL, None, {"reason": reason})
             return None
         noted = {"n_deaths": n_deaths, "n_shared_deaths": n_shared, "is_interrupted": False}

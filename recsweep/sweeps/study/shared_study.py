@@ -188,6 +188,11 @@ class SharedStudy:
         self.n_slots = agreed
         return agreed
 
+    def is_on_gpu(self) -> bool | None:
+        """Whether the study's device is no CPU; None before its first worker has noted it."""
+        device = self.study.user_attrs.get(DEVICE)
+        return None if device is None else not device.startswith("cpu ")
+
     def trials(self) -> list[FrozenTrial]:
         """All trials by number; for a retried one, the latest attempt."""
         return latest_attempts(self.study.get_trials(deepcopy=False))

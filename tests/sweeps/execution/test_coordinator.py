@@ -2,11 +2,13 @@
 
 import shutil
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 import yaml
 from plans import Toy, toy_config, toy_plan, toy_space
@@ -14,11 +16,14 @@ from studies import COMPLETE, FAIL, PRUNED
 
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
+from recsweep.sweeps.execution import device_errors, worker
 from recsweep.sweeps.execution.coordinator import ENDED, FINAL, SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.study.claims import next_claim
+from recsweep.sweeps.study.final_scores import TEST_SCORED
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.tracking import NullTracker
 
 pytestmark = pytest.mark.usefixtures("undrawn")
 
@@ -390,6 +395,90 @@ def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> N
         assert trial.user_attrs["is_interrupted"] is True
         assert trial.user_attrs.get("n_deaths", 0) == 0
     assert parent("sweep.max_retries=1").run().status.count("complete") == 3
+
+
+def test_a_sweep_logs_the_machines_load_until_the_winner_is_scored(
+    parent: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[Any] = []
+
+    @contextmanager
+    def monitored(_: NullTracker, is_on_gpu: Callable[[], bool | None]) -> Iterator[None]:
+        told.append(is_on_gpu())
+        yield
+        told.append((is_on_gpu(), len(one.study.study.user_attrs[TEST_SCORED])))
+
+    monkeypatch.setattr(NullTracker, "monitored", monitored)
+    one = parent()
+    one.run()
+    outer = [told[0], told[-1]]
+    assert outer == [None, (False, 2)], "a CPU, once the first worker has noted it"
+    assert told[1:-1] == [False, (False, 1), False, (False, 2)], "the winner's two trainings"
+
+
+def in_a_new_process(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+    """A launcher whose processes do not know what the device did to others."""
+    device_errors._lost.clear()
+    return in_this_process(task, n, folder)
+
+
+def losing_device(monkeypatch: pytest.MonkeyPatch, below: float) -> None:
+    """Have trials lose their device whose quality is below a value."""
+    score = Toy.score
+
+    def lost(toy: Toy, history: Any) -> Any:
+        if toy.quality < below:
+            raise jax.errors.JaxRuntimeError("INTERNAL: CUDA_ERROR_ILLEGAL_ADDRESS")
+        return score(toy, history)
+
+    monkeypatch.setattr(Toy, "score", lost)
+
+
+def test_a_trial_that_loses_every_device_fails_and_the_others_finish(
+    parent: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    losing_device(monkeypatch, below=0.3)
+    one = parent("sweep.max_retries=1", launch=in_a_new_process, quality=0.2)  # trial 0
+    assert one.run().status.count("failed") == 1
+    states = [trial.state for trial in one.study.trials()]
+    assert states == [FAIL, COMPLETE, COMPLETE]
+    reason = one.study.trials()[0].user_attrs["reason"]
+    assert reason.startswith("its process died or the device was lost (INTERNAL: CUDA_ERROR_ILL")
+    assert reason.endswith(") 2 times; see sweep.max_retries")
+    assert capsys.readouterr().err.count("warning: a worker ended: the device was lost (") == 2
+
+
+@pytest.mark.parametrize("launch", [in_a_new_process, in_this_process])
+def test_a_sweep_without_a_device_that_works_ends_with_one_line(
+    parent: Made, monkeypatch: pytest.MonkeyPatch, refused: Any, launch: Any
+) -> None:
+    monkeypatch.setattr(device_errors, "_lost", {})
+    losing_device(monkeypatch, below=2.0)
+    one = parent("sweep.max_retries=1", launch=launch)
+    said = "a device must survive a trial, but 3 times in a row the device was lost (INTERNAL: "
+    with refused(said, "CUDA_ERROR_ILLEGAL_ADDRESS", "re-run the same command"):
+        one.run()
+    monkeypatch.undo()
+    device_errors._lost.clear()
+    assert parent().run().status.count("complete") >= 2
+
+
+def test_the_winner_is_trained_again_where_the_device_was_lost(
+    parent: Made, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    note, looks = worker._note_look, []
+
+    def lost(*looked: Any) -> None:
+        note(*looked)
+        looks.append(1)
+        if len(looks) == 1:
+            raise jax.errors.JaxRuntimeError("UNAVAILABLE: connection closed")
+
+    monkeypatch.setattr(worker, "_note_look", lost)
+    test = parent(launch=in_a_new_process).run().test
+    assert test is not None
+    assert len(test.replicates) == 2
+    assert len(looks) == 3
 
 
 def test_trials_of_another_terminal_are_not_cut_off(parent: Made) -> None:

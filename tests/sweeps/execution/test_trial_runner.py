@@ -5,12 +5,14 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import pytest
 import yaml
 from mlflow_runs import tracker
 from plans import N_EPOCHS, toy_config, toy_plan, toy_space
 from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
+from recsweep.sweeps.execution.device_errors import DeviceLostError
 from recsweep.sweeps.execution.trial_runner import Interrupted, Reports, TrialRunner
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study.claims import Claim, next_claim
@@ -234,6 +236,62 @@ def test_a_storage_that_is_gone_does_not_fail_the_trial(
         with pytest.raises(StorageError, match="no space left"), claim.lease:
             runner.run(claim)
     assert runner.study.trials()[0].state == RUNNING
+
+
+def test_a_lost_device_leaves_the_trial_to_another_worker(
+    tmp_path: Path, tracked: Tracked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsweep.sweeps.execution.device_errors._lost", {})
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path))
+    claim = claimed(runner)
+    with monkeypatch.context() as device:
+        device.setattr("plans.Toy.score", broken_device("INTERNAL: CUDA_ERROR_LAUNCH_FAILED"))
+        with pytest.raises(DeviceLostError), claim.lease:
+            runner.run(claim)
+    said = "the device was lost (INTERNAL: CUDA_ERROR_LAUNCH_FAILED)"
+    (trial,) = runner.study.trials()
+    assert (trial.state, trial.user_attrs["device_error"]) == (RUNNING, said)
+    first = tracked.run_of(claim, runner.study)
+    assert (first.info.status, first.data.tags["reason"]) == ("KILLED", said)
+    assert read(tmp_path, "log.txt").endswith(f"interrupted: {said}\n")
+
+    ended(runner)
+    (trial,) = runner.study.trials()
+    assert (trial.state, trial.user_attrs["n_deaths"]) == (COMPLETE, 1)
+    tags = tracked.parent.store.client.get_run(first.info.run_id).data.tags
+    assert tags["recsweep.kind"] == "superseded"
+
+
+def test_a_device_lost_before_the_training_is_not_the_trials_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsweep.sweeps.execution.device_errors._lost", {})
+    monkeypatch.setattr("recsweep.app.load_split", broken_device("UNAVAILABLE: no answer"))
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", toy_config(tmp_path))))
+    with pytest.raises(DeviceLostError, match="UNAVAILABLE"):
+        ended(runner)
+    assert runner.study.trials()[0].state == RUNNING
+
+
+def test_a_trial_that_needs_too_much_memory_fails_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("plans.Toy.score", broken_device("RESOURCE_EXHAUSTED: Out of memory"))
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", toy_config(tmp_path))))
+    ended(runner)
+    (trial,) = runner.study.trials()
+    reason = trial.user_attrs["reason"]
+    assert trial.state == FAIL
+    assert reason.startswith("a trial must fit into the device's memory, but does not (RESOURCE_EX")
+    assert read(tmp_path, "log.txt").splitlines()[-1] == f"failed: {reason}"
+    assert "Traceback" not in read(tmp_path, "log.txt")
+
+
+def broken_device(message: str) -> Any:
+    def score(*_: object) -> None:
+        raise jax.errors.JaxRuntimeError(message)
+
+    return score
 
 
 def test_several_objectives_are_told_together(tmp_path: Path) -> None:

@@ -4,15 +4,18 @@ import json
 import os
 import pickle
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+from fake_gpus import UUIDS, put_gpus
 from plans import toy_config, toy_plan
 from studies import COMPLETE, FAIL
 
 from recsweep.run_files import STDOUT
+from recsweep.sweeps.execution import device_errors, gpu_lease
 from recsweep.sweeps.execution.interrupt import SIGNALS
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
@@ -115,6 +118,33 @@ def test_only_a_process_of_its_own_leaves_ctrl_c_to_the_parent(
     assert os.environ["OMP_NUM_THREADS"] == os.environ["NPROC"] == "1"
 
 
+def test_a_process_that_has_lost_its_device_claims_no_trial(
+    tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(device_errors, "_lost", {os.getpid(): "the device was lost (why)"})
+    plan = toy_plan(tmp_path / "toy", toy)
+    lost = {"error": "the device was lost (why)", "is_device_lost": True}
+    assert Worker(plan.plain())(None) == FinalWorker(Worker(plan.plain()), [])(None) == lost
+    assert SharedStudy(plan).trials() == []
+
+
+def test_workers_on_one_gpu_share_its_memory_and_not_that_of_others(
+    tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put_gpus(tmp_path, monkeypatch)
+    monkeypatch.setattr(gpu_lease, "_held", {})
+    monkeypatch.delitem(sys.modules, "keras", raising=False)
+    monkeypatch.setattr("recsweep.sweeps.execution.watchdog.watch", lambda _: None)
+    monkeypatch.setattr("recsweep.sweeps.execution.watchdog.leave_signals_to_parent", lambda: None)
+    other = {"pid": os.getppid(), "place": "", "started": 5}
+    plan = toy_plan(tmp_path / "toy", toy, n_workers=4, parent_process=other)
+    Worker(plan.plain()).prepare_process()
+    assert os.environ["CUDA_VISIBLE_DEVICES"] == UUIDS[0]
+    assert os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"  # of four workers on two GPUs
+    (held,) = gpu_lease._held.values()
+    held.lease.release()
+
+
 def finalist(tmp_path: Path, config: dict[str, Any]) -> FinalWorker:
     worker = Worker(toy_plan(tmp_path / "toy", config).plain())
     training = {
@@ -173,8 +203,14 @@ def test_a_worker_on_another_kind_of_device_claims_no_trial(
 
 
 def test_a_worker_whose_device_is_missing_claims_no_trial(
-    tmp_path: Path, toy: dict[str, Any]
+    tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = toy_plan(tmp_path / "toy", toy, device="gpu")
     assert Worker(plan.plain())(None)["error"].startswith("device=gpu needs a GPU")
+    put_gpus(tmp_path, monkeypatch)  # one that the backend cannot use
+    monkeypatch.setattr(gpu_lease, "_held", {})
+    result = Worker(plan.plain())(None)
+    assert result["error"].startswith("device=gpu needs a GPU")
+    assert result["has_gpu"] is True
+    gpu_lease._held[os.getpid()].lease.release()
     assert SharedStudy(plan).trials() == []

@@ -187,6 +187,21 @@ def test_a_trial_whose_process_dies_too_often_has_failed(
     assert not study.is_alive(0)
 
 
+def test_a_trial_that_loses_its_device_too_often_has_failed_because_of_it(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    study = shared(tmp_path, config, max_retries=1)
+    for _ in range(2):
+        claim = claimed(study)
+        assert claim.frozen.number == 0
+        study.set_attrs(claim.frozen, {"device_error": "the device was lost (INTERNAL)"})
+        claim.lease.release()
+    assert claimed(study).frozen.number == 1
+    assert study.trials()[0].user_attrs["reason"] == (
+        "its process died or the device was lost (INTERNAL) 2 times; see sweep.max_retries"
+    )
+
+
 def test_a_trial_told_just_before_its_lease_is_free_is_left_alone(
     tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:

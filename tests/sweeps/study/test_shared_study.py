@@ -45,10 +45,15 @@ def test_a_trial_is_finished_only_once_all_of_it_is_written(
 
 def test_all_trials_run_on_the_first_ones_kind_of_device(tmp_path: Path) -> None:
     study = SharedStudy(toy_plan(tmp_path / "toy"))
+    assert study.is_on_gpu() is None
     study.refuse_other_device("NVIDIA H100", "tf32")
+    assert study.is_on_gpu() is True
     again = SharedStudy(toy_plan(tmp_path / "toy"))
     again.refuse_other_device("NVIDIA H100", "tf32")
     for kind, precision in (("cpu", "float32"), ("NVIDIA H100", "float32")):
         expected = rf"runs on NVIDIA H100 \(tf32\) and this worker on {kind} \({precision}\)"
         with pytest.raises(InputError, match=expected):
             again.refuse_other_device(kind, precision)
+    other = SharedStudy(toy_plan(tmp_path / "other"))
+    other.refuse_other_device("cpu", "float32")
+    assert other.is_on_gpu() is False

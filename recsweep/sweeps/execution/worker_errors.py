@@ -1,0 +1,63 @@
+"""How workers end early, as the process that launches them sees it."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from optuna.trial import TrialState
+
+from recsweep.errors import InputError
+from recsweep.sweeps.study.shared_study import SharedStudy
+
+
+class Killed(str):
+    """The error of a process that was killed and could not report it itself."""
+
+
+class DeviceLost(Killed):
+    """The error of a process whose device was lost: another one may have a device that works."""
+
+
+def first_error(results: Iterable[Mapping[str, Any]]) -> str | None:
+    """The first error that workers have returned, if any.
+
+    Args:
+        results: See `recsweep.sweeps.execution.worker.Worker`.
+    """
+    found = (
+        DeviceLost(each["error"]) if each.get("is_device_lost") else each["error"]
+        for each in results
+        if each["error"]
+    )  # fmt: skip
+    return next(found, None)
+
+
+class LossCounter:
+    """Ends a sweep whose workers lose their devices and score no trial in between.
+
+    Args:
+        study: The study of the sweep.
+    """
+
+    def __init__(self, study: SharedStudy) -> None:
+        self._study = study
+        self._n_losses, self._n_scored = 0, 0
+
+    def count(self, error: str | None) -> None:
+        """Count one launch of workers.
+
+        Args:
+            error: The error of one of them.
+
+        Raises:
+            InputError: Devices were lost too often in a row.
+        """
+        states = [trial.state for trial in self._study.trials()]
+        n_scored = states.count(TrialState.COMPLETE) + states.count(TrialState.PRUNED)
+        is_in_vain = isinstance(error, DeviceLost) and n_scored == self._n_scored
+        self._n_losses, self._n_scored = (self._n_losses + 1) * is_in_vain, n_scored
+        # after so many losses a trial itself has failed, and the next one may keep its device
+        if self._n_losses > self._study.plan.max_retries + 1:
+            raise InputError(
+                f"a device must survive a trial, but {self._n_losses} times in a row {error}; see "
+                "nvidia-smi, choose others with CUDA_VISIBLE_DEVICES and re-run the same command"
+            )
