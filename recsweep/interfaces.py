@@ -116,7 +116,7 @@ class RunTracker(Protocol):
         """Log parameters and tags, once."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log one value per name at an epoch."""
+        """Log one value per name at an epoch; written in the background."""
 
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Log the data set of the run."""
@@ -126,6 +126,9 @@ class RunTracker(Protocol):
 
     def set_note(self, markdown: str) -> None:
         """Set the text on the run's page, replacing any earlier one."""
+
+    def flush(self) -> None:
+        """Write everything that was logged; then `lost` says whether the store has it."""
 
 
 class SweepTracker(RunTracker, Protocol):

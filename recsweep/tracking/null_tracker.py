@@ -65,6 +65,9 @@ class NullTracker:
     def set_note(self, markdown: str) -> None:
         """Nothing."""
 
+    def flush(self) -> None:
+        """Nothing."""
+
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:
