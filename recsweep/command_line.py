@@ -81,6 +81,7 @@ def main() -> None:
         run.raise_error()
     except KeyboardInterrupt as stop:
         _say(f"stopped by {str(stop) or 'Ctrl-C'}; what was tracked until now is kept")
+        _write_what_was_tracked()
         OutputFolder.remove_if_empty()
         flush_output()
         os._exit(130)  # XLA may still compute: a normal interpreter shutdown can crash
@@ -139,6 +140,15 @@ def _resolved(config: DictConfig) -> dict[str, Any]:
     except OmegaConfBaseException as error:
         reason, key = str(error).splitlines()[0], error.full_key
         raise InputError(f"{key} must have a value, but has none: {reason}; set {key}") from error
+
+
+def _write_what_was_tracked() -> None:
+    """Write what a second Ctrl-C has left in the buffers of runs; a third one stops that, too."""
+    from recsweep.tracking.store import patience
+    from recsweep.tracking.write_buffer import write_all
+
+    with suppress(KeyboardInterrupt), patience(0, 5):
+        write_all()
 
 
 def _say(line: str) -> None:

@@ -157,7 +157,7 @@ class RunTracker(Protocol):
         """Log parameters and tags, once."""
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log one value per name at an epoch."""
+        """Log one value per name at an epoch; written in the background."""
 
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Log the data set of the run."""
@@ -170,6 +170,9 @@ class RunTracker(Protocol):
 
     def monitored(self, is_on_gpu: Callable[[], bool | None]) -> AbstractContextManager[None]:
         """Log the machine's load while the block runs, if it computes on a GPU (None = unknown)."""
+
+    def flush(self) -> None:
+        """Write everything that was logged; then `lost` says whether the store has it."""
 
 
 class SweepTracker(RunTracker, Protocol):

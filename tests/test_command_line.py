@@ -477,6 +477,38 @@ except KeyboardInterrupt:
     assert (done.stdout, done.stderr) == ("stopped\n", "")
 
 
+TWICE = """
+import os, signal, sys, time
+from recsweep import command_line
+from recsweep.tracking import MLflowTracker, write_buffer
+
+def main(*_):
+    one = MLflowTracker(uri=None, experiment="e", run_name="r")
+    one.__enter__()
+    one.log_metrics({"a": 1.0}, step=1)
+    raise KeyboardInterrupt("Ctrl-C, twice")
+
+write_buffer.FLUSH_S = 3600
+command_line._Run.__call__ = main
+sys.argv = ["recsweep", "model=popularity"]
+command_line.main()
+"""
+
+
+def test_what_a_second_ctrl_c_leaves_unwritten_is_written_before_the_process_ends(
+    tmp_path: Path,
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", TWICE], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False, timeout=300,
+    )  # fmt: skip
+    assert done.returncode == 130, done
+    with closing(sqlite3.connect(tmp_path / "mlflow.db")) as connection:
+        assert connection.execute("SELECT key, value, step FROM metrics").fetchall() == [
+            ("a", 1.0, 1)
+        ]
+
+
 @pytest.mark.slow
 def test_a_run_whose_progress_nobody_reads_ends_quietly(tmp_path: Path) -> None:
     here = tmp_path / "here"

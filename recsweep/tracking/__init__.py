@@ -16,6 +16,7 @@ The modules, from the outside in:
     fault_tolerance  if the store is lost, a run continues with a warning
     nested_runs      which runs belong to a sweep
     run_note         Markdown for the page of a run
+    write_buffer     buffers what runs log; a thread writes it every second
     store            the MLflow store: its client, its database, its errors
     relocation       files of a database that was moved or copied with its folder
 

@@ -57,7 +57,7 @@ class FaultTolerant:
     def found_again(self) -> None:
         """The store has responded: if it is lost again, warn again."""
         if self.lost is None:
-            Store.lost.discard(self.store.uri)
+            Store.lost.pop(self.store.uri, None)
 
     @contextmanager
     def mirror(self) -> Iterator[None]:
@@ -78,9 +78,9 @@ class FaultTolerant:
                 yield
         except Exception as error:  # noqa: BLE001 - whatever MLflow, SQLAlchemy or the disk says
             self.lost = self._goodbye(self.store.found(error))
-            if not self.store.is_lost:  # only the first of many trials warns
+            # only the first of many trials warns, whatever thread it is in
+            if Store.lost.setdefault(self.store.uri, self.lost) is self.lost:
                 print(self.lost, file=sys.stderr, flush=True)  # noqa: T201
-            Store.lost.add(self.store.uri)
 
     def _goodbye(self, found: str) -> str:
         uri = setting("tracking.uri", without_passwords(self.store.uri))

@@ -6,9 +6,10 @@ import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import lru_cache
 from pathlib import Path
 from types import TracebackType
-from typing import Annotated, Any, Self
+from typing import TYPE_CHECKING, Annotated, Any, Self
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -34,20 +35,17 @@ from recsweep.tracking.nested_runs import (
     supersede,
 )
 from recsweep.tracking.run_by_name import NamedRun, find_finished
-from recsweep.tracking.store import (
-    ANSWERS,
-    Store,
-    mlflow_name,
-    mlflow_value,
-    patience,
-)
+from recsweep.tracking.store import ANSWERS, Store, mlflow_name, patience
 from recsweep.tracking.system_metrics import system_metrics
 from recsweep.tracking.ui_view import RUNS, share_view, view_link
+from recsweep.tracking.write_buffer import Entry, Epoch, RunBuffer, log_batches
 
-PARAMS_PER_CALL = 100
-PARAM_CHARACTERS = 6000
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
 TAG_CHARACTERS = 5000
-METRICS_PER_CALL = 1000
+INTERRUPTED_S = 5
+"""Timeout of a run that ends with an error: it must not hide the error for long."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -70,6 +68,8 @@ class MLflowTracker(FaultTolerant):
         self._experiment_id = ""
         self._child_tags: dict[str, str] = {}
         self._is_ended = False
+        self._has_replaced = True
+        self._buffer = RunBuffer(self.store.uri, self._write, self.flush)
         self.views: dict[str, str] = {}
 
     def named(self, name: str) -> Self:
@@ -115,13 +115,12 @@ class MLflowTracker(FaultTolerant):
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> None:
-        if self._is_ended:
-            return
         if error is None:
-            self.end("FINISHED")
+            self.flush() if self._is_ended else self.end("FINISHED")
             return
-        if self.lost is None:
-            with suppress(Exception), patience(0, 5):  # it must not hide the error
+        with suppress(Exception), patience(0, INTERRUPTED_S):  # it must not hide the error
+            self._flush(INTERRUPTED_S)
+            if self.lost is None and not self._is_ended:
                 self.end_at(*_ending(error))
 
     @best_effort
@@ -137,10 +136,10 @@ class MLflowTracker(FaultTolerant):
     def end_at(self, status: RunStatus, reason: str, at_ms: int | None = None) -> None:
         """The same at a given time; errors are raised."""
         self._is_ended = True
-        if reason:
-            self._call("set_tag", REASON, shorten(reason, TAG_CHARACTERS))
+        tags = {REASON: reason} if reason else {}
         if self._child_tags:
-            self._call("set_tag", STATE, STATES[status])
+            tags[STATE] = STATES[status]
+        self._buffer.flush(Entry(tags=cut_tags(tags)))
         self._call("set_terminated", mlflow_status(status), at_ms)
 
     def _create(self, tags: Mapping[str, str]) -> None:
@@ -241,13 +240,17 @@ class MLflowTracker(FaultTolerant):
 
     @best_effort
     def _join_sweep(self) -> None:
-        """Create the run in its parent's experiment; the database already exists."""
+        """Create the run in its parent's experiment; the database already exists.
+
+        Earlier runs of the trial are marked with the first write.
+        """
         self._refuse_absent()
-        parent = self.store.client.get_run(self._child_tags[PARENT])
-        self._experiment_id = parent.info.experiment_id
-        command = parent.data.tags.get(COMMAND, "")  # not that of the worker
-        self._create({**self._child_tags, STATE: "running", COMMAND: command})
-        supersede(self.store.client, self._experiment_id, self._child_tags, str(self.run_id))
+        with self.store.turn():
+            parent = _sweep_of(self.store.uri, self._child_tags[PARENT])
+            self.store.client, self._experiment_id, command = parent
+            self._create({**self._child_tags, STATE: "running", COMMAND: command})
+        self._has_replaced = False
+        self._buffer.add(Entry())
 
     def tidy(self, study: str, verdict: Verdict) -> int:
         """End the runs of trials that MLflow wrongly considers running.
@@ -290,38 +293,18 @@ class MLflowTracker(FaultTolerant):
 
     # --- what it holds --------------------------------------------------------------------------
 
-    @best_effort
     def log_settings(self, params: Mapping[str, Any], tags: Mapping[str, str]) -> None:
         """Log parameters and tags, once; values too long for MLflow are truncated with …."""
-        from mlflow.entities import RunTag
+        self._log(Entry(params=dict(params), tags=cut_tags(tags)))
 
-        self._log_params(params)
-        self._call("log_batch", tags=[RunTag(*tag) for tag in cut_tags(tags).items()])
-
-    @best_effort
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
-        """Log all metrics of an epoch in one call."""
-        self.log_epochs([(step, int(time.time() * 1000), metrics)])
+        """Log all metrics of an epoch; takes microseconds, as a thread writes them."""
+        self._log(Entry(epochs=[(step, int(time.time() * 1000), dict(metrics))]))
 
-    def log_epochs(self, epochs: Sequence[tuple[int, int, Mapping[str, float]]]) -> None:
-        """Log metrics of several epochs, whole epochs in each call.
+    def log_epochs(self, epochs: Sequence[Epoch]) -> None:
+        """Log metrics of several epochs now, whole epochs in each request; errors are raised."""
+        self._write([Entry(epochs=epochs)])
 
-        Args:
-            epochs: Step, Unix time in milliseconds, and metrics of each epoch.
-        """
-        from mlflow.entities import Metric
-
-        n_metrics = max([1, *(len(metrics) for _, _, metrics in epochs)])
-        n_epochs = max(1, METRICS_PER_CALL // n_metrics)
-        for start in range(0, len(epochs), n_epochs):
-            entries = [
-                Metric(mlflow_name(name), mlflow_value(name, value), at_ms, step)
-                for step, at_ms, metrics in epochs[start : start + n_epochs]
-                for name, value in metrics.items()
-            ]
-            self._call("log_batch", metrics=entries)
-
-    @best_effort
     def log_data(self, name: str, digest: str, profile: Mapping[str, int]) -> None:
         """Log the data set as an input of the run."""
         from mlflow.entities import Dataset, DatasetInput, InputTag
@@ -334,17 +317,21 @@ class MLflowTracker(FaultTolerant):
             profile=json.dumps(dict(profile)),
         )
         tags = [InputTag("mlflow.data.context", "training")]
-        self._call("log_inputs", [DatasetInput(data, tags)])
+        self._log(Entry(inputs=[DatasetInput(data, tags)]))
 
     @best_effort
     def log_artifacts(self, folder: Path, below: str = "") -> None:
         """Log all files of `folder` as artifacts, in the artifact folder `below`."""
-        self._call("log_artifacts", str(folder), below or None)
+        self._buffer.flush()
+        self.store.client.log_artifacts(self.run_id, str(folder), below or None)
 
-    @best_effort
     def set_note(self, markdown: str) -> None:
         """Set the text on the run's page, replacing any previous one."""
-        self._call("set_tag", "mlflow.note.content", shorten(markdown, TAG_CHARACTERS))
+        self._log(Entry(tags=cut_tags({"mlflow.note.content": markdown})))
+
+    def flush(self) -> None:
+        """Write everything that was logged; `lost` is set if the store is lost."""
+        self._flush(None)
 
     def monitored(self, is_on_gpu: Callable[[], bool | None]) -> AbstractContextManager[None]:
         """Log the machine's load while the block runs, unless the run is a part of a sweep.
@@ -383,7 +370,7 @@ class MLflowTracker(FaultTolerant):
         """
         while missing := self._missing(params):
             try:
-                self._log_params(missing)
+                self._write([Entry(params=missing)])
             except Exception:
                 if len(self._missing(params)) == len(missing):
                     raise
@@ -394,19 +381,53 @@ class MLflowTracker(FaultTolerant):
         kept = self.store.client.get_run(self.run_id).data.params
         return {name: value for name, value in params.items() if mlflow_name(name) not in kept}
 
-    def _log_params(self, params: Mapping[str, Any]) -> None:
-        from mlflow.entities import Param
+    def _log(self, entry: Entry) -> None:
+        """Buffer an entry, or write it at once if the store must answer."""
+        if self.must_answer:
+            with self.mirror():
+                self._write([entry])
+        elif self.lost is None:
+            self._buffer.add(entry)
 
-        entries = [
-            Param(mlflow_name(name), shorten(str(value), PARAM_CHARACTERS))
-            for name, value in params.items()
-        ]
-        for start in range(0, len(entries), PARAMS_PER_CALL):
-            self._call("log_batch", params=entries[start : start + PARAMS_PER_CALL])
+    @best_effort
+    def _flush(self, wait_s: float | None) -> None:
+        self._buffer.flush(wait_s=wait_s)
+
+    def _write(self, entries: Sequence[Entry]) -> None:
+        """Write entries in as few requests as possible; errors are raised."""
+        if not self._has_replaced:
+            run_id = str(self.run_id)
+            with self.store.turn():
+                supersede(self.store.client, self._experiment_id, self._child_tags, run_id)
+            self._has_replaced = True
+        if inputs := [each for entry in entries for each in entry.inputs]:
+            self._log_inputs(inputs)
+        for batch in log_batches(entries):
+            self._call("log_batch", **batch)
+
+    def _log_inputs(self, inputs: Sequence[Any]) -> None:
+        """Log data sets; MLflow fails if another run logs the same new one at the same time."""
+        from mlflow.exceptions import MlflowException
+
+        try:
+            self._call("log_inputs", inputs)
+        except MlflowException as error:
+            if error.error_code != "BAD_REQUEST":
+                raise
+            self._call("log_inputs", inputs)  # now it is there
 
     def _call(self, method: str, *values: Any, **named: Any) -> None:
         """Call a method of the client for this run."""
-        getattr(self.store.client, method)(self.run_id, *values, **named)
+        with self.store.turn():
+            getattr(self.store.client, method)(self.run_id, *values, **named)
+
+
+@lru_cache(maxsize=64)
+def _sweep_of(uri: str, parent_run_id: str) -> "tuple[MlflowClient, str, str]":
+    """Client, experiment and command of a sweep, which never change; read once per process."""
+    client = Store(uri).client
+    parent = client.get_run(parent_run_id)
+    return client, parent.info.experiment_id, parent.data.tags.get(COMMAND, "")
 
 
 def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:

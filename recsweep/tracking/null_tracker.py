@@ -70,6 +70,9 @@ class NullTracker:
         """Nothing."""
         return nullcontext()
 
+    def flush(self) -> None:
+        """Nothing."""
+
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:

@@ -11,11 +11,12 @@ import re
 import shlex
 import sqlite3
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 from urllib.parse import unquote
 
 from filelock import FileLock
@@ -33,6 +34,11 @@ SQLITE = "sqlite:///"
 ENCODED = "sqlite+pysqlite:///"
 """The same store; after `SQLITE`, MLflow would not decode a percent-encoded path."""
 ERROR_CHARACTERS = 200
+LIMITS = ("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "MLFLOW_HTTP_REQUEST_TIMEOUT")
+MAX_CONNECTIONS = 8
+"""Threads that use a database at a time; MLflow's pool has 15 connections."""
+TURN_S = 30.0
+"""Seconds to wait for other threads; one that finds the database locked waits 20 s."""
 USABLE = "name a usable MLflow store"
 ANSWERS = "name a store that responds during the whole run"
 
@@ -68,8 +74,8 @@ class Store:
         uri: Its address; None = MLFLOW_TRACKING_URI, else mlflow.db in the current folder.
     """
 
-    lost: ClassVar[set[str]] = set()
-    """Addresses of stores lost during use; the process does not wait for them again."""
+    lost: ClassVar[dict[str, str]] = {}
+    """Stores lost during use, by address, with the warning; the process does not wait for them."""
 
     def __init__(self, uri: str | None) -> None:
         elsewhere, self.given = os.environ.get("MLFLOW_TRACKING_URI"), uri
@@ -88,6 +94,24 @@ class Store:
     def is_lost(self) -> bool:
         """Whether it was lost during use and has not responded since."""
         return self.uri in Store.lost
+
+    @contextmanager
+    def turn(self) -> Iterator[None]:
+        """Let a few threads at a time use a database; MLflow's pool fails if it has waited 30 s.
+
+        Raises:
+            TimeoutError: The database is busy.
+        """
+        if self.database is None:
+            yield
+            return
+        turns = _turns.setdefault(self.uri, threading.BoundedSemaphore(MAX_CONNECTIONS))
+        if not turns.acquire(timeout=TURN_S):
+            raise TimeoutError(f"busy for {TURN_S:.0f} s")
+        try:
+            yield
+        finally:
+            turns.release()
 
     @cached_property
     def client(self) -> "MlflowClient":
@@ -206,21 +230,63 @@ def _address(file: Path) -> str:
 def patience(n_retries: int, timeout_s: int) -> Iterator[None]:
     """Limit how long to wait for a server, unless the environment does; MLflow waits minutes.
 
+    MLflow reads the limits from the environment, which all threads share: of the blocks that are
+    open in any thread, the least patient one counts.
+
     Args:
         n_retries: Number of retries, with 4, 8, 16 … seconds before each but the first.
         timeout_s: Timeout of each attempt.
     """
-    wanted = {
-        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": n_retries,
-        "MLFLOW_HTTP_REQUEST_TIMEOUT": timeout_s,
-    }
-    added = {name: str(value) for name, value in wanted.items() if name not in os.environ}
-    os.environ.update(added)
+    limits = _Limits(n_retries, timeout_s)
+    with _limits_lock:
+        _open_limits.append(limits)
+        _apply_limits()
     try:
         yield
     finally:
-        for name in added:
+        with _limits_lock:
+            _open_limits.remove(limits)
+            _apply_limits()
+
+
+class _Limits(NamedTuple):
+    """See `patience`."""
+
+    n_retries: int
+    timeout_s: int
+
+
+_turns: dict[str, threading.BoundedSemaphore] = {}
+_open_limits: list[_Limits] = []
+_our_limits: set[str] = set()
+"""Variables of the environment that were not set by the user."""
+_limits_lock = threading.Lock()
+
+
+def _apply_limits() -> None:
+    """Set the environment to the least patient limits, or back."""
+    if not _open_limits:
+        for name in _our_limits:
             os.environ.pop(name, None)
+        _our_limits.clear()
+        return
+    for name, value in zip(LIMITS, min(_open_limits), strict=True):
+        if name not in os.environ or name in _our_limits:
+            _our_limits.add(name)
+            os.environ[name] = str(value)
+
+
+def _forget_threads() -> None:
+    """Close the blocks of other threads, which a forked process does not have."""
+    global _limits_lock  # noqa: PLW0603 - the parent may have held it
+    _limits_lock = threading.Lock()
+    _turns.clear()
+    _open_limits.clear()
+    _apply_limits()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_forget_threads)
 
 
 def _make_client(uri: str) -> "MlflowClient":

@@ -6,10 +6,10 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Thread
+from threading import Barrier, Event, Thread
 
 import pytest
-from mlflow_runs import history, run_of, tracker
+from mlflow_runs import history, run_of, start, tracker
 from mlflow_server import Server
 
 from recsweep.errors import InputError
@@ -206,9 +206,11 @@ def test_a_server_that_is_killed_is_waited_for_once(
     parent.open_sweep("s", "a sweep", {}, {})
     with parent.nested(parent.run_id, "s", Part(0), "a trial") as child:
         child.log_metrics({"a": 1.0}, step=1)
+        child.flush()
         mortal.kill()
         started = time.monotonic()
         child.log_metrics({"a": 2.0}, step=2)
+        child.flush()
         assert time.monotonic() - started > 3, "it might have been started again"
         started = time.monotonic()
         do_everything(child, tmp_path / "files")
@@ -255,6 +257,68 @@ def test_a_server_that_keeps_silent_is_left_alone(
         mortal.send(signal.SIGCONT)
     assert time.monotonic() - started < 15, "one of seven calls waits"
     assert "timed out" in str(one.lost)
+
+
+@pytest.mark.slow
+def test_curves_that_the_thread_cannot_write_are_lost_with_one_line(
+    mortal: Server, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    parent = tracker(mortal.uri)
+    parent.open_sweep("eight", "a sweep", {}, {})
+    parent.kept_in(tmp_path)
+    trials = [parent.nested(parent.run_id, "eight", Part(i), f"#{i}") for i in range(8)]
+    killed, seen = Event(), Barrier(9)
+
+    def run(trial: MLflowTracker) -> None:
+        with trial:
+            trial.log_metrics({"a": 1.0}, step=1)
+            trial.flush()
+            seen.wait(60)
+            assert killed.wait(60)
+            for step in range(2, 30):
+                started = time.monotonic()
+                trial.log_metrics({"a": float(step)}, step=step)
+                assert time.monotonic() - started < 1, "training does not wait for the server"
+                time.sleep(0.1)
+
+    threads = [Thread(target=run, args=(trial,)) for trial in trials]
+    for thread in threads:
+        thread.start()
+    seen.wait(60)
+    mortal.kill()
+    killed.set()
+    started = time.monotonic()
+    for thread in threads:
+        thread.join()
+    assert time.monotonic() - started < 60, "a lost server is waited for once"
+    said = capfd.readouterr().err
+    assert said.count("\n") == 1, said
+    assert said.startswith(f"warning: the tracking store was lost, {mortal.uri} (")
+    assert None not in [trial.lost for trial in trials]
+    mortal.start()
+    assert [history(trial, "a") for trial in trials] == [[(1, 1.0)]] * 8
+    assert {run_of(trial).info.status for trial in trials} == {"RUNNING"}
+
+
+@pytest.mark.slow
+def test_a_process_does_not_hang_at_exit_without_its_server(mortal: Server, tmp_path: Path) -> None:
+    code = """
+import os, signal, sys
+from recsweep.tracking import MLflowTracker
+one = MLflowTracker(uri=sys.argv[1], experiment="e", run_name="r")
+one.__enter__()
+os.killpg(int(sys.argv[2]), signal.SIGKILL)
+one.log_metrics({"a": 1.0}, step=1)
+"""
+    assert mortal._process is not None
+    started = time.monotonic()
+    process = start(tmp_path, code, mortal.uri, str(mortal._process.pid))
+    out, err = process.communicate(timeout=300)
+    assert time.monotonic() - started < 60
+    mortal.kill()  # waits for it
+    mortal.start()
+    assert (process.returncode, out, err.count("\n")) == (0, "", 1), err
+    assert err.startswith("warning: the tracking store was lost, ")
 
 
 @pytest.mark.slow

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from threading import Event, Thread
 
 import pytest
 from mlflow_runs import fetched, tracker
@@ -15,7 +16,15 @@ from ports import free_port
 
 from recsweep.errors import InputError
 from recsweep.tracking import MLflowTracker
-from recsweep.tracking.store import Store, mlflow_name, mlflow_value
+from recsweep.tracking import store as store_module
+from recsweep.tracking.store import (
+    LIMITS,
+    MAX_CONNECTIONS,
+    Store,
+    mlflow_name,
+    mlflow_value,
+    patience,
+)
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
@@ -132,6 +141,65 @@ def test_the_command_that_opens_the_ui_is_short_where_the_store_is_the_usual_one
     assert shlex.split(named)[5:] == [f'tracking.uri="{store}"']
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     assert Store(None).ui_command("abc") == named
+
+
+def limits() -> list[str | None]:
+    return [os.environ.get(name) for name in LIMITS]
+
+
+def test_threads_share_the_least_patience_and_leave_none_behind() -> None:
+    assert limits() == [None, None]
+    entered, may_leave = Event(), Event()
+
+    def wait_long() -> None:
+        with patience(3, 10):
+            entered.set()
+            assert may_leave.wait(60)
+
+    thread = Thread(target=wait_long)
+    with patience(3, 120):
+        thread.start()
+        assert entered.wait(60)
+        assert limits() == ["3", "10"]
+        with patience(0, 5):
+            assert limits() == ["0", "5"]
+        assert limits() == ["3", "10"]
+    assert limits() == ["3", "10"], "the other thread is not left with MLflow's minutes"
+    may_leave.set()
+    thread.join()
+    assert limits() == [None, None]
+
+
+def test_the_users_own_patience_holds(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(LIMITS[0], "7")
+    with patience(0, 5), patience(3, 10):
+        assert limits() == ["7", "5"]
+    assert limits() == ["7", None]
+
+
+def test_no_more_threads_use_a_database_than_its_pool_has_connections(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(store_module, "TURN_S", 0.1)
+    one, n_inside, may_leave = Store(store), [], Event()
+
+    def enter() -> None:
+        with one.turn():
+            n_inside.append(1)
+            assert may_leave.wait(60)
+
+    threads = [Thread(target=enter) for _ in range(MAX_CONNECTIONS)]
+    for thread in threads:
+        thread.start()
+    while len(n_inside) < MAX_CONNECTIONS:
+        time.sleep(0.01)
+    with pytest.raises(TimeoutError, match="busy"), Store(store).turn():
+        pass
+    may_leave.set()
+    for thread in threads:
+        thread.join()
+    with one.turn(), Store("http://127.0.0.1:1").turn():
+        pass
 
 
 @pytest.mark.slow

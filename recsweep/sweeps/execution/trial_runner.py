@@ -161,6 +161,7 @@ class TrialRunner:
             }
             state = TrialState.PRUNED if reports.pruned else TrialState.COMPLETE
             tracker.log_metrics(trial_metrics(attrs), step=fitted.best_epoch + 1)
+            tracker.flush()  # sets `lost`
             self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
             tracker.end(STATUS[state], reports.pruned or "")
 

@@ -1,7 +1,9 @@
 """One trial: every epoch is reported and tracked, and however it ends, study and run agree."""
 
 import os
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from recsweep.sweeps.execution.trial_runner import Interrupted, Reports, TrialRu
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study.claims import Claim, next_claim
 from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.tracking import write_buffer
 from recsweep.tracking.store import mlflow_value
 
 MEDIAN = {
@@ -220,6 +223,36 @@ def test_a_lost_lease_is_not_told_over(tmp_path: Path, tracked: Tracked) -> None
     assert trial.state == RUNNING
     assert "metrics" not in trial.user_attrs
     assert tracked.run_of(claim, runner.study).info.status == "FAILED"
+
+
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+@pytest.mark.parametrize("is_lost", [True, False])
+def test_a_trial_knows_before_it_is_told_whether_it_is_tracked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, is_lost: bool
+) -> None:
+    (tmp_path / "store").mkdir()
+    tracked = Tracked(tmp_path / "store")
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path))
+    monkeypatch.setattr(write_buffer, "FLUSH_S", 3600.0)
+    told: list[tuple[bool, bool]] = []
+    tell = runner.study.finish
+
+    def finish(number: int, state: Any, values: Any, attrs: dict[str, Any]) -> None:
+        run = tracked.run_of(claim, runner.study)
+        told.append((attrs["is_untracked"], "valid/ndcg_at_10" in run.data.metrics))
+        tell(number, state, values, attrs)
+
+    monkeypatch.setattr(runner.study, "finish", finish)
+    if is_lost:
+        with closing(sqlite3.connect(tmp_path / "store" / "mlflow.db")) as connection:
+            connection.execute(
+                "CREATE TRIGGER full BEFORE INSERT ON metrics "
+                "BEGIN SELECT RAISE(ABORT, 'database or disk is full'); END"
+            )
+    claim = claimed(runner)
+    with claim.lease:
+        runner.run(claim)
+    assert told == [(is_lost, not is_lost)]
 
 
 def test_a_storage_that_is_gone_does_not_fail_the_trial(
