@@ -10,6 +10,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -335,11 +336,16 @@ def versions() -> dict[str, str]:
     """Versions of Python, recsweep and all packages that can change a result."""
     found = {"python": sys.version.split()[0], "recsweep": __version__}
     for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            found[package] = NOT_INSTALLED
+        found[package] = _version(package)
     return found
+
+
+@cache
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return NOT_INSTALLED
 
 
 def machine() -> str:
@@ -352,6 +358,19 @@ def machine() -> str:
 
 
 def git_state() -> dict[str, str]:
+    """The state kept by `keep_git_state`, or the current one, see `_git_state`."""
+    return dict(_kept_git_state) or _git_state()
+
+
+def keep_git_state() -> None:
+    """Ask git once: a process of a sweep runs the code that it has loaded, whatever changes."""
+    _kept_git_state.update(_git_state())
+
+
+_kept_git_state: dict[str, str] = {}
+
+
+def _git_state() -> dict[str, str]:
     """Commit of the checkout that recsweep runs from, and whether it has uncommitted changes.
 
     An installed recsweep reports the current folder's repository; `unknown` without one.

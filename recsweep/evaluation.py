@@ -185,7 +185,7 @@ class Evaluator:
             ranking: Lists of all users of the fold, at least as long as the largest cut-off.
             fold: The users with their histories and target items.
             popularity: Training interactions of each item, for metrics that need them.
-            only: The name of the only metric to compute; None = all.
+            only: The name of the only metric to compute, without the users' ids; None = all.
 
         Raises:
             InputError: A score was not finite, no user has a target, or a metric fails.
@@ -201,7 +201,8 @@ class Evaluator:
             ranking.items[has_target].astype(np.int64),
             fold.history.shape[1], popularity,
         )  # fmt: skip
-        index = pd.Index(np.asarray(fold.user_ids)[has_target], name="user")
+        ids = np.asarray(fold.user_ids)[has_target] if only is None else range(len(lists.hits))
+        index = pd.Index(ids, name="user")
         return self.measure(lists, index, int(np.count_nonzero(~has_target)), only)
 
     def measure(

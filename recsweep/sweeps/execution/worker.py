@@ -93,6 +93,7 @@ class Worker:
             plan["backend"], plan["threads"], plan["device"], plan["precision"]
         )
         environment.share_device(take_gpu(plan))
+        environment.keep_git_state()
         parent = watchdog.Process.of(self.plan["parent_process"])
         if not parent.is_current:
             watchdog.watch(parent)

@@ -1,8 +1,10 @@
 """One branch of a search space: a composed configuration and its searched keys."""
 
+import copy
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, cast
 
 from omegaconf import DictConfig, OmegaConf
@@ -43,6 +45,10 @@ class Branch:
 
     def own_settings(self) -> Config:
         """The configuration's own values of the searched keys."""
+        return copy.deepcopy(self._own_settings)
+
+    @cached_property
+    def _own_settings(self) -> Config:
         config = OmegaConf.create(resolve(OmegaConf.create(self.config)))
         own = {key: OmegaConf.select(config, key) for key in self.dimensions}
         return {
