@@ -160,6 +160,15 @@ def test_an_untracked_sweep_becomes_what_it_would_have_been(tmp_path: Path) -> N
 # --- servers ------------------------------------------------------------------------------------
 
 MAIN = "from recsweep.command_line import main; main()"
+SLOW_EPOCHS = """
+import time
+from recsweep import experiment
+track = experiment._track
+def track_slowly(*arguments):
+    time.sleep(0.1)  # curves are written every second
+    return track(*arguments)
+experiment._track = track_slowly
+"""
 
 
 @pytest.mark.slow
@@ -171,12 +180,12 @@ def test_a_run_whose_server_died_is_completed_where_it_was(tmp_path: Path) -> No
     with Server(tmp_path) as server:
         uri = f"tracking.uri={server.uri}"
         heard = []
-        with start(folder, MAIN, *line.split(), uri) as process:
+        with start(folder, SLOW_EPOCHS + MAIN, *line.split(), uri) as process:
             assert process.stderr is not None
             assert process.stdout is not None
             for text in process.stderr:
                 heard.append(text)
-                if "epoch   3/60" in text:
+                if "epoch  30/60" in text:
                     server.kill()
             said = process.stdout.read()
         assert process.returncode == 0, heard
