@@ -1,7 +1,7 @@
 """Users in batches -> scores -> seen items masked -> top-k -> hits -> metrics per user."""
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from functools import cached_property
@@ -171,46 +171,63 @@ class Evaluator:
         index = pd.Index(ranked_fold.user_ids, name="user")
         return self.measure(lists, index, len(fold.user_ids) - len(index))
 
-    @property
-    def objective_metric(self) -> str:
-        """The name of the objective without its cut-off."""
-        return str(self.objective).rpartition("@")[0]
-
-    def of_ranking(
-        self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None, only: str | None = None
-    ) -> Evaluation:
+    def of_ranking(self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None) -> Evaluation:
         """Compute the metrics of lists that a model has made.
 
         Args:
             ranking: Lists of all users of the fold, at least as long as the largest cut-off.
             fold: The users with their histories and target items.
             popularity: Training interactions of each item, for metrics that need them.
-            only: The name of the only metric to compute, without the users' ids; None = all.
 
         Raises:
             InputError: A score was not finite, no user has a target, or a metric fails.
         """
+        lists, has_target = self._lists(ranking, fold, popularity)
+        index = pd.Index(np.asarray(fold.user_ids)[has_target], name="user")
+        return self.measure(lists, index, int(np.count_nonzero(~has_target)))
+
+    def objective_means(
+        self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None
+    ) -> dict[str, float]:
+        """The objective at every cut-off, as `of_ranking` gives it, in a tenth of the time.
+
+        Args:
+            ranking: See `of_ranking`; errors too.
+            fold: The users.
+            popularity: Training interactions of each item.
+        """
+        lists, _ = self._lists(ranking, fold, popularity)
+        name = str(self.objective).rpartition("@")[0]
+        metric, users = self.metrics[name], range(len(lists.hits))
+        if isinstance(metric, CatalogMetric):
+            return {f"{name}@{k}": float(metric.of_catalog(lists, k)) for k in self.k}
+        assert isinstance(metric, UserMetric)  # noqa: S101 - there is no third kind
+        return {
+            f"{name}@{k}": float(_one_each(metric.per_user(lists, k), users, name).mean())
+            for k in self.k
+        }
+
+    def _lists(
+        self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None
+    ) -> tuple[RankedLists, Bool[np.ndarray, " users"]]:
+        """The lists of users with a target, and who they are."""
         if not ranking.is_finite:
             raise InputError(NOT_FINITE)
         if not fold.target.nnz:
             raise InputError(NO_TARGET)
         n_relevant = fold.n_relevant
         has_target = n_relevant > 0
-        lists = RankedLists(
+        return RankedLists(
             ranking.hits[has_target], n_relevant[has_target],
             ranking.items[has_target].astype(np.int64),
             fold.history.shape[1], popularity,
-        )  # fmt: skip
-        ids = np.asarray(fold.user_ids)[has_target] if only is None else range(len(lists.hits))
-        index = pd.Index(ids, name="user")
-        return self.measure(lists, index, int(np.count_nonzero(~has_target)), only)
+        ), has_target  # fmt: skip
 
     def measure(
         self,
         lists: RankedLists,
         users: "pd.Index[Any]",
         n_without_target: int = 0,
-        only: str | None = None,
     ) -> Evaluation:
         """Compute every metric at every cut-off.
 
@@ -218,7 +235,6 @@ class Evaluator:
             lists: At least as long as the largest cut-off.
             users: Original ids, in the order of the lists.
             n_without_target: Number of omitted users.
-            only: The name of the only metric to compute; None = all.
 
         Raises:
             InputError: A metric returns neither one value per user nor a single one.
@@ -226,7 +242,7 @@ class Evaluator:
         per_user: dict[str, np.ndarray] = {}
         of_catalog: dict[str, float] = {}
         for name, metric in self.metrics.items():
-            for k in self.k if only in (None, name) else []:
+            for k in self.k:
                 if isinstance(metric, UserMetric):
                     per_user[f"{name}@{k}"] = _one_each(metric.per_user(lists, k), users, name)
                 elif isinstance(metric, CatalogMetric):
@@ -240,7 +256,7 @@ def training_popularity(train: CSR) -> Int[np.ndarray, " items"]:
     return np.bincount(train.indices, minlength=train.shape[1])
 
 
-def _one_each(values: ArrayLike, users: "pd.Index[Any]", name: str) -> np.ndarray:
+def _one_each(values: ArrayLike, users: Sized, name: str) -> np.ndarray:
     found = np.asarray(values, np.float64)
     if found.shape != (len(users),):
         raise InputError(

@@ -99,15 +99,16 @@ class _BestEpoch:
         return _Look(found.means, losses, epoch_s, lambda: found)
 
     def _ranked_in_training(self) -> "_Look | None":
-        """What the model has ranked within the epoch; only the objective's metric is computed.
+        """What the model has ranked within the epoch; only the objective is computed.
 
         All metrics take milliseconds, as long as the epoch itself; they are computed for the best.
         """
         if not self._is_watched or not isinstance(self.model, RanksWhileTraining):
             return None
         ranking = self.model.ranking()
-        measure = partial(self.evaluator.of_ranking, ranking, self.valid, self.popularity)
-        means = measure(only=self.evaluator.objective_metric).means
+        given = (ranking, self.valid, self.popularity)
+        means = self.evaluator.objective_means(*given)
+        measure = partial(self.evaluator.of_ranking, *given)
         return _Look(means, ranking.losses, ranking.seconds, measure)
 
     def _keep_if_best(self, epoch: int, look: "_Look") -> None:

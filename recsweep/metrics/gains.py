@@ -4,13 +4,13 @@ import numpy as np
 from jaxtyping import Bool, Float, Int
 
 
-def discounted_gain(top: Bool[np.ndarray, "users ranks"]) -> Float[np.ndarray, " users"]:
-    """Sum of 1/log2(r+1) over the ranks r of each user's hits.
+def running_gains(hits: Bool[np.ndarray, "users ranks"]) -> Float[np.ndarray, "users ranks"]:
+    """Sum of 1/log2(r+1) over the ranks r of each user's hits, up to every rank.
 
     It is added up in rank order, exactly as the ideal is: a perfect list gives 1, not 1 + 2e-16,
     and a user's value does not depend on who else is in the batch, as with a matrix product.
     """
-    return np.cumsum(top * _discounts(top.shape[1]), axis=1)[:, -1]
+    return np.cumsum(hits * _discounts(hits.shape[1]), axis=1)
 
 
 def ideal_gain(n_hits: Int[np.ndarray, " users"]) -> Float[np.ndarray, " users"]:

@@ -5,7 +5,7 @@ from jaxtyping import Float
 from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import STRICT
-from recsweep.metrics.gains import discounted_gain, ideal_gain
+from recsweep.metrics.gains import ideal_gain
 from recsweep.metrics.metric import UserMetric
 from recsweep.metrics.ranked_lists import RankedLists
 
@@ -24,4 +24,4 @@ class NDCG(UserMetric):
 
     def per_user(self, lists: RankedLists, k: int) -> Float[np.ndarray, " users"]:
         """One value in [0, 1] per user."""
-        return discounted_gain(lists.top_hits(k)) / ideal_gain(lists.n_reachable(k))
+        return lists.discounted_gain(k) / ideal_gain(lists.n_reachable(k))

@@ -1,9 +1,12 @@
 """What metrics are given: the ranked lists of some users, and what was held out of them."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
+
+from recsweep.metrics.gains import running_gains
 
 
 @dataclass(frozen=True)
@@ -37,6 +40,16 @@ class RankedLists:
                 held-out items.
         """
         self._refuse_cut(k)
+        return self._consistent_hits[:, :k]
+
+    def discounted_gain(self, k: int) -> Float[np.ndarray, " users"]:
+        """Discounted cumulative gain of the first `k` ranks; errors as of `top_hits`."""
+        self._refuse_cut(k)
+        return self._running_gains[:, k - 1]
+
+    @cached_property
+    def _consistent_hits(self) -> Bool[np.ndarray, "users ranks"]:
+        """The hits, once it is clear that they and the held-out items can belong together."""
         without_target = self.n_relevant < 1
         if without_target.any():
             row = int(np.argmax(without_target))
@@ -53,7 +66,12 @@ class RankedLists:
                 f"{n_hits[row]} hits and n_relevant={self.n_relevant[row]}; count the targets and "
                 "the hits on the same items, and rank each item once"
             )
-        return self.hits[:, :k]
+        return self.hits
+
+    @cached_property
+    def _running_gains(self) -> Float[np.ndarray, "users ranks"]:
+        """The gains of every cut-off, which one sum gives."""
+        return running_gains(self._consistent_hits)
 
     def n_hits(self, k: int) -> Int[np.ndarray, " users"]:
         """Number of hits at the first `k` ranks; errors as of `top_hits`."""

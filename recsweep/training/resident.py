@@ -1,5 +1,6 @@
 """Interactions in a device's memory: a program picks users by index, the host sends nothing."""
 
+import threading
 import weakref
 from typing import Any, NamedTuple
 
@@ -29,12 +30,16 @@ class SparseRows(NamedTuple):
 
     def take(self, rows: Any) -> Any:
         """Some rows, dense: len(rows) × width, float32."""
+        return self.dense(rows).astype(jnp.float32)
+
+    def dense(self, rows: Any) -> Any:
+        """The same in the type of the values."""
         width = len(self.blank)
         is_entry = self.places < self.lengths[rows][:, None]
         entries = jnp.where(is_entry, self.starts[rows][:, None] + self.places, 0)
         items = jnp.where(is_entry, self.items[entries], width)  # beyond the last: dropped
-        values = self.values[entries].astype(jnp.float32)
-        taken = jnp.zeros((len(rows), width), jnp.float32)
+        values = self.values[entries]
+        taken = jnp.zeros((len(rows), width), values.dtype)
         places = (jnp.arange(len(rows))[:, None], items)
         return _written_once(taken.at[places].set(values, mode="drop"))
 
@@ -46,7 +51,7 @@ class DenseRows(NamedTuple):
 
     def take(self, rows: Any) -> Any:
         """Some rows: len(rows) × width, float32."""
-        return _written_once(self.rows[rows].astype(jnp.float32))
+        return _written_once(self.rows[rows]).astype(jnp.float32)
 
 
 def _written_once(taken: Any) -> Any:
@@ -55,6 +60,7 @@ def _written_once(taken: Any) -> Any:
 
 
 Rows = SparseRows | DenseRows
+_lock = threading.Lock()
 _resident: dict[tuple[int, int], Rows] = {}
 """What is in the device's memory, by the id of the matrix on the host and the width."""
 
@@ -67,10 +73,11 @@ def resident(matrix: CSR, width: int) -> Rows:
         width: Columns, at least as many as the matrix has; the rest is empty.
     """
     key = (id(matrix), width)
-    if key not in _resident:
-        _resident[key] = upload(matrix, width)
-        weakref.finalize(matrix, _resident.pop, key, None)
-    return _resident[key]
+    with _lock:  # all trainings share one copy
+        if key not in _resident:
+            _resident[key] = upload(matrix, width)
+            weakref.finalize(matrix, _resident.pop, key, None)
+        return _resident[key]
 
 
 def upload(matrix: CSR, width: int, limit_bytes: int | None = None) -> Rows:
@@ -107,10 +114,7 @@ def _densified(rows: SparseRows, n_rows: int) -> Any:
 
     def write(rows: SparseRows) -> Any:
         numbers = jnp.minimum(jnp.arange(n_pieces * n_at_once), n_rows - 1)
-        pieces = jax.lax.map(
-            lambda some: rows.take(some).astype(rows.values.dtype),
-            numbers.reshape(n_pieces, n_at_once),
-        )
+        pieces = jax.lax.map(rows.dense, numbers.reshape(n_pieces, n_at_once))
         return pieces.reshape(-1, width)[:n_rows]
 
     return jax.jit(write)(rows)

@@ -10,6 +10,7 @@ so that networks of different widths fit into the same arrays: with zeros beyond
 weights, neither its outputs nor its gradients change.
 """
 
+import threading
 import weakref
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any
@@ -33,6 +34,7 @@ from recsweep.training.slot_programs import Steps, Watched, scores_of
 SCORES_BYTES = 1 << 29
 """Size of the scores of all slots of a bank that are ranked at a time."""
 
+_lock = threading.Lock()
 _templates: "weakref.WeakValueDictionary[Hashable, Any]" = weakref.WeakValueDictionary()
 """Networks and optimizers in the shapes of a program, as long as one refers to them."""
 
@@ -62,12 +64,7 @@ class SlotEngine:
         widen: Callable[[], keras.Model],
     ) -> None:
         self._key = (key, type(network), n_rows, optimizer.constants())
-        self._template = _templates.get(self._key) or _templates.setdefault(self._key, widen())
-        method = _templates.get((self._key, "optimizer"))
-        if method is None:
-            method = optimizer.build()
-            method.build(self._template.trainable_variables)
-            method = _templates.setdefault((self._key, "optimizer"), method)
+        self._template, method = self._templates(optimizer, widen)
         self._method, self._n_rows = method, n_rows
         self._network = network
         self._weights = self._widened([np.asarray(v) for v in network.trainable_variables])
@@ -77,6 +74,19 @@ class SlotEngine:
         self._bank: slots.Bank | None = None
         self._slot, self._is_to_keep, self._has_kept = -1, False, False
         self.ranking: Ranking | None = None
+
+    def _templates(
+        self, optimizer: Optimizer, widen: Callable[[], keras.Model]
+    ) -> tuple[keras.Model, Any]:
+        """The program's network and optimizer; trainings that begin together share them."""
+        with _lock:
+            network, method = (_templates.get((self._key, kind)) for kind in ("network", "method"))
+            if network is None or method is None:
+                network, method = widen(), optimizer.build()
+                method.build(network.trainable_variables)
+                _templates[self._key, "network"] = network
+                _templates[self._key, "method"] = method
+            return network, method
 
     # --- training --------------------------------------------------------------------------------
 
@@ -268,17 +278,21 @@ def _dense(rows: CSR, n_rows: int) -> DenseBatch:
     return DenseBatch(values, (numbers < rows.shape[0]).astype(np.float32))
 
 
-_folds: dict[tuple[int, int, int], Watched] = {}
-"""Folds in the device's memory, by the ids of their matrices on the host and the lists' length."""
+_folds_lock = threading.Lock()
+_folds: dict[tuple[int, ...], Watched] = {}
+"""Folds in the device's memory, by the ids of their matrices on the host, lists and slots."""
 
 
 def _watched(history: CSR, target: CSR, k: int) -> Watched:
     """A fold in the device's memory, as long as the host's exists."""
-    key = (id(history), id(target), k)
-    if key not in _folds:
+    n_slots = layout.current().slots_per_bank
+    key = (id(history), id(target), k, n_slots)
+    with _folds_lock:
+        if key in _folds:
+            return _folds[key]
         n_users, n_items = history.shape
-        width, own = padded_width(n_items), layout.current()
-        at_once = max(1, min(n_users, SCORES_BYTES // (4 * width * own.slots_per_bank)))
+        width = padded_width(n_items)
+        at_once = max(1, min(n_users, SCORES_BYTES // (4 * width * n_slots)))
         n_chunks = -(-n_users // at_once)
         at_once = -(-n_users // n_chunks)
         numbers = np.minimum(np.arange(n_chunks * at_once), n_users).astype(np.int32)
@@ -287,5 +301,6 @@ def _watched(history: CSR, target: CSR, k: int) -> Watched:
             jnp.asarray(numbers.reshape(n_chunks, at_once)),
             np.int32(n_users), np.int32(n_items), jnp.arange(k, dtype=jnp.int32),
         )  # fmt: skip
-        weakref.finalize(history, _folds.pop, key, None)
-    return _folds[key]
+        for matrix in (history, target):
+            weakref.finalize(matrix, _folds.pop, key, None)
+        return _folds[key]
