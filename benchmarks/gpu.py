@@ -188,7 +188,7 @@ def time_sweep(folder: Path, slots: str, n_workers: int) -> dict[str, Any]:
     began = time.perf_counter()
     paths = f"{ROOT}:{os.environ.get('PYTHONPATH', '')}"
     try:
-        done = subprocess.run(  # noqa: S603 - our own command
+        done = subprocess.run(
             [
                 sys.executable, "-m", "recsweep", "-m", "model=multivae", "data=liang",
                 f"data.path={folder}", *SWEEP, f"sweep.slots={slots}",

@@ -61,7 +61,7 @@ class Noise(keras.layers.Layer):
         super().__init__(name="noise")
         self.generator = keras.random.SeedGenerator(seed, name="noise")
 
-    def normal_like(self, x: Any, batch: AnyBatch) -> Any:
+    def normal_like(self, x: Any, batch: AnyBatch | None = None) -> Any:
         """Standard normal noise with the shape of `x`, n_rows × columns.
 
         With a dense batch it is drawn column by column: a trial gets the same numbers in a network

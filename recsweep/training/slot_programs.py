@@ -100,6 +100,8 @@ def _gradients(
     parts, other, gradients = jax_gradients(network, values, batch, rest)
     if l2 is None:
         return parts, other, gradients
+    if "l2" not in parts:  # a network of another kind, which may do anything with it
+        return jax_gradients(network, values, batch, hyper)
     gradients = jax.lax.optimization_barrier(gradients)
 
     def penalty(trainable: list[Any]) -> Any:
