@@ -24,7 +24,7 @@ from recsweep.evaluation import (
     top_k,
     training_popularity,
 )
-from recsweep.interfaces import STRICT
+from recsweep.interfaces import STRICT, Ranking
 from recsweep.metrics.metric import UserMetric
 from recsweep.metrics.ndcg import NDCG
 from recsweep.metrics.ranked_lists import RankedLists
@@ -247,6 +247,43 @@ def test_a_user_who_wants_only_unknown_items_counts_as_zero() -> None:
     )
     assert result.per_user["ndcg_full_ideal@1"].tolist() == [1.0, 0.0]
     assert result.n_without_target == 0
+
+
+def ranked(scores: np.ndarray, fold: Fold, k: int) -> Ranking:
+    """What a model says of a fold that it has ranked by itself, users without a target included."""
+    items = top_k(scores, fold.history, k)
+    return Ranking(items.astype(np.int32), is_hit(items, fold.target), {}, True, 0.0)
+
+
+@pytest.mark.parametrize("objective", ["ndcg@5", "coverage@5"])
+def test_lists_of_a_model_are_measured_as_the_evaluators_own(objective: str) -> None:
+    fold = random_fold()
+    scores = np.random.default_rng(9).random(fold.history.shape).astype(np.float32)
+    own = evaluator(metrics=["ndcg", "recall", "map", "coverage"], objective=objective)
+    popularity = np.ones(20, np.int64)
+    expected = own.evaluate(lambda rows: scores_of(scores, fold, rows), fold, popularity)
+    given = (ranked(scores, fold, own.k[-1]), fold, popularity)
+    found = own.of_ranking(*given)
+    pd.testing.assert_frame_equal(found.per_user, expected.per_user)
+    assert found.means == expected.means
+    assert found.n_without_target == expected.n_without_target == 2
+    of_objective = {name: value for name, value in found.means.items() if name[:4] == objective[:4]}
+    assert own.objective_means(*given) == of_objective
+
+
+def test_lists_from_scores_that_are_no_numbers_are_refused() -> None:
+    fold = random_fold()
+    ranking = ranked(np.zeros(fold.history.shape, np.float32), fold, 5)
+    for measure in (evaluator().of_ranking, evaluator().objective_means):
+        with pytest.raises(InputError, match="finite"):
+            measure(ranking._replace(is_finite=False), fold, None)
+
+
+def scores_of(scores: np.ndarray, fold: Fold, rows: sp.csr_matrix) -> np.ndarray:
+    """The scores of some rows of a fold's history, which are all different."""
+    whole = fold.history.toarray()
+    numbers = [int(np.flatnonzero((whole == row).all(axis=1))[0]) for row in rows.toarray()]
+    return scores[numbers]
 
 
 def test_nobody_with_a_target_is_an_error() -> None:

@@ -27,7 +27,7 @@ def sgd(rate: float) -> SGD:
     return SGD(learning_rate=rate, schedule="none", learning_rate_decay=1.0, momentum=0.0)
 
 
-def fixed_noise(x: Any) -> Any:
+def fixed_noise(x: Any, _batch: Any = None) -> Any:
     """Noise in [0, 1) that both backends can be given: a pattern by position."""
     return (np.arange(np.prod(x.shape), dtype=np.float32) * 0.37 % 1).reshape(x.shape)
 

@@ -19,7 +19,7 @@ N_ITEMS, HIDDEN, LATENT, N_ROWS = 12, (7, 5), 3, 8
 HYPER = {"beta": 0.3, "l2": 0.01, "dropout_rate": 0.4, "decoder_dropout_rate": 0.2}
 
 
-def fixed_noise(x: Any) -> Any:
+def fixed_noise(x: Any, _batch: Any = None) -> Any:
     """Noise in [0, 1) that both backends can be given: a pattern by position."""
     return (np.arange(np.prod(x.shape), dtype=np.float32) * 0.37 % 1).reshape(x.shape)
 
@@ -161,6 +161,6 @@ def test_another_beta_dropout_and_rate_compile_nothing() -> None:
 
 def test_a_batch_of_an_epoch_is_what_the_engine_counts() -> None:
     epochs = ShuffledEpochs(clicks(), n_rows=4, n_epochs=1, seed=0)
-    (batches,) = list(epochs)
+    batches = epochs.batches(0)
     assert isinstance(batches, Batch)
     assert batches.is_user.sum() == 6

@@ -69,7 +69,7 @@ def test_sampled_epochs_draw_users_with_replacement_into_full_batches(
     assert len(draws) == 23
     # 10,000 draws: 435 each, with a standard deviation of sqrt(435 · 22 / 23) = 20.4
     assert np.abs(draws - 10_000 / 23).max() < 4.5 * 20.4
-    assert next(iter(epochs)).is_user.all()
+    assert epochs.batches(0).is_user.all()
 
 
 def test_an_epoch_visits_every_user_once_and_epochs_differ(train: sp.csr_matrix) -> None:
@@ -83,11 +83,19 @@ def test_an_epoch_visits_every_user_once_and_epochs_differ(train: sp.csr_matrix)
 
 def test_all_epochs_have_one_shape(train: sp.csr_matrix) -> None:
     epochs = ShuffledEpochs(train, n_rows=5, n_epochs=6, seed=7)
-    batches = list(epochs)
+    batches = [epochs.batches(epoch) for epoch in range(6)]
     assert len({batch.rows.shape for batch in batches}) == 1
     assert epochs.n_batches == 5
     for batch in batches:
         assert densified(batch, 11).sum() == pytest.approx(train.sum(), rel=1e-6)
+
+
+def test_rows_of_an_epoch_are_its_order_filled_up_by_nobody(train: sp.csr_matrix) -> None:
+    epochs = ShuffledEpochs(train, n_rows=5, n_epochs=3, seed=7)
+    rows = epochs.rows(1)
+    assert rows.shape == (5, 5)
+    np.testing.assert_array_equal(rows.ravel()[:23], epochs.order(1))
+    np.testing.assert_array_equal(rows.ravel()[23:], 23)
 
 
 def test_a_matrix_without_interactions_has_batches_too() -> None:

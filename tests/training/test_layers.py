@@ -5,10 +5,11 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep.seeds import Seeds
-from recsweep.training.batches import Batch, in_order
+from recsweep.training.batches import Batch, DenseBatch, in_order
 from recsweep.training.layers import (
     Noise,
     dense,
+    first_columns,
     first_layer,
     l2_penalty,
     mean_per_user,
@@ -63,6 +64,22 @@ def test_noise_differs_from_step_to_step_and_from_seed_to_seed() -> None:
     np.testing.assert_array_equal(draws[0], draws[2])
     assert not np.array_equal(draws[0], draws[1])
     assert not np.array_equal(draws[0], draws[4])
+
+
+def test_more_columns_leave_the_first_ones_noise_as_it_is() -> None:
+    batch = DenseBatch(np.zeros((3, 7), np.float32), np.ones(3, np.float32))
+    narrow, wide = (
+        np.asarray(Noise(1).normal_like(np.zeros((3, width), np.float32), batch))
+        for width in (2, 6)
+    )
+    np.testing.assert_array_equal(wide[:, :2], narrow)
+    assert len(np.unique(wide)) == wide.size
+
+
+def test_only_the_first_columns_stay() -> None:
+    x = np.ones((2, 4), np.float32)
+    assert np.asarray(first_columns(x, np.float32(3))).tolist() == 2 * [[1, 1, 1, 0]]
+    assert first_columns(x, None) is x
 
 
 def test_layers_are_numbered_and_lie_between_neighbouring_widths() -> None:

@@ -6,9 +6,18 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep.training import engine, programs, sparse
-from recsweep.training.batches import Batch, in_order
+from recsweep.training.batches import Batch, DenseBatch, in_order
 from recsweep.training.optimizers import SGD
-from recsweep.training.sparse import SparseDense, densify, dot_rows, row_sums, sparse_matmul
+from recsweep.training.sparse import (
+    SparseDense,
+    at_items,
+    at_rows,
+    densify,
+    dot_rows,
+    entry_products,
+    row_sums,
+    sparse_matmul,
+)
 
 N_USERS, N_ROWS, N_ITEMS = 7, 9, 13
 
@@ -102,3 +111,26 @@ def test_the_layer_adds_its_bias(matrix: sp.csr_matrix, batch: Batch) -> None:
     expected = padded(matrix) @ np.asarray(layer.kernel.value) + 1
     out = np.asarray(layer(batch, batch.values))
     np.testing.assert_allclose(out, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_dense_batch_gives_what_a_sparse_one_does(matrix: sp.csr_matrix, batch: Batch) -> None:
+    dense = DenseBatch(padded(matrix), batch.is_user)
+    random = np.random.default_rng(4)
+    kernel = random.normal(size=(N_ITEMS, 5)).astype(np.float32)
+    rows, items = (random.normal(size=(n, 5)).astype(np.float32) for n in (N_ROWS, N_ITEMS))
+    logits = random.normal(size=(N_ROWS, N_ITEMS)).astype(np.float32)
+
+    def of(each: Batch | DenseBatch) -> list[np.ndarray]:
+        products = entry_products(each, rows, at_items(each, items))
+        shares = each.values / at_rows(each, rows[:, 0])
+        return [
+            np.asarray(found)
+            for found in (
+                row_sums(each, each.values), sparse_matmul(each, each.values, kernel),
+                dot_rows(each, logits), densify(each, each.values, N_ITEMS),
+                row_sums(each, each.values * products), densify(each, shares, N_ITEMS),
+            )
+        ]  # fmt: skip
+
+    for found, expected in zip(of(dense), of(batch), strict=True):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-5)

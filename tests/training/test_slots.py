@@ -1,0 +1,164 @@
+"""Trainings in slots are as if each were alone, whoever joins and leaves beside them."""
+
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
+from typing import Any
+
+import numpy as np
+import pytest
+from contracts import composed, planted_split, small_spec
+
+from recsweep import app
+from recsweep.build import build, validate
+from recsweep.data.split import Split
+from recsweep.evaluation import Evaluator
+from recsweep.fitting import FitResult, fit_best_epoch
+from recsweep.seeds import Seeds
+from recsweep.training import layout, slots
+from recsweep.training.layout import Layout
+
+WIDEST = {"recsweep.models.multivae.MultiVAE": {"latent_dim": 16}}
+TRIALS: list[dict[str, Any]] = [
+    {"latent_dim": 16, "beta": 0.2, "n_epochs": 5},
+    {"latent_dim": 8, "beta": 0.5, "dropout_rate": 0.2, "n_epochs": 9},
+    {"latent_dim": 12, "l2": 1e-3, "n_epochs": 3},
+    {"latent_dim": 16, "beta": 1.0, "decoder_dropout_rate": 0.3, "n_epochs": 6},
+    {"latent_dim": 5, "beta_warmup_steps": 30, "n_epochs": 4},
+    {"latent_dim": 16, "dropout_rate": 0.8, "n_epochs": 7},
+    {"latent_dim": 10, "n_epochs": 2},
+]
+"""Trials of different lengths: a slot is refilled while its neighbours go on."""
+
+
+@pytest.fixture(scope="module")
+def split() -> Split:
+    return planted_split()
+
+
+@pytest.fixture(scope="module")
+def evaluator() -> Evaluator:
+    settings = validate(app.Settings, dict(composed("k=[5,10]")), "")
+    return app.make_evaluator(settings)
+
+
+@pytest.fixture
+def three_slots() -> Iterator[None]:
+    with layout.use(Layout(3, WIDEST)):
+        yield
+
+
+@pytest.fixture
+def fit(split: Split, evaluator: Evaluator) -> Callable[..., FitResult]:
+    specs = {str(t): small_spec("multivae", **t) for t in TRIALS}
+
+    def one(number: int, listener: Any = None) -> FitResult:
+        model = build(specs[str(TRIALS[number])], "model")
+        listeners = [listener] if listener else []
+        return fit_best_epoch(model, split.train, split.valid, evaluator, Seeds(number), listeners)
+
+    return one
+
+
+def curves(fitted: FitResult) -> np.ndarray:
+    """What does not depend on the clock, epochs × curves."""
+    names = [name for name in fitted.curves[0] if not name.endswith("_s")]
+    assert {"train/loss", "train/l2", "valid/loss", "valid/kl", "valid/ndcg@10"} <= set(names)
+    return np.array([[epoch[name] for name in names] for epoch in fitted.curves])
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_a_curve_is_that_of_the_same_training_alone(fit: Callable[..., FitResult]) -> None:
+    alone = [fit(number) for number in range(len(TRIALS))]
+    with ThreadPoolExecutor(3) as pool:
+        together = list(pool.map(fit, range(len(TRIALS))))
+    for one, other in zip(alone, together, strict=True):
+        np.testing.assert_array_equal(curves(one), curves(other))
+        assert one.best_epoch == other.best_epoch
+        assert one.valid.means == other.valid.means
+
+
+def test_a_curve_does_not_depend_on_the_widest_trial(fit: Callable[..., FitResult]) -> None:
+    with layout.use(Layout(3, WIDEST)):
+        wide = curves(fit(1))
+    with layout.use(Layout(3)):
+        np.testing.assert_allclose(curves(fit(1)), wide, rtol=2e-6)
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_rankings_inside_the_program_are_those_of_the_scores(
+    split: Split, evaluator: Evaluator
+) -> None:
+    model = build(small_spec("multivae", n_epochs=3), "model")
+    fitted = fit_best_epoch(model, split.train, split.valid, evaluator, Seeds(1))
+    popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
+    again = evaluator.evaluate(model.score, split.valid, popularity)
+    assert again.means == fitted.valid.means
+    best = fitted.curves[fitted.best_epoch]
+    assert best["valid/ndcg@5"] == again.means["ndcg@5"]
+    rows = split.valid.history + split.valid.target
+    assert best["valid/loss"] == pytest.approx(model.loss(rows)["loss"], rel=1e-5)
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_a_training_that_fails_leaves_its_neighbours_alone(fit: Callable[..., FitResult]) -> None:
+    expected = curves(fit(1))
+
+    def fail(epoch: int, _metrics: object) -> bool:
+        if epoch == 1:
+            raise ZeroDivisionError("on purpose")
+        return True
+
+    with ThreadPoolExecutor(3) as pool:
+        whole, failing = pool.submit(fit, 1), pool.submit(fit, 0, fail)
+        following = pool.submit(fit, 3)
+        np.testing.assert_array_equal(curves(whole.result(60)), expected)
+        with pytest.raises(ZeroDivisionError):
+            failing.result(60)
+        assert len(following.result(60).curves) == 6
+    assert all(bank.n_members == 0 for bank in slots._banks)
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_trainings_that_begin_at_once_share_one_bank(fit: Callable[..., FitResult]) -> None:
+    slots._banks.clear()
+    began = Barrier(3)
+
+    def together(number: int) -> FitResult:
+        began.wait(60)
+        return fit(number)
+
+    with ThreadPoolExecutor(3) as pool:
+        list(pool.map(together, range(3)))
+    assert len(slots._banks) == 1
+
+
+def test_a_broken_program_fails_all_its_trainings_and_the_next_one_has_another(
+    fit: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as one without memory: who comes later must not get its freed arrays."""
+
+    def break_down(epoch: int, _metrics: object) -> bool:
+        if epoch == 1:
+            monkeypatch.setattr(slots, "call_program", out_of_memory)
+        return True
+
+    def out_of_memory(*_arguments: object) -> None:
+        raise MemoryError("no room")
+
+    with layout.use(Layout(2, WIDEST)):
+        with ThreadPoolExecutor(2) as pool:
+            for future in [pool.submit(fit, number, break_down) for number in (0, 1)]:
+                with pytest.raises(MemoryError):
+                    future.result(60)
+        monkeypatch.undo()
+        assert len(fit(2).curves) == 3
+
+
+def test_slots_beyond_eight_are_two_banks_that_take_turns(fit: Callable[..., FitResult]) -> None:
+    slots._banks.clear()
+    with layout.use(Layout(8, WIDEST)):
+        with ThreadPoolExecutor(4) as pool:
+            together = list(pool.map(fit, range(4)))
+        assert [bank.n_slots for bank in slots._banks] == [4, 4]
+        np.testing.assert_array_equal(curves(together[2]), curves(fit(2)))
