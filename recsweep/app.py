@@ -226,12 +226,15 @@ def model_name(config: Config) -> str:
 
 def run_tags(settings: Settings, split: "Split") -> dict[str, str]:
     """Tags that identify a run and make it reproducible."""
+    from recsweep.training import layout
+
     return {
         **environment.git_state(),
         **{f"version.{name}": number for name, number in environment.versions().items()},
         "backend": settings.backend,
         "device": environment.device(),
         "precision": environment.precision(),
+        **layout.tags(),
         "machine": environment.machine(),
         **code_tags(code(settings)),
         "threads": str(settings.threads or environment.n_cores()),

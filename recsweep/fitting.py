@@ -32,7 +32,8 @@ class FitResult:
     Args:
         best_epoch: Index of the epoch of the model's current weights.
         valid: Validation metrics of that epoch.
-        curves: Values of all epochs by name, such as `train/loss` or `valid/ndcg@100`.
+        curves: Values of all epochs by name, such as `train/loss` or `valid/ndcg@100`; where a
+            model ranks while it trains, only the best epoch has all metrics.
         train_s: Seconds spent in training, without evaluation.
         refit_s: Duration of the refit in seconds, see `refit`; None = no refit.
     """
@@ -128,7 +129,10 @@ class _BestEpoch:
             self.model.return_to_kept()
         else:
             self.model.restore(self._weights)
-        return FitResult(self.epoch, self._measure(), self.curves, self.train_s)
+        found = self._measure()
+        means = {f"valid/{name}": value for name, value in found.means.items()}
+        self.curves[self.epoch] = {**self.curves[self.epoch], **means}
+        return FitResult(self.epoch, found, self.curves, self.train_s)
 
 
 @dataclass(frozen=True)

@@ -120,15 +120,15 @@ def read_metrics(folder: Path) -> dict[str, Any]:
 
 
 def read_curves(folder: Path) -> list[tuple[int, dict[str, float]]]:
-    """The curves of a run or a trial: epoch, from 1, and values by name."""
+    """The curves of a run or a trial: epoch, from 1, and values by name, as far as it has them."""
     return read(folder / CURVES, _parse_curves, list)
 
 
 def _parse_curves(file: Path) -> list[tuple[int, dict[str, float]]]:
-    with file.open(encoding="utf-8", newline="") as text:
+    with file.open(encoding="utf-8", newline="") as rows:
         return [
-            (int(row.pop("epoch")), {name: float(value or "nan") for name, value in row.items()})
-            for row in csv.DictReader(text)
+            (int(row.pop("epoch")), {name: float(text) for name, text in row.items() if text})
+            for row in csv.DictReader(rows)
         ]
 
 

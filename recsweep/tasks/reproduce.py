@@ -41,12 +41,14 @@ class Repeat(NamedTuple):
         config: The run's configuration, resolved.
         folder: Output folder of the repeat.
         overrides: The overrides of the run's command line.
+        environment: The run's environment.
     """
 
     name: str
     config: Config
     folder: Path
     overrides: list[str]
+    environment: dict[str, str]
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -79,7 +81,8 @@ class Reproduce:
         refuse_folder(job.results, "hydra.run.dir")
         with TemporaryDirectory(prefix="recsweep-") as folder:
             past = find_run(_given(job.settings.run_id), "run_id", job.settings, Path(folder))
-            repeat, before = _repeat(past, job), past.environment()
+            before = past.environment()
+            repeat = _repeat(past, job, before)
             was = Measured.of(past.results)
             print(f"run       {past.name}", flush=True)  # noqa: T201
             with _fresh_process(_train_again, repeat) as answer:
@@ -119,7 +122,7 @@ def _given(run_id: str | None) -> str:
     return run_id
 
 
-def _repeat(past: "PastRun", job: Job) -> Repeat:
+def _repeat(past: "PastRun", job: Job, environment: dict[str, str]) -> Repeat:
     """The run's configuration, with the current paths of files."""
     from recsweep.run_files import read_config, read_overrides
     from recsweep.runs.past_run import with_files
@@ -139,7 +142,8 @@ def _repeat(past: "PastRun", job: Job) -> Repeat:
     ]
     if unused:
         log.warning("task=reproduce uses the run's own settings: ignoring %s", ", ".join(unused))
-    return Repeat(past.name, config, job.results.parent, read_overrides(past.results))
+    overrides = read_overrides(past.results)
+    return Repeat(past.name, config, job.results.parent, overrides, environment)
 
 
 # --- the fresh process ----------------------------------------------------------------------------
@@ -184,16 +188,18 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
 def _train_again(parent: Connection, repeat: Repeat) -> None:
     """Answer with the environment, then train and answer with the printed output."""
     from recsweep.tracking import NullTracker
+    from recsweep.training import layout
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     said = StringIO()
     try:
-        parent.recv()
-        parent.send(_environment(repeat))
-        parent.recv()
-        with redirect_stdout(said):
-            app.run(repeat.config, repeat.folder, repeat.overrides, NullTracker())
-        parent.send(said.getvalue())
+        with layout.use(layout.of_tags(repeat.environment)):
+            parent.recv()
+            parent.send(_environment(repeat))
+            parent.recv()
+            with redirect_stdout(said):
+                app.run(repeat.config, repeat.folder, repeat.overrides, NullTracker())
+            parent.send(said.getvalue())
     except InputError as error:
         parent.send(error)
     except (EOFError, BrokenPipeError):  # the parent is gone

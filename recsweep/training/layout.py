@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from recsweep import environment
-from recsweep.training.backend import name
 
 MULTIPLE = 64
 """Widths of dense batches are a multiple of this, which suits a GPU's matrix units."""
@@ -24,10 +23,12 @@ class Layout:
     Args:
         n_slots: Trainings at the same time.
         widest: Class of a model -> settings that make its network wider -> their largest values.
+        is_dense: Whether batches are dense even if a single training on a CPU has the process.
     """
 
     n_slots: int = 1
     widest: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    is_dense: bool = False
 
     @property
     def n_banks(self) -> int:
@@ -69,6 +70,19 @@ def current() -> Layout:
 
 def is_dense() -> bool:
     """Whether trainings read dense batches."""
+    from recsweep.training.backend import name  # loads the backend
+
     if name() != "jax":
         return False
-    return current().n_slots > 1 or environment.device() != "cpu"
+    own = current()
+    return own.is_dense or own.n_slots > 1 or environment.device() != "cpu"
+
+
+def tags() -> dict[str, str]:
+    """What a run's digits depend on: dense batches, and the slots beside it; nothing if sparse."""
+    return {"batches": "dense", "slots": str(current().n_slots)} if is_dense() else {}
+
+
+def of_tags(found: Mapping[str, str]) -> Layout:
+    """The layout of a run with these tags, see `tags`."""
+    return Layout(int(found.get("slots", 1)), is_dense=found.get("batches") == "dense")

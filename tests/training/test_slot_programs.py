@@ -21,7 +21,9 @@ HYPER = {"beta": 0.3, "l2": 0.05, "dropout_rate": 0.4, "decoder_dropout_rate": 0
 
 
 def values(scale: float) -> Values:
-    return Values([scale * jnp.ones((2, 3))], [jnp.uint32([7, 0])], [jnp.zeros(()), jnp.ones(2)])
+    return Values(
+        [scale * jnp.ones((2, 3))], [jnp.uint32([7, 0])], [jnp.full((), 3.0), jnp.ones(2)]
+    )
 
 
 def test_a_new_training_fills_one_slot_and_leaves_the_others() -> None:
@@ -30,6 +32,7 @@ def test_a_new_training_fills_one_slot_and_leaves_the_others() -> None:
     for arrays in (trainings.values.trainable, trainings.kept):
         assert np.asarray(arrays[0]).max(axis=(1, 2)).tolist() == [0, 5, 0]
     assert np.asarray(trainings.values.other[0]).tolist() == [[0, 0], [7, 0], [0, 0]]
+    assert np.asarray(trainings.values.optimizer[0]).tolist() == [0, 3, 0]
     assert np.asarray(trainings.values.optimizer[1]).tolist() == [[0, 0], [1, 1], [0, 0]]
     assert isinstance(trainings, Trainings)
     taken = take_of()(trainings.kept, np.int32(1))

@@ -152,7 +152,9 @@ def test_a_broken_program_fails_all_its_trainings_and_the_next_one_has_another(
                 with pytest.raises(MemoryError):
                     future.result(60)
         monkeypatch.undo()
+        broken = set(slots._banks)
         assert len(fit(2).curves) == 3
+        assert not broken & set(slots._banks)
 
 
 def test_slots_beyond_eight_are_two_banks_that_take_turns(fit: Callable[..., FitResult]) -> None:

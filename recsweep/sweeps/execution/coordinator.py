@@ -80,6 +80,7 @@ class SweepCoordinator:
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
             Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not create it
         self._identify()
+        self.study.refuse_other_slots()
         if self.spec.sweep.retry_failed:
             failed = [trial._trial_id for trial in self.study.failed()]
             self.study.plan = replace(plan, retry=failed)

@@ -66,7 +66,8 @@ def device_errors() -> Iterator[None]:
         if _is(found, FULL, "ResourceExhaustedError"):
             raise InputError(
                 f"a trial must fit into the device's memory, but does not ({reason}); set a "
-                "smaller model.batch_size or evaluation_batch_size, or fewer sweep.n_workers"
+                "smaller model.batch_size or evaluation_batch_size, or fewer sweep.n_workers or "
+                "sweep.slots"
             ) from error
         is_internal = _is(found, re.compile(f"^{INTERNAL}"), "InternalError")
         if not _is(found, LOST, "UnavailableError") and (not is_internal or _computes()):

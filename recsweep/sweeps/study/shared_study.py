@@ -172,21 +172,25 @@ class SharedStudy:
         Raises:
             InputError: The plan asks for another number than the study runs with.
         """
-        wanted, agreed = self.plan.slots, self.agreed_slots
-        if agreed is None:
-            chosen = wanted or choose()
+        if (agreed := self.agreed_slots) is None:
+            chosen = self.plan.slots or choose()
             with self.locks.mutex():
                 agreed = self.agreed_slots
                 if agreed is None:
                     self.study.set_user_attr(SLOTS, agreed := chosen)
-        if wanted not in (None, agreed):
+        self.refuse_other_slots()
+        self.n_slots = agreed
+        return agreed
+
+    def refuse_other_slots(self) -> None:
+        """Raise InputError if the plan asks for another number than the study runs with."""
+        wanted, agreed = self.plan.slots, self.agreed_slots
+        if None not in (wanted, agreed) and wanted != agreed:
             raise InputError(
-                f"a study's slots must not change, since they affect the last digits, but "
+                f"a study's slots must not change, since digits depend on them, but "
                 f"{self.plan.study} runs with {agreed} and sweep.slots is {wanted}; set "
                 f"sweep.slots={agreed}, or start another study with study=NAME"
             )
-        self.n_slots = agreed
-        return agreed
 
     def is_on_gpu(self) -> bool | None:
         """Whether the study's device is no CPU; None before its first worker has noted it."""
