@@ -86,10 +86,11 @@ def test_a_curve_does_not_depend_on_the_widest_trial(fit: Callable[..., FitResul
 
 
 @pytest.mark.usefixtures("three_slots")
+@pytest.mark.parametrize("name", ["multivae", "shallow_ae full"])
 def test_rankings_inside_the_program_are_those_of_the_scores(
-    split: Split, evaluator: Evaluator
+    name: str, split: Split, evaluator: Evaluator
 ) -> None:
-    model = build(small_spec("multivae", n_epochs=3), "model")
+    model = build(small_spec(name, n_epochs=3), "model")
     fitted = fit_best_epoch(model, split.train, split.valid, evaluator, Seeds(1))
     popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
     again = evaluator.evaluate(model.score, split.valid, popularity)
