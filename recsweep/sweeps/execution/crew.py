@@ -123,26 +123,32 @@ class _PerThread:
         self._usual = usual
         self.own = threading.local()
 
+    @property
+    def current(self) -> TextIO:
+        """The stream of the current thread."""
+        stream: TextIO = getattr(self.own, "stream", self._usual)
+        return stream
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(self.own, "stream", self._usual), name)
+        return getattr(self.current, name)
 
 
 @contextmanager
 def output_to(stdout: TextIO, stderr: TextIO) -> Iterator[None]:
     """Redirect what this thread prints; other threads print where they did."""
-    streams = []
+    replaced = []
     for name, target in (("stdout", stdout), ("stderr", stderr)):
         with _installing:
             if not isinstance(stream := getattr(sys, name), _PerThread):
                 stream = _PerThread(stream)
                 setattr(sys, name, stream)
+        replaced.append((stream, stream.current))
         stream.own.stream = target
-        streams.append(stream)
     try:
         yield
     finally:
-        for stream in streams:
-            del stream.own.stream
+        for stream, before in replaced:
+            stream.own.stream = before
 
 
 _installing = threading.Lock()
