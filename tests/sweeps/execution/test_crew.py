@@ -1,6 +1,7 @@
 """Threads that end together, one that runs alone, and what each of them prints."""
 
 import io
+import signal
 import sys
 import threading
 import time
@@ -70,26 +71,26 @@ def test_an_error_halts_the_others_and_is_raised_once_they_have_ended() -> None:
     assert sorted(ended) == [1, 2]
 
 
-def test_ctrl_c_halts_all_threads_and_waits_for_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    own, ended, looks = Crew(3), [], []
-
-    def hear_ctrl_c(threads: list[threading.Thread]) -> None:
-        looks.append(threads)
-        if len(looks) == 1:
-            raise KeyboardInterrupt("Ctrl-C, twice")
-        wait(threads)
+def test_ctrl_c_halts_all_threads_and_waits_for_them() -> None:
+    own, all_here, ended = Crew(3), threading.Barrier(3), list[bool]()
 
     def work() -> int:
+        if all_here.wait(PATIENCE_S) == 0:
+            time.sleep(0.05)  # the main thread waits
+            signal.raise_signal(signal.SIGINT)
         until(lambda: own.is_halted)
-        time.sleep(0.05)
+        is_first = threading.current_thread().name == "slot 0"  # the one that is waited for
+        time.sleep(0.3 if is_first else 0.05)
         ended.append(True)
         return 1
 
-    wait = crew._wait_for
-    monkeypatch.setattr(crew, "_wait_for", hear_ctrl_c)
-    with pytest.raises(KeyboardInterrupt, match="twice"):
-        own.run(work)
-    assert len(ended) == 3
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            own.run(work)
+        assert len(ended) == 3
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 # --- a gate ---------------------------------------------------------------------------------------
