@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy.engine import make_url
 
@@ -26,6 +26,18 @@ from recsweep.sweeps.study.shared_study import Plan
 
 Launch = Callable[[Worker | FinalWorker, int, str], list[dict[str, Any]]]
 """(task, number of processes, folder for their output) -> what each process returned."""
+MOST = 1024
+"""Workers, and slots of each."""
+
+
+def _number_or_auto(slots: object) -> object:
+    """Refuse other slots in one line: pydantic would name the type of the number as a setting."""
+    if slots != "auto" and not (type(slots) is int and 1 <= slots <= MOST):
+        raise ValueError(
+            f"sweep.slots must be auto, or at least 1 and at most {MOST}, but is {slots!r}; change "
+            "sweep.slots"
+        )
+    return slots
 
 
 @checked_dataclass(kw_only=True, config=STRICT)
@@ -52,8 +64,8 @@ class SweepSettings:
     """
 
     n_trials: Annotated[int, Field(ge=1)]
-    n_workers: Annotated[int, Field(ge=1, le=1024)]
-    slots: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]
+    n_workers: Annotated[int, Field(ge=1, le=MOST)]
+    slots: Annotated[int | Literal["auto"], BeforeValidator(_number_or_auto)]
     timeout: Annotated[float, Field(gt=0, strict=False)] | None
     seed: Annotated[int, Field(ge=0)]
     objectives: Annotated[list[str], Field(min_length=1)] | None

@@ -118,6 +118,15 @@ def test_another_configuration_is_refused(parent: Made) -> None:
         parent("seed=1")
 
 
+def test_a_sweep_keeps_its_slots(parent: Made, refused: Any) -> None:
+    first = parent("sweep.slots=2").run()
+    assert first.test is not None
+    with refused("a study's slots must not change", "toy runs with 2 and sweep.slots is 3"):
+        parent("sweep.slots=3")
+    assert parent("sweep.n_trials=5").run().status.n_finished == 5
+    assert parent("sweep.n_trials=5").study.agreed_slots == 2
+
+
 def test_too_many_failures_end_it_with_the_last_reason(parent: Made, tmp_path: Path) -> None:
     with pytest.raises(InputError) as caught:
         parent("sweep.max_failures=1", "sweep.n_trials=9", breaks="a fault").run()

@@ -47,8 +47,9 @@ def test_only_what_is_missing_is_trained(winner: FinalEvaluation) -> None:
     (winner.folders[1] / STDOUT).touch()
     assert winner.missing == [0, 2]
     assert winner.scores() is None
-    trainings = winner.finalist(Worker(winner.study.plan.plain())).trainings
-    assert [each["index"] for each in trainings] == [0, 2]
+    finalist = winner.finalist(Worker(winner.study.plan.plain()))
+    assert [each["index"] for each in finalist.trainings] == [0, 2]
+    assert finalist.n_seeds == 3  # of which its slots depend
 
 
 def test_other_trials_that_were_scored_are_known(winner: FinalEvaluation) -> None:

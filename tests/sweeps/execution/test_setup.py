@@ -181,3 +181,39 @@ def test_a_sampler_that_cannot_search_the_space_is_refused(
     search: Callable[..., StudyRequest],
 ) -> None:
     assert "model.quality is an interval" in refused(search("sampler=grid"))
+
+
+@pytest.mark.parametrize(
+    ("overrides", "slots"),
+    [
+        ([], None),
+        (["sweep.slots=4"], 4),
+        (["sweep.objectives=[ndcg@10,train_s]", "pruner=none"], 1),
+        (["sweep.objectives=[ndcg@10,train_s]", "pruner=none", "sweep.slots=1"], 1),
+    ],
+    ids=str,
+)
+def test_workers_choose_their_slots_unless_the_time_of_a_trial_counts(
+    search: Callable[..., StudyRequest], overrides: list[str], slots: int | None
+) -> None:
+    plan = search(*overrides).check().plan(
+        deadline=None, parent_run=None, stop_file=None, retry=[]
+    )  # fmt: skip
+    assert plan.slots == slots
+
+
+def test_slots_need_jax_and_objectives_without_a_clock(
+    search: Callable[..., StudyRequest],
+) -> None:
+    assert refused(search("sweep.slots=4", "backend=tensorflow")) == (
+        "trials can be trained side by side only with backend=jax, but sweep.slots is 4 with "
+        "backend=tensorflow; set sweep.slots=1"
+    )
+    timed = ("sweep.objectives=[ndcg@10,train_s]", "pruner=none")
+    assert refused(search("sweep.slots=4", *timed)) == (
+        "a trial's time can be an objective only where it trains alone, but sweep.objectives has "
+        "train_s and sweep.slots is 4; set sweep.slots=1"
+    )
+    for slots in ("0", "1025", "2.0", "true", "[1]"):
+        said = refused(search(f"sweep.slots={slots}"))
+        assert said.startswith("sweep.slots must be auto, or at least 1 and at most 1024, but is ")
