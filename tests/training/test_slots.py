@@ -38,7 +38,7 @@ def split() -> Split:
 
 @pytest.fixture(scope="module")
 def evaluator() -> Evaluator:
-    settings = validate(app.Settings, dict(composed("k=[5,10]")), "")
+    settings = validate(app.Settings, dict(composed("k=[5,10,45]")), "")
     return app.make_evaluator(settings)
 
 
@@ -63,7 +63,7 @@ def fit(split: Split, evaluator: Evaluator) -> Callable[..., FitResult]:
 def curves(fitted: FitResult) -> np.ndarray:
     """What does not depend on the clock, epochs × curves."""
     names = [name for name in fitted.curves[0] if not name.endswith("_s")]
-    assert {"train/loss", "train/l2", "valid/loss", "valid/kl", "valid/ndcg@10"} <= set(names)
+    assert {"train/loss", "train/l2", "valid/loss", "valid/kl", "valid/ndcg@45"} <= set(names)
     return np.array([[epoch[name] for name in names] for epoch in fitted.curves])
 
 
@@ -95,6 +95,7 @@ def test_rankings_inside_the_program_are_those_of_the_scores(
     popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
     again = evaluator.evaluate(model.score, split.valid, popularity)
     assert again.means == fitted.valid.means
+    assert model.ranking().items.max() < split.train.shape[1], "columns that fill up are no items"
     best = fitted.curves[fitted.best_epoch]
     assert best["valid/ndcg@5"] == again.means["ndcg@5"]
     rows = split.valid.history + split.valid.target
