@@ -118,6 +118,7 @@ class Job(NamedTuple):
         results: The folder that the task may create.
         tracker: For the task's run; None = the one that `tracking` describes.
         listeners: Called after every training epoch, see `recsweep.fitting.Listener`.
+        split: The data; None = what `data`, `transform` and `split` describe.
     """
 
     settings: Settings
@@ -126,6 +127,7 @@ class Job(NamedTuple):
     results: Path
     tracker: RunTracker | None = None
     listeners: "Sequence[Listener]" = ()
+    split: "Split | None" = None
 
 
 def run(
@@ -134,6 +136,7 @@ def run(
     overrides: list[str],
     tracker: RunTracker | None = None,
     listeners: "Sequence[Listener]" = (),
+    split: "Split | None" = None,
 ) -> None:
     """Run the task chosen by `task=`.
 
@@ -143,6 +146,7 @@ def run(
         overrides: The overrides of the command line.
         tracker: For the task's run; None = the one that `tracking` describes.
         listeners: Called after every training epoch.
+        split: The data, already loaded; None = what the configuration describes.
 
     Raises:
         InputError: The configuration or the data cannot be used.
@@ -151,7 +155,7 @@ def run(
 
     settings = validate(Settings, config, "")
     config, overrides = without_passwords([config, overrides])
-    job = Job(settings, config, overrides, folder / RESULTS, tracker, listeners)
+    job = Job(settings, config, overrides, folder / RESULTS, tracker, listeners, split)
     build_group(settings, "task", "run").run(job)
 
 

@@ -30,7 +30,7 @@ class Train:
         from recsweep.runs.results import final_metrics
 
         refuse_folder(job.results, "hydra.run.dir")
-        run = Experiment.prepare(job.settings, job.tracker)
+        run = Experiment.prepare(job.settings, job.tracker, job.split)
         tracker = run.tracker
         tracker.kept_in(job.results)
         print(describe_sizes(run.settings, run.split), file=sys.stderr, flush=True)  # noqa: T201 - progress

@@ -42,34 +42,35 @@ class Crew:
         """
         if self._n_threads == 1:
             return work()
-        threads = [
-            threading.Thread(target=self._run_one, args=(work,), name=f"slot {i}", daemon=True)
-            for i in range(self._n_threads)
-        ]
-        for thread in threads:
-            thread.start()
+        ends = [threading.Event() for _ in range(self._n_threads)]
+        for number, end in enumerate(ends):
+            given, name = (work, end), f"slot {number}"
+            threading.Thread(target=self._run_one, args=given, name=name, daemon=True).start()
         try:
-            _wait_for(threads)
+            _wait_for(ends)
         except BaseException:
             self._halt.set()
-            _wait_for(threads)
+            _wait_for(ends)
             raise
         if self._errors:
             raise self._errors[0]
         return sum(self._results)
 
-    def _run_one(self, work: Callable[[], int]) -> None:
+    def _run_one(self, work: Callable[[], int], end: threading.Event) -> None:
         try:
             self._results.append(work())
         except BaseException as error:  # noqa: BLE001 - raised again in the main thread
             self._errors.append(error)
             self._halt.set()
+        finally:
+            end.set()
 
 
-def _wait_for(threads: list[threading.Thread]) -> None:
-    for thread in threads:
-        while thread.is_alive():
-            thread.join(POLL_S)
+def _wait_for(ends: list[threading.Event]) -> None:
+    """Wait for events, not threads: Python 3.12 takes a thread for dead if Ctrl-C ends its join."""
+    for end in ends:
+        while not end.wait(POLL_S):
+            pass
 
 
 class Gate:
@@ -123,26 +124,32 @@ class _PerThread:
         self._usual = usual
         self.own = threading.local()
 
+    @property
+    def current(self) -> TextIO:
+        """The stream of the current thread."""
+        stream: TextIO = getattr(self.own, "stream", self._usual)
+        return stream
+
     def __getattr__(self, name: str) -> Any:
-        return getattr(getattr(self.own, "stream", self._usual), name)
+        return getattr(self.current, name)
 
 
 @contextmanager
 def output_to(stdout: TextIO, stderr: TextIO) -> Iterator[None]:
     """Redirect what this thread prints; other threads print where they did."""
-    streams = []
+    replaced = []
     for name, target in (("stdout", stdout), ("stderr", stderr)):
         with _installing:
             if not isinstance(stream := getattr(sys, name), _PerThread):
                 stream = _PerThread(stream)
                 setattr(sys, name, stream)
+        replaced.append((stream, stream.current))
         stream.own.stream = target
-        streams.append(stream)
     try:
         yield
     finally:
-        for stream in streams:
-            del stream.own.stream
+        for stream, before in replaced:
+            stream.own.stream = before
 
 
 _installing = threading.Lock()

@@ -58,7 +58,8 @@ class FinalEvaluation:
         Args:
             worker: A worker of the same sweep.
         """
-        return FinalWorker(worker, [self._training(index) for index in self.missing])
+        trainings = [self._training(index) for index in self.missing]
+        return FinalWorker(worker, trainings, self.n_seeds)
 
     def _training(self, index: int) -> dict[str, Any]:
         config = copy.deepcopy(self.study.space.config(self.best.settings))

@@ -28,6 +28,7 @@ from recsweep.sweeps.execution.gpu_lease import has_gpu, mark_lost, take_gpu
 from recsweep.sweeps.study.final_scores import TEST_SCORED
 
 if TYPE_CHECKING:
+    from recsweep.data.split import Split
     from recsweep.sweeps.execution.trial_runner import TrialRunner
     from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
@@ -153,10 +154,12 @@ class FinalWorker:
         worker: A worker of the same sweep.
         trainings: The trainings, see `final_evaluation.FinalEvaluation`: `trial`, `index`,
             `config`, `overrides`, `folder`, `name`.
+        n_seeds: Number of the winner's trainings, those that are done included.
     """
 
     worker: Worker
     trainings: list[dict[str, Any]]
+    n_seeds: int
 
     def __call__(self, _config: object) -> dict[str, Any]:
         """Run the trainings that no other process runs.
@@ -176,13 +179,15 @@ class FinalWorker:
         return {"error": None, **_kept()}
 
     def _train_all(self) -> None:
+        from recsweep.sweeps.execution.trial_runner import TrialRunner
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
         from recsweep.training import layout
 
         study = SharedStudy(Plan(**self.worker.plan))
         self.worker.prepare_device(study)
-        left = deque(self.trainings)
-        n_slots = min(study.agreed_slots or 1, len(left))
+        split = TrialRunner(study).load()  # trainings share a program only with the same matrices
+        left, agreed = deque(self.trainings), study.agreed_slots or 1
+        n_slots = max(1, min(agreed, self.n_seeds))  # the same in a command that trains the rest
         crew = Crew(n_slots)
 
         def train_some() -> int:
@@ -194,13 +199,15 @@ class FinalWorker:
                 lease = study.locks.lease(FINAL + training["index"])
                 if lease is not None:
                     with lease:
-                        self._train(study, training, crew)
+                        self._train(study, training, split, crew)
             return 0
 
-        with layout.use(layout.Layout(n_slots)):
+        with layout.use(layout.Layout(n_slots, is_dense=agreed > 1)):
             crew.run(train_some)
 
-    def _train(self, study: "SharedStudy", training: dict[str, Any], crew: Crew) -> None:
+    def _train(
+        self, study: "SharedStudy", training: dict[str, Any], split: "Split", crew: Crew
+    ) -> None:
         """Do one run; its output is written to a file last, which marks it as done."""
         folder = Path(training["folder"])
         if (folder / STDOUT).exists() or study.plan.is_stopped:
@@ -221,7 +228,7 @@ class FinalWorker:
         log = (folder / LOG).open("w", encoding="utf-8")
         with log, output_to(said, log):
             stops = partial(_stops, plan, crew)
-            app.run(config, folder, training["overrides"], tracker, [stops])
+            app.run(config, folder, training["overrides"], tracker, [stops], split)
         (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8")
         print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 

@@ -6,6 +6,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from recsweep.errors import InputError
+from recsweep.sweeps.study.claims import MAX_SHARED_DEATHS
 from recsweep.sweeps.study.shared_study import SharedStudy
 
 
@@ -56,7 +57,8 @@ class LossCounter:
         is_in_vain = isinstance(error, DeviceLost) and n_scored == self._n_scored
         self._n_losses, self._n_scored = (self._n_losses + 1) * is_in_vain, n_scored
         # after so many losses a trial itself has failed, and the next one may keep its device
-        if self._n_losses > self._study.plan.max_retries + 1:
+        n_shared = MAX_SHARED_DEATHS if (self._study.agreed_slots or 1) > 1 else 0
+        if self._n_losses > n_shared + self._study.plan.max_retries + 1:
             raise InputError(
                 f"a device must survive a trial, but {self._n_losses} times in a row {error}; see "
                 "nvidia-smi, choose others with CUDA_VISIBLE_DEVICES and re-run the same command"

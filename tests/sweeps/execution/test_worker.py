@@ -1,27 +1,36 @@
 """A worker runs trials until none is left and hands back plain values, whatever happens."""
 
+import itertools
 import json
 import os
 import pickle
 import signal
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from threading import Barrier
 from typing import Any
 
 import pytest
 from fake_gpus import UUIDS, put_gpus
-from plans import toy_config, toy_plan
-from studies import COMPLETE, FAIL
+from contracts import composed
+from plans import Toy, toy_config, toy_plan, toy_space
+from small_runs import SMALL
+from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
-from recsweep.run_files import STDOUT
-from recsweep.sweeps.execution import device_errors, gpu_lease
+from recsweep.run_files import LOG, STDOUT
+from recsweep.sweeps.execution import crew, device_errors, gpu_lease, slot_plan, worker
 from recsweep.sweeps.execution.interrupt import SIGNALS
+from recsweep.sweeps.execution.trial_runner import Reports, TrialRunner
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
-from recsweep.sweeps.study.claims import next_claim
+from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.study.claims import Claim, next_claim
 from recsweep.sweeps.study.final_scores import TEST_SCORED
-from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.training import layout, slots
+from recsweep.training.slots import Bank
 
 Config = Callable[..., dict[str, Any]]
 
@@ -59,7 +68,7 @@ def test_a_worker_of_other_code_is_refused(tmp_path: Path, toy: dict[str, Any]) 
             "command started; revert it, or start a new study with study=NAME"
         }
         assert Worker(plan.plain())(None) == error
-        assert FinalWorker(Worker(plan.plain()), [])(None) == error
+        assert FinalWorker(Worker(plan.plain()), [], 0)(None) == error
     assert not (tmp_path / "toy").exists()
 
 
@@ -124,7 +133,7 @@ def test_a_process_that_has_lost_its_device_claims_no_trial(
     monkeypatch.setattr(device_errors, "_lost", {os.getpid(): "the device was lost (why)"})
     plan = toy_plan(tmp_path / "toy", toy)
     lost = {"error": "the device was lost (why)", "is_device_lost": True}
-    assert Worker(plan.plain())(None) == FinalWorker(Worker(plan.plain()), [])(None) == lost
+    assert Worker(plan.plain())(None) == FinalWorker(Worker(plan.plain()), [], 0)(None) == lost
     assert SharedStudy(plan).trials() == []
 
 
@@ -151,7 +160,7 @@ def finalist(tmp_path: Path, config: dict[str, Any]) -> FinalWorker:
         "trial": 3, "index": 0, "config": config, "overrides": ["model.quality=0.9"],
         "folder": str(tmp_path / "winner"), "name": "best: toy",
     }  # fmt: skip
-    return FinalWorker(worker, [training])
+    return FinalWorker(worker, [training], 1)
 
 
 def test_the_winner_is_trained_as_a_run_that_scores_test(
@@ -180,7 +189,7 @@ def test_a_stop_ends_the_winners_training_after_its_epoch(
     monkeypatch.setattr("recsweep.sweeps.execution.worker._note_look", lambda *_: stop.touch())
     task = finalist(tmp_path, toy)
     plan = {**task.worker.plan, "stop_file": str(stop)}
-    assert FinalWorker(Worker(plan), task.trainings)(None) == {"error": None}
+    assert FinalWorker(Worker(plan), task.trainings, 1)(None) == {"error": None}
     assert (tmp_path / "winner" / "log.txt").read_text().count("epoch ") == 1
     assert not (tmp_path / "winner" / "results").exists()
     assert not (tmp_path / "winner" / STDOUT).exists()
@@ -214,3 +223,385 @@ def test_a_worker_whose_device_is_missing_claims_no_trial(
     assert result["has_gpu"] is True
     gpu_lease._held[os.getpid()].lease.release()
     assert SharedStudy(plan).trials() == []
+
+
+# --- several trials at a time ---------------------------------------------------------------------
+
+N_SLOTS, N_TRIALS = 3, 7
+SEARCHED = (
+    "model.dropout_rate=interval(0.1,0.8)", "model.latent_dim=range(4,9)",
+    "model.n_epochs=range(2,7)",
+)  # fmt: skip
+"""Trials of one compiled program that end at different times."""
+
+
+class Slots:
+    """Sweeps of a small network whose worker runs three trials at a time.
+
+    Args:
+        folder: For their folders and their cache.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.config = {
+            **composed("model=multivae", *SMALL, f"cache_dir={folder}/cache"), "threads": 1,
+        }  # fmt: skip
+
+    def plan(self, name: str, **changes: Any) -> Plan:
+        space = toy_space(self.config, *SEARCHED).plain()
+        return toy_plan(
+            self.folder / name, self.config,
+            **{"space": space, "slots": N_SLOTS, "n_trials": N_TRIALS, **changes},
+        )  # fmt: skip
+
+    def study(self, name: str) -> SharedStudy:
+        return SharedStudy(self.plan(name))
+
+    def curves(self, name: str) -> dict[int, dict[int, float]]:
+        """Number of a trial -> its values by epoch."""
+        return {trial.number: trial.intermediate_values for trial in self.study(name).trials()}
+
+    def states(self, name: str) -> list[Any]:
+        return [trial.state for trial in self.study(name).trials()]
+
+
+@pytest.fixture
+def sweeps(slots_folder: Path, config: Config) -> Slots:  # noqa: ARG001 - puts the environment back
+    return Slots(slots_folder)
+
+
+@pytest.fixture(scope="module")
+def slots_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("slots")
+
+
+@pytest.fixture
+def alone(sweeps: Slots) -> dict[int, dict[int, float]]:
+    """The curves of trials that had no neighbours, in the same program."""
+    study = sweeps.study("alone")
+    if not study.is_finished():
+        Worker(study.plan.plain()).prepare_process()
+        study.agree_on_slots(lambda: 1)
+        runner = TrialRunner(study)
+        with layout.use(layout.Layout(N_SLOTS, slot_plan.widest(study.space))):
+            while claim := next_claim(study):
+                with claim.lease:
+                    runner.run(claim)
+    return sweeps.curves("alone")
+
+
+@pytest.fixture
+def side_by_side(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The first three trainings wait for each other; gets the number of each epoch's trainings."""
+    beside: list[int] = []
+    n_joined, first, join, run = itertools.count(), Barrier(N_SLOTS), slots.join, Bank._run
+
+    def join_together(*given: Any) -> Any:
+        found = join(*given)
+        if next(n_joined) < N_SLOTS:
+            first.wait(60)
+        return found
+
+    def count(self: Bank, asked: dict[int, Any]) -> Any:
+        beside.append(len(asked))
+        return run(self, asked)
+
+    monkeypatch.setattr(slots, "join", join_together)
+    monkeypatch.setattr(Bank, "_run", count)
+    return beside
+
+
+def at(number: int, epoch: int, act: Callable[[], None]) -> Any:
+    """A listener that acts once a trial has reported an epoch."""
+    report = Reports.__call__
+
+    def listen(self: Reports, index: int, metrics: Any) -> bool:
+        answer = report(self, index, metrics)
+        if (self.claim.frozen.number, index + 1) == (number, epoch):
+            act()
+        return answer
+
+    return listen
+
+
+def test_trials_of_a_worker_are_what_each_of_them_is_alone(
+    sweeps: Slots, alone: dict[int, dict[int, float]], side_by_side: list[int]
+) -> None:
+    result = Worker(sweeps.plan("together").plain())(None)
+    assert result == {"error": None, "n_trials": N_TRIALS}
+    assert sweeps.states("together") == N_TRIALS * [COMPLETE]
+    assert sweeps.curves("together") == alone
+    assert len({len(curve) for curve in alone.values()}) > 1
+    assert max(side_by_side) == N_SLOTS
+    for own, other in zip(*(sweeps.study(n).trials() for n in ("together", "alone")), strict=True):
+        assert own.user_attrs["settings"] == other.user_attrs["settings"]
+        assert own.user_attrs["metrics"] == other.user_attrs["metrics"]
+        assert own.user_attrs["best_epoch"] == other.user_attrs["best_epoch"]
+        log = (sweeps.folder / "together" / "trials" / f"{own.number:04d}" / LOG).read_text()
+        assert log.count("epoch ") == len(alone[own.number])
+    assert Worker(sweeps.plan("together").plain())(None) == {"error": None, "n_trials": 0}
+
+
+def test_a_pruned_trial_changes_nothing_for_its_neighbours(
+    sweeps: Slots, alone: dict[int, dict[int, float]]
+) -> None:
+    pruner = {
+        "_target_": "recsweep.sweeps.sampling.pruners.Median",
+        "n_startup_trials": 1, "n_warmup_epochs": 1,
+    }  # fmt: skip
+    plan = sweeps.plan("pruned", pruner=pruner)
+    assert Worker(plan.plain())(None) == {"error": None, "n_trials": N_TRIALS}
+    assert PRUNED in sweeps.states("pruned")
+    for number, curve in sweeps.curves("pruned").items():
+        assert curve == {epoch: alone[number][epoch] for epoch in curve}
+
+
+def test_a_failing_trial_does_not_disturb_its_neighbours(
+    sweeps: Slots, alone: dict[int, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> None:
+        raise ZeroDivisionError("on purpose")
+
+    monkeypatch.setattr(Reports, "__call__", at(1, 2, fail))
+    assert Worker(sweeps.plan("failing").plain())(None) == {"error": None, "n_trials": N_TRIALS}
+    expected = N_TRIALS * [COMPLETE]
+    expected[1] = FAIL
+    assert sweeps.states("failing") == expected
+    curves = sweeps.curves("failing")
+    assert curves.pop(1) == {epoch: alone[1][epoch] for epoch in (1, 2)}
+    assert curves == {number: alone[number] for number in curves}
+
+
+def test_a_stopped_worker_interrupts_its_trials_within_an_epoch_and_resumes_them(
+    sweeps: Slots, alone: dict[int, dict[int, float]]
+) -> None:
+    stop = sweeps.folder / "stop"
+    plan = sweeps.plan("stopped", stop_file=str(stop))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Reports, "__call__", at(3, 1, stop.touch))
+        n_finished = Worker(plan.plain())(None)["n_trials"]
+    study = sweeps.study("stopped")
+    left = study.unfinished()
+    assert 0 < len(left) <= N_SLOTS
+    assert len(study.trials()) == n_finished + len(left) <= N_TRIALS
+    for number in left:
+        assert study.trials()[number].user_attrs["is_interrupted"] is True
+        assert not study.is_alive(number)
+    assert max(study.trials()[3].intermediate_values) == 2  # the epoch after the stop
+    stop.unlink()
+    rest = Worker(sweeps.plan("stopped").plain())(None)
+    assert rest == {"error": None, "n_trials": N_TRIALS - n_finished}
+    assert sweeps.states("stopped") == N_TRIALS * [COMPLETE]
+    assert sweeps.curves("stopped") == alone
+    assert not any(trial.user_attrs.get("n_deaths") for trial in study.trials())
+    assert not any(trial.user_attrs.get("n_shared_deaths") for trial in study.trials())
+
+
+def test_a_second_ctrl_c_interrupts_all_trials_of_a_worker(
+    sweeps: Slots, alone: dict[int, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard = signal.getsignal(signal.SIGINT)
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    monkeypatch.setattr(crew, "POLL_S", 0.01)
+    press = partial(signal.raise_signal, signal.SIGINT)
+    try:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(Reports, "__call__", at(3, 1, press))
+            with pytest.raises(KeyboardInterrupt):
+                Worker(sweeps.plan("twice").plain())(None)
+    finally:
+        signal.signal(signal.SIGINT, heard)
+    study = sweeps.study("twice")
+    assert RUNNING in sweeps.states("twice")
+    for number in study.unfinished():
+        assert study.trials()[number].user_attrs["is_interrupted"] is True
+        assert not study.is_alive(number)
+    assert Worker(sweeps.plan("twice").plain())(None)["error"] is None
+    assert sweeps.curves("twice") == alone
+
+
+@pytest.mark.usefixtures("side_by_side")
+def test_an_error_of_the_study_ends_a_worker_and_interrupts_its_other_trials(
+    sweeps: Slots, alone: dict[int, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full() -> None:
+        raise StorageError("no space left")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Reports, "__call__", at(1, 1, full))
+        assert Worker(sweeps.plan("full").plain())(None) == {"error": "no space left"}
+    study = sweeps.study("full")
+    marks = [trial.user_attrs.get("is_interrupted") for trial in study.trials()]
+    assert study.unfinished() == [0, 1, 2]
+    assert [bool(mark) for mark in marks] == [True, False, True]
+    assert not any(map(study.is_alive, study.unfinished()))
+    assert Worker(sweeps.plan("full").plain())(None)["error"] is None
+    assert sweeps.curves("full") == alone
+
+
+def test_a_trial_that_must_be_alone_is_so_while_it_runs(
+    sweeps: Slots, alone: dict[int, dict[int, float]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study = sweeps.study("alone later")
+    study.agree_on_slots(lambda: 1)
+    for _ in range(2):  # its process dies, twice
+        dead = next_claim(study)
+        assert dead is not None
+        dead.lease.release()
+    inside: set[int] = set()
+    beside: dict[int, set[int]] = {}
+    run = TrialRunner.run
+
+    def note(self: TrialRunner, claim: Claim) -> None:
+        number = claim.frozen.number
+        inside.add(number)
+        beside.setdefault(number, set()).update(inside)
+        for each in inside:
+            beside[each].add(number)
+        if number == 0:
+            assert self.study.trials()[0].user_attrs["is_alone"] is True
+        run(self, claim)
+        inside.discard(number)
+
+    monkeypatch.setattr(TrialRunner, "run", note)
+    result = Worker(sweeps.plan("alone later").plain())(None)
+    assert result == {"error": None, "n_trials": N_TRIALS}
+    assert beside.pop(0) == {0}
+    assert sweeps.curves("alone later") == alone
+
+
+def test_models_that_are_not_trained_in_slots_take_turns(
+    tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    at_once, seen, fit = [0], [0], Toy.fit
+
+    def count(self: Toy, *given: Any) -> None:
+        at_once[0] += 1
+        seen.append(at_once[0])
+        fit(self, *given)
+        at_once[0] -= 1
+
+    monkeypatch.setattr(Toy, "fit", count)
+    plan = toy_plan(tmp_path / "toy", toy, slots=N_SLOTS)
+    assert Worker(plan.plain())(None) == {"error": None, "n_trials": 4}
+    assert [t.state for t in SharedStudy(plan).trials()] == 4 * [COMPLETE]
+    assert max(seen) == 1
+
+
+def test_a_worker_with_other_slots_than_the_study_is_refused(
+    tmp_path: Path, toy: dict[str, Any]
+) -> None:
+    SharedStudy(toy_plan(tmp_path / "toy", toy, slots=2)).agree_on_slots(lambda: 1)
+    error = Worker(toy_plan(tmp_path / "toy", toy, slots=3).plain())(None)["error"]
+    assert error.startswith("a study's slots must not change, ")
+    assert SharedStudy(toy_plan(tmp_path / "toy", toy)).trials() == []
+
+
+def test_a_worker_on_a_cpu_has_one_slot_unless_more_are_asked_for(
+    tmp_path: Path, toy: dict[str, Any]
+) -> None:
+    plan = toy_plan(tmp_path / "toy", toy, n_trials=1)
+    assert Worker(plan.plain())(None)["error"] is None
+    assert SharedStudy(plan).agreed_slots == 1
+
+
+# --- the winner's seeds at a time -----------------------------------------------------------------
+
+
+def finalists(sweeps: Slots, name: str, **changes: Any) -> FinalWorker:
+    """The final trainings of a study, with three seeds."""
+    plan = sweeps.plan(name, **changes)
+    SharedStudy(plan).agree_on_slots(lambda: 1)
+    trainings = [
+        {
+            "trial": 0, "index": index, "config": {**sweeps.config, "seed": 42 + index},
+            "overrides": [f"seed={42 + index}"], "folder": str(sweeps.folder / name / f"{index}"),
+            "name": f"best: {index}",
+        }
+        for index in range(3)
+    ]  # fmt: skip
+    return FinalWorker(Worker(plan.plain()), trainings, 3)
+
+
+def written(sweeps: Slots, name: str, index: int, file: str) -> str:
+    return (sweeps.folder / name / f"{index}" / file).read_text()
+
+
+def test_the_winners_seeds_are_trained_at_the_same_time_and_each_says_its_own(
+    sweeps: Slots, capsys: pytest.CaptureFixture[str], side_by_side: list[int]
+) -> None:
+    assert finalists(sweeps, "winners")(None) == {"error": None}
+    assert side_by_side == [3, 3, 3]
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert sorted(printed.err.splitlines()) == [f"best: {index}: done" for index in range(3)]
+    tables = set()
+    for index in range(3):
+        said, log = written(sweeps, "winners", index, STDOUT), written(sweeps, "winners", index, LOG)
+        assert said.count("best epoch ") == said.count("files     ") == 1
+        assert f"/winners/{index}/results" in said
+        assert [line.split()[1] for line in log.splitlines() if line.startswith("epoch")] == [
+            "1/3", "2/3", "3/3",
+        ]  # fmt: skip
+        assert log.startswith("synthetic: ")
+        tables.add(said.partition("best epoch")[0])
+    assert len(tables) == 3
+    looks = sweeps.study("winners").study.user_attrs[TEST_SCORED]
+    assert sorted(look["seed"] for look in looks) == [42, 43, 44]
+
+
+def test_a_seed_of_the_winner_does_not_depend_on_those_that_are_left(sweeps: Slots) -> None:
+    together, one = finalists(sweeps, "winners"), finalists(sweeps, "one winner")
+    assert together(None) == {"error": None}
+    for training in one.trainings:
+        assert FinalWorker(one.worker, [training], 3)(None) == {"error": None}
+    for index in range(3):
+        own, other = (
+            json.loads(written(sweeps, name, index, "results/metrics.json"))
+            for name in ("winners", "one winner")
+        )
+        assert own["test"]["mean"] == other["test"]["mean"]
+        assert own["best_epoch"] == other["best_epoch"]
+
+
+def test_a_seed_that_cannot_be_trained_is_an_error_and_costs_the_others_nothing(
+    sweeps: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look = worker._note_look
+
+    def fail(study: SharedStudy, training: dict[str, Any]) -> None:
+        if training["index"] == 1:
+            raise ZeroDivisionError("on purpose")
+        look(study, training)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_note_look", fail)
+        result = finalists(sweeps, "broken winners")(None)
+    assert result == {"error": "ZeroDivisionError: on purpose"}
+    assert not (sweeps.folder / "broken winners" / "1" / STDOUT).exists()
+    assert finalists(sweeps, "broken winners")(None) == {"error": None}
+    assert all(written(sweeps, "broken winners", index, STDOUT) for index in range(3))
+
+
+@pytest.mark.usefixtures("side_by_side")
+def test_a_stop_ends_all_seeds_of_the_winner_after_their_epoch(
+    sweeps: Slots, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stop = sweeps.folder / "stop the winners"
+    stops = worker._stops
+
+    def press(plan: Plan, own: Any, epoch: int, metrics: object) -> bool:
+        stop.touch()
+        return stops(plan, own, epoch, metrics)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(worker, "_stops", press)
+        assert finalists(sweeps, "stopped winners", stop_file=str(stop))(None) == {"error": None}
+    for index in range(3):
+        folder = sweeps.folder / "stopped winners" / f"{index}"
+        assert not (folder / STDOUT).exists()
+        assert (folder / LOG).read_text().count("epoch ") <= 1
+    stop.unlink()
+    assert finalists(sweeps, "stopped winners")(None) == {"error": None}
+    assert all(written(sweeps, "stopped winners", index, STDOUT) for index in range(3))

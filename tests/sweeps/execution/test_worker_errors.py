@@ -12,13 +12,14 @@ from recsweep.sweeps.execution.worker_errors import DeviceLost, Killed, LossCoun
 LOST = DeviceLost("the device was lost (INTERNAL: …)")
 
 
-def study(states: list[TrialState]) -> Any:
+def study(states: list[TrialState], slots: int | None = None) -> Any:
     """A study whose trials have these states, and may be restarted once."""
 
     def trials() -> list[Any]:
         return [SimpleNamespace(state=state) for state in states]
 
-    return SimpleNamespace(trials=trials, plan=SimpleNamespace(max_retries=1))
+    plan = SimpleNamespace(max_retries=1)
+    return SimpleNamespace(trials=trials, plan=plan, agreed_slots=slots)
 
 
 def test_a_lost_device_is_retried_as_a_killed_process_is() -> None:
@@ -35,6 +36,14 @@ def test_devices_that_are_lost_again_and_again_end_the_sweep(refused: Any) -> No
     losses.count(LOST)
     losses.count(LOST)
     with refused("a device must survive a trial, but 3 times in a row the device was lost (INT"):
+        losses.count(LOST)
+
+
+def test_a_trial_that_runs_alone_after_two_losses_may_then_be_retried(refused: Any) -> None:
+    losses = LossCounter(study([], slots=3))
+    for _ in range(2 + 2):
+        losses.count(LOST)
+    with refused("a device must survive a trial, but 5 times in a row the device was lost (INT"):
         losses.count(LOST)
 
 

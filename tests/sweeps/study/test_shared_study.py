@@ -1,6 +1,8 @@
 """One study as all processes of a sweep see it: its objectives, and how a trial is finished."""
 
 import warnings
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -10,6 +12,8 @@ from studies import COMPLETE, RUNNING
 from recsweep.errors import InputError
 from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.shared_study import SharedStudy, directions
+
+Refused = Callable[..., AbstractContextManager[None]]
 
 
 def test_times_are_to_be_short_and_metrics_high() -> None:
@@ -57,3 +61,39 @@ def test_all_trials_run_on_the_first_ones_kind_of_device(tmp_path: Path) -> None
     other = SharedStudy(toy_plan(tmp_path / "other"))
     other.refuse_other_device("cpu", "float32")
     assert other.is_on_gpu() is False
+
+
+def never() -> int:
+    raise AssertionError("nothing was left to choose")
+
+
+def test_a_study_keeps_the_slots_of_its_first_worker(tmp_path: Path, refused: Refused) -> None:
+    first = SharedStudy(toy_plan(tmp_path / "toy"))
+    assert first.agreed_slots is None
+    assert first.n_slots == 1
+    assert first.agree_on_slots(lambda: 5) == first.n_slots == 5
+    for slots in (None, 5):  # whatever suits a later worker
+        later = SharedStudy(toy_plan(tmp_path / "toy", slots=slots))
+        assert later.agree_on_slots(never) == later.n_slots == later.agreed_slots == 5
+    other = SharedStudy(toy_plan(tmp_path / "toy", slots=4))
+    for refuse in (lambda: other.agree_on_slots(never), other.refuse_other_slots):
+        with refused("toy runs with 5 and sweep.slots is 4; set sweep.slots=5, or start another"):
+            refuse()
+    assert other.agreed_slots == 5
+
+
+def test_slots_that_were_asked_for_are_not_chosen(tmp_path: Path) -> None:
+    study = SharedStudy(toy_plan(tmp_path / "toy", slots=4))
+    study.refuse_other_slots()  # nothing to differ from
+    assert study.agree_on_slots(never) == 4
+    assert SharedStudy(toy_plan(tmp_path / "toy")).agreed_slots == 4
+
+
+def test_the_first_of_two_workers_that_choose_at_once_decides(tmp_path: Path) -> None:
+    first, second = (SharedStudy(toy_plan(tmp_path / "toy")) for _ in range(2))
+
+    def choose_late() -> int:
+        assert second.agree_on_slots(lambda: 7) == 7
+        return 3
+
+    assert first.agree_on_slots(choose_late) == first.n_slots == 7
