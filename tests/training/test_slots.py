@@ -103,6 +103,46 @@ def test_rankings_inside_the_program_are_those_of_the_scores(
 
 
 @pytest.mark.usefixtures("three_slots")
+def test_the_validation_loss_is_taken_with_the_inputs_of_the_epochs_last_step(split: Split) -> None:
+    model = build(small_spec("multivae", n_epochs=3, beta_warmup_steps=30), "model")
+    rows = split.valid.history + split.valid.target
+    assert model.watch(split.valid.history, split.valid.target, 5)
+
+    def compare(_epoch: int, _losses: object) -> bool:
+        for part, value in model.loss(rows).items():
+            assert model.ranking().losses[part] == pytest.approx(value, rel=1e-5)
+        return True
+
+    model.fit(split.train, compare, Seeds(1))
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_a_training_inside_another_of_the_same_thread_does_not_wait_for_it(split: Split) -> None:
+    spec = small_spec("multivae", n_epochs=2)
+    inner = build(spec, "model")
+
+    def fit_inside(epoch: int, _losses: object) -> bool:
+        if epoch == 0:
+            inner.fit(split.train, lambda _epoch, _losses: True, Seeds(1))
+        return True
+
+    outer = build(spec, "model")
+    outer.fit(split.train, fit_inside, Seeds(1))
+    for path, weights in outer.state().items():
+        np.testing.assert_array_equal(weights, inner.state()[path])
+
+
+def test_slots_of_another_layout_are_not_taken(fit: Callable[..., FitResult]) -> None:
+    with layout.use(Layout(3, WIDEST)):
+        fit(0)
+    with layout.use(Layout(4, WIDEST)), ThreadPoolExecutor(4) as pool:
+        assert [len(f.curves) for f in pool.map(fit, range(4))] == [5, 9, 3, 6]
+        assert 4 in {bank.n_slots for bank in slots._banks}
+    slots.free()
+    assert not slots._banks
+
+
+@pytest.mark.usefixtures("three_slots")
 def test_a_training_that_fails_leaves_its_neighbours_alone(fit: Callable[..., FitResult]) -> None:
     expected = curves(fit(1))
 

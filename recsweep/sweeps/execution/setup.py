@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy.engine import make_url
 
@@ -24,8 +24,18 @@ from recsweep.sweeps.study.catalog import StudyCatalog
 from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.study.shared_study import Plan
 
+MOST_SLOTS = 1024
 Launch = Callable[[Worker | FinalWorker, int, str], list[dict[str, Any]]]
 """(task, number of processes, folder for their output) -> what each process returned."""
+
+
+def _as_slots(slots: Any) -> int | Literal["auto"]:
+    if slots != "auto" and (type(slots) is not int or not 1 <= slots <= MOST_SLOTS):
+        raise ValueError(
+            f"sweep.slots must be auto or a whole number from 1 to {MOST_SLOTS}, but is {slots!r}; "
+            "change sweep.slots"
+        )
+    return cast('int | Literal["auto"]', slots)
 
 
 @checked_dataclass(kw_only=True, config=STRICT)
@@ -53,7 +63,7 @@ class SweepSettings:
 
     n_trials: Annotated[int, Field(ge=1)]
     n_workers: Annotated[int, Field(ge=1, le=1024)]
-    slots: Annotated[int, Field(ge=1, le=1024)] | Literal["auto"]
+    slots: Annotated[Any, AfterValidator(_as_slots)]
     timeout: Annotated[float, Field(gt=0, strict=False)] | None
     seed: Annotated[int, Field(ge=0)]
     objectives: Annotated[list[str], Field(min_length=1)] | None

@@ -13,8 +13,8 @@ from threading import Barrier
 from typing import Any
 
 import pytest
-from fake_gpus import UUIDS, put_gpus
 from contracts import composed
+from fake_gpus import UUIDS, put_gpus
 from plans import Toy, toy_config, toy_plan, toy_space
 from small_runs import SMALL
 from studies import COMPLETE, FAIL, PRUNED, RUNNING
@@ -538,7 +538,10 @@ def test_the_winners_seeds_are_trained_at_the_same_time_and_each_says_its_own(
     assert sorted(printed.err.splitlines()) == [f"best: {index}: done" for index in range(3)]
     tables = set()
     for index in range(3):
-        said, log = written(sweeps, "winners", index, STDOUT), written(sweeps, "winners", index, LOG)
+        said, log = (
+            written(sweeps, "winners", index, STDOUT),
+            written(sweeps, "winners", index, LOG),
+        )
         assert said.count("best epoch ") == said.count("files     ") == 1
         assert f"/winners/{index}/results" in said
         assert [line.split()[1] for line in log.splitlines() if line.startswith("epoch")] == [

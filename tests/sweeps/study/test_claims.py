@@ -286,8 +286,10 @@ def test_a_trial_begun_before_there_were_slots_was_alone(
     old = shared(tmp_path / "old", config, max_retries=1)
     old.study.add_trial(
         optuna.trial.create_trial(
-            state=RUNNING, params=claim.frozen.params,
-            distributions=claim.frozen.distributions, user_attrs={**noted, "n_deaths": 1},
+            state=RUNNING,
+            params=claim.frozen.params,
+            distributions=claim.frozen.distributions,
+            user_attrs={**noted, "n_deaths": 1},
         )  # fmt: skip
     )
     assert claimed(old).frozen.number == 1
