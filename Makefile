@@ -36,11 +36,11 @@ test-extended: setup  ## the other backend, new processes, the notebooks
 postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
 	$(PYTEST) -m 'postgres and not slow'
 
-faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 20 minutes
+faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 30 minutes
 	$(PYTEST) -m slow tests/faults
 
-faults-short: setup  ## the same with one sweep of two workers
-	$(PYTEST) -m slow tests/faults/test_faults.py -k two-workers
+faults-short: setup  ## the same with two short sweeps of two workers
+	$(PYTEST) -m slow tests/faults/test_faults.py -k 'two-workers or short-slots'
 
 browser: setup  ## look at the MLflow UI and a comparison's page in a real Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'

@@ -51,6 +51,7 @@ def audit(sweep: Sweep) -> Counter[str]:
         finished=n_trials,
         pruned=sum(trial.state.name == "PRUNED" for trial in trials),
         retries=sum(trial.user_attrs.get("n_deaths", 0) for trial in trials),
+        shared_deaths=sum(trial.user_attrs.get("n_shared_deaths", 0) for trial in trials),
         lost_runs=len(by_kind["superseded"]),
     )
 

@@ -6,6 +6,7 @@ instructions a process dies is up to the machine.
 
 import os
 import random
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +41,8 @@ SWEEPS = {  # trials and workers
     "postgres": (8, 2),
 }
 PRUNED = ("pruner.min_epochs=3", "pruner.reduction_factor=2")
-N_SWEEPS = len(SWEEPS) + 1
+N_SWEEPS = len(SWEEPS) + 5
+"""Those that are counted: two of one worker, three of trials side by side."""
 
 
 def strikes_of(sweep: int) -> list[Strike]:
@@ -122,6 +124,75 @@ def test_one_worker_killed_and_resumed_makes_the_trials_of_an_uninterrupted_swee
     tell(struck, audit(struck))
 
 
+SLOTS = {"short-slots": (8, 4), "slots": (30, 20)}
+"""Trials and kills of sweeps of two workers, each of which trains four trials at a time."""
+SIDE_BY_SIDE = ("model.n_epochs=25", "sweep.slots=4")
+
+
+@pytest.mark.parametrize("name", SLOTS)
+def test_trials_side_by_side_under_fire_are_not_lost(
+    name: str, tmp_path: Path, cache: Path, tell: Any
+) -> None:
+    (n_trials, n_kills), chance = SLOTS[name], _chance(name)
+    kills = chance.choices(["kill a worker", "kill all workers"], k=n_kills)
+    moments = [*chance.choices(MOMENTS, k=n_kills - 1), "winner"]
+    arguments = ("sweep.n_workers=2", *SIDE_BY_SIDE, *PRUNED)
+    sweep = Sweep(tmp_path / name, name, n_trials, arguments, None, cache, chance)
+    sweep.run([*map(Strike, moments, kills)])
+    found = audit(sweep)
+    assert sweep.n_kills == n_kills
+    assert found["shared_deaths"] > 0
+    tell(sweep, found)
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory, cache: Path) -> Sweep:
+    """A sweep of trials side by side that nobody disturbs."""
+    sweep = _side_by_side(tmp_path_factory.mktemp("calm"), cache)
+    sweep.run()
+    return sweep
+
+
+def _side_by_side(folder: Path, cache: Path, *arguments: str) -> Sweep:
+    """The same trials in whatever order they end."""
+    own = (*SIDE_BY_SIDE, "sampler=random", "pruner=none", *arguments)
+    return Sweep(folder / "here", "side-by-side", 10, own, None, cache, _chance("side by side"))
+
+
+def test_trials_side_by_side_are_the_same_after_kills_and_ctrl_c(
+    tmp_path: Path, cache: Path, calm: Sweep, tell: Any
+) -> None:
+    struck = _side_by_side(tmp_path, cache)
+    strikes = ["Ctrl-C", "kill all workers", "Ctrl-C twice", "kill all", "Ctrl-C"]
+    struck.run([Strike("training", what) for what in strikes])
+    assert history(struck) == history(calm)
+    tell(struck, audit(struck))
+
+
+@pytest.mark.parametrize("n_times", [1, 2])
+def test_ctrl_c_in_a_sweep_of_one_process_ends_all_its_trials_within_an_epoch(
+    n_times: int, tmp_path: Path, cache: Path, calm: Sweep
+) -> None:
+    sweep = _side_by_side(tmp_path, cache, "hydra/launcher=basic")
+    sweep._start()
+    assert sweep._until(lambda: sweep._n_begun() > 4)
+    began = time.monotonic()
+    assert sweep._interrupt(n_times) == 1, "it had ended"
+    assert time.monotonic() - began < STOPS_IN_S
+    assert not sweep._is_done()
+    with sweep.loaded() as study:
+        left = [trial for trial in study.get_trials() if not trial.state.is_finished()]
+    assert 0 < len(left) <= 4
+    assert all(trial.user_attrs["is_interrupted"] for trial in left)
+    sweep.run()
+    assert not {"retries", "shared_deaths"} & (+audit(sweep)).keys()
+    assert history(sweep) == history(calm)
+
+
+STOPS_IN_S = 20.0
+"""An epoch takes milliseconds; the rest is for the tracker and a slow machine."""
+
+
 def history(sweep: Sweep) -> list[dict[str, Any]]:
     """All that does not depend on time and place."""
     kept = ("settings", "best_epoch", "n_epochs", "metrics", "reason", "is_default")
@@ -144,7 +215,7 @@ def history(sweep: Sweep) -> list[dict[str, Any]]:
 def test_at_least_forty_kills_were_survived(
     totals: Counter[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    if totals["sweeps"] < N_SWEEPS + 1:
+    if totals["sweeps"] < N_SWEEPS:
         pytest.skip("only part of the sweeps ran")
     with capsys.disabled():
         print("\nin all:", ", ".join(f"{n} {what}" for what, n in totals.items()))  # noqa: T201

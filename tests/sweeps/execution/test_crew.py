@@ -194,10 +194,15 @@ def test_two_that_want_to_be_alone_are_so_one_after_the_other() -> None:
 @pytest.mark.parametrize("is_alone", [False, True])
 def test_a_gate_is_open_again_after_an_error(is_alone: bool) -> None:
     gate, log = Gate(), list[str]()
-    with pytest.raises(ZeroDivisionError), gate.together() as be_alone:
-        if is_alone:
-            be_alone()
-        raise ZeroDivisionError
+
+    def fail() -> None:
+        with gate.together() as be_alone:
+            if is_alone:
+                be_alone()
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
     alone = Visitor(gate, log, "one", at_once())  # nobody is counted as inside
     until(lambda: "one alone" in log)
     alone.leave()
@@ -246,13 +251,18 @@ def test_each_thread_prints_to_its_own_streams_and_all_others_as_before() -> Non
 
 def test_a_threads_output_is_as_before_even_after_an_error() -> None:
     own, inner = io.StringIO(), io.StringIO()
-    with usual_output() as usual:
-        with pytest.raises(ZeroDivisionError), output_to(own, own):
+
+    def fail() -> None:
+        with output_to(own, own):
             with output_to(inner, inner):
                 print("inner")  # noqa: T201
             print("own")  # noqa: T201
             print("own", file=sys.stderr)  # noqa: T201
             raise ZeroDivisionError
+
+    with usual_output() as usual:
+        with pytest.raises(ZeroDivisionError):
+            fail()
         print("usual")  # noqa: T201
         print("usual", file=sys.stderr)  # noqa: T201
     assert inner.getvalue() == "inner\n"

@@ -284,14 +284,11 @@ def test_a_trial_begun_before_there_were_slots_was_alone(
     noted = dict(claim.frozen.user_attrs)
     del noted["is_alone"]
     old = shared(tmp_path / "old", config, max_retries=1)
-    old.study.add_trial(
-        optuna.trial.create_trial(
-            state=RUNNING,
-            params=claim.frozen.params,
-            distributions=claim.frozen.distributions,
-            user_attrs={**noted, "n_deaths": 1},
-        )  # fmt: skip
-    )
+    began = optuna.trial.create_trial(
+        state=RUNNING, params=claim.frozen.params, distributions=claim.frozen.distributions,
+        user_attrs={**noted, "n_deaths": 1},
+    )  # fmt: skip
+    old.study.add_trial(began)
     assert claimed(old).frozen.number == 1
     assert old.trials()[0].user_attrs["reason"].startswith("its process died 2 times")
 
