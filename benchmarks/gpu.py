@@ -1,6 +1,7 @@
 """Times recsweep on one GPU: epochs, trials in slots, a whole sweep, EASE and ranking.
 
     python benchmarks/gpu.py [--data FOLDER] [--parts NAME ...] [--slots N] [--workers N]
+        [--timeout S]
 
 FOLDER holds a split in the five CSV files of Liang et al. 2018; without it, clicks are drawn in the
 shape of MovieLens 1M. Each part runs in a process of its own, and `epoch` in two, whose weights
@@ -29,7 +30,6 @@ ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 N_EPOCHS = 40
 SWEEP = ("model.n_epochs=60", "patience=20", "sweep.n_trials=64", "sweep.final_seeds=5")
-SWEEP_TIMEOUT_S = 150
 TARGETS = {
     "epoch": ("Multi-VAE epoch, ML-1M, with validation", "ms", 20.0),
     "large": ("epoch at MovieLens-20M's shape", "ms", 300.0),
@@ -182,7 +182,7 @@ def run_part(name: str, folder: Path) -> dict[str, Any]:
     return {"device": environment.device(), **PARTS[name](folder)}
 
 
-def time_sweep(folder: Path, slots: str, n_workers: int) -> dict[str, Any]:
+def time_sweep(folder: Path, chosen: argparse.Namespace) -> dict[str, Any]:
     """A whole command with its own cache and store, and what its study says of the trials."""
     place = Path(tempfile.mkdtemp())
     began = time.perf_counter()
@@ -191,11 +191,11 @@ def time_sweep(folder: Path, slots: str, n_workers: int) -> dict[str, Any]:
         done = subprocess.run(
             [
                 sys.executable, "-m", "recsweep", "-m", "model=multivae", "data=liang",
-                f"data.path={folder}", *SWEEP, f"sweep.slots={slots}",
-                f"sweep.n_workers={n_workers}", f"cache_dir={place}/cache", "study=gpu",
+                f"data.path={folder}", *SWEEP, f"sweep.slots={chosen.slots}",
+                f"sweep.n_workers={chosen.workers}", f"cache_dir={place}/cache", "study=gpu",
             ],
             cwd=place, env={**os.environ, "PYTHONPATH": paths},
-            capture_output=True, text=True, check=False, timeout=SWEEP_TIMEOUT_S,
+            capture_output=True, text=True, check=False, timeout=chosen.timeout,
         )  # fmt: skip
         error = {"error": done.stderr[-1500:]} if done.returncode else {}
         lines = done.stdout.splitlines()
@@ -255,6 +255,7 @@ def main() -> None:
     parser.add_argument("--parts", nargs="+", default=[*PARTS, "sweep"])
     parser.add_argument("--slots", default="auto")
     parser.add_argument("--workers", type=int, default=1)
+    parser.add_argument("--timeout", type=float, default=150, help="seconds for the sweep")
     parser.add_argument("--part", help=argparse.SUPPRESS)
     chosen = parser.parse_args()
     folder = (chosen.data or write_split(Path(tempfile.mkdtemp()))).absolute()
@@ -264,7 +265,7 @@ def main() -> None:
     found: dict[str, Any] = {}
     for name in chosen.parts:
         if name == "sweep":
-            found[name] = time_sweep(folder, chosen.slots, chosen.workers)
+            found[name] = time_sweep(folder, chosen)
         else:
             found[name] = _in_own_process(name, folder)
         print(name, json.dumps(found[name], indent=None), flush=True)

@@ -263,7 +263,8 @@ def test_a_cpu_computes_in_float32_whatever_was_asked_for(monkeypatch: pytest.Mo
 
 def test_workers_share_a_gpus_memory_unless_the_user_has_divided_it() -> None:
     name = "XLA_PYTHON_CLIENT_MEM_FRACTION"
-    os.environ.pop(name, None)
+    for variable in (name, "TF_FORCE_GPU_ALLOW_GROWTH"):  # TensorFlow sets the latter itself
+        os.environ.pop(variable, None)
     for n_processes in (0, 1):  # 0 = no GPU
         environment.share_device(n_processes)
         assert name not in os.environ

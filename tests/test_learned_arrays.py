@@ -49,3 +49,19 @@ def test_a_changed_state_is_restored() -> None:
     assert one.state()["totals"].tolist() == [1, 2, 3]
     one.learned = {"totals": np.arange(2)}
     assert one.state()["totals"].tolist() == [0, 1], "another fit has another state"
+
+
+def test_kept_arrays_come_back_and_new_ones_are_left_alone() -> None:
+    one, array = LearnedArrays(), OnDevice()
+    one.learned = {"totals": array}
+    one.keep()
+    one.return_to_kept()
+    assert one.learned["totals"] is array
+    assert array.n_copies == 0, "a fit of one epoch copies nothing to the host"
+    one.keep()
+    one.learned = {"totals": np.arange(2)}
+    one.return_to_kept()
+    assert one.state()["totals"].tolist() == [0, 1, 2]
+    one.learned = {"totals": np.arange(2)}
+    one.return_to_kept()  # nothing has been kept since
+    assert one.state()["totals"].tolist() == [0, 1]

@@ -9,10 +9,12 @@ import pytest
 from recsweep.errors import InputError
 from recsweep.run_files import (
     COMPARED,
+    CURVES,
     STUDIES,
     is_run,
     is_study,
     newest_comparison,
+    read_curves,
     read_metrics,
     read_overrides,
     read_run_id,
@@ -46,6 +48,13 @@ def test_a_split_has_a_fingerprint_and_sizes(tmp_path: Path) -> None:
     write_yaml(tmp_path / "split.yaml", {"n_items": 7})
     with pytest.raises(InputError, match=r"readable split\.yaml, but .* is not \('fingerprint'\)"):
         read_split(tmp_path)
+
+
+def test_a_curve_has_values_where_its_file_has_some(tmp_path: Path) -> None:
+    (tmp_path / CURVES).write_text("epoch,train/loss,valid/map@5\n1,2.5,\n2,1.5,0.25\n", "utf-8")
+    assert read_curves(tmp_path) == [
+        (1, {"train/loss": 2.5}), (2, {"train/loss": 1.5, "valid/map@5": 0.25}),
+    ]  # fmt: skip
 
 
 def test_a_file_that_is_missing_or_damaged_is_one_line(tmp_path: Path) -> None:

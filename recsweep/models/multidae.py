@@ -39,6 +39,7 @@ class MultiDAENetwork(keras.Model):
         seeds: Seeds of the initial weights and the noise.
     """
 
+    adds_l2: ClassVar[bool] = True
     fill: ClassVar[Mapping[str, float]] = {"output/bias": NEVER}
 
     def __init__(

@@ -41,6 +41,7 @@ class MultiVAENetwork(keras.Model):
         seeds: Seeds of the initial weights and the noise.
     """
 
+    adds_l2: ClassVar[bool] = True
     blocks: ClassVar[Mapping[str, int]] = {"posterior/kernel": 2, "posterior/bias": 2}
     fill: ClassVar[Mapping[str, float]] = {"output/bias": NEVER}
 

@@ -39,6 +39,8 @@ class ShallowNetwork(keras.Model):
         seeds: Seeds of the initial weights and the noise.
     """
 
+    adds_l2: ClassVar[bool] = True
+
     def __init__(self, seeds: Seeds) -> None:
         super().__init__(name="shallow_ae")
         self.noise = Noise(seeds.named("noise"))

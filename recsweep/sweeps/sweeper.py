@@ -396,7 +396,7 @@ def _launch(
         hydra_context=context, task_function=task, config=own
     )
     if _launches_with(config, "JoblibLauncher"):  # some of its processes may never get a task
-        watched = {"initializer": watchdog.watch, "initargs": (Process.current(),)}
+        watched = {"initializer": watchdog.attend, "initargs": (Process.current(),)}
         cast("Any", launcher).joblib.update(watched)
     line = [*overrides, *place, "hydra.job.chdir=false"]
     jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)

@@ -75,7 +75,7 @@ class GradientModel(ABC):
         engine = self._engine = self._new_engine(train.shape[1], seeds)
         epochs = self.epochs(train, self.batch_size, self.n_epochs, seeds.named("shuffle"))
         if self._watch is not None:
-            self._ranking_engine().watch(*self._watch, self._last_inputs)
+            self._ranking_engine().watch(*self._watch)
         try:
             train_epochs(engine, epochs, self.optimizer, self._inputs_at, on_epoch, self.logged)
         finally:

@@ -3,6 +3,7 @@
 It has the methods of `engine.Engine`, whose docstring says what a network is. Besides those, a
 network may have
 
+    adds_l2  True: the loss without `l2` among its inputs, plus the part `l2`, is the loss with it
     blocks   path of a weight -> equal parts of its last axis, each widened by itself
     fill     path of a weight -> what widens it; 0 by default
 
@@ -70,7 +71,6 @@ class SlotEngine:
         self._weights = self._widened([np.asarray(v) for v in network.trainable_variables])
         self._kept: list[Any] | None = None
         self._watched: Watched | tuple[()] = ()
-        self._constants: dict[str, Any] = {}
         self._bank: slots.Bank | None = None
         self._slot, self._is_to_keep, self._has_kept = -1, False, False
         self.ranking: Ranking | None = None
@@ -90,17 +90,15 @@ class SlotEngine:
 
     # --- training --------------------------------------------------------------------------------
 
-    def watch(self, history: CSR, target: CSR, k: int, constants: Mapping[str, float]) -> None:
+    def watch(self, history: CSR, target: CSR, k: int) -> None:
         """Rank a fold at the end of each epoch; the result is in `ranking`.
 
         Args:
             history: What users are ranked by.
             target: What was held out of them.
             k: Length of the lists.
-            constants: The loss's inputs without noise.
         """
         self._watched = _watched(history, target, k)
-        self._constants = {name: np.float32(value) for name, value in constants.items()}
 
     def train_epoch(
         self,
@@ -124,7 +122,8 @@ class SlotEngine:
         if self._bank is None:
             self._join(epochs.train, tuple(sorted(hyper)))
         assert self._bank is not None  # noqa: S101 - joined
-        request = slots.Request(Steps(rows, dict(hyper), rates), self._constants, self._is_to_keep)
+        last = {name: values[-1] for name, values in hyper.items()}
+        request = slots.Request(Steps(rows, dict(hyper), rates), last, self._is_to_keep)
         answer = self._bank.advance(self._slot, request)
         self._is_to_keep = False
         if self._watched and answer.ranked:

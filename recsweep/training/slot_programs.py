@@ -95,13 +95,10 @@ def _gradients(
 
     Left together, XLA writes l2·W into memory and adds it to the products there: a fifth of a step.
     """
-    l2 = hyper.get("l2")
+    if "l2" not in hyper or not getattr(network, "adds_l2", False):
+        return jax_gradients(network, values, batch, hyper)
     rest = {name: value for name, value in hyper.items() if name != "l2"}
     parts, other, gradients = jax_gradients(network, values, batch, rest)
-    if l2 is None:
-        return parts, other, gradients
-    if "l2" not in parts:  # a network of another kind, which may do anything with it
-        return jax_gradients(network, values, batch, hyper)
     gradients = jax.lax.optimization_barrier(gradients)
 
     def penalty(trainable: list[Any]) -> Any:

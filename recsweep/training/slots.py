@@ -38,7 +38,7 @@ class Request(NamedTuple):
 
     Args:
         steps: Its inputs; leading axis `steps`.
-        constants: The loss's inputs without noise.
+        constants: The loss's inputs for the ranked fold: those of the last step.
         keep: Whether to keep the weights that the epoch begins with.
     """
 
@@ -108,7 +108,7 @@ class Bank:
     n_slots: int
     is_broken: bool = False
     _trainings: Trainings | None = None
-    _members: set[int] = field(default_factory=set)
+    _members: dict[int, int] = field(default_factory=dict)  # slot -> its thread
     _asked: dict[int, Request] = field(default_factory=dict)
     _answers: dict[int, Answer | BaseException] = field(default_factory=dict)
     _is_busy: bool = False
@@ -119,16 +119,16 @@ class Bank:
         """Trainings that it has now."""
         return len(self._members)
 
-    @property
-    def is_full(self) -> bool:
-        """Whether it has no free slot."""
-        return self.is_broken or self.n_members >= self.n_slots
+    def has_room(self) -> bool:
+        """Whether this thread can have a slot: it would wait for itself if it had one already."""
+        is_member = threading.get_ident() in self._members.values()
+        return not (self.is_broken or is_member) and self.n_members < self.n_slots
 
     def reserve(self) -> int:
         """The number of a free slot, which must be there; the others wait for its training."""
         with self._changed:
-            slot = min(set(range(self.n_slots)) - self._members)
-            self._members.add(slot)
+            slot = min(set(range(self.n_slots)) - self._members.keys())
+            self._members[slot] = threading.get_ident()
             return slot
 
     def place(self, slot: int, values: Values) -> None:
@@ -145,7 +145,7 @@ class Bank:
     def leave(self, slot: int) -> None:
         """End a training; the others go on without it."""
         with self._changed:
-            self._members.discard(slot)
+            self._members.pop(slot, None)
             self._asked.pop(slot, None)
             self._changed.notify_all()
 
@@ -235,12 +235,16 @@ def join(program: Program, values: Values) -> tuple[Bank, int]:
     """
     own = layout.current()
     with _lock:
-        fitting = [b for b in _banks if b.program.key == program.key and not b.is_broken]
-        _banks[:] = fitting + [b for b in _banks if b not in fitting and b.n_members]
-        if len(fitting) < own.n_banks or all(bank.is_full for bank in fitting):
-            fitting.insert(0, Bank(program, own.slots_per_bank))
-            _banks.append(fitting[0])
-        bank = min(fitting, key=lambda each: each.n_members)
+        fitting = [
+            bank for bank in _banks
+            if (bank.program.key, bank.n_slots) == (program.key, own.slots_per_bank)
+        ]  # fmt: skip
+        _banks[:] = [b for b in _banks if b.n_members or (b in fitting and not b.is_broken)]
+        free = [bank for bank in fitting if bank.has_room()]
+        if len(fitting) < own.n_banks or not free:
+            free = [Bank(program, own.slots_per_bank)]
+            _banks.extend(free)
+        bank = min(free, key=lambda each: each.n_members)
         slot = bank.reserve()
     try:
         bank.place(slot, values)
@@ -248,3 +252,9 @@ def join(program: Program, values: Values) -> tuple[Bank, int]:
         bank.leave(slot)
         raise
     return bank, slot
+
+
+def free() -> None:
+    """Free the device's memory of all banks without a training."""
+    with _lock:
+        _banks[:] = [bank for bank in _banks if bank.n_members]

@@ -1,5 +1,7 @@
 """One epoch of all slots, and what goes in and out of a slot."""
 
+from typing import Any
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -39,8 +41,21 @@ def test_a_new_training_fills_one_slot_and_leaves_the_others() -> None:
     assert np.asarray(taken[0]).tolist() == [[5, 5, 5], [5, 5, 5]]
 
 
-def test_the_penaltys_gradients_apart_are_those_of_the_whole_loss() -> None:
-    network = MultiVAENetwork(9, (5,), 2, Seeds(0))
+class Halved(MultiVAENetwork):
+    """A network of another kind: its part l2 is not what its loss has of the penalty."""
+
+    adds_l2 = False
+
+    def call(self, batch: Any, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+        parts = super().call(batch, {**hyper, "l2": hyper["l2"] / 2}, training=training)
+        return {**parts, "l2": parts["l2"] / hyper["l2"]}
+
+
+@pytest.mark.parametrize("kind", [MultiVAENetwork, Halved])
+def test_the_penaltys_gradients_apart_are_those_of_the_whole_loss(
+    kind: type[MultiVAENetwork],
+) -> None:
+    network = kind(9, (5,), 2, Seeds(0))
     own = Values(
         [jnp.asarray(v) for v in network.trainable_variables],
         [jnp.asarray(v) for v in network.non_trainable_variables],

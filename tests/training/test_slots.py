@@ -38,7 +38,7 @@ def split() -> Split:
 
 @pytest.fixture(scope="module")
 def evaluator() -> Evaluator:
-    settings = validate(app.Settings, dict(composed("k=[5,10]")), "")
+    settings = validate(app.Settings, dict(composed("k=[5,10,45]")), "")
     return app.make_evaluator(settings)
 
 
@@ -63,7 +63,7 @@ def fit(split: Split, evaluator: Evaluator) -> Callable[..., FitResult]:
 def curves(fitted: FitResult) -> np.ndarray:
     """What does not depend on the clock, epochs × curves."""
     names = [name for name in fitted.curves[0] if not name.endswith("_s")]
-    assert {"train/loss", "train/l2", "valid/loss", "valid/kl", "valid/ndcg@10"} <= set(names)
+    assert {"train/loss", "train/l2", "valid/loss", "valid/kl", "valid/ndcg@45"} <= set(names)
     return np.array([[epoch[name] for name in names] for epoch in fitted.curves])
 
 
@@ -95,10 +95,52 @@ def test_rankings_inside_the_program_are_those_of_the_scores(
     popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
     again = evaluator.evaluate(model.score, split.valid, popularity)
     assert again.means == fitted.valid.means
+    assert model.ranking().items.max() < split.train.shape[1], "columns that fill up are no items"
     best = fitted.curves[fitted.best_epoch]
-    assert best["valid/ndcg@5"] == again.means["ndcg@5"]
+    assert {f"valid/{name}": value for name, value in again.means.items()}.items() <= best.items()
+    assert set(fitted.curves[0]) >= {"valid/ndcg@5", "valid/ndcg@10", "valid/ndcg@45"}
     rows = split.valid.history + split.valid.target
     assert best["valid/loss"] == pytest.approx(model.loss(rows)["loss"], rel=1e-5)
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_the_validation_loss_is_taken_with_the_inputs_of_the_epochs_last_step(split: Split) -> None:
+    model = build(small_spec("multivae", n_epochs=3, beta_warmup_steps=30), "model")
+    rows = split.valid.history + split.valid.target
+    assert model.watch(split.valid.history, split.valid.target, 5)
+
+    def compare(_epoch: int, _losses: object) -> bool:
+        for part, value in model.loss(rows).items():
+            assert model.ranking().losses[part] == pytest.approx(value, rel=1e-5)
+        return True
+
+    model.fit(split.train, compare, Seeds(1))
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_a_training_inside_another_of_the_same_thread_does_not_wait_for_it(split: Split) -> None:
+    spec = small_spec("multivae", n_epochs=2)
+    inner = build(spec, "model")
+
+    def fit_inside(epoch: int, _losses: object) -> bool:
+        if epoch == 0:
+            inner.fit(split.train, lambda _epoch, _losses: True, Seeds(1))
+        return True
+
+    outer = build(spec, "model")
+    outer.fit(split.train, fit_inside, Seeds(1))
+    for path, weights in outer.state().items():
+        np.testing.assert_array_equal(weights, inner.state()[path])
+
+
+def test_slots_of_another_layout_are_not_taken(fit: Callable[..., FitResult]) -> None:
+    with layout.use(Layout(3, WIDEST)):
+        fit(0)
+    with layout.use(Layout(4, WIDEST)), ThreadPoolExecutor(4) as pool:
+        assert [len(f.curves) for f in pool.map(fit, range(4))] == [5, 9, 3, 6]
+        assert 4 in {bank.n_slots for bank in slots._banks}
+    slots.free()
+    assert not slots._banks
 
 
 @pytest.mark.usefixtures("three_slots")

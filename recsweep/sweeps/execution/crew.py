@@ -121,13 +121,14 @@ class _PerThread:
     """
 
     def __init__(self, usual: TextIO) -> None:
-        self._usual = usual
+        self.usual = usual
         self.own = threading.local()
+        self.n_users = 0
 
     @property
     def current(self) -> TextIO:
         """The stream of the current thread."""
-        stream: TextIO = getattr(self.own, "stream", self._usual)
+        stream: TextIO = getattr(self.own, "stream", self.usual)
         return stream
 
     def __getattr__(self, name: str) -> Any:
@@ -143,13 +144,18 @@ def output_to(stdout: TextIO, stderr: TextIO) -> Iterator[None]:
             if not isinstance(stream := getattr(sys, name), _PerThread):
                 stream = _PerThread(stream)
                 setattr(sys, name, stream)
-        replaced.append((stream, stream.current))
+            stream.n_users += 1
+        replaced.append((name, stream, stream.current))
         stream.own.stream = target
     try:
         yield
     finally:
-        for stream, before in replaced:
+        for name, stream, before in replaced:
             stream.own.stream = before
+            with _installing:
+                stream.n_users -= 1
+                if not stream.n_users and getattr(sys, name) is stream:
+                    setattr(sys, name, stream.usual)
 
 
 _installing = threading.Lock()

@@ -4,9 +4,9 @@ import json
 import re
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 from sqlalchemy.engine import make_url
 
@@ -24,20 +24,18 @@ from recsweep.sweeps.study.catalog import StudyCatalog
 from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.study.shared_study import Plan
 
+MOST_SLOTS = 1024
 Launch = Callable[[Worker | FinalWorker, int, str], list[dict[str, Any]]]
 """(task, number of processes, folder for their output) -> what each process returned."""
-MOST = 1024
-"""Workers, and slots of each."""
 
 
-def _number_or_auto(slots: object) -> object:
-    """Refuse other slots in one line: pydantic would name the type of the number as a setting."""
-    if slots != "auto" and not (type(slots) is int and 1 <= slots <= MOST):
+def _as_slots(slots: Any) -> int | Literal["auto"]:
+    if slots != "auto" and (type(slots) is not int or not 1 <= slots <= MOST_SLOTS):
         raise ValueError(
-            f"sweep.slots must be auto, or at least 1 and at most {MOST}, but is {slots!r}; change "
-            "sweep.slots"
+            f"sweep.slots must be auto or a whole number from 1 to {MOST_SLOTS}, but is {slots!r}; "
+            "change sweep.slots"
         )
-    return slots
+    return cast('int | Literal["auto"]', slots)
 
 
 @checked_dataclass(kw_only=True, config=STRICT)
@@ -64,8 +62,8 @@ class SweepSettings:
     """
 
     n_trials: Annotated[int, Field(ge=1)]
-    n_workers: Annotated[int, Field(ge=1, le=MOST)]
-    slots: Annotated[int | Literal["auto"], BeforeValidator(_number_or_auto)]
+    n_workers: Annotated[int, Field(ge=1, le=1024)]
+    slots: Annotated[Any, AfterValidator(_as_slots)]
     timeout: Annotated[float, Field(gt=0, strict=False)] | None
     seed: Annotated[int, Field(ge=0)]
     objectives: Annotated[list[str], Field(min_length=1)] | None

@@ -55,7 +55,7 @@ class Reports:
     claim: Claim
     plan: Plan
     objective: str
-    is_halted: Callable[[], bool]
+    is_halted: Callable[[], bool] = lambda: False
     pruned: str | None = field(default=None, init=False)
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:

@@ -125,6 +125,19 @@ def watch(parent: Process) -> None:
         _watchdogs[os.getpid()].start()
 
 
+def attend(parent: Process) -> None:
+    """What a process of a pool does first, also if it never gets a task.
+
+    A pool is broken as soon as one of its processes dies, such as of a Ctrl-C in its terminal.
+
+    Args:
+        parent: The parent.
+    """
+    watch(parent)
+    if not parent.is_current:
+        leave_signals_to_parent()
+
+
 def is_orphan() -> bool:
     """Whether this process watches a parent that is gone."""
     own = _watchdogs.get(os.getpid())

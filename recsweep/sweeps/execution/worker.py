@@ -84,7 +84,10 @@ class Worker:
         crew, gate = Crew(n_slots), Gate()
         runner.is_halted = lambda: crew.is_halted
         with layout.use(layout.Layout(n_slots, widest)):
-            return crew.run(lambda: _run_some(runner, gate))
+            try:
+                return crew.run(lambda: _run_some(runner, gate))
+            finally:
+                _free_slots()
 
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
@@ -203,7 +206,10 @@ class FinalWorker:
             return 0
 
         with layout.use(layout.Layout(n_slots, is_dense=agreed > 1)):
-            crew.run(train_some)
+            try:
+                crew.run(train_some)
+            finally:
+                _free_slots()
 
     def _train(
         self, study: "SharedStudy", training: dict[str, Any], split: "Split", crew: Crew
@@ -247,6 +253,16 @@ def _note_look(study: "SharedStudy", training: dict[str, Any]) -> None:
         looks = study.study.user_attrs.get(TEST_SCORED, [])
         if look not in looks:
             study.study.set_user_attr(TEST_SCORED, [*looks, look])
+
+
+def _free_slots() -> None:
+    """Give the device's memory back: this process may go on to something else."""
+    from recsweep.training import layout
+
+    if layout.is_dense():
+        from recsweep.training import slots  # imports JAX
+
+        slots.free()
 
 
 def _failure(error: Exception) -> dict[str, Any]:

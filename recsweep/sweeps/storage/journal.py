@@ -1,4 +1,4 @@
-"""An append-only journal: acknowledged records survive any crash."""
+"""An append-only journal: what it has acknowledged survives the death of any process."""
 
 import errno
 import json
@@ -10,15 +10,25 @@ from pathlib import Path
 from typing import Any
 
 from optuna.storages.journal import BaseJournalBackend
+from optuna.storages.journal._storage import JournalOperation
 
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.locks import FileLease, locked
 
 Record = dict[str, Any]
+UNFINISHED = {
+    JournalOperation.SET_TRIAL_INTERMEDIATE_VALUE, JournalOperation.SET_TRIAL_USER_ATTR,
+    JournalOperation.SET_TRIAL_SYSTEM_ATTR,
+}  # fmt: skip
+"""Records of trials that still run. Waiting for the disk after each of them takes milliseconds, in
+which no other trial of the study can report; the record that ends a trial waits for all of them."""
 
 
 class Journal(BaseJournalBackend):
-    """Optuna's records as lines of JSON; acknowledged records survive any crash.
+    """Optuna's records as lines of JSON; acknowledged records survive the death of any process.
+
+    A crash of the whole machine may take the latest records of unfinished trials, which a resumed
+    sweep repeats; whatever begins or ends a trial is on disk before it is acknowledged.
 
     A record ends with a newline. A process that dies while appending leaves one without, which
     readers ignore and the next writer removes, under a lock that the system frees on death.
@@ -61,7 +71,7 @@ class Journal(BaseJournalBackend):
                 yield record
 
     def append_logs(self, logs: list[Record]) -> None:
-        """Write records and wait until they are on disk.
+        """Write records, and wait until they are on disk if one begins or ends something.
 
         Raises:
             StorageError: The disk is full or not writable; the journal is unchanged.
@@ -72,7 +82,8 @@ class Journal(BaseJournalBackend):
             try:
                 while rest:
                     rest = rest[file.write(rest) :]
-                os.fsync(file.fileno())
+                if any(log["op_code"] not in UNFINISHED for log in logs):
+                    os.fsync(file.fileno())  # with everything before it
             finally:
                 _cut_torn(file)  # if the disk is full
 

@@ -216,4 +216,4 @@ def test_slots_need_jax_and_objectives_without_a_clock(
     )
     for slots in ("0", "1025", "2.0", "true", "[1]"):
         said = refused(search(f"sweep.slots={slots}"))
-        assert said.startswith("sweep.slots must be auto, or at least 1 and at most 1024, but is ")
+        assert said.startswith("sweep.slots must be auto or a whole number from 1 to 1024, but is ")

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages.journal._storage import JournalOperation
 
 from recsweep.run_files import JOURNAL
 from recsweep.sweeps.storage.backends import open_storage
@@ -143,7 +144,7 @@ def test_what_was_appended_is_read_also_by_others_and_by_optuna_itself(journal: 
     assert list(stock.read_logs(0)) == [FIRST, SECOND, THIRD]
 
 
-def test_a_record_is_on_the_disk_before_anybody_is_told(
+def test_what_begins_or_ends_is_on_the_disk_with_all_before_it(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fsync, synced = os.fsync, []
@@ -155,6 +156,15 @@ def test_a_record_is_on_the_disk_before_anybody_is_told(
     monkeypatch.setattr(os, "fsync", watched)
     Journal(journal).append_logs([THIRD])
     assert synced == [journal.stat().st_size]
+
+    for name in ("INTERMEDIATE_VALUE", "USER_ATTR", "SYSTEM_ATTR"):  # of a trial that still runs
+        operation = JournalOperation[f"SET_TRIAL_{name}"]
+        Journal(journal).append_logs([{"op_code": int(operation), "trial_id": 0}])
+    assert len(synced) == 1
+    assert len(records(journal)) == 6
+    for name in ("CREATE_TRIAL", "SET_TRIAL_STATE_VALUES", "CREATE_STUDY", "SET_STUDY_USER_ATTR"):
+        Journal(journal).append_logs([{"op_code": int(JournalOperation[name])}])
+        assert synced[-1] == journal.stat().st_size
 
 
 def test_a_reader_who_stops_in_the_middle_goes_on_there(journal: Path) -> None:
