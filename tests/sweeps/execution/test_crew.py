@@ -270,6 +270,29 @@ def test_a_threads_output_is_as_before_even_after_an_error() -> None:
     assert usual.getvalue() == "usual\nusual\n"
 
 
+def test_the_streams_themselves_are_back_once_no_thread_has_its_own() -> None:
+    own, is_inside, may_leave = io.StringIO(), threading.Event(), threading.Event()
+
+    def stay() -> None:
+        with output_to(own, own):
+            is_inside.set()
+            may_leave.wait(PATIENCE_S)
+            print("late")  # noqa: T201
+
+    with usual_output() as usual:
+        thread = threading.Thread(target=stay)
+        thread.start()
+        assert is_inside.wait(PATIENCE_S)
+        with output_to(own, own):
+            print("early")  # noqa: T201
+        assert sys.stdout is not usual  # the other thread needs it
+        may_leave.set()
+        thread.join(PATIENCE_S)
+        assert sys.stdout is usual
+        assert sys.stderr is usual
+    assert own.getvalue() == "early\nlate\n"
+
+
 def test_a_stream_is_that_of_the_thread_in_all_else() -> None:
     own = io.TextIOWrapper(io.BytesIO(), "latin-1")
     with usual_output() as usual:

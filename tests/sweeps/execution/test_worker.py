@@ -568,6 +568,19 @@ def test_a_seed_of_the_winner_does_not_depend_on_those_that_are_left(sweeps: Slo
         assert own["best_epoch"] == other["best_epoch"]
 
 
+def test_a_single_seed_of_the_winner_is_trained_like_its_trials(sweeps: Slots) -> None:
+    """On a CPU one slot has sparse batches, and with them other noise."""
+    three, one = finalists(sweeps, "winners"), finalists(sweeps, "single winner")
+    assert three(None) == {"error": None}
+    assert FinalWorker(one.worker, one.trainings[:1], 1)(None) == {"error": None}
+    first, single = (
+        json.loads(written(sweeps, name, 0, "results/metrics.json"))
+        for name in ("winners", "single winner")
+    )
+    assert single["test"]["mean"] == pytest.approx(first["test"]["mean"], rel=1e-6)  # another sum
+    assert "batches: dense" in written(sweeps, "single winner", 0, "results/environment.yaml")
+
+
 def test_a_seed_that_cannot_be_trained_is_an_error_and_costs_the_others_nothing(
     sweeps: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
