@@ -498,12 +498,14 @@ def test_a_worker_with_other_slots_than_the_study_is_refused(
     assert SharedStudy(toy_plan(tmp_path / "toy", toy)).trials() == []
 
 
-def test_a_worker_on_a_cpu_has_one_slot_unless_more_are_asked_for(
-    tmp_path: Path, toy: dict[str, Any]
+@pytest.mark.parametrize(("is_dense", "slots"), [(False, 1), (True, 2)])
+def test_a_worker_chooses_one_slot_on_a_cpu_and_as_many_as_its_trials_elsewhere(
+    is_dense: bool, slots: int, sweeps: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    plan = toy_plan(tmp_path / "toy", toy, n_trials=1)
-    assert Worker(plan.plain())(None)["error"] is None
-    assert SharedStudy(plan).agreed_slots == 1
+    monkeypatch.setattr(layout, "is_dense", lambda: is_dense)
+    plan = sweeps.plan(f"auto {slots}", slots=None, n_trials=2)
+    assert Worker(plan.plain())(None) == {"error": None, "n_trials": 2}
+    assert SharedStudy(plan).agreed_slots == slots
 
 
 # --- the winner's seeds at a time -----------------------------------------------------------------
@@ -566,6 +568,7 @@ def test_a_seed_of_the_winner_does_not_depend_on_those_that_are_left(sweeps: Slo
         )
         assert own["test"]["mean"] == other["test"]["mean"]
         assert own["best_epoch"] == other["best_epoch"]
+        assert "slots: '3'" in written(sweeps, "one winner", index, "results/environment.yaml")
 
 
 def test_a_single_seed_of_the_winner_is_trained_like_its_trials(sweeps: Slots) -> None:
