@@ -19,6 +19,7 @@ from plans import Toy, toy_config, toy_plan, toy_space
 from small_runs import SMALL
 from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
+from recsweep import app
 from recsweep.run_files import LOG, STDOUT
 from recsweep.sweeps.execution import crew, device_errors, gpu_lease, slot_plan, worker
 from recsweep.sweeps.execution.interrupt import SIGNALS
@@ -326,9 +327,15 @@ def at(number: int, epoch: int, act: Callable[[], None]) -> Any:
 
 
 def test_trials_of_a_worker_are_what_each_of_them_is_alone(
-    sweeps: Slots, alone: dict[int, dict[int, float]], side_by_side: list[int]
+    sweeps: Slots,
+    alone: dict[int, dict[int, float]],
+    side_by_side: list[int],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    loaded, load = [], app.load_split
+    monkeypatch.setattr(app, "load_split", lambda each: loaded.append(each) or load(each))
     result = Worker(sweeps.plan("together").plain())(None)
+    assert len(loaded) == 1, "trials share a program only with the same matrices"
     assert result == {"error": None, "n_trials": N_TRIALS}
     assert sweeps.states("together") == N_TRIALS * [COMPLETE]
     assert sweeps.curves("together") == alone
