@@ -8,6 +8,7 @@ metric that it already has.
 import atexit
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 from weakref import WeakSet
@@ -17,6 +18,8 @@ from recsweep.tracking.store import mlflow_name, mlflow_value
 
 FLUSH_S = 1.0
 """Seconds between two writes of a run; its curves are that late in MLflow's UI."""
+IDLE_SHARE = 4.0
+"""Least pause after a round of writing, in times of its duration."""
 METRICS_PER_CALL = 1000
 ENTRIES_PER_CALL = 100
 """MLflow's limit for parameters, and for tags."""
@@ -136,13 +139,17 @@ class _Writer:
             self._changed.notify()
 
     def _run(self) -> None:
+        pause_s = FLUSH_S
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._due)
-                self._changed.wait_for(lambda: self._is_urgent, FLUSH_S)
+                self._changed.wait_for(lambda: self._is_urgent, pause_s)
                 self._current, self._due, self._is_urgent = self._due, {}, False
+            began = time.monotonic()
             for buffer in self._current:
                 buffer.flush_safely()
+            # a slow store is left to the runs that begin or end, whose threads wait for it
+            pause_s = max(FLUSH_S, IDLE_SHARE * (time.monotonic() - began))
 
     def unfinished(self) -> list[RunBuffer]:
         """Buffers with entries, also those that the thread writes just now."""

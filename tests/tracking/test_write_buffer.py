@@ -46,6 +46,27 @@ def until(condition: Callable[[], bool], limit_s: float) -> float:
     return time.monotonic() - started
 
 
+def test_a_slow_store_gets_a_pause_in_which_others_can_use_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(write_buffer, "FLUSH_S", 0.05)
+    monkeypatch.setattr(write_buffer, "IDLE_SHARE", 1000)
+    written: list[int] = []
+
+    def write(entries: Sequence[Entry]) -> None:
+        time.sleep(0.1)
+        written.extend(steps(entries))
+
+    buffer = buffer_of(write)
+    buffer.add(epoch(1))
+    until(lambda: written == [1], 10)
+    buffer.add(epoch(2))
+    time.sleep(1)
+    assert written == [1]
+    buffer.flush()
+    assert written == [1, 2], "a run that ends does not wait for the pause"
+
+
 # --- requests -----------------------------------------------------------------------------------
 
 
