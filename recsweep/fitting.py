@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from typing import cast
 
 import numpy as np
 import pandas as pd
@@ -69,7 +70,9 @@ class _BestEpoch:
     _started: float = field(default_factory=time.perf_counter)
 
     def __post_init__(self) -> None:
-        if isinstance(self.model, RanksWhileTraining):
+        if isinstance(self.model, RanksWhileTraining) and _have_one_author(
+            self.model, "watch", "score", "loss"
+        ):
             history, target = self.valid.history, self.valid.target
             self._is_watched = self.model.watch(history, target, self.evaluator.k[-1])
 
@@ -116,23 +119,37 @@ class _BestEpoch:
         value = look.means[str(self.evaluator.objective)]
         if value > self._best:
             self._best, self.epoch, self._measure = value, epoch, look.measure
-            if isinstance(self.model, KeepsWeights):
-                self.model.keep()
+            if self._keeps_weights():
+                cast("KeepsWeights", self.model).keep()
             else:
                 self._weights = self.model.state()
+
+    def _keeps_weights(self) -> bool:
+        is_able = isinstance(self.model, KeepsWeights)
+        return is_able and _have_one_author(self.model, "keep", "state", "restore")
 
     def result(self) -> FitResult:
         """The result; the model gets the best epoch's weights."""
         if self._measure is None:
             raise RuntimeError(f"{type(self.model).__name__}.fit must call on_epoch at least once")
-        if isinstance(self.model, KeepsWeights):
-            self.model.return_to_kept()
+        if self._keeps_weights():
+            cast("KeepsWeights", self.model).return_to_kept()
         else:
             self.model.restore(self._weights)
         found = self._measure()
         means = {f"valid/{name}": value for name, value in found.means.items()}
         self.curves[self.epoch] = {**self.curves[self.epoch], **means}
         return FitResult(self.epoch, found, self.curves, self.train_s)
+
+
+def _have_one_author(model: object, *methods: str) -> bool:
+    """Whether the same class defines all of these methods, as far as the model has them.
+
+    A class that replaces one of them, such as `score`, would be passed over by the others.
+    """
+    classes = type(model).__mro__
+    authors = [next((c for c in classes if name in vars(c)), None) for name in methods]
+    return len(set(authors) - {None}) == 1
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from recsweep.build import build, validate
 from recsweep.data.split import Split
 from recsweep.evaluation import Evaluator
 from recsweep.fitting import FitResult, fit_best_epoch
+from recsweep.models.multivae import MultiVAE
 from recsweep.seeds import Seeds
 from recsweep.training import layout, slots
 from recsweep.training.layout import Layout
@@ -141,6 +142,34 @@ def test_slots_of_another_layout_are_not_taken(fit: Callable[..., FitResult]) ->
         assert 4 in {bank.n_slots for bank in slots._banks}
     slots.free()
     assert not slots._banks
+
+
+class Reversed(MultiVAE):
+    """Recommends the worst first, and remembers how often it was asked for its state."""
+
+    def score(self, history: Any) -> Any:
+        return -np.asarray(super().score(history))
+
+    def state(self) -> Any:
+        return {**super().state(), "extra": np.ones(1)}
+
+    def restore(self, state: Any) -> None:
+        self.extra = state["extra"]
+        super().restore({name: array for name, array in state.items() if name != "extra"})
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_a_class_that_changes_scores_or_state_is_not_passed_over(
+    split: Split, evaluator: Evaluator
+) -> None:
+    small = {"hidden_dims": [32], "latent_dim": 16, "batch_size": 20, "n_epochs": 2}
+    model = Reversed(**small)
+    fitted = fit_best_epoch(model, split.train, split.valid, evaluator, Seeds(1))
+    popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
+    again = evaluator.evaluate(model.score, split.valid, popularity)
+    assert again.means == fitted.valid.means
+    assert fitted.valid.means["ndcg@5"] < 0.1, "the worst come first"
+    assert model.extra.tolist() == [1]
 
 
 @pytest.mark.usefixtures("three_slots")
