@@ -13,7 +13,7 @@ from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
-from faults.processes import MARK, processes, send, wait_until_gone
+from faults.processes import MARK, processes, send, wait_until_gone, workers
 from mlflow_runs import ROOT
 
 from recsweep.sweeps.execution import watchdog
@@ -61,9 +61,10 @@ def result(name):
         time.sleep(0.01)
     return b"more than a pipe holds" * 100_000
 
-watched = {"initializer": watchdog.watch, "initargs": (watchdog.Process.current(),)}
+watched = {"initializer": watchdog.attend, "initargs": (watchdog.Process.current(),)}
 if __name__ == "__main__":
-    Parallel(n_jobs=3, backend="loky", **watched)(delayed(result)(name) for name in "ab")
+    found = Parallel(n_jobs=3, backend="loky", **watched)(delayed(result)(name) for name in "ab")
+    Path("whole").write_text(str(len(found)))
 """
 
 Start = Callable[..., subprocess.Popen[bytes]]
@@ -144,6 +145,18 @@ def test_a_pool_whose_parent_was_killed_leaves_nothing_behind(start: Start, tmp_
     assert not wait_until_gone(str(tmp_path), 60)
     named = f"{parent.pid}-"
     assert not [file for file in Path("/dev/shm").iterdir() if named in file.name]  # noqa: S108
+
+
+def test_ctrl_c_in_a_terminal_ends_no_process_of_a_pool(start: Start, tmp_path: Path) -> None:
+    """Neither a busy one nor one that was never given a task, whose end would break the pool."""
+    (tmp_path / "pool.py").write_text(POOL, encoding="utf-8")
+    parent = start("import runpy; runpy.run_path('pool.py', run_name='__main__')")
+    wait_for(tmp_path / "a", tmp_path / "b")
+    time.sleep(1)  # the idle one begins
+    assert send(signal.SIGINT, workers(str(tmp_path))) == 3
+    (tmp_path / "go").touch()
+    assert parent.wait(120) == 0
+    assert (tmp_path / "whole").read_text() == "2"
 
 
 def test_a_parent_is_told_from_another_process(start: Start) -> None:
