@@ -27,7 +27,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to open the UI
 	$(BIN)/python -m recsweep model=multivae
 
-test: setup lint types imports  ## checks and the default test suite, about 5 minutes
+test: setup lint types imports  ## checks and the default test suite, about 6 minutes
 	$(PYTEST) $(ALL_CORES) --durations=20
 
 test-extended: setup  ## the other backend, new processes, the notebooks
