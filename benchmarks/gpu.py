@@ -5,8 +5,8 @@
 
 FOLDER holds a split in the five CSV files of Liang et al. 2018; without it, clicks are drawn in the
 shape of MovieLens 1M. Each part runs in a process of its own, and `epoch` in two, whose weights
-must be the same bits. All of it takes under 5 minutes on an H100; the table comes last. Without a
-GPU the same work runs on the CPU, where only small parts, such as `rank`, are worth the wait.
+must be the same bits. The whole is meant for less than 5 minutes of an H100; the table comes last.
+Without a GPU the same work runs on the CPU; only small parts such as `rank` are worth the wait.
 """
 
 import argparse
@@ -268,7 +268,7 @@ def main() -> None:
             found[name] = time_sweep(folder, chosen)
         else:
             found[name] = _in_own_process(name, folder)
-        print(name, json.dumps(found[name], indent=None), flush=True)
+        print(name, json.dumps(found[name]), flush=True)
     print_table(found)
 
 

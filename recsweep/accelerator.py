@@ -41,14 +41,6 @@ def is_available() -> bool:
     return is_jax and environment.device() != "cpu"
 
 
-def device_memory() -> tuple[str, int | None]:
-    """The first device's name, and the bytes that JAX may use there; None = it does not say."""
-    import jax
-
-    device = jax.devices()[0]
-    return str(device.device_kind), (device.memory_stats() or {}).get("bytes_limit")
-
-
 def padded_width(n_items: int) -> int:
     """Side of the Gram matrix of `gram_matrix`."""
     return -(-n_items // ALIGNMENT) * ALIGNMENT

@@ -97,10 +97,8 @@ def choose_for_children(
     if OF_WORKERS not in filters:
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [filters, OF_WORKERS]))
     _choose_platform(device)
-    if device != "cpu" and any(Path(driver).exists() for driver in DRIVERS):
-        given = os.environ.get("XLA_FLAGS", "")
-        more = [flag for flag in GPU_FLAGS if flag.partition("=")[0] not in given]
-        os.environ["XLA_FLAGS"] = " ".join([given, *more]).strip()
+    if device != "cpu":
+        _choose_gpu_kernels()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about the machine
     for variable in THREAD_VARIABLES:
         os.environ[variable] = str(threads or n_cores())
@@ -121,6 +119,15 @@ def _choose_platform(device: str) -> None:
             "leave device=cpu out"
         )
     os.environ["JAX_PLATFORMS"] = os.environ[PLATFORM] = "cpu"
+
+
+def _choose_gpu_kernels() -> None:
+    """Set XLA's flags for GPUs where there is a driver, except those that the user has set."""
+    if not any(Path(driver).exists() for driver in DRIVERS):
+        return
+    given = os.environ.get("XLA_FLAGS", "")
+    more = [flag for flag in GPU_FLAGS if flag.partition("=")[0] not in given]
+    os.environ["XLA_FLAGS"] = " ".join([given, *more]).strip()
 
 
 def share_device(n_processes: int) -> None:
@@ -319,12 +326,11 @@ def device() -> str:
     return str(jax.devices()[0].device_kind)
 
 
-def device_memory() -> int:
-    """Bytes that JAX may use on its first device; a guess where the device does not tell."""
+def device_memory() -> int | None:
+    """Bytes that JAX may use on its first device; None = it does not say."""
     import jax
 
-    limit = (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
-    return int(limit) if limit else ASSUMED_MEMORY
+    return (jax.devices()[0].memory_stats() or {}).get("bytes_limit")
 
 
 def precision() -> str:

@@ -189,7 +189,7 @@ class Evaluator:
     def objective_means(
         self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None
     ) -> dict[str, float]:
-        """The objective at every cut-off, as `of_ranking` gives it, in a tenth of the time.
+        """The objective at every cut-off, as `of_ranking` gives it, without a table of users.
 
         Args:
             ranking: See `of_ranking`; errors too.
@@ -224,10 +224,7 @@ class Evaluator:
         ), has_target  # fmt: skip
 
     def measure(
-        self,
-        lists: RankedLists,
-        users: "pd.Index[Any]",
-        n_without_target: int = 0,
+        self, lists: RankedLists, users: "pd.Index[Any]", n_without_target: int = 0
     ) -> Evaluation:
         """Compute every metric at every cut-off.
 

@@ -35,7 +35,8 @@ class FitResult:
         valid: Validation metrics of that epoch.
         curves: Values of all epochs by name, such as `train/loss` or `valid/ndcg@100`; where a
             model ranks while it trains, only the best epoch has all metrics.
-        train_s: Seconds spent in training, without evaluation.
+        train_s: Seconds spent in training, without evaluation; where a model ranks while it trains,
+            with its rankings.
         refit_s: Duration of the refit in seconds, see `refit`; None = no refit.
     """
 
@@ -78,31 +79,31 @@ class _BestEpoch:
 
     def __call__(self, epoch: int, losses: Mapping[str, float]) -> bool:
         now = time.perf_counter()
-        look = self._ranked_in_training() or self._ranked_here(now - self._started)
-        self.train_s += look.epoch_s
+        validated = self._ranked_in_training() or self._ranked_here(now - self._started)
+        self.train_s += validated.epoch_s
         metrics = {
             **{f"train/{name}": value for name, value in losses.items()},
-            **{f"valid/{name}": value for name, value in {**look.losses, **look.means}.items()},
-            "epoch_s": look.epoch_s,
+            **{f"valid/{name}": value for name, value in validated.curves.items()},
+            "epoch_s": validated.epoch_s,
             "evaluate_s": time.perf_counter() - now,
         }
         self.curves.append(metrics)
-        self._keep_if_best(epoch, look)
+        self._keep_if_best(epoch, validated)
         answers = [
             listener(epoch, metrics) for listener in self.listeners
         ]  # every listener is called
         self._started = time.perf_counter()
         return all(answers)
 
-    def _ranked_here(self, epoch_s: float) -> "_Look":
+    def _ranked_here(self, epoch_s: float) -> "_EpochValidation":
         """Score and rank on the host's request, once the epoch is over."""
         found = self.evaluator.evaluate(self.model.score, self.valid, self.popularity)
         losses = {}
         if isinstance(self.model, HasLoss):  # of whole rows: history and held-out items
             losses = self.model.loss(self.valid.history + self.valid.target)
-        return _Look(found.means, losses, epoch_s, lambda: found)
+        return _EpochValidation(found.means, losses, epoch_s, lambda: found)
 
-    def _ranked_in_training(self) -> "_Look | None":
+    def _ranked_in_training(self) -> "_EpochValidation | None":
         """What the model has ranked within the epoch; only the objective is computed.
 
         All metrics take milliseconds, as long as the epoch itself; they are computed for the best.
@@ -113,12 +114,12 @@ class _BestEpoch:
         given = (ranking, self.valid, self.popularity)
         means = self.evaluator.objective_means(*given)
         measure = partial(self.evaluator.of_ranking, *given)
-        return _Look(means, ranking.losses, ranking.seconds, measure)
+        return _EpochValidation(means, ranking.losses, ranking.seconds, measure)
 
-    def _keep_if_best(self, epoch: int, look: "_Look") -> None:
-        value = look.means[str(self.evaluator.objective)]
+    def _keep_if_best(self, epoch: int, validated: "_EpochValidation") -> None:
+        value = validated.means[str(self.evaluator.objective)]
         if value > self._best:
-            self._best, self.epoch, self._measure = value, epoch, look.measure
+            self._best, self.epoch, self._measure = value, epoch, validated.measure
             if self._keeps_weights():
                 cast("KeepsWeights", self.model).keep()
             else:
@@ -153,7 +154,7 @@ def _have_one_author(model: object, *methods: str) -> bool:
 
 
 @dataclass(frozen=True)
-class _Look:
+class _EpochValidation:
     """The validation of one epoch.
 
     Args:
@@ -167,6 +168,11 @@ class _Look:
     losses: Mapping[str, float]
     epoch_s: float
     measure: Callable[[], Evaluation]
+
+    @property
+    def curves(self) -> dict[str, float]:
+        """Losses and metrics by name."""
+        return {**self.losses, **self.means}
 
 
 class Patience:

@@ -35,7 +35,7 @@ class LearnedArrays:
 
     def forget(self) -> None:
         """Free the arrays before new ones are created: two sets may not fit into memory."""
-        self._learned = self._on_host = None
+        self._learned = self._on_host = self._kept = None
 
     def keep(self) -> None:
         """Keep the arrays as they are now; a later fit must make new ones."""

@@ -157,9 +157,10 @@ def solve_on_device(train: CSR, l2: float, ratio: float) -> "jax.Array":
 
 
 def _refuse_beyond_device(needed_bytes: int) -> None:
-    device, room = accelerator.device_memory()
+    room = environment.device_memory()
     if room is not None:
-        refuse_beyond_memory(needed_bytes, f"model=ease on {device}", "set device=cpu", room)
+        what = f"model=ease on {environment.device()}"
+        refuse_beyond_memory(needed_bytes, what, "set device=cpu", room)
 
 
 def _sent(weights: Square) -> "jax.Array":

@@ -119,6 +119,11 @@ class GradientModel(ABC):
             self._engine = self._new_engine(self.n_items(state), Seeds(0))
         self._engine.restore(state)
 
+    @classmethod
+    def shared_settings(cls) -> tuple[str, ...]:
+        """Settings with which trials may differ and yet share a program."""
+        return ("l2", "n_epochs", *cls.stepwise, *cls.padded)
+
     def slot_bytes(self, n_items: int) -> int:
         """Memory on a device that a training beside others needs.
 
@@ -143,8 +148,8 @@ class GradientModel(ABC):
             return Engine(network, self.optimizer, self.batch_size)
         from recsweep.training.slot_engine import SlotEngine, padded_width  # imports JAX
 
-        own = {"l2", "n_epochs", "optimizer", *self.stepwise, *self.padded}
-        fixed = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in own}
+        free = {"optimizer", *self.shared_settings()}  # its constants are in the key, too
+        fixed = {f.name: getattr(self, f.name) for f in fields(self) if f.name not in free}
         widest = self._widest()
         return SlotEngine(
             network, self.optimizer, self.batch_size,

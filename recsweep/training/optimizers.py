@@ -17,6 +17,10 @@ if TYPE_CHECKING:
     import keras
 
 
+RATES = ("learning_rate", "schedule", "learning_rate_decay")
+"""Settings that reach a step only as its learning rate."""
+
+
 @dataclass(kw_only=True, config=STRICT)
 class Optimizer(ABC):
     """An optimizer and its learning rate schedule.
@@ -47,8 +51,7 @@ class Optimizer(ABC):
 
     def constants(self) -> tuple[Hashable, ...]:
         """The settings compiled into a step: all except the learning rate, which is its input."""
-        rates = {"learning_rate", "schedule", "learning_rate_decay"}
-        settings = {key: value for key, value in vars(self).items() if key not in rates}
+        settings = {key: value for key, value in vars(self).items() if key not in RATES}
         return type(self), *sorted(settings.items())
 
     def rates(

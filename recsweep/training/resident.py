@@ -90,7 +90,8 @@ def upload(matrix: CSR, width: int, limit_bytes: int | None = None) -> Rows:
     """
     is_small = bool((matrix.data == matrix.data.astype(np.uint8)).all())
     kind = np.uint8 if is_small else np.float32
-    limit = DENSE_SHARE * environment.device_memory() if limit_bytes is None else limit_bytes
+    if limit_bytes is None:
+        limit_bytes = int(DENSE_SHARE * (environment.device_memory() or environment.ASSUMED_MEMORY))
     n_rows, lengths = matrix.shape[0] + 1, np.diff(matrix.indptr)
     room = round_up(matrix.nnz, 1024) - matrix.nnz
     rows = SparseRows(
@@ -101,7 +102,7 @@ def upload(matrix: CSR, width: int, limit_bytes: int | None = None) -> Rows:
         places=jnp.arange(round_up(int(lengths.max(initial=0)), 64), dtype=jnp.int32),
         blank=jnp.zeros(width, kind),
     )
-    if n_rows * width * kind().itemsize > limit:
+    if n_rows * width * kind().itemsize > limit_bytes:
         return rows
     return DenseRows(_densified(rows, n_rows))
 

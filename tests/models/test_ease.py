@@ -166,10 +166,11 @@ def test_a_device_compiles_once_for_all_fits() -> None:
 def test_a_device_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     # 4 matrices of 128 × 128; 24 · 1,024 bytes of entries; 4,096 users × 128 items
     needed = 4 * 4 * 128**2 + 24 * 1024 + 4 * 4096 * 128
-    monkeypatch.setattr(accelerator, "device_memory", lambda: ("GPU", needed - 1))
+    monkeypatch.setattr(environment, "device", lambda: "GPU")
+    monkeypatch.setattr(environment, "device_memory", lambda: needed - 1)
     with pytest.raises(InputError, match=r"^model=ease on GPU must have .*; set device=cpu$"):
         fitted(listens(60, 20), l2=7.0)
-    monkeypatch.setattr(accelerator, "device_memory", lambda: ("GPU", needed))
+    monkeypatch.setattr(environment, "device_memory", lambda: needed)
     fitted(listens(60, 20), l2=7.0)
 
 

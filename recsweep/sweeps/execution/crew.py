@@ -67,7 +67,7 @@ class Crew:
 
 
 def _wait_for(ends: list[threading.Event]) -> None:
-    """Wait for events, not threads: Python 3.12 takes a thread for dead if Ctrl-C ends its join."""
+    """Wait for events, not threads: Python 3.11 takes one for dead if Ctrl-C ends its join."""
     for end in ends:
         while not end.wait(POLL_S):
             pass

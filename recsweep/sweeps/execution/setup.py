@@ -24,16 +24,16 @@ from recsweep.sweeps.study.catalog import StudyCatalog
 from recsweep.sweeps.study.identity import of_config
 from recsweep.sweeps.study.shared_study import Plan
 
-MOST_SLOTS = 1024
+SLOTS_LIMIT = 1024
 Launch = Callable[[Worker | FinalWorker, int, str], list[dict[str, Any]]]
 """(task, number of processes, folder for their output) -> what each process returned."""
 
 
 def _as_slots(slots: Any) -> int | Literal["auto"]:
-    if slots != "auto" and (type(slots) is not int or not 1 <= slots <= MOST_SLOTS):
+    if slots != "auto" and (type(slots) is not int or not 1 <= slots <= SLOTS_LIMIT):
         raise ValueError(
-            f"sweep.slots must be auto or a whole number from 1 to {MOST_SLOTS}, but is {slots!r}; "
-            "change sweep.slots"
+            f"sweep.slots must be auto or a whole number from 1 to {SLOTS_LIMIT}, but is "
+            f"{slots!r}; change sweep.slots"
         )
     return cast('int | Literal["auto"]', slots)
 

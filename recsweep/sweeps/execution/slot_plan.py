@@ -12,6 +12,7 @@ from recsweep.sweeps.space.dimension import Dimension
 from recsweep.sweeps.space.space import Space
 from recsweep.training import layout
 from recsweep.training.gradient_model import GradientModel
+from recsweep.training.optimizers import RATES
 
 MOST_SLOTS = 32
 """More slots make an H100 hardly faster, and the sampler learns less before it proposes."""
@@ -86,9 +87,8 @@ def _edges(searched: Dimension) -> list[Any]:
 
 def _n_programs(model: GradientModel, branch: Branch) -> list[int]:
     """How many programs each searched setting needs: as many as it has values, if it is fixed."""
-    shared = {f"model.{name}" for name in (*model.stepwise, *model.padded, "l2", "n_epochs")}
-    shared |= {f"optimizer.{name}" for name in ("learning_rate", "learning_rate_decay", "schedule")}
-    shared |= {f"model.{name}" for name in shared if name.startswith("optimizer.")} | {"seed"}
+    rates = [f"optimizer.{name}" for name in RATES]
+    shared = {*rates, *(f"model.{name}" for name in (*model.shared_settings(), *rates)), "seed"}
     return [_n_values(searched) for key, searched in branch.dimensions.items() if key not in shared]
 
 

@@ -96,8 +96,8 @@ class TrialRunner:
     def load(self) -> Split:
         """The data of the study's first branch, which all trials share."""
         if self.split is None:
-            config = self.study.space.branches[0]
-            settings = validate(app.Settings, config.at(config.own_settings()), "")
+            branch = self.study.space.branches[0]
+            settings = validate(app.Settings, branch.at(branch.own_settings()), "")
             environment.use_cache(settings.cache)
             self.split = app.load_split(settings)
         return self.split

@@ -133,8 +133,8 @@ def attend(parent: Process) -> None:
     Args:
         parent: The parent.
     """
-    watch(parent)
     if not parent.is_current:
+        watch(parent)
         leave_signals_to_parent()
 
 

@@ -6,7 +6,8 @@ Nothing here imports NumPy or Optuna at the top: a new process must set its thre
 import shutil
 import sys
 from collections import deque
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import partial
 from io import StringIO
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
     from recsweep.data.split import Split
     from recsweep.sweeps.execution.trial_runner import TrialRunner
     from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+    from recsweep.training.layout import Layout
 
 FINAL = 1 << 30
 """Offset of the lease numbers of the winner's final trainings."""
@@ -76,18 +78,16 @@ class Worker:
             if not layout.is_dense():  # on a CPU trials gain nothing from each other
                 return 1
             n_trials = -(-study.plan.n_trials // study.plan.n_workers)
-            n_items, memory = runner.load().train.shape[1], environment.device_memory()
+            n_items = runner.load().train.shape[1]
+            memory = environment.device_memory() or environment.ASSUMED_MEMORY
             return slot_plan.most_slots(study.space, n_items, n_trials, memory)
 
         n_slots = study.agree_on_slots(choose)
         widest = slot_plan.widest(study.space) if n_slots > 1 else {}
         crew, gate = Crew(n_slots), Gate()
         runner.is_halted = lambda: crew.is_halted
-        with layout.use(layout.Layout(n_slots, widest)):
-            try:
-                return crew.run(lambda: _run_some(runner, gate))
-            finally:
-                _free_slots()
+        with _in_slots(layout.Layout(n_slots, widest)):
+            return crew.run(lambda: _run_some(runner, gate))
 
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
@@ -97,11 +97,10 @@ class Worker:
             plan["backend"], plan["threads"], plan["device"], plan["precision"]
         )
         environment.share_device(take_gpu(plan))
-        environment.keep_git_state()
         parent = watchdog.Process.of(self.plan["parent_process"])
-        if not parent.is_current:
-            watchdog.watch(parent)
-            watchdog.leave_signals_to_parent()
+        watchdog.attend(parent)
+        if not parent.is_current:  # else it may outlive the sweep, and its code change
+            environment.keep_git_state()
 
     def prepare_device(self, study: "SharedStudy") -> None:
         """Load the backend before any trial is claimed: a missing device is not a trial's fault.
@@ -205,11 +204,8 @@ class FinalWorker:
                         self._train(study, training, split, crew)
             return 0
 
-        with layout.use(layout.Layout(n_slots, is_dense=agreed > 1)):
-            try:
-                crew.run(train_some)
-            finally:
-                _free_slots()
+        with _in_slots(layout.Layout(n_slots, is_dense=agreed > 1)):
+            crew.run(train_some)
 
     def _train(
         self, study: "SharedStudy", training: dict[str, Any], split: "Split", crew: Crew
@@ -255,14 +251,19 @@ def _note_look(study: "SharedStudy", training: dict[str, Any]) -> None:
             study.study.set_user_attr(TEST_SCORED, [*looks, look])
 
 
-def _free_slots() -> None:
-    """Give the device's memory back: this process may go on to something else."""
+@contextmanager
+def _in_slots(own: "Layout") -> Iterator[None]:
+    """Train in this layout; then give the device's memory back, as this process may go on."""
     from recsweep.training import layout
 
-    if layout.is_dense():
-        from recsweep.training import slots  # imports JAX
+    with layout.use(own):
+        try:
+            yield
+        finally:
+            if layout.is_dense():
+                from recsweep.training import slots  # imports JAX
 
-        slots.free()
+                slots.free()
 
 
 def _failure(error: Exception) -> dict[str, Any]:

@@ -19,7 +19,7 @@ from plans import Toy, toy_config, toy_plan, toy_space
 from small_runs import SMALL
 from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
-from recsweep import app
+from recsweep import app, environment
 from recsweep.run_files import LOG, STDOUT
 from recsweep.sweeps.execution import crew, device_errors, gpu_lease, slot_plan, worker
 from recsweep.sweeps.execution.interrupt import SIGNALS
@@ -46,6 +46,14 @@ def test_a_worker_runs_all_that_is_left(tmp_path: Path, toy: dict[str, Any]) -> 
     assert Worker(plan.plain())(None) == {"error": None, "n_trials": 3}
     assert [t.state for t in SharedStudy(plan).trials()] == 3 * [COMPLETE]
     assert Worker(plan.plain())(None) == {"error": None, "n_trials": 0}
+
+
+def test_a_worker_in_its_parents_process_does_not_keep_the_state_of_git(
+    tmp_path: Path, toy: dict[str, Any]
+) -> None:
+    """A notebook goes on after a sweep, and its checkout may change."""
+    Worker(toy_plan(tmp_path / "toy", toy, n_trials=1).plain())(None)
+    assert environment._kept_git_state == {}
 
 
 def test_a_worker_can_be_sent_to_another_process(tmp_path: Path, toy: dict[str, Any]) -> None:
