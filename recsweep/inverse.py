@@ -9,22 +9,20 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
-BLOCK = 512
-"""Rows eliminated at a time."""
-TRANSPOSED = 64
-"""Rows transposed at a time, which fit into a cache."""
-STRIP = 2048
+BLOCK = 384
+"""Rows eliminated at a time: more make the pivots' own work longer, fewer the updates slower."""
+STRIP = 4096
 """Rows updated per call, so that calls are short and Ctrl-C is handled between them."""
 LINE_EVERY_S = 30.0
 """Interval between progress lines; a short inversion prints none."""
 
 Square = Float[np.ndarray, "rows rows"]
-Panel = Float[np.ndarray, "block columns"]
+Part = Float[np.ndarray, "rows columns"]
 
 
-def inverse_spare_bytes(n_rows: int) -> int:
-    """Memory that `negative_inverse` needs besides the matrix: a panel, and a few small blocks."""
-    return 4 * (BLOCK * n_rows + 8 * BLOCK**2)
+def inverse_spare_bytes() -> int:
+    """Memory that `negative_inverse` needs besides the matrix: a few blocks."""
+    return 4 * 4 * BLOCK**2
 
 
 def negative_inverse(matrix: Square, what: str) -> None:
@@ -36,7 +34,8 @@ def negative_inverse(matrix: Square, what: str) -> None:
 
     It takes n³ multiplications and additions, as many as a Cholesky factor and the inverse from
     it, nearly all of them in products of large blocks. LAPACK's own routines are not used for the
-    whole: OpenBLAS 0.3's threaded spotrf crashes at 38,000 rows.
+    whole: OpenBLAS 0.3's threaded spotrf crashes at 38,000 rows. Nor is NumPy's BLAS used in
+    between: its idle threads would compete with those of SciPy's, which halves the speed.
 
     Args:
         matrix: A, row-contiguous; entries below its diagonal are not read and may be overwritten.
@@ -45,32 +44,30 @@ def negative_inverse(matrix: Square, what: str) -> None:
     Raises:
         LinAlgError: A is not positive definite; it is partly overwritten.
     """
-    from scipy.linalg import blas  # takes a quarter of a second, not needed by other models
+    from scipy.linalg import lapack  # takes a quarter of a second, not needed by other models
 
     n_rows = len(matrix)
     for start in _reported(range(0, n_rows, BLOCK), what):
         stop = min(start + BLOCK, n_rows)
         rows = slice(start, stop)
-        inverse_factor = _inverse_factor(matrix[rows, rows])
-        panel = np.empty((stop - start, n_rows), np.float32)
-        for left in range(0, start, TRANSPOSED):
-            right = min(left + TRANSPOSED, start)
-            panel[:, left:right] = matrix[left:right, rows].T
-        panel[:, rows] = -np.eye(stop - start)  # becomes −L⁻ᵀ·L⁻¹
-        panel[:, stop:] = matrix[rows, stop:]
-        # LAPACK is column-major: its panelᵀ·Lᵀ⁻¹ is L⁻¹·panel here
-        blas.strmm(1, inverse_factor, panel.T, side=1, lower=1, trans_a=1, overwrite_b=1)
-        _subtract_square(matrix, panel, rows)
-        blas.strmm(1, inverse_factor, panel.T, side=1, lower=1, trans_a=0, overwrite_b=1)
-        matrix[:start, rows] = panel[:, :start].T
-        matrix[rows, start:] = panel[:, start:]
+        factor = _inverse_factor(matrix[rows, rows])  # L⁻¹
+        before, after = matrix[:start, rows].T, matrix[rows, stop:]  # A_ki for i < k and i > k
+        for part in (before, after):
+            _multiply_triangular(factor, part, b"N")  # V_i
+        _subtract_square(matrix[:start, :start], before)
+        _subtract_product(matrix[:start, stop:], before, after)
+        _subtract_square(matrix[stop:, stop:], after)
+        for part in (before, after):
+            _multiply_triangular(factor, part, b"T")  # L⁻ᵀ·V_i
+        square, _ = lapack.slauum(factor, lower=True)  # L⁻ᵀ·L⁻¹
+        np.negative(square.T, out=matrix[rows, rows])
     diagonal = np.diagonal(matrix)
     if not (np.isfinite(diagonal) & (diagonal < 0)).all():
         raise np.linalg.LinAlgError("not positive definite")
 
 
 def _inverse_factor(block: Square) -> Square:
-    """L⁻¹ of L·Lᵀ = the block, whose upper triangle is read."""
+    """L⁻¹ of L·Lᵀ = the block, whose upper triangle is read; column-major."""
     from scipy.linalg import lapack
 
     factor, failed = lapack.spotrf(block.T, lower=True)
@@ -81,30 +78,56 @@ def _inverse_factor(block: Square) -> Square:
     return factor
 
 
-def _subtract_square(matrix: Square, panel: Panel, pivots: slice) -> None:
-    """Subtract panelᵀ·panel from the upper triangle, the pivots' rows and columns left out.
-
-    BLAS itself accepts any part of a matrix; `scipy.linalg.blas` would copy it.
-    """
-    n_rows, depth = len(matrix), len(panel)
-    for start, stop in (*_strips(0, pivots.start), *_strips(pivots.stop, n_rows)):
-        own, corner = _at(panel[:, start:stop]), _at(matrix[start:stop, start:stop])
-        _call("ssyrk", b"L", b"N", stop - start, depth, -1.0, *own, 1.0, *corner)
-        for left, right in ((stop, pivots.start), (max(stop, pivots.stop), n_rows)):
-            if left < right:
-                others, rest = _at(panel[:, left:right]), _at(matrix[start:stop, left:right])
-                sizes = (right - left, stop - start, depth)
-                _call("sgemm", b"N", b"T", *sizes, -1.0, *others, *own, 1.0, *rest)
+# BLAS takes parts of a matrix where they lie, which `scipy.linalg.blas` would copy. It is
+# column-major: a part with contiguous rows is its transpose, an upper triangle its lower one.
 
 
-def _strips(start: int, stop: int) -> Iterator[tuple[int, int]]:
-    for first in range(start, stop, STRIP):
-        yield first, min(first + STRIP, stop)
+def _multiply_triangular(factor: Square, part: Part, transposed: bytes) -> None:
+    """Replace a part by F·part (transposed N) or Fᵀ·part (T), for a lower triangular F."""
+    if not part.size:
+        return
+    n_rows, n_columns = part.shape
+    if _is_column_major(part):
+        how, sizes = (b"L", b"L", transposed, b"N"), (n_rows, n_columns)
+    else:  # partᵀ·Fᵀ or partᵀ·F
+        other = b"T" if transposed == b"N" else b"N"
+        how, sizes = (b"R", b"L", other, b"N"), (n_columns, n_rows)
+    _call("strmm", *how, *sizes, 1.0, *_at(factor), *_at(part))
+
+
+def _subtract_square(target: Square, vectors: Part) -> None:
+    """Subtract vectorsᵀ·vectors from the upper triangle of the target."""
+    transposed = b"T" if _is_column_major(vectors) else b"N"
+    for start, stop in _strips(len(target)):
+        own, rest = vectors[:, start:stop], vectors[:, stop:]
+        sizes, corner = (stop - start, len(vectors)), target[start:stop, start:stop]
+        _call("ssyrk", b"L", transposed, *sizes, -1.0, *_at(own), 1.0, *_at(corner))
+        _subtract_product(target[start:stop, stop:], own, rest)
+
+
+def _subtract_product(target: Part, left: Part, right: Part) -> None:
+    """Subtract leftᵀ·right from the target."""
+    if not target.size:
+        return
+    how = (b"T" if _is_column_major(right) else b"N", b"N" if _is_column_major(left) else b"T")
+    for start, stop in _strips(len(target)):
+        own, rows = left[:, start:stop], target[start:stop]
+        sizes = (rows.shape[1], stop - start, len(left))
+        _call("sgemm", *how, *sizes, -1.0, *_at(right), *_at(own), 1.0, *_at(rows))
+
+
+def _is_column_major(part: Part) -> bool:
+    return part.strides[0] == part.itemsize
+
+
+def _strips(n_rows: int) -> Iterator[tuple[int, int]]:
+    for start in range(0, n_rows, STRIP):
+        yield start, min(start + STRIP, n_rows)
 
 
 def _at(part: np.ndarray) -> tuple[ctypes.c_void_p, int]:
-    """The address of a part of a matrix and its row stride."""
-    return ctypes.c_void_p(part.ctypes.data), part.strides[0] // part.itemsize
+    """The address of a part of a matrix and the distance of its rows or columns."""
+    return ctypes.c_void_p(part.ctypes.data), max(part.strides) // part.itemsize
 
 
 def _call(name: str, *arguments: bytes | int | float | ctypes.c_void_p) -> None:

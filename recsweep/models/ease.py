@@ -22,8 +22,8 @@ from recsweep.seeds import Seeds
 if TYPE_CHECKING:
     import jax
 
-TILE = 256
-"""Side of the square tiles in which a matrix is mirrored: two of them fit a core's cache."""
+STRIP = 64
+"""Rows mirrored at a time by each thread."""
 N_MATRICES_ON_DEVICE = 4
 """XLA holds the Gram matrix, a factor, the inverse and B."""
 
@@ -86,8 +86,8 @@ def solve_on_host(train: CSR, l2: float, ratio: float) -> Square:
         LinAlgError: XᵀX + Λ is not positive definite.
     """
     n_items = train.shape[1]
-    spare_bytes = max(gram_spare_bytes(train), inverse_spare_bytes(n_items))
-    _refuse_large(n_items, spare_bytes)
+    mirror_spare_bytes = 4 * STRIP * n_items * environment.n_threads()
+    _refuse_large(n_items, max(gram_spare_bytes(train), inverse_spare_bytes(), mirror_spare_bytes))
     matrix = gram_matrix(train)
     diagonal = np.einsum("ii->i", matrix)  # a view
     diagonal += l2 + ratio * diagonal  # Λ, where ratio = p/(1−p)
@@ -123,16 +123,14 @@ def _scale_and_mirror(matrix: Square, scale: Float[np.ndarray, " items"]) -> Non
     n_items = len(matrix)
 
     def finish(start: int) -> None:
-        rows = slice(start, start + TILE)
+        rows, rest = slice(start, start + STRIP), slice(start + STRIP, n_items)
         corner = matrix[rows, rows]
         corner[:] = (np.triu(corner) + np.triu(corner, 1).T) * scale[rows]
-        for other in range(start + TILE, n_items, TILE):
-            columns = slice(other, other + TILE)
-            np.multiply(matrix[rows, columns].T, scale[rows], out=matrix[columns, rows])
-            matrix[rows, columns] *= scale[columns]
+        matrix[rest, rows] = (matrix[rows, rest] * scale[rows, None]).T
+        matrix[rows, rest] *= scale[rest]
 
     with ThreadPoolExecutor(environment.n_threads()) as pool:
-        list(pool.map(finish, range(0, n_items, TILE)))
+        list(pool.map(finish, range(0, n_items, STRIP)))
 
 
 def solve_on_device(train: CSR, l2: float, ratio: float) -> "jax.Array":
