@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field
 from functools import cached_property
+from itertools import pairwise
 from typing import Annotated, Any
 
 import numpy as np
@@ -38,6 +39,8 @@ _MAYBE_ONE = BeforeValidator(lambda entry: entry if isinstance(entry, list) else
 """`k=10` means `k=[10]`."""
 
 
+RANKED_CELLS = 1 << 22
+"""Users × items ranked at a time on a CPU, 16 MiB of scores; ranking takes five times as much."""
 NO_TARGET = "at least one user must have a held-out item, but none has"
 NOT_FINITE = (
     "every score must be a finite number, but the model gave NaN or infinity; "
@@ -284,8 +287,13 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
             f"a model must score {seen.shape[0]} users × {seen.shape[1]} items, but gave an array "
             f"of shape {np.shape(scores)}; fix its score method"
         )
-    rank = accelerator.rank if accelerator.is_available() else _rank_with_mask
-    is_finite, ranked = rank(ops.convert_to_tensor(scores, dtype="float32"), seen, k)
+    if accelerator.is_available():
+        scores = ops.convert_to_tensor(scores, dtype="float32")
+        is_finite, ranked = accelerator.rank(scores, seen, k)
+    else:
+        with np.errstate(over="ignore"):  # infinity is refused below
+            scores = np.asarray(ops.convert_to_numpy(scores), np.float32)
+        is_finite, ranked = _rank_with_mask(scores, seen, k)
     if not is_finite:
         raise InputError(NOT_FINITE)
     return ranked
@@ -293,6 +301,14 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
 
 def _rank_with_mask(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
     """Whether every score is finite, and the k best unseen items: what is seen is a dense mask."""
+    n_users, n_items = seen.shape
+    n_parts = max(1, min(n_users, math.ceil(n_users * n_items / RANKED_CELLS)))
+    edges = np.linspace(0, n_users, n_parts + 1).astype(int)
+    parts = [_rank_part(scores[start:stop], seen[start:stop], k) for start, stop in pairwise(edges)]
+    return all(is_finite for is_finite, _ in parts), np.concatenate([ranked for _, ranked in parts])
+
+
+def _rank_part(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
     from recsweep.training.programs import call_program
 
     mask = np.zeros(seen.shape, bool)

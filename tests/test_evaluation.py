@@ -12,7 +12,7 @@ import scipy.sparse as sp
 from metric_names import OF_CATALOG, PER_USER, definitions
 from pydantic.dataclasses import dataclass
 
-from recsweep import accelerator
+from recsweep import accelerator, evaluation
 from recsweep.build import validate
 from recsweep.data.split import Fold
 from recsweep.errors import InputError
@@ -125,6 +125,25 @@ def test_a_device_ranks_as_a_cpu_does(n_items: int, k: int) -> None:
         assert found[0] is expected[0] is True
         assert found[1].dtype == expected[1].dtype == np.int64
         np.testing.assert_array_equal(found[1], expected[1])
+
+
+@pytest.mark.parametrize("cells", [1, 70, 203, 1000])
+def test_users_ranked_in_parts_get_the_same_lists(
+    cells: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores, is_seen = tied_scores(40, 203)
+    seen = sp.csr_matrix(is_seen)
+    expected = top_k(scores, seen, 8)
+    monkeypatch.setattr(evaluation, "RANKED_CELLS", cells)
+    np.testing.assert_array_equal(top_k(scores, seen, 8), expected)
+    scores[39, 0] = np.nan
+    with pytest.raises(InputError, match="finite"):
+        top_k(scores, seen, 8)
+
+
+def test_scores_beyond_float32_are_refused() -> None:
+    with pytest.raises(InputError, match="finite"):
+        top_k(np.array([[1e300, 1, 2]]), rows([], n_items=3), 2)
 
 
 def test_a_device_ranks_distinct_scores_as_a_sort_does() -> None:
