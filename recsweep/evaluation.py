@@ -39,8 +39,8 @@ _MAYBE_ONE = BeforeValidator(lambda entry: entry if isinstance(entry, list) else
 """`k=10` means `k=[10]`."""
 
 
-RANKED_CELLS = 1 << 22
-"""Users × items ranked at a time on a CPU, 16 MiB of scores; ranking takes five times as much."""
+RANKED_CELLS = 1 << 21
+"""Users × items ranked at a time on a CPU: 8 MiB of scores; ranking takes five times as much."""
 NO_TARGET = "at least one user must have a held-out item, but none has"
 NOT_FINITE = (
     "every score must be a finite number, but the model gave NaN or infinity; "
@@ -291,8 +291,10 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
         scores = ops.convert_to_tensor(scores, dtype="float32")
         is_finite, ranked = accelerator.rank(scores, seen, k)
     else:
+        if not isinstance(scores, np.ndarray):
+            scores = ops.convert_to_numpy(scores)
         with np.errstate(over="ignore"):  # infinity is refused below
-            scores = np.asarray(ops.convert_to_numpy(scores), np.float32)
+            scores = scores.astype(np.float32, copy=False)
         is_finite, ranked = _rank_with_mask(scores, seen, k)
     if not is_finite:
         raise InputError(NOT_FINITE)
