@@ -291,10 +291,9 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
         scores = ops.convert_to_tensor(scores, dtype="float32")
         is_finite, ranked = accelerator.rank(scores, seen, k)
     else:
-        if not isinstance(scores, np.ndarray):
-            scores = ops.convert_to_numpy(scores)
+        on_host = scores if isinstance(scores, np.ndarray) else ops.convert_to_numpy(scores)
         with np.errstate(over="ignore"):  # infinity is refused below
-            scores = scores.astype(np.float32, copy=False)
+            scores = np.asarray(on_host, np.float32)
         is_finite, ranked = _rank_with_mask(scores, seen, k)
     if not is_finite:
         raise InputError(NOT_FINITE)
