@@ -44,8 +44,8 @@ def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
     codes = categories.codes.to_numpy()
     if codes.min(initial=0) < 0:
         raise InputError(
-            f"every row must have a {column.name} id, but row {codes.argmin() + 1:,} has none; "
-            "remove it"
+            f"every row must have a {column.name} id, text or a number, but row "
+            f"{codes.argmin() + 1:,} has none; fix or remove it"
         )
     is_used = np.zeros(len(categories.categories), bool)
     is_used[codes] = True

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from recsweep.data.formats import QUOTES, Columnar, Layout, TableFile, Text
 from recsweep.data.header import looks_like_data, looks_like_header
-from recsweep.data.ids import as_ids, id_text
+from recsweep.data.ids import TIMES, as_ids, id_text
 from recsweep.data.interactions import quote
 from recsweep.data.magic_bytes import columnar
 from recsweep.data.text_stream import first_bytes, refuse_other_formats
@@ -191,6 +191,8 @@ def _explained(file: TableFile, reason: str) -> InputError:
 
 def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: object) -> InputError:
     advice = "fix or remove it"
+    if isinstance(found, TIMES):
+        advice = "use another column, or convert this one to text or numbers"
     if not file.layout.has_quotes and str(found).startswith('"'):
         advice += QUOTES
     if isinstance(file, Text) and file.layout.columns == ():
@@ -210,6 +212,8 @@ def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, object] | None:
             kind = "an id on one line"
             if isinstance(entry, float | np.floating) and math.isfinite(entry):
                 kind = f"an id below 2**{np.finfo(entry).nmant + 1}, since it is a float,"
+            elif isinstance(entry, TIMES):
+                kind = "an id, a text or a number,"
             return f"{kind} in column {layout.wanted[ours]!r}", entry
     if "value" in row:
         value = _number(row["value"])

@@ -83,7 +83,7 @@ def _checked(table: object) -> pd.DataFrame:
             f"{', '.join(names) or 'none'}; rename or drop columns"
         )
     pairs = pd.DataFrame({name: as_ids(table[name]) for name in ("user", "item")})
-    _refuse_rows(table, pairs.isna().any(axis=1), "name a user and an item")
+    _refuse_rows(table, pairs.isna().any(axis=1), "name a user and an item, as text or numbers")
     _refuse_rows(table, pairs.duplicated(), "be a pair of user and item that occurs once")
     if "value" in table:
         table = table.assign(value=pd.to_numeric(table["value"], errors="coerce").astype(float))

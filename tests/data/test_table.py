@@ -130,6 +130,8 @@ UUID_BYTES = bytes.fromhex("550e8400e29b41d4a716446655440000"), bytes(16)
         (pa.array([0.0, -0.0]), ["0", "0"]),
         (pa.array([Decimal("10.00"), Decimal("7.50")]), ["10", "7.50"]),
         (pa.array([2**63, 7], pa.uint64()), ["9223372036854775808", "7"]),
+        (pa.array([0, 19_874], pa.date32()), ["1970-01-01", "2024-05-31"]),
+        (pa.array([0, 19_874 * 86_400_000], pa.date64()), ["1970-01-01", "2024-05-31"]),
         (pa.array([b"u1 ", "é".encode()]), ["u1", "é"]),
         (pa.array([" u1", "u2\t"], pa.large_string()), ["u1", "u2"]),
         (
@@ -386,6 +388,14 @@ def parquet(path: Path, **columns: Any) -> Path:
             "an id below 2**24, since it is a float,",
         ),
         ({"user": [1.0, 2.0**53]}, "an id below 2**53, since it is a float, in column 'user'"),
+        *(
+            ({"user": pa.array([0, 1], kind)}, "a text or a number, in column 'user', but row 1")
+            for kind in (
+                *(pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")),
+                *(pa.timestamp("us", zone) for zone in ("UTC", "Europe/Berlin", "+02:00")),
+                pa.duration("us"),
+            )
+        ),
     ],
 )
 def test_a_bad_row_of_a_parquet_file_is_named(

@@ -48,6 +48,7 @@ def test_users_get_what_they_do_not_have_in_the_order_of_their_first_rows(
         ({"user": ["a"], "item": [10]}, {"unknown_items": "keep"}, "must be ignore or refuse"),
         ({"user": ["a"], "thing": [10]}, {}, "must have the columns user, item"),
         ({"user": ["a", "a"], "item": [10, 10]}, {}, "that occurs once"),
+        ({"user": pd.to_datetime(["2024-05-31"]), "item": [10]}, {}, "as text or numbers"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(
