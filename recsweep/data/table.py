@@ -153,7 +153,20 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.utf8_trim(column, " \t")
+    if pa.types.is_floating(column.type):
+        return as_float64(column.to_numpy())
     return column.cast(pa.float64(), safe=False).to_numpy()
+
+
+def as_float64(numbers: np.ndarray) -> np.ndarray:
+    """Numbers as float64, the shorter floats by their decimals: 4.1, not 4.0999999.
+
+    Thresholds are float64, so a float32 of 4.1 would be below the threshold 4.1.
+    """
+    if numbers.dtype in (np.float16, np.float32):
+        distinct, place = np.unique(numbers, return_inverse=True)
+        return distinct.astype(str).astype(np.float64)[place]
+    return numbers.astype(np.float64, copy=False)
 
 
 def _is_sound(table: pd.DataFrame) -> bool:

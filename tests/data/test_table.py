@@ -118,6 +118,15 @@ def test_parquet_may_hold_ids_and_values_of_any_plain_type(tmp_path: Path, users
     assert found == [("1", "a", 3.0, 86_400 * per_s), ("2", "b", 4.0, 0)]
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_a_value_is_the_decimal_that_its_type_stands_for(tmp_path: Path, kind: pa.DataType):
+    values = pa.array(np.array([4.1, 0.5, 4.1]).astype(kind.to_pandas_dtype()), kind)
+    table = read_table(
+        parquet(tmp_path / "a.parquet", user=[1, 2, 3], item=[1, 2, 3], value=values), CSV
+    )
+    assert table["value"].tolist() == [4.1, 0.5, 4.1]
+
+
 UUID_BYTES = bytes.fromhex("550e8400e29b41d4a716446655440000"), bytes(16)
 
 
