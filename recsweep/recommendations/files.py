@@ -38,6 +38,8 @@ from recsweep.errors import InputError
 log = logging.getLogger(__name__)
 
 FORMATS = ("txt", "csv", "jsonl")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+"""Suffixes after that of the format, in files to read."""
 
 
 class Ranking(NamedTuple):
@@ -143,7 +145,8 @@ def read_recommendations(path: Path) -> dict[str, list[str]]:
         InputError: The file cannot be read, has no users or a malformed line, or repeats a user
             or an item within a list.
     """
-    file_format = format_of(path, (*FORMATS, "tsv"))
+    is_packed = path.suffix.lower() in PACKED
+    file_format = format_of(path.with_suffix("") if is_packed else path, (*FORMATS, "tsv"))
     if file_format == "txt" and _is_table(path):
         file_format = "csv"
     read = {"txt": _from_txt, "csv": _from_table, "tsv": _from_table, "jsonl": _from_jsonl}

@@ -87,7 +87,7 @@ def _checked(table: object) -> pd.DataFrame:
     _refuse_rows(table, pairs.duplicated(), "be a pair of user and item that occurs once")
     if "value" in table:
         numbers = pd.to_numeric(table["value"], errors="coerce")
-        width = numbers.dtype.itemsize if numbers.dtype.kind == "f" else 8
+        width = getattr(numbers.dtype, "itemsize", 8) if numbers.dtype.kind == "f" else 8
         table = table.assign(value=as_float64(numbers.to_numpy(f"f{width}", na_value=np.nan)))
         is_bad = ~table["value"].between(0, LARGEST)
         _refuse_rows(table, is_bad, "have a finite value of at least 0")

@@ -62,7 +62,7 @@ def test_a_stray_quote_that_swallows_a_line_is_refused_whichever_column_it_is_in
     refused, tmp_path: Path
 ):
     content = 'user,item,value,name\nu1,m1,5,"abc\nu2,m2,7,"def\nu1,m3,1,plain\n'
-    with refused("line 2 is not", "not closed on the same line", "data.quoting=none"):
+    with refused("line 2 is not", "not closed on the same line", "data.quoting=none with data=csv"):
         read(tmp_path, content)
     table = read(tmp_path, content, replace(CSV, quoting="none"))
     assert rows(table) == [("u1", "m1", 5.0), ("u2", "m2", 7.0), ("u1", "m3", 1.0)]

@@ -1,5 +1,6 @@
 """Files of recommendations: three ways to write them, and anybody's to read."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def test_each_format_is_what_it_says() -> None:
     assert first == '{"user": 7, "items": [30, 5], "scores": [0.1, -2.0]}'
     assert json.loads(second) == {"user": "ä", "items": ["x,y", 'say "z"'], "scores": [0.1, -2.0]}
     assert json.loads(third) == {"user": "nobody", "items": [], "scores": []}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_packed_file_is_read_by_the_suffix_before(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.{name}.gz").write_bytes(gzip.compress(written(name, RANKINGS[:1]).encode()))
+    assert read_recommendations(tmp_path / f"a.{name}.gz") == {"7": ["30", "5"]}
 
 
 @pytest.mark.parametrize("name", FORMATS)
