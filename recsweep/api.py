@@ -32,6 +32,7 @@ from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.evaluation import Evaluation, training_popularity
 from recsweep.experiment import Experiment
+from recsweep.files import read_errors_in_one_line
 from recsweep.interfaces import Recommender
 from recsweep.mistakes import explain, refuse_mistyped
 from recsweep.recommendations.fitted_model import FittedModel
@@ -100,7 +101,8 @@ def load_interactions(config: Config) -> pd.DataFrame:
     settings = _settings(config)
     environment.use_cache(settings.cache)
     source = app.build_group(settings, "data", "load")
-    found = source.load(source.files(settings.cache))
+    with read_errors_in_one_line(source.path or settings.cache):
+        found = source.load(source.files(settings.cache))
     if not isinstance(found, Interactions):
         raise InputError(
             f"data={source.name} comes already split; see its parts with recsweep.load_split"

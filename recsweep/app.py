@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment, source_code
 from recsweep.build import build, validate
 from recsweep.errors import InputError
-from recsweep.interfaces import STRICT, RunTracker
+from recsweep.interfaces import STRICT, HomePath, RunTracker
 from recsweep.run_files import RESULTS
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Settings:
     device: Literal["auto", "cpu", "gpu"] = "auto"
     precision: Literal["tf32", "float32"] = "tf32"
     patience: Annotated[int, Field(ge=1)] | None
-    cache_dir: Annotated[Path, Field(strict=False)] | None
+    cache_dir: HomePath | None
     debug: bool
     k: Any
     metrics: Any

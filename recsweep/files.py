@@ -52,6 +52,32 @@ def disk_errors_in_one_line(target: Path, setting: str) -> Iterator[None]:
 
 
 @contextmanager
+def read_errors_in_one_line(path: Path) -> Iterator[None]:
+    """Turn disk errors while the user's files are read into a one-line `InputError`.
+
+    Args:
+        path: The path to name if the system's error names no file.
+    """
+    try:
+        yield
+    except OSError as error:
+        do = "change its permissions" if isinstance(error, PermissionError) else "give another"
+        raise InputError(
+            f"{error.filename or path} must be a file that can be read, but cannot "
+            f"({error.strerror or error}); {do}"
+        ) from error
+
+
+def no_file(path: Path) -> str:
+    """What a path is that is not a regular file, such as `is a folder`."""
+    if path.is_dir():
+        return "is a folder"
+    if path.exists():
+        return "is a pipe or a device"
+    return "is a link to nothing" if path.is_symlink() else "is not there"
+
+
+@contextmanager
 def sole_writer(target: Path) -> Iterator[None]:
     """Keep other processes from writing `target` at the same time."""
     lock = Path(f"{target}.lock")

@@ -1,6 +1,7 @@
 """Interfaces between the layers: protocols, callbacks and the names of arrays."""
 
 import os
+import re
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -8,7 +9,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, Self, TypeAlia
 
 import numpy as np
 import scipy.sparse as sp
-from pydantic import AfterValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from recsweep.seeds import Seeds
 
@@ -44,12 +45,22 @@ STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, a
 """Validation of all classes built from configuration: no unknown key, NaN, or `true` for 1."""
 
 
+def _refuse_url(entry: Any) -> Any:
+    if re.match(r"[A-Za-z][\w+.-]+:/", str(entry)):
+        raise ValueError(
+            f"the path must be one on this computer, but {str(entry)!r} is a URL; give a local "
+            "path (download a file first)"
+        )
+    return entry
+
+
 HomePath = Annotated[
     Path,
     Field(strict=False),
+    BeforeValidator(_refuse_url),
     AfterValidator(lambda path: Path(os.path.expanduser(path))),  # noqa: PTH111
 ]
-"""A path in the configuration, with `~` expanded; an unknown `~user` is kept as is."""
+"""A local path in the configuration, with `~` expanded; an unknown `~user` is kept as is."""
 
 
 @runtime_checkable

@@ -199,6 +199,18 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         ("patience=0", "patience must be at least 1, but is 0"),
         ("threads=0", "threads must be at least 1, but is 0"),
         ("--model=multivae", "settings are written without dashes, but --model=multivae has them"),
+        *(
+            (f"{line}=s3://b/x", f"{line.split()[-1]}: the path must be one on this computer, but")
+            for line in (
+                *(f"data={name} data.path" for name in ("csv", "liang", "lightgcn", "jukebox")),
+                "data.path",
+                "split=heldout split.path",
+                "task=export task.folder",
+                "task=recommend task.users",
+                "task=evaluate task.truth",
+                "cache_dir",
+            )
+        ),
         ("help", "an argument must be KEY=VALUE, but help is not; see python -m recsweep --help"),
         ("k=[10", "an argument must be KEY=VALUE in Hydra's grammar, but k=[10 is not"),
         ("'data.path=mein häuschen'", "'data.path=\"mein häuschen\"'"),

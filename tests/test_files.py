@@ -15,6 +15,8 @@ from recsweep.errors import InputError
 from recsweep.files import (
     disk_errors_in_one_line,
     file_sha256,
+    no_file,
+    read_errors_in_one_line,
     refuse_file,
     refuse_folder,
     sole_writer,
@@ -123,6 +125,30 @@ def test_a_lock_that_goes_after_a_failure_still_keeps_others_out(tmp_path: Path)
         for run in [pool.submit(count_up, tmp_path / "file") for _ in range(3)]:
             run.result()
     assert (tmp_path / "number").read_text() == "90"
+
+
+def test_what_cannot_be_read_names_the_file_and_what_helps(refused, tmp_path: Path):
+    with (
+        refused(f"{tmp_path} must be a file", "(Is a directory); give"),
+        read_errors_in_one_line(tmp_path / "x"),
+    ):
+        tmp_path.open()
+    with (
+        refused("x must be a file that can be read", "(broken)"),
+        read_errors_in_one_line(tmp_path / "x"),
+    ):
+        raise OSError("broken")
+    with refused("(Permission denied); change its permissions"), read_errors_in_one_line(tmp_path):
+        raise PermissionError(13, "Permission denied", "y")
+
+
+def test_what_is_no_file_is_told_apart(tmp_path: Path):
+    (tmp_path / "link").symlink_to(tmp_path / "gone")
+    os.mkfifo(tmp_path / "pipe")
+    assert no_file(tmp_path) == "is a folder"
+    assert no_file(tmp_path / "gone") == no_file(tmp_path / "gone" / "x") == "is not there"
+    assert no_file(tmp_path / "link") == "is a link to nothing"
+    assert no_file(tmp_path / "pipe") == "is a pipe or a device"
 
 
 def test_what_the_disk_refuses_names_the_file_and_the_setting(refused, tmp_path: Path):

@@ -28,7 +28,6 @@ LONGEST_LINE = 1 << 20
 csv.field_size_limit(LONGEST_LINE)  # the default is an eighth of Arrow's limit
 
 Quoting = Literal["minimal", "none"]
-QUOTES = "; if quotes enclose its fields, set data.quoting=minimal with data=csv"
 
 
 @dataclass(frozen=True)
@@ -45,6 +44,7 @@ class Layout:
         timestamp: Likewise the time column; None = no times.
         quoting: Whether a `"` at the start of a field encloses it (`minimal`) or is text (`none`);
             None = `none` where the delimiter is a tab, else `minimal`.
+        has_settings: Whether advice may name the settings of `data=csv`.
     """
 
     delimiter: str
@@ -54,6 +54,7 @@ class Layout:
     value: str | int | None
     timestamp: str | int | None = None
     quoting: Quoting | None = None
+    has_settings: bool = True
 
     @property
     def wanted(self) -> dict[str, str | int]:
@@ -67,6 +68,12 @@ class Layout:
     def has_quotes(self) -> bool:
         """Whether a `"` encloses a field."""
         return self.quoting == "minimal" or (self.quoting is None and self.delimiter != "\t")
+
+    @property
+    def about_quotes(self) -> str:
+        """Advice for a file whose quotes are read as text."""
+        do = "set data.quoting=minimal with data=csv" if self.has_settings else "remove them"
+        return f"; if quotes enclose its fields, {do}"
 
 
 class TableFile(ABC):
@@ -134,7 +141,9 @@ class TableFile(ABC):
         return theirs
 
     def _advice(self, ours: str) -> str:
-        """What to do when a column is not found by name."""
+        """What to do when there is no column of this name, or several."""
+        if not self.layout.has_settings:
+            return "rename or remove columns, or give another file"
         return f"give the right file, or with data=csv set data.{ours}_column"
 
     @abstractmethod
@@ -260,6 +269,8 @@ class Text(TableFile):
         return f"data.user_column=0 data.item_column=1 data.value_column={last} or as they stand"
 
     def _advice(self, ours: str) -> str:
+        if not self.layout.has_settings:
+            return super()._advice(ours)
         first, second = self.first_records
         if looks_like_data(first, second):
             return (
@@ -273,7 +284,7 @@ class Text(TableFile):
                 f"'data.delimiter=\"{shown}\"'"
             )
         if not self.layout.has_quotes and any(name.startswith('"') for name in self.names):
-            return f"its names are in quotes{QUOTES}"
+            return f"its names are in quotes{self.layout.about_quotes}"
         return (
             f"give the right file, or with data=csv set data.{ours}_column or data.delimiter; if "
             f"line 1 is no header but data, set data.header=false {self._by_position}"
@@ -324,7 +335,8 @@ class Text(TableFile):
             next(records, None)
         for fields in records:
             if len(fields) != n_fields:
-                hint = "" if self.layout.has_quotes or '"' not in "".join(fields) else QUOTES
+                is_quoted = '"' in "".join(fields) and not self.layout.has_quotes
+                hint = self.layout.about_quotes * is_quoted
                 raise csv.Error(
                     f"{len(fields)} fields instead of {n_fields} in {self._shown(fields)}{hint}"
                 )
@@ -352,8 +364,9 @@ class Text(TableFile):
                     field = next((text for text in fields if {*text} & {*"\r\n"}), "")
                     raise csv.Error(
                         f"the quote that opens {quote(field)} is not closed on the same line: "
-                        "remove the quote or the line break, or where quotes are text set "
-                        "data.quoting=none"
+                        "remove the quote or the line break"
+                        + ", or where quotes are text set data.quoting=none with data=csv"
+                        * self.layout.has_settings
                     )
                 if fields:
                     yield fields

@@ -7,11 +7,15 @@ the same data agree. Surrounding white space is removed and whole numbers are wr
     10, 10.0, "10.00", Decimal 10   10     floats come from columns that once had gaps
     "007", "1e3", "+5", 10.5        the same text; nothing else is read as a number
     bytes                           their text, else hexadecimal: 550e8400e29b41d4…
+    a date                          2024-05-31
+
+Times and durations are no ids: each format spells them in its own way, with or without the zone.
 """
 
 import logging
 import math
 import re
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
@@ -22,18 +26,19 @@ from recsweep.errors import InputError
 
 log = logging.getLogger(__name__)
 
+TIMES = (datetime, timedelta, np.datetime64, np.timedelta64)
 _WITH_EMPTY_FRACTION = re.compile(r"(0|-?[1-9][0-9]*)\.0+")
 
 
 def id_text(entry: object) -> str | None:
-    """An id as text, or None if invalid: missing, empty, of several lines, or inexact.
+    """An id as text, or None if invalid: missing, empty, of several lines, inexact or a time.
 
     Args:
         entry: The value in a file or a table.
     """
     if isinstance(entry, (float, np.floating, Decimal)):
         return _number_text(entry)
-    if entry is None or entry is pd.NA or entry is pd.NaT or isinstance(entry, (list, dict)):
+    if entry is None or entry is pd.NA or isinstance(entry, (list, dict, *TIMES)):
         return None
     text = (_bytes_text(entry) if isinstance(entry, bytes) else str(entry)).strip()
     if _WITH_EMPTY_FRACTION.fullmatch(text):

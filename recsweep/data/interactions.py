@@ -44,8 +44,8 @@ def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
     codes = categories.codes.to_numpy()
     if codes.min(initial=0) < 0:
         raise InputError(
-            f"every row must have a {column.name} id, but row {codes.argmin() + 1:,} has none; "
-            "remove it"
+            f"every row must have a {column.name} id, text or a number, but row "
+            f"{codes.argmin() + 1:,} has none; fix or remove it"
         )
     is_used = np.zeros(len(categories.categories), bool)
     is_used[codes] = True
@@ -62,7 +62,7 @@ class Interactions:
     Users and items are sorted by id; a user's items keep the order of the source.
 
     Args:
-        matrix: float32 values, one per user–item pair.
+        matrix: A value per user–item pair: float64 as read, float32 once filtered.
         user_ids: int64 or strings.
         item_ids: int64 or strings.
     """
@@ -84,7 +84,8 @@ class Interactions:
         users, user_ids = _encoded(table["user"])
         items, item_ids = _encoded(table["item"])
         shape = (len(user_ids), len(item_ids))
-        result = cls(from_pairs(users, items, table["value"].to_numpy(), shape), user_ids, item_ids)
+        matrix = from_pairs(users, items, table["value"].to_numpy(), shape, np.float64)
+        result = cls(matrix, user_ids, item_ids)
         result._refuse_duplicates()
         return result
 
@@ -113,9 +114,10 @@ class Interactions:
         Raises:
             InputError: Nothing is left.
         """
-        values = self.matrix.data
+        values = self.matrix.data  # not yet rounded to float32, which has 16777217 as 16777216
         is_click = values > 0 if min_rating is None else values >= min_rating
         clicks = keep_entries(self.matrix, is_click)
+        clicks.data = clicks.data.astype(np.float32)  # the matrix's astype would sort the items
         users = np.flatnonzero(np.diff(clicks.indptr) >= min_user_interactions)
         clicks = clicks[users]
         if not clicks.nnz:

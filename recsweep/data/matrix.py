@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
@@ -10,12 +11,16 @@ from recsweep.interfaces import CSR
 
 
 def from_pairs(
-    rows: np.ndarray, columns: np.ndarray, values: np.ndarray, shape: tuple[int, int]
+    rows: np.ndarray,
+    columns: np.ndarray,
+    values: np.ndarray,
+    shape: tuple[int, int],
+    dtype: type[np.floating[Any]] = np.float32,
 ) -> CSR:
-    """A float32 matrix of all pairs; entries within a row keep the given order."""
+    """A matrix of all pairs; entries within a row keep the given order."""
     order = np.argsort(rows, kind="stable")
     indptr = np.concatenate([[0], np.cumsum(np.bincount(rows, minlength=shape[0]))])
-    parts = (values[order].astype(np.float32), columns[order].astype(np.int32), indptr)
+    parts = (values[order].astype(dtype), columns[order].astype(np.int32), indptr)
     return sp.csr_matrix(parts, shape=shape)
 
 

@@ -4,27 +4,32 @@ Ids are text here; the caller looks them up in a data set.
 """
 
 import csv
+import io
 import logging
-from collections.abc import Iterator
+import lzma
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from recsweep.data.columns import KNOWN, by_name_or_place, looks_like_names, plain, roles, tell
-from recsweep.data.formats import Layout, Quoting
+from recsweep.data.formats import Columnar, Layout, Quoting
 from recsweep.data.ids import id_text
 from recsweep.data.interactions import quote
-from recsweep.data.table import read_table
+from recsweep.data.table import read_table, table_file
+from recsweep.data.text_stream import open_text, other_format
 from recsweep.errors import InputError
+from recsweep.files import read_errors_in_one_line
 from recsweep.messages import one_line, shorten
 
 log = logging.getLogger(__name__)
 
 DELIMITERS = ("\t", ",", ";", " ")
+PAIRS = Layout(",", None, "user", "item", None, has_settings=False)
 N_JUDGED = 1_000
 """Number of lines used to detect a header."""
 
@@ -32,23 +37,25 @@ N_JUDGED = 1_000
 def text_lines(path: Path) -> Iterator[tuple[int, str]]:
     """Number (from 1) and text of each line, with its line ending.
 
+    The file may be packed and encoded as one of `data=csv`.
+
     Raises:
-        InputError: The file is missing, cannot be read, or is not UTF-8.
+        InputError: The file is missing, cannot be read, or is not text.
     """
     number = 0
     try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            for number, line in enumerate(file, 1):
-                yield number, line
-    except OSError as error:
-        raise InputError(
-            f"{path} must be a file that can be read, but cannot ({error.strerror}); give another"
-        ) from error
+        with read_errors_in_one_line(path):
+            stream = open_text(path) if path.is_file() else path.open("rb")  # a pipe has no start
+            with io.TextIOWrapper(stream, "utf-8-sig", newline="") as text:
+                for number, line in enumerate(text, 1):
+                    yield number, line
     except UnicodeDecodeError as error:
-        raise InputError(
-            f"{path} must be UTF-8 text, but line {number + 1:,} or one soon after it is not; "
-            "convert or unpack it"
-        ) from error
+        kind = other_format(path) if path.is_file() else None
+        found = f"is {kind}" if kind else f"line {number + 1:,} or one soon after it is not"
+        raise InputError(f"{path} must be UTF-8 text, but {found}; convert or unpack it") from error
+    except (pa.ArrowException, EOFError, lzma.LZMAError) as error:
+        reason = shorten(one_line(error), 250)
+        raise InputError(f"{path} must be text, but is damaged ({reason}); give another") from error
 
 
 def read_users(path: Path) -> list[str]:
@@ -70,7 +77,7 @@ def read_users(path: Path) -> list[str]:
 
 
 def read_pairs(path: Path) -> pd.DataFrame:
-    """Read `user item [value]` lines, or a Parquet file.
+    """Read `user item [value]` lines, or a Parquet, Arrow or ORC file.
 
     Fields are separated by a tab, comma, semicolon or single space. With a header, the columns may
     be in any order and there may be others.
@@ -96,42 +103,56 @@ def read_pairs(path: Path) -> pd.DataFrame:
 
 
 def _layout(path: Path) -> Layout:
-    """The file's layout, detected from its first lines."""
-    if path.suffix == ".parquet":
-        names, first = _parquet_names(path), "its schema"
-        delimiter, taken = ",", by_name_or_place(names)
-    else:
-        lines = [text for _, text in islice(text_lines(path), N_JUDGED) if text.strip()]
-        if not lines:
-            raise InputError(
-                f"{path} must hold at least one line of user item [value], but is empty"
-            )
-        columns = columns_of(path, lines)
-        if columns is None:
-            raise InputError(
-                f"every line of {path} must be user item [value], separated by a space, a tab, "
-                f"a comma or a semicolon, but the first is {quote(lines[0].strip())}; fix it, or "
-                "name the columns user and item in a first line"
-            )
-        delimiter, rows = columns
-        names, first = rows[0], quote(lines[0].strip())
-        is_header = looks_like_names(rows)
-        if is_header is False:
-            ours = ("user", "item", "value")[: len(names)]
-            value = "value" if len(ours) == 3 else None
-            return Layout(delimiter, ours, "user", "item", value, quoting=_quoting(delimiter))
-        taken = by_name_or_place(names) if is_header else {}
-    if not {"user", "item"} <= taken.keys():
-        above = delimiter.join(("user", "item", "value")[: len(names)])
+    """The file's layout, detected from its schema or its first lines."""
+    file = table_file(path, PAIRS)
+    if isinstance(file, Columnar):
+        return _layout_of_schema(file)
+    lines = [text for _, text in islice(text_lines(path), N_JUDGED) if text.strip()]
+    if not lines:
+        raise InputError(f"{path} must hold at least one line of user item [value], but is empty")
+    columns = columns_of(path, lines)
+    if columns is None:
         raise InputError(
-            f"the first line of {path} must name the columns or be an interaction, but {first} "
-            "could be either; if it is a header, name the columns user and item; if it is data, "
-            f"put the line {quote(above)} above it"
+            f"every line of {path} must be user item [value], separated by a space, a tab, "
+            f"a comma or a semicolon, but the first is {quote(lines[0].strip())}; fix it, or "
+            "name the columns user and item in a first line"
         )
+    delimiter, rows = columns
+    names, ours = rows[0], ("user", "item", "value")[: len(rows[0])]
+    layout = replace(PAIRS, delimiter=delimiter, quoting=_quoting(delimiter))
+    is_header = looks_like_names(rows)
+    if is_header is False:
+        return replace(layout, columns=ours, value="value" if len(ours) == 3 else None)
+    taken = by_name_or_place(names) if is_header else {}
+    if not {"user", "item"} <= taken.keys():
+        raise InputError(
+            f"the first line of {path} must name the columns or be an interaction, but "
+            f"{quote(lines[0].strip())} could be either; if it is a header, name the columns user "
+            f"and item; if it is data, put the line {quote(delimiter.join(ours))} above it"
+        )
+    return _with_columns(layout, path, names, taken)
+
+
+def _layout_of_schema(file: Columnar) -> Layout:
+    try:
+        names = file.names
+    except (pa.ArrowException, OSError) as error:
+        reason = shorten(one_line(error), 250)
+        raise InputError(f"{file.path} must be {file.kind}, but {reason}; give another") from error
+    taken = by_name_or_place(names)
+    if not {"user", "item"} <= taken.keys():
+        raise InputError(
+            f"the schema of {file.path} must name the columns user and item, but names "
+            f"{quote(', '.join(names))}; rename columns"
+        )
+    return _with_columns(PAIRS, file.path, names, taken)
+
+
+def _with_columns(layout: Layout, path: Path, names: list[str], taken: Mapping[str, int]) -> Layout:
     tell(path, names, taken)
     value = names[taken["value"]] if "value" in taken else None
     user, item = (names[taken[ours]] for ours in ("user", "item"))
-    return Layout(delimiter, None, user, item, value, quoting=_quoting(delimiter))
+    return replace(layout, user=user, item=item, value=value)
 
 
 def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | None:
@@ -168,11 +189,3 @@ def quoting_of(delimiter: str) -> Literal[0, 3]:
 
 def _quoting(delimiter: str) -> Quoting:
     return "minimal" if delimiter in (",", ";") else "none"
-
-
-def _parquet_names(path: Path) -> list[str]:
-    try:
-        return list(pq.read_schema(path).names)
-    except (pa.ArrowException, OSError) as error:
-        reason = shorten(one_line(error), 250)
-        raise InputError(f"{path} must be a parquet file, but {reason}; give another") from error

@@ -19,7 +19,14 @@ from recsweep.data.sources.source import Source
 from recsweep.data.split import Fold, Split, Splitter
 from recsweep.data.transform import Transform, apply_transform
 from recsweep.errors import InputError
-from recsweep.files import disk_errors_in_one_line, file_sha256, sole_writer, whole_file
+from recsweep.files import (
+    disk_errors_in_one_line,
+    file_sha256,
+    no_file,
+    read_errors_in_one_line,
+    sole_writer,
+    whole_file,
+)
 from recsweep.interfaces import CSR
 from recsweep.messages import named_error
 
@@ -41,21 +48,23 @@ def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Pat
     Raises:
         InputError: The data or the folder cannot be used.
     """
-    files = source.files(cache)
-    for file in files:
-        if not file.is_file():
-            found = "is a folder" if file.is_dir() else "is not there"
-            raise InputError(f"data.path must name a file, but {file} {found}; give another path")
-    with disk_errors_in_one_line(cache, "data.path"):
+    with read_errors_in_one_line(source.path or cache):
+        files = source.files(cache)
+        for file in files:
+            if not file.is_file():
+                raise InputError(
+                    f"data.path must name a file, but {file} {no_file(file)}; give another path"
+                )
         key = _key([source, transform, splitter], [*files, *splitter.files()])
         target = cache / "splits" / f"{key}.npz"
     with disk_errors_in_one_line(cache, "cache_dir"), sole_writer(target):
         split = _loaded(target) if target.is_file() else None
         if split is None:
-            data = source.load(files)
-            if isinstance(data, Split):
-                refuse_leaks(data, has_shared_users=source.has_shared_users)
-            split = splitter.split(apply_transform(data, transform))
+            with read_errors_in_one_line(source.path or cache):
+                data = source.load(files)
+                if isinstance(data, Split):
+                    refuse_leaks(data, has_shared_users=source.has_shared_users)
+                split = splitter.split(apply_transform(data, transform))
             with whole_file(target) as out:
                 np.savez(out, allow_pickle=False, **_arrays(split))
     return split
@@ -66,12 +75,17 @@ def _key(steps: list[object], files: list[Path]) -> str:
     described = [_described(step) for step in steps]
     settings = {
         "steps": [{**step, "path": None} for step in described],
-        "files": [file_sha256(file) for file in files],
+        "files": [_content(file) for file in files],
         "package": source_code.of_folder(Path(__file__).parent),
         "code": source_code.of_names(source_code.targets(described)),
     }
     text = json.dumps(settings, default=str, sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+
+def _content(file: Path) -> str:
+    with read_errors_in_one_line(file):
+        return file_sha256(file)
 
 
 def _described(value: Any) -> Any:

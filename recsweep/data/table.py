@@ -21,14 +21,15 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from recsweep.data.formats import QUOTES, Columnar, Layout, TableFile, Text
+from recsweep.data.formats import Columnar, Layout, TableFile, Text
 from recsweep.data.header import looks_like_data, looks_like_header
-from recsweep.data.ids import as_ids, id_text
+from recsweep.data.ids import TIMES, as_ids, id_text
 from recsweep.data.interactions import quote
 from recsweep.data.magic_bytes import columnar
 from recsweep.data.text_stream import first_bytes, refuse_other_formats
 from recsweep.data.timestamps import NUMBER, in_order, instant
 from recsweep.errors import InputError
+from recsweep.files import no_file, read_errors_in_one_line
 from recsweep.messages import one_line, shorten
 
 log = logging.getLogger(__name__)
@@ -56,12 +57,9 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     Raises:
         InputError: The file is missing, cannot be read, lacks a column, or has a bad row.
     """
-    if not path.is_file():
-        found = "it is a folder" if path.is_dir() else "there is none"
-        raise InputError(f"{path} must be a file with interactions, but {found}")
+    file = table_file(path, layout)
     if not path.stat().st_size:
         raise InputError(f"{path} must hold at least one interaction, but it is empty")
-    file = _table_file(path, layout)
     try:
         if isinstance(file, Text):
             refuse_other_formats(path)
@@ -78,21 +76,20 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     return table
 
 
-def _table_file(path: Path, layout: Layout) -> TableFile:
+def table_file(path: Path, layout: Layout) -> TableFile:
     """The file, in the format of its first bytes, or of its suffix if they are damaged."""
-    try:
+    with read_errors_in_one_line(path):
+        if not path.is_file():
+            raise InputError(f"{path} must be a file with interactions, but {no_file(path)}")
         found = columnar(first_bytes(path))
-    except OSError as error:
-        raise InputError(
-            f"{path} must be a file that can be read, but cannot ({error.strerror}); give another"
-        ) from error
     if found or path.suffix.lower() == ".parquet":
         return Columnar(path, layout, found or "parquet")
     return Text(path, layout)
 
 
 def _refuse_data_as_header(file: Text) -> None:
-    if file.layout.columns is not None or not looks_like_data(*file.first_wanted):
+    is_sure = file.layout.columns is not None or not file.layout.has_settings
+    if is_sure or not looks_like_data(*file.first_wanted):
         return
     found = f"line 1 of {file.path} looks like data, not like a header: "
     found += quote(file.layout.delimiter.join(file.first_wanted[0]))
@@ -153,7 +150,20 @@ def _numbers(column: pa.ChunkedArray) -> np.ndarray:
         column = column.cast(column.type.value_type)
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.utf8_trim(column, " \t")
+    if pa.types.is_floating(column.type):
+        return as_float64(column.to_numpy())
     return column.cast(pa.float64(), safe=False).to_numpy()
+
+
+def as_float64(numbers: np.ndarray) -> np.ndarray:
+    """Numbers as float64, the shorter floats by their decimals: 4.1, not 4.0999999.
+
+    Thresholds are float64, so a float32 of 4.1 would be below the threshold 4.1.
+    """
+    if numbers.dtype in (np.float16, np.float32):
+        distinct, place = np.unique(numbers, return_inverse=True)
+        return distinct.astype(str).astype(np.float64)[place]
+    return numbers.astype(np.float64, copy=False)
 
 
 def _is_sound(table: pd.DataFrame) -> bool:
@@ -191,8 +201,10 @@ def _explained(file: TableFile, reason: str) -> InputError:
 
 def _bad_row(file: TableFile, row: Mapping[str, Any], needed: str, found: object) -> InputError:
     advice = "fix or remove it"
+    if isinstance(found, TIMES):
+        advice = "use another column, or convert this one to text or numbers"
     if not file.layout.has_quotes and str(found).startswith('"'):
-        advice += QUOTES
+        advice += file.layout.about_quotes
     if isinstance(file, Text) and file.layout.columns == ():
         first, second = file.first_wanted
         if list(row.values()) == first and looks_like_header(first, second):
@@ -210,6 +222,8 @@ def _flaw(row: Mapping[str, Any], layout: Layout) -> tuple[str, object] | None:
             kind = "an id on one line"
             if isinstance(entry, float | np.floating) and math.isfinite(entry):
                 kind = f"an id below 2**{np.finfo(entry).nmant + 1}, since it is a float,"
+            elif isinstance(entry, TIMES):
+                kind = "an id, a text or a number,"
             return f"{kind} in column {layout.wanted[ours]!r}", entry
     if "value" in row:
         value = _number(row["value"])

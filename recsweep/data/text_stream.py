@@ -43,6 +43,12 @@ def refuse_other_formats(path: Path) -> None:
         )
 
 
+def other_format(path: Path) -> str | None:
+    """What a file that is not UTF-8 text is instead, if its first bytes show it."""
+    found = foreign(head := _unpacked_head(path))
+    return found[0] if found else columnar(head)
+
+
 def _unpacked(path: Path) -> pa.NativeFile:
     packed_by = packer(first_bytes(path))
     if packed_by == "xz":

@@ -38,6 +38,8 @@ from recsweep.errors import InputError
 log = logging.getLogger(__name__)
 
 FORMATS = ("txt", "csv", "jsonl")
+PACKED = (".gz", ".bz2", ".xz", ".zst", ".lz4")
+"""Suffixes after that of the format, in files to read."""
 
 
 class Ranking(NamedTuple):
@@ -143,7 +145,8 @@ def read_recommendations(path: Path) -> dict[str, list[str]]:
         InputError: The file cannot be read, has no users or a malformed line, or repeats a user
             or an item within a list.
     """
-    file_format = format_of(path, (*FORMATS, "tsv"))
+    is_packed = path.suffix.lower() in PACKED
+    file_format = format_of(path.with_suffix("") if is_packed else path, (*FORMATS, "tsv"))
     if file_format == "txt" and _is_table(path):
         file_format = "csv"
     read = {"txt": _from_txt, "csv": _from_table, "tsv": _from_table, "jsonl": _from_jsonl}
@@ -209,18 +212,35 @@ def _from_jsonl(path: Path) -> Iterator[tuple[int, Any, list[Any]]]:
         if not line.strip():
             continue
         try:
-            content = json.loads(line)
+            content = json.loads(line, object_pairs_hook=_record)
             if "\\u" in line:  # half of a surrogate pair is no text, which the next line refuses
                 json.dumps(content, ensure_ascii=False).encode()
             if not set(keys) <= content.keys() or not keys:
                 keys = _keys(path, list(content))
             user, items = (content[key] for key in keys)
             is_good = isinstance(items, list) and all(map(_is_id, (user, *items)))
+        except _RepeatedKeyError as error:
+            raise _malformed(
+                path, number, "name a key once", f"{quote(str(error))} twice"
+            ) from error
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
             is_good = False
         if not is_good:
             raise _malformed(path, number, must, quote(line.strip()))
         yield number, user, items
+
+
+class _RepeatedKeyError(ValueError):
+    """A key that a record has several times."""
+
+
+def _record(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    record: dict[str, Any] = {}
+    for key, value in pairs:
+        if key in record:
+            raise _RepeatedKeyError(key)
+        record[key] = value
+    return record
 
 
 def _keys(path: Path, names: list[str]) -> tuple[str, str]:
@@ -294,6 +314,12 @@ def _header(path: Path, first: list[str]) -> tuple[str, list[str], dict[str, int
         raise InputError(
             f"{path} must begin with a header that names the columns user and item, but "
             f"{' and '.join(missing)} cannot be found in {quote(delimiter.join(rows[0]))}; add it"
+        )
+    names = [rows[0][place] for place in taken.values()]
+    if again := next((name for name in names if rows[0].count(name) > 1), None):
+        raise InputError(
+            f"{path} must have one column {quote(again)}, but its columns are "
+            f"{quote(', '.join(rows[0]))}; rename or remove the others"
         )
     tell(path, rows[0], taken)
     return delimiter, rows[0], taken

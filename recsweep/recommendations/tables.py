@@ -9,7 +9,7 @@ import pandas as pd
 from recsweep.app import build_group
 from recsweep.data.ids import as_ids
 from recsweep.data.interactions import quote
-from recsweep.data.table import LARGEST
+from recsweep.data.table import LARGEST, as_float64
 from recsweep.data.user_histories import CATALOGUE, Requested, histories, places, unknown_ids
 from recsweep.errors import InputError
 from recsweep.recommendations.files import Ranking
@@ -83,10 +83,12 @@ def _checked(table: object) -> pd.DataFrame:
             f"{', '.join(names) or 'none'}; rename or drop columns"
         )
     pairs = pd.DataFrame({name: as_ids(table[name]) for name in ("user", "item")})
-    _refuse_rows(table, pairs.isna().any(axis=1), "name a user and an item")
+    _refuse_rows(table, pairs.isna().any(axis=1), "name a user and an item, as text or numbers")
     _refuse_rows(table, pairs.duplicated(), "be a pair of user and item that occurs once")
     if "value" in table:
-        table = table.assign(value=pd.to_numeric(table["value"], errors="coerce").astype(float))
+        numbers = pd.to_numeric(table["value"], errors="coerce")
+        width = getattr(numbers.dtype, "itemsize", 8) if numbers.dtype.kind == "f" else 8
+        table = table.assign(value=as_float64(numbers.to_numpy(f"f{width}", na_value=np.nan)))
         is_bad = ~table["value"].between(0, LARGEST)
         _refuse_rows(table, is_bad, "have a finite value of at least 0")
     return table

@@ -1,5 +1,6 @@
 """When two ids are one: by what they are, not by the file that they come from."""
 
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -38,6 +39,7 @@ from recsweep.errors import InputError
         (b"a\x00", "6100"),
         (np.bytes_(b"u"), "u"),
         (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
+        (date(2024, 5, 31), "2024-05-31"),
     ],
 )
 def test_one_id_has_one_text_whatever_it_is_written_as(entry: Any, text: str):
@@ -57,9 +59,11 @@ def test_text_that_is_no_plain_number_stays_as_it_is(text: str):
 @pytest.mark.parametrize(
     "entry",
     ["", " \t", "a\nb", "a\rb", b"", None, pd.NA, pd.NaT, np.nan, float("inf"), Decimal("NaN"),
-     2.0**53, -(2.0**60), np.float32(2**24), [1], {"a": 1}],
+     2.0**53, -(2.0**60), np.float32(2**24), [1], {"a": 1}, datetime(2024, 5, 31),
+     pd.Timestamp("2024-05-31", tz="UTC"), np.datetime64("2024-05-31"), timedelta(1),
+     np.timedelta64(1, "s")],
 )  # fmt: skip
-def test_what_is_missing_of_several_lines_or_inexact_is_no_id(entry: Any):
+def test_what_is_missing_of_several_lines_inexact_or_a_time_is_no_id(entry: Any):
     assert id_text(entry) is None
 
 

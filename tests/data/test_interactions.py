@@ -132,6 +132,16 @@ def test_a_threshold_that_float32_cannot_hold_still_counts_its_own_value():
     assert rows_of(data.filtered(4.1, 1)) == [(1, 1, np.float32(4.1))]
 
 
+@pytest.mark.parametrize("values", [(16777216, 16777217), (4.0999999999, 4.1), (5, 5 + 1e-9)])
+def test_a_value_below_the_threshold_is_no_click_though_float32_makes_them_one(
+    values: tuple[float, float],
+):
+    data = Interactions.from_table(table_of((1, 1, values[0]), (1, 2, values[1])))
+    left = data.filtered(values[1], 1)
+    assert rows_of(left) == [(1, 2, np.float32(values[1]))]
+    assert left.matrix.dtype == np.float32
+
+
 def test_filters_leave_their_input_as_it_was():
     data = Interactions.from_table(table_of((1, 1, 3), (1, 2, 5)))
     before = data.fingerprint

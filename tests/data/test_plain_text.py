@@ -1,5 +1,8 @@
 """Lists of users and `user item [value]` lines, as people hand them in."""
 
+import gzip
+import lzma
+import os
 from pathlib import Path
 
 import pandas as pd
@@ -116,11 +119,33 @@ def test_pairs_may_be_a_parquet_file(tmp_path: Path) -> None:
     pd.DataFrame(table).to_parquet(path)
     assert rows(path) == [("u1", "10", 5.0), ("00", "11", 0.0)]
     pd.DataFrame({"user": [1], "b": [1], "c": [1]}).to_parquet(path)
-    with pytest.raises(InputError, match="name the columns user and item"):
+    with pytest.raises(InputError, match="user and item, but names 'user, b, c'; rename columns"):
         read_pairs(path)
     path.write_bytes(b"no parquet")
     with pytest.raises(InputError, match="must be a parquet file, but"):
         read_pairs(path)
+
+
+def test_a_file_may_be_packed_and_encoded_as_those_of_data_csv(tmp_path: Path) -> None:
+    for content in ("u1,i1,2\n".encode("utf-16"), gzip.compress(b"u1,i1,2\n")):
+        assert rows(file(tmp_path, content)) == [("u1", "i1", 2.0)]
+        assert read_users(tmp_path / "given.txt") == ["u1,i1,2"]
+    table = pd.DataFrame({"item": ["i1"], "user": ["u1"], "value": [2.0]})
+    table.to_feather(tmp_path / "given.txt")
+    assert rows(tmp_path / "given.txt") == [("u1", "i1", 2.0)]
+
+
+def test_users_may_come_through_a_pipe() -> None:
+    end, other_end = os.pipe()
+    os.write(other_end, b"u1\nu2\n")
+    os.close(other_end)
+    pipe = Path(f"/dev/fd/{end}")
+    if not pipe.exists():
+        pytest.skip("this system has no /dev/fd")
+    assert read_users(pipe) == ["u1", "u2"]
+    with pytest.raises(InputError, match="but is a pipe or a device"):
+        read_pairs(pipe)
+    os.close(end)
 
 
 def test_without_values_there_is_no_column_of_them(tmp_path: Path) -> None:
@@ -139,7 +164,17 @@ def test_without_values_there_is_no_column_of_them(tmp_path: Path) -> None:
         ("1 a 2\n2 a 2\n1 a 5\n", "1 lines repeat one (first: user '1', item 'a')"),
         ("", "but is empty"),
         ("\n\n", "but is empty"),
-        (b"1 a 2\n1 \xff 2\n", "must be UTF-8"),
+        (b"1 a 2\n1 \xff 2\n", "must be UTF-8 text, but line 1 or one soon after it is not"),
+        (b"PK\x03\x04\xff", "must be UTF-8 text, but is a zip archive; convert or unpack it"),
+        (
+            gzip.compress(bytes(range(256)))[:-9],
+            "must be a file that can be read, but cannot (Trun",
+        ),
+        (lzma.compress(b"1 a 2\n")[:-9], "must be text, but is damaged (Compressed file ended"),
+        (lzma.compress(b"1 a 2\n")[:9] + bytes(99), "must be text, but is damaged (Corrupt input"),
+        ('1\ta\t2\n1\tb\t"2"\n', "if quotes enclose its fields, remove them"),
+        ('1,a,2\n"1,b,2\n2",c,3\n', "remove the quote or the line break); fix it"),
+        ("user,item,rating,rating\n1,a,2,3\n", "rename or remove columns, or give another file"),
     ],
 )
 def test_malformed_pairs_are_one_line(text: str | bytes, expected: str, tmp_path: Path) -> None:
@@ -147,6 +182,7 @@ def test_malformed_pairs_are_one_line(text: str | bytes, expected: str, tmp_path
         read_pairs(file(tmp_path, text))
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+    assert "data." not in str(caught.value), "such a file has no settings"
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:

@@ -20,7 +20,8 @@ from recsweep.data import prepare as cache_module
 from recsweep.data.prepare import _key, prepare
 from recsweep.data.sources.delimited import Delimited
 from recsweep.data.sources.liang import Liang, write_liang
-from recsweep.data.sources.source import TableSource
+from recsweep.data.sources.lightgcn import LightGCN
+from recsweep.data.sources.source import Source, TableSource
 from recsweep.data.sources.synthetic import Synthetic
 from recsweep.data.split import Split
 from recsweep.data.splits.heldout import Heldout
@@ -31,6 +32,8 @@ from recsweep.data.transform import Binary, Log1p
 
 BINARY = Binary()
 STRONG = Strong(n_heldout_users=5, target_fraction=0.2, seed=1)
+UNREADABLE = Path("/proc/self/mem")
+"""A file on Linux whose first byte nobody can read."""
 
 
 def write_clicks(path: Path, n_items: int = 20, item: str = "{}") -> Path:
@@ -392,6 +395,46 @@ def test_a_missing_file_or_a_folder_for_a_file_is_refused(
         prepare(csv_source(tmp_path / "absent.csv"), BINARY, STRONG, cache)
     with refused("data.path must name a file", f"{tmp_path} is a folder"):
         prepare(csv_source(tmp_path), BINARY, STRONG, cache)
+
+
+def presplit(name: str, path: Path) -> Source:
+    if name == "liang":
+        return Liang(name=name, path=path)
+    return LightGCN(name=name, path=path, valid_fraction=0.1, seed=1)
+
+
+@pytest.mark.parametrize("name", ["liang", "lightgcn"])
+def test_a_folder_that_cannot_be_looked_into_is_named(
+    refused, cache: Path, tmp_path: Path, name: str
+):
+    folder = tmp_path / ("x" * 300)  # no system takes such a name, whatever the user may do
+    with refused(f"{folder}/train", "must be a file that can be read, but cannot (File name"):
+        prepare(presplit(name, folder), BINARY, Presplit(), cache)
+
+
+@pytest.mark.skipif(not UNREADABLE.exists(), reason="there is no file that nobody can read")
+def test_a_file_that_cannot_be_read_is_named_and_not_the_cache(
+    refused, source: Counted, cache: Path, tmp_path: Path
+):
+    (tmp_path / "truth.txt").symlink_to(UNREADABLE)
+    truth = Heldout(path=tmp_path / "truth.txt", valid_fraction=0.1, seed=1)
+    with refused(f"{tmp_path / 'truth.txt'} must be a file that can be read"):
+        prepare(source, BINARY, truth, cache)
+    for name in ("train.txt", "test.txt"):
+        (tmp_path / name).symlink_to(UNREADABLE)
+    with refused(f"{tmp_path / 'train.txt'} must be a file that can be read"):
+        prepare(presplit("lightgcn", tmp_path), BINARY, Presplit(), cache)
+
+
+def test_a_file_that_breaks_while_it_is_loaded_is_named_and_not_the_cache(
+    refused, source: Counted, cache: Path, monkeypatch: pytest.MonkeyPatch
+):
+    def table(source: Counted, files: list[Path]) -> pd.DataFrame:  # noqa: ARG001
+        raise OSError(5, "Input/output error", str(files[0]))
+
+    monkeypatch.setattr(Counted, "table", table)
+    with refused(f"{source.path} must be a file that can be read, but cannot (Input/output"):
+        prepare(source, BINARY, STRONG, cache)
 
 
 def test_a_cache_that_cannot_be_made_is_refused(refused, source: Counted, tmp_path: Path):

@@ -62,7 +62,7 @@ def test_a_stray_quote_that_swallows_a_line_is_refused_whichever_column_it_is_in
     refused, tmp_path: Path
 ):
     content = 'user,item,value,name\nu1,m1,5,"abc\nu2,m2,7,"def\nu1,m3,1,plain\n'
-    with refused("line 2 is not", "not closed on the same line", "data.quoting=none"):
+    with refused("line 2 is not", "not closed on the same line", "data.quoting=none with data=csv"):
         read(tmp_path, content)
     table = read(tmp_path, content, replace(CSV, quoting="none"))
     assert rows(table) == [("u1", "m1", 5.0), ("u2", "m2", 7.0), ("u1", "m3", 1.0)]
@@ -118,6 +118,15 @@ def test_parquet_may_hold_ids_and_values_of_any_plain_type(tmp_path: Path, users
     assert found == [("1", "a", 3.0, 86_400 * per_s), ("2", "b", 4.0, 0)]
 
 
+@pytest.mark.parametrize("kind", [pa.float16(), pa.float32(), pa.float64()])
+def test_a_value_is_the_decimal_that_its_type_stands_for(tmp_path: Path, kind: pa.DataType):
+    values = pa.array(np.array([4.1, 0.5, 4.1]).astype(kind.to_pandas_dtype()), kind)
+    table = read_table(
+        parquet(tmp_path / "a.parquet", user=[1, 2, 3], item=[1, 2, 3], value=values), CSV
+    )
+    assert table["value"].tolist() == [4.1, 0.5, 4.1]
+
+
 UUID_BYTES = bytes.fromhex("550e8400e29b41d4a716446655440000"), bytes(16)
 
 
@@ -130,6 +139,8 @@ UUID_BYTES = bytes.fromhex("550e8400e29b41d4a716446655440000"), bytes(16)
         (pa.array([0.0, -0.0]), ["0", "0"]),
         (pa.array([Decimal("10.00"), Decimal("7.50")]), ["10", "7.50"]),
         (pa.array([2**63, 7], pa.uint64()), ["9223372036854775808", "7"]),
+        (pa.array([0, 19_874], pa.date32()), ["1970-01-01", "2024-05-31"]),
+        (pa.array([0, 19_874 * 86_400_000], pa.date64()), ["1970-01-01", "2024-05-31"]),
         (pa.array([b"u1 ", "é".encode()]), ["u1", "é"]),
         (pa.array([" u1", "u2\t"], pa.large_string()), ["u1", "u2"]),
         (
@@ -386,6 +397,14 @@ def parquet(path: Path, **columns: Any) -> Path:
             "an id below 2**24, since it is a float,",
         ),
         ({"user": [1.0, 2.0**53]}, "an id below 2**53, since it is a float, in column 'user'"),
+        *(
+            ({"user": pa.array([0, 1], kind)}, "a text or a number, in column 'user', but row 1")
+            for kind in (
+                *(pa.timestamp(unit) for unit in ("s", "ms", "us", "ns")),
+                *(pa.timestamp("us", zone) for zone in ("UTC", "Europe/Berlin", "+02:00")),
+                pa.duration("us"),
+            )
+        ),
     ],
 )
 def test_a_bad_row_of_a_parquet_file_is_named(

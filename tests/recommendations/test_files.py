@@ -1,5 +1,6 @@
 """Files of recommendations: three ways to write them, and anybody's to read."""
 
+import gzip
 import json
 from pathlib import Path
 
@@ -51,6 +52,12 @@ def test_each_format_is_what_it_says() -> None:
     assert first == '{"user": 7, "items": [30, 5], "scores": [0.1, -2.0]}'
     assert json.loads(second) == {"user": "ä", "items": ["x,y", 'say "z"'], "scores": [0.1, -2.0]}
     assert json.loads(third) == {"user": "nobody", "items": [], "scores": []}
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_a_packed_file_is_read_by_the_suffix_before(name: str, tmp_path: Path) -> None:
+    (tmp_path / f"a.{name}.gz").write_bytes(gzip.compress(written(name, RANKINGS[:1]).encode()))
+    assert read_recommendations(tmp_path / f"a.{name}.gz") == {"7": ["30", "5"]}
 
 
 @pytest.mark.parametrize("name", FORMATS)
@@ -150,6 +157,14 @@ def test_other_peoples_white_space_blank_lines_and_marks_are_no_fault(tmp_path: 
         ("a.jsonl", '{"user": 1, "items": [2.5]}', "line 1 has"),
         ("a.jsonl", '{"user": true, "items": []}', "line 1 has"),
         ("a.jsonl", '{"user": "\\ud800", "items": []}', "line 1 has"),
+        ("a.jsonl", '{"user": 1, "items": [2]}\n{"user": 1, "items": [], "user": 2}\n', "line 2"),
+        (
+            "a.jsonl",
+            '{"user": 1, "items": [2], "items": [3]}',
+            "name a key once, but line 1 has 'i",
+        ),
+        ("a.csv", "user,item,item,score\n1,2,3,1\n", "one column 'item', but its columns are"),
+        ("a.csv", "user,item,score,score\n1,2,3,1\n", "one column 'score', but its columns are"),
         ("a.jsonl", "[1]", "line 1 has '[1]'"),
         ("a.jsonl", "7 8 9", "line 1 has '7 8 9'"),
         ("a.jsonl", "[" * 100_000, "(100,002 characters)"),

@@ -40,6 +40,18 @@ def test_users_get_what_they_do_not_have_in_the_order_of_their_first_rows(
     assert list(found) == ["user", "rank", "item", "score"]
 
 
+@pytest.mark.parametrize("kind", ["float16", "float32", "Float32", "float64"])
+def test_a_value_is_a_click_from_the_threshold_on_whatever_its_type(kind: str) -> None:
+    settings = validate(
+        Settings, compose_config("model=popularity", *SMALL_DATA, "data.min_rating=4.1"), ""
+    )
+    model: Any = Fixed()
+    fitted = FittedModel(settings, "", model, np.array([10, 20, 30]))
+    table = pd.DataFrame({"user": ["a", "a"], "item": [20, 30], "value": [4.1, 4]})
+    found = recommend_to(fitted, table.astype({"value": kind}), k=3)
+    assert found["item"].tolist() == [30, 10]
+
+
 @pytest.mark.parametrize(
     ("table", "how", "expected"),
     [
@@ -48,6 +60,7 @@ def test_users_get_what_they_do_not_have_in_the_order_of_their_first_rows(
         ({"user": ["a"], "item": [10]}, {"unknown_items": "keep"}, "must be ignore or refuse"),
         ({"user": ["a"], "thing": [10]}, {}, "must have the columns user, item"),
         ({"user": ["a", "a"], "item": [10, 10]}, {}, "that occurs once"),
+        ({"user": pd.to_datetime(["2024-05-31"]), "item": [10]}, {}, "as text or numbers"),
     ],
 )
 def test_what_cannot_be_used_is_one_line(

@@ -17,11 +17,11 @@ from recsweep.data.formats import Layout
 from recsweep.data.ids import id_text
 from recsweep.data.interactions import quote, typed_ids
 from recsweep.data.matrix import fingerprint, from_pairs, matrix_arrays, repeated_pairs
-from recsweep.data.sources.source import Source
+from recsweep.data.sources.source import Source, files_of_folder
 from recsweep.data.split import Fold, Split
 from recsweep.data.table import read_table
 from recsweep.errors import InputError
-from recsweep.files import disk_errors_in_one_line
+from recsweep.files import disk_errors_in_one_line, no_file
 from recsweep.interfaces import CSR, STRICT
 
 log = logging.getLogger(__name__)
@@ -40,15 +40,16 @@ class Liang(Source):
             raise InputError(
                 "data=liang needs the folder with the five CSV files; give data.path=FOLDER"
             )
-        files = [self.path / f"{part}.csv" for part in PARTS]
-        for file in files:
-            if not file.is_file():
-                raise InputError(
-                    f"data.path must be a folder with {', '.join(p.name for p in files)}, but "
-                    f"{file.name} not found in {self.path}; give the folder that holds them"
-                )
+        files = files_of_folder(self.path, [f"{part}.csv" for part in PARTS])
         names = self.path / NAMES
-        return [*files, names] if names.is_file() else files
+        if names.is_file():
+            return [*files, names]
+        if (found := no_file(names)) != "is not there":
+            raise InputError(
+                f"{names} must be a file with an item id per line, but {found}; fix it, or remove "
+                "it to use the sids as ids"
+            )
+        return files
 
     def load(self, files: list[Path]) -> Split:
         """The split."""

@@ -26,7 +26,7 @@ from recsweep.data.matrix import (
     matrix_arrays,
     repeated_pairs,
 )
-from recsweep.data.sources.source import Source
+from recsweep.data.sources.source import Source, files_of_folder
 from recsweep.data.split import Fold, Split
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
@@ -68,14 +68,7 @@ class LightGCN(Source):
             raise InputError(
                 f"data=lightgcn needs the folder with {' and '.join(FILES)}; give data.path=FOLDER"
             )
-        files = [self.path / name for name in FILES]
-        for file in files:
-            if not file.is_file():
-                raise InputError(
-                    f"data.path must be a folder with {' and '.join(FILES)}, but {file.name} not "
-                    f"found in {self.path}; give the folder that holds them"
-                )
-        return files
+        return files_of_folder(self.path, FILES)
 
     def load(self, files: list[Path]) -> Split:
         """The split, with the items of both files; test-only items cannot be recommended."""

@@ -1,6 +1,7 @@
 """Base classes of data sources: files, a table, and filters."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, ClassVar
 
@@ -10,6 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.interactions import Interactions
 from recsweep.data.split import Split
+from recsweep.errors import InputError
+from recsweep.files import no_file
 from recsweep.interfaces import STRICT, HomePath
 
 
@@ -35,6 +38,24 @@ class Source(ABC):
     @abstractmethod
     def load(self, files: list[Path]) -> Interactions | Split:
         """Read the files from `files`; a split is checked afterwards, see `recsweep.data.leaks`."""
+
+
+def files_of_folder(folder: Path, names: Sequence[str]) -> list[Path]:
+    """The files that a folder must have.
+
+    Raises:
+        InputError: One is not there, or is something else.
+    """
+    files = [folder / name for name in names]
+    for file in files:
+        if not file.is_file():
+            is_absent = no_file(file) == "is not there"
+            found = f"not found in {folder}" if is_absent else f"in {folder} {no_file(file)}"
+            raise InputError(
+                f"data.path must be a folder with {', '.join(names)}, but {file.name} {found}; "
+                "give the folder that holds them"
+            )
+    return files
 
 
 @dataclass(kw_only=True, config=STRICT)

@@ -26,6 +26,7 @@ from recsweep.data.plain_text import read_pairs
 from recsweep.data.split import Fold, Split, Splitter, refuse_split
 from recsweep.data.user_histories import examples, places, unknown_ids
 from recsweep.errors import InputError
+from recsweep.files import no_file
 from recsweep.interfaces import STRICT, HomePath
 
 log = logging.getLogger(__name__)
@@ -48,7 +49,7 @@ class Heldout(Splitter):
     def files(self) -> list[Path]:
         """The truth file."""
         if self.path is None or not self.path.is_file():
-            found = "is missing" if self.path is None else f"{self.path} is no file"
+            found = "is missing" if self.path is None else f"{self.path} {no_file(self.path)}"
             raise InputError(
                 f"split=heldout needs the file with the test interactions, but split.path {found}; "
                 "give split.path=FILE"

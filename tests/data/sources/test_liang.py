@@ -153,6 +153,17 @@ def test_a_missing_file_is_named_with_all_that_are_needed(refused, folder: Path,
         load(folder)
 
 
+@pytest.mark.parametrize("name", [*FILES, "unique_sid.txt"])
+def test_a_folder_or_a_broken_link_for_a_file_is_refused(refused, folder: Path, name: str):
+    (folder / name).unlink(missing_ok=True)
+    (folder / name).symlink_to(folder / "gone")
+    with refused(name, str(folder), "is a link to nothing"):
+        load(folder)
+    (folder / "gone").mkdir()
+    with refused(name, str(folder), "is a folder"):
+        load(folder)
+
+
 def test_no_path_a_file_or_a_missing_folder_is_refused(refused, folder: Path, tmp_path: Path):
     with refused("data=liang needs the folder", "data.path=FOLDER"):
         Liang(name="liang", path=None).files(tmp_path)

@@ -155,6 +155,9 @@ def test_a_missing_file_no_path_or_a_file_is_refused(refused, folder: Path, tmp_
     (folder / "test.txt").unlink()
     with refused(f"test.txt not found in {folder}"):
         load(folder)
+    (folder / "test.txt").mkdir()
+    with refused(f"test.txt in {folder} is a folder"):
+        load(folder)
 
 
 # --- from the command line ------------------------------------------------------------------------

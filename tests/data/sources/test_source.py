@@ -27,6 +27,20 @@ def test_the_home_of_nobody_is_not_found_rather_than_a_crash(csv_source: CsvSour
     )
 
 
+@pytest.mark.parametrize(
+    "url",
+    ["http://host/a.csv", "https://host", "s3://bucket/a", "gs://b", "file:///a.csv", "HTTP:/h/a"],
+)
+def test_a_url_is_no_path(csv_source: CsvSource, url: str):
+    with pytest.raises(ValidationError, match=f"one on this computer, but '{url}' is a URL"):
+        csv_source(url)
+
+
+@pytest.mark.parametrize("path", ["a:b.csv", "C:/clicks.csv", "dir/http:/a", "2024-05-31T10:00"])
+def test_a_colon_in_a_path_makes_no_url(csv_source: CsvSource, path: str):
+    assert csv_source(path).path == Path(path)
+
+
 def test_a_loaded_table_has_passed_the_filters(csv_source: CsvSource, tmp_path: Path):
     file = tmp_path / "clicks.csv"
     file.write_text("user,item,value\n1,1,5\n1,2,4\n1,3,1\n2,1,5\n2,3,3\n")

@@ -134,7 +134,7 @@ def test_a_missing_file_is_refused(refused, tmp_path: Path):
     heldout = Heldout(path=None, valid_fraction=0.1, seed=1)
     with refused("split=heldout needs the file", "split.path is missing", "split.path=FILE"):
         heldout.files()
-    with refused(f"{tmp_path / 'absent'} is no file"):
+    with refused(f"{tmp_path / 'absent'} is not there"):
         replace(heldout, path=tmp_path / "absent").files()
 
 
