@@ -330,6 +330,8 @@ def sweep(
         shell.typed_as(["-m", *own, *overrides]),
         own_hydra(),
     ):
+        if not progress:
+            os.environ[environment.QUIET] = "1"
         refuse_mistyped(overrides, groups())
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None  # noqa: S101 - just initialised

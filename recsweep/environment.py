@@ -35,6 +35,8 @@ THREAD_VARIABLES = (
 )  # fmt: skip
 DEVICE, PRECISION = "RECSWEEP_DEVICE", "RECSWEEP_PRECISION"
 """Variables with the chosen device and precision, which child processes inherit."""
+QUIET = "RECSWEEP_QUIET"
+"""Variable of a sweep without progress display, which child processes inherit."""
 PLATFORM = "RECSWEEP_JAX_PLATFORMS"
 """Variable with the JAX_PLATFORMS that recsweep has set itself."""
 OF_WORKERS = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"

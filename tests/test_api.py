@@ -143,14 +143,17 @@ def test_a_file_of_recommendations_is_worth_what_its_model_is(
     assert {*of_model.means} - {*of_file.means} == {"coverage@5", "coverage@10"}
 
 
+@pytest.mark.parametrize(
+    "launcher", ["basic", pytest.param("joblib", marks=pytest.mark.extended)]
+)
 def test_a_sweep_is_quiet_when_asked_and_its_study_is_a_table_and_optunas(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
+    launcher: str, in_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     result = recsweep.sweep(
-        *EASE, f"cache_dir={cache_in(in_folder)}", "hydra/launcher=basic", "sweep.n_trials=2",
+        *EASE, f"cache_dir={cache_in(in_folder)}", f"hydra/launcher={launcher}", "sweep.n_trials=2",
         "sweep.n_workers=1", "sweep.final_seeds=1", "sampler=random", progress=False,
     )  # fmt: skip
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", ""), "nor do its workers write"
     study = recsweep.load_study(result.only.name)
     assert str(study).splitlines()[0].split()[:2] == ["rank", "trial"]
     values = [trial.value for trial in study.optuna_study().trials]
