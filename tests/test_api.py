@@ -143,9 +143,7 @@ def test_a_file_of_recommendations_is_worth_what_its_model_is(
     assert {*of_model.means} - {*of_file.means} == {"coverage@5", "coverage@10"}
 
 
-@pytest.mark.parametrize(
-    "launcher", ["basic", pytest.param("joblib", marks=pytest.mark.extended)]
-)
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.extended)])
 def test_a_sweep_is_quiet_when_asked_and_its_study_is_a_table_and_optunas(
     launcher: str, in_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
