@@ -60,7 +60,7 @@ def report(study: optuna.Study, n_trials: int, lost: str | None, run_id: str | N
     """What is printed of a study below the table of its best trials."""
     shared = SimpleNamespace(
         plan=SimpleNamespace(folder="here/vae"), study=study, trials=study.get_trials,
-        is_finished=lambda: n_trials <= len(study.trials), last_failure=lambda: "the last one (why)",
+        is_finished=lambda: n_trials <= len(study.trials), last_failure=lambda: "the last (why)",
     )  # fmt: skip
     tracker = SimpleNamespace(lost=lost, run_id=run_id, ui_command="python -m recsweep task=ui")
     outcome = StudyOutcome(StudyStatus.of(study, n_trials), None, Looks(0, ()))
@@ -92,7 +92,7 @@ def test_an_unfinished_sweep_says_how_to_resume_retry_and_upload(tmp_path: Path)
     assert best.startswith("best"), "one trial cannot say what matters"
     assert rest == [
         "resume    python -m recsweep -m again",
-        "failed    1 trial, the last one (why); sweep.retry_failed=true retries them",
+        "failed    1 trial, the last (why); sweep.retry_failed=true retries them",
         "tracking  the store was lost; python -m recsweep task=upload task.of=vae uploads the rest",
     ]
 
