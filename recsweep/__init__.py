@@ -16,17 +16,17 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     sweeps           Optuna's studies: search space, workers, resume (with Hydra's -m)
     comparison       finished runs side by side: statistics, tables, pages
     recommendations  lists of recommended items and their files
-    runs             finished runs: find, read, compare with a repeat
+    runs             folders of runs: write, find, read, compare with a repeat
     experiment       one experiment from configuration to fitted model: a single run or a trial
     app              configuration -> objects
     report           display of a finished run: the table and the plot
     progress         progress display of a fit
-    fitting          a fit in reading order: train, evaluate each epoch, keep the best one
+    fitting          a fit in reading order: train, evaluate each epoch, keep the best, stop early
     tracking         MLflow, or nothing
     evaluation       scores -> masked top-k -> hits -> metrics per user
     models           one file per recommender
     accelerator      sparse matrices on JAX's accelerator: products and rankings
-    persistence      fitted models on disk
+    persistence      checkpoints: fitted models on disk
     training         batches, schedules, the epoch loop, one engine per backend
     data             sources, filters, splits, download, cache
     run_files        names of the files that runs and studies write, and their readers
@@ -38,7 +38,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     environment      backend, threads, versions, commit
     files            atomic writing of files and folders
     inverse          the inverse of a large matrix
-    known_keys       suggestions for unknown keys
+    known_keys       suggestions for unknown keys, and which keys are lists
     loopback         ports and pages of servers on this machine
     memory           how much memory is available
     seeds            one root seed, from which all other seeds are derived

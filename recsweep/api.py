@@ -5,6 +5,7 @@ Mistakes raise `InputError`, a `ValueError` with a one-line message.
 """
 
 import io
+import logging
 import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,19 +17,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import threadpoolctl
-from hydra import initialize_config_dir
 from hydra.core.global_hydra import GlobalHydra
 
 from recsweep import app, environment, shell
 from recsweep.build import validate
-from recsweep.command_line import compose_config, groups
+from recsweep.command_line import compose_config, groups, own_hydra
 from recsweep.comparison.contenders import group_runs
 from recsweep.comparison.rendering import comparison_text, pair_records, score_records
 from recsweep.comparison.statistics import Statistics
 from recsweep.comparison.statistics import compare as compare_contenders
 from recsweep.data.interactions import Interactions
 from recsweep.data.split import Fold, Split
-from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.evaluation import Evaluation, training_popularity
 from recsweep.experiment import Experiment
@@ -47,6 +46,8 @@ if TYPE_CHECKING:
     import optuna
 
 Config = dict[str, Any]
+QUIETED = ("alembic", "matplotlib", "mlflow", "optuna", "urllib3")
+"""Packages whose logs a sweep silences."""
 
 
 # --- one run --------------------------------------------------------------------------------------
@@ -329,8 +330,10 @@ def sweep(
         _explained(overrides),
         _process_restored(),
         shell.typed_as(["-m", *own, *overrides]),
-        initialize_config_dir(str(conf_folder()), version_base="1.3"),
+        own_hydra(),
     ):
+        if not progress:
+            os.environ[environment.QUIET] = "1"
         refuse_mistyped(overrides, groups())
         hydra = GlobalHydra.instance().hydra
         assert hydra is not None  # noqa: S101 - just initialised
@@ -426,14 +429,18 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _process_restored() -> Iterator[None]:
-    """Restore the environment and BLAS threads that a sweep sets for its workers."""
+    """Restore what a sweep changes: environment, BLAS threads, levels of other packages' logs."""
     before = dict(os.environ)
+    levels = {log: log.level for log in map(logging.getLogger, QUIETED)}
     with threadpoolctl.threadpool_limits(limits=None):
         try:
             yield
         finally:
-            os.environ.clear()
+            for name in os.environ.keys() - before.keys():
+                del os.environ[name]
             os.environ.update(before)
+            for log, level in levels.items():
+                log.setLevel(level)
 
 
 @contextmanager

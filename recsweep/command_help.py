@@ -16,7 +16,7 @@ usage: {COMMAND} [GROUP=CHOICE ...] [KEY=VALUE ...]    (installed also as: recsw
 
   {COMMAND} model=multivae                      train, choose the best epoch, score test once
   {COMMAND} model=ease data=ml-1m model.l2=300  another model, data set, setting
-  {COMMAND} data=csv data.path=clicks.csv       your own data
+  {COMMAND} data=csv data.path=clicks.csv       your own data, Parquet too
   {COMMAND} -m model=multivae                   search the model's hyperparameters
   {COMMAND} -m model=multivae,ease sweep=quick  several models, equal budgets, compared
   {COMMAND} task=recommend                      lists of the latest run's model

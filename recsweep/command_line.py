@@ -12,7 +12,8 @@ import os
 import signal
 import sys
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, NoReturn, cast
@@ -20,9 +21,14 @@ from typing import Any, ClassVar, NoReturn, cast
 import hydra
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
 from hydra.core.hydra_config import HydraConfig
-from hydra.core.utils import env_override
+from hydra.core.plugins import Plugins
+from hydra.core.singleton import Singleton
+from hydra.core.utils import JobRuntime, env_override
 from hydra.experimental.callback import Callback
+from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 from omegaconf.errors import OmegaConfBaseException
 
@@ -51,9 +57,34 @@ def groups() -> dict[str, list[str]]:
     }
 
 
+@contextmanager
+def own_hydra() -> Iterator[None]:
+    """Hydra with recsweep's YAML files and nothing of the program around it, which may use Hydra.
+
+    The launchers' logs are silenced: they would repeat all overrides, passwords included.
+    """
+    Plugins.instance()  # they store the choices of Hydra's own groups
+    kinds = (ConfigStore, GlobalHydra, HydraConfig, JobRuntime, VersionBase)
+    instances: dict[type, Any] = Singleton._instances
+    before: dict[type, Any] = {kind: instances.pop(kind) for kind in kinds if kind in instances}
+    ConfigStore.instance().repo = {"hydra": before[ConfigStore].repo["hydra"]}
+    levels = {log: log.level for log in map(logging.getLogger, ("hydra", "hydra_plugins"))}
+    try:
+        for log in levels:
+            log.setLevel(logging.WARNING)
+        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+            yield
+    finally:
+        for log, level in levels.items():
+            log.setLevel(level)
+        for kind in kinds:
+            instances.pop(kind, None)
+        instances.update(before)
+
+
 def compose_config(*overrides: str) -> dict[str, Any]:
     """The resolved configuration of `python -m recsweep OVERRIDES`, for a notebook or a test."""
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+    with own_hydra():
         config = compose("config", list(overrides), return_hydra_config=True)
         kept = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
         return app.with_model_name(_resolved(kept), config.hydra.runtime.choices)

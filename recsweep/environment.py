@@ -4,6 +4,7 @@ import ctypes
 import hashlib
 import os
 import platform
+import random
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import threadpoolctl
 
 from recsweep import __version__
@@ -33,6 +35,8 @@ THREAD_VARIABLES = (
 )  # fmt: skip
 DEVICE, PRECISION = "RECSWEEP_DEVICE", "RECSWEEP_PRECISION"
 """Variables with the chosen device and precision, which child processes inherit."""
+QUIET = "RECSWEEP_QUIET"
+"""Variable of a sweep without progress display, which child processes inherit."""
 PLATFORM = "RECSWEEP_JAX_PLATFORMS"
 """Variable with the JAX_PLATFORMS that recsweep has set itself."""
 OF_WORKERS = "ignore::UserWarning:joblib.externals.loky.backend.resource_tracker"
@@ -185,6 +189,7 @@ def load_backend() -> None:
         _without_remarks() if is_chatty else nullcontext(),
         _hidden(*NOT_NEEDED_BY_KERAS),
         _without_settings_of_keras(),
+        _without_random_draws(),
     ):
         import keras  # loads the backend
     if (found := keras.config.floatx()) != "float32":
@@ -251,6 +256,17 @@ def _without_settings_of_keras() -> Iterator[None]:
         del os.environ["KERAS_HOME"]
         if before is not None:
             os.environ["KERAS_HOME"] = before
+
+
+@contextmanager
+def _without_random_draws() -> Iterator[None]:
+    """Keep the global random states, from which imports draw: they are the calling program's."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
 
 
 def _refuse_absent_platform() -> None:

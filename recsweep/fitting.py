@@ -1,4 +1,4 @@
-"""A fit in reading order: train, evaluate each epoch, keep the best one; and the refit."""
+"""A fit in reading order: train, evaluate each epoch, keep the best, stop early; and the refit."""
 
 import math
 import time
@@ -176,7 +176,7 @@ class _EpochValidation:
 
 
 class Patience:
-    """A listener that stops the training when it no longer improves.
+    """Early stopping: a listener that stops the training when it no longer improves.
 
     Args:
         n_epochs: Epochs without improvement before it stops; None = never.

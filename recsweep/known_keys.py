@@ -1,9 +1,12 @@
-"""Which configuration key was probably meant by an unknown one."""
+"""Which configuration key was probably meant by an unknown one, and which keys are lists."""
 
 import re
 from collections.abc import Sequence
 
 from recsweep.messages import closest
+
+LISTS = ("k", "metrics", "model.hidden_dims", "sweep.objectives")
+"""Settings whose value is a list, so that `a,b` may stand for `[a,b]`."""
 
 
 def _plain(name: str) -> str:

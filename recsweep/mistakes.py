@@ -11,7 +11,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import OmegaConf
 
 from recsweep.errors import InputError
-from recsweep.known_keys import unknown_key
+from recsweep.known_keys import LISTS, unknown_key
 from recsweep.messages import closest, one_line
 from recsweep.shell import COMMAND
 
@@ -22,8 +22,6 @@ DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 SEVERAL = "metrics"
 """The group with several choices per run."""
 STUDIES = ("sweep.folder", "sweep.storage")
-LISTS = ("k", "metrics", "model.hidden_dims")
-"""Settings whose value is a list."""
 OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study", "run_id")
 """Settings of searches and of past runs, which tasks do not read, except for these:"""
 READ_BY: Mapping[str, Sequence[str]] = {
@@ -224,7 +222,8 @@ def _several_values(override: str, arguments: Sequence[str]) -> str:
     key, _, value = override.partition("=")
     needs = f"a single run needs one value of each setting, but {override} has more; "
     as_list = f"write '{key}=[{value}]'"
-    if any(argument.startswith("task=") for argument in arguments):
+    is_task = any(argument.startswith("task=") for argument in arguments)
+    if is_task or (key in LISTS and not key.startswith("model.")):  # others cannot be searched
         return needs + as_list
     as_list = f"{as_list} if they are one list, or " if key in LISTS else ""
     return f"{needs}{as_list}to search them write {COMMAND} -m {shlex.join(arguments)}"

@@ -1,4 +1,4 @@
-"""A fitted model on disk: a folder of arrays and YAML; loading it executes no stored code.
+"""Checkpoints: a fitted model is a folder of arrays and YAML; loading it executes no stored code.
 
 model.yaml      the class and its settings
 weights.npz     its learned arrays

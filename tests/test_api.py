@@ -143,14 +143,15 @@ def test_a_file_of_recommendations_is_worth_what_its_model_is(
     assert {*of_model.means} - {*of_file.means} == {"coverage@5", "coverage@10"}
 
 
+@pytest.mark.parametrize("launcher", ["basic", pytest.param("joblib", marks=pytest.mark.extended)])
 def test_a_sweep_is_quiet_when_asked_and_its_study_is_a_table_and_optunas(
-    in_folder: Path, capsys: pytest.CaptureFixture[str]
+    launcher: str, in_folder: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     result = recsweep.sweep(
-        *EASE, f"cache_dir={cache_in(in_folder)}", "hydra/launcher=basic", "sweep.n_trials=2",
+        *EASE, f"cache_dir={cache_in(in_folder)}", f"hydra/launcher={launcher}", "sweep.n_trials=2",
         "sweep.n_workers=1", "sweep.final_seeds=1", "sampler=random", progress=False,
     )  # fmt: skip
-    assert capsys.readouterr() == ("", "")
+    assert capfd.readouterr() == ("", ""), "nor do its workers write"
     study = recsweep.load_study(result.only.name)
     assert str(study).splitlines()[0].split()[:2] == ["rank", "trial"]
     values = [trial.value for trial in study.optuna_study().trials]
@@ -221,6 +222,93 @@ def test_a_plain_script_searches_several_times(tmp_path: Path) -> None:
     assert found["resume"].startswith("python -m recsweep -m model=ease data=synthetic ")
     ((metric, *pair),) = found["pairs"]
     assert (metric, sorted(pair)) == ("ndcg@10", ["ease", "popularity"])
+
+
+HOST = """
+import logging, os, random, signal, sys
+from dataclasses import dataclass
+
+import hydra
+import numpy as np
+from hydra.core.config_store import ConfigStore
+from hydra.core.global_hydra import GlobalHydra
+from hydra.core.hydra_config import HydraConfig
+from hydra.version import VersionBase
+
+import recsweep
+
+@dataclass
+class Config:
+    options: list[str]
+
+ConfigStore.instance().store(name="config", node=Config)
+ConfigStore.instance().store(name="ease", group="model", node=Config)
+signal.signal(signal.SIGTERM, lambda *_: None)
+
+def state():
+    logs = [log for log in logging.root.manager.loggerDict.values() if hasattr(log, "level")]
+    return {
+        "hydra": (id(GlobalHydra.instance().hydra), id(HydraConfig.get()), HydraConfig.instance(),
+                  id(ConfigStore.instance()), VersionBase.instance().getbase()),
+        "job": (HydraConfig.get().job.name, HydraConfig.get().runtime.output_dir),
+        "logs": ([(id(each), each.level) for each in logging.root.handlers], logging.root.level),
+        "levels": [log.name for log in logs if log.level >= logging.ERROR and log.name != "py4j"],
+        "signals": [signal.getsignal(number) for number in range(1, 16)],
+        "random": (random.getstate(), repr(np.random.get_state())),
+        "hooks": (sys.excepthook, sys.unraisablehook, sys.stdout, sys.stderr, sys.argv[:]),
+        "folder": os.getcwd(),
+        "environment": {name: text for name, text in os.environ.items() if name in first},
+    }
+
+first = dict(os.environ)
+
+@hydra.main(config_path="settings", config_name="config", version_base="1.2")
+def main(host):
+    logging.getLogger("host").info("starts")
+    before = state()
+    for n_trials in (1, 2):
+        config = recsweep.load_config(*host.options, config_dir="settings")
+        split = recsweep.load_split(config)
+        fit = recsweep.fit(config, split)
+        recsweep.evaluate(fit, split.test)
+        environment = dict(os.environ)
+        result = recsweep.sweep(
+            *host.options, f"sweep.n_trials={n_trials}", "sweep.n_workers=1", "sampler=random",
+            progress=n_trials == 1,
+        )
+        assert dict(os.environ) == environment
+        assert len(recsweep.load_study(result.only.name).trials) == n_trials
+        now = state()
+        for name in before:
+            assert now[name] == before[name], name
+    logging.getLogger("host").info("ends")
+
+main()
+"""
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("hydra/launcher=basic", "tracking=off"),
+        pytest.param(("tracking=mlflow",), marks=pytest.mark.extended),
+    ],
+)
+def test_a_program_that_runs_in_hydra_itself_is_left_as_it_was(
+    options: tuple[str, ...], tmp_path: Path
+) -> None:
+    line = ["model=ease", *SMALL_DATA, f"cache_dir={cache_in(tmp_path)}", *options]
+    (tmp_path / "settings").mkdir()
+    (tmp_path / "settings" / "config.yaml").write_text(json.dumps({"options": line}), "utf-8")
+    (tmp_path / "host.py").write_text(HOST, encoding="utf-8")
+    done = subprocess.run(
+        [sys.executable, "host.py", "hydra.run.dir=run"], cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "run" / "host.log").read_text("utf-8").splitlines()
+    assert [line for line in lines if "jax" not in line] == [lines[0], lines[-1]], "only its own"
+    assert {file.name for file in (tmp_path / "run").iterdir()} == {".hydra", "host.log"}
 
 
 @pytest.mark.extended  # make docs runs it as it stands

@@ -1,8 +1,13 @@
 """What is said about a key that nobody knows."""
 
+from typing import get_type_hints
+
 import pytest
 
-from recsweep.known_keys import unknown_key
+from recsweep.command_help import read_choice
+from recsweep.defaults import conf_folder
+from recsweep.known_keys import LISTS, unknown_key
+from recsweep.sweeps.execution.setup import SweepSettings
 
 KNOWN = [
     "seed", "k", "threads", "data", "data.path", "data.name", "split", "split.seed", "optimizer",
@@ -57,3 +62,17 @@ def test_without_an_idea_what_there_is_is_named() -> None:
     model = "model has n_epochs, batch_size, dropout_rate, l2"
     assert unknown_key("model.xyzzy", KNOWN) == f"unknown key model.xyzzy; {model}"
     assert unknown_key("seed.xyzzy", KNOWN) == "unknown key seed.xyzzy; seed has no settings"
+
+
+def test_the_settings_that_are_lists_are_those_of_the_yaml_files_and_of_the_search() -> None:
+    folders = ["", "model", "data", "split", "optimizer", "sampler", "pruner", "tracking"]
+    of_yaml = {
+        setting.key
+        for folder in folders  # others repeat these keys, or cannot be searched: tasks
+        for file in (conf_folder() / folder).glob("*.yaml")
+        for setting in read_choice(file, folder).settings
+        if setting.default.startswith("[")
+    }
+    kinds = get_type_hints(SweepSettings)
+    of_sweep = {f"sweep.{name}" for name, kind in kinds.items() if "list[" in str(kind)}
+    assert {*LISTS} == of_yaml | of_sweep | {"metrics"}, "metrics is a group with several choices"

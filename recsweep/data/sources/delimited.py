@@ -1,4 +1,4 @@
-"""A delimited or parquet file of your own, its user, item and value columns by name or position."""
+"""A text or Parquet file of your own, its user, item and value columns by name or position."""
 
 from pathlib import Path
 from typing import Annotated, Any, Literal

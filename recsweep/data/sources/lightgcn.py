@@ -11,7 +11,7 @@ of a validation user is the rest of that line; the history of a test user is the
 import logging
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field
@@ -57,7 +57,7 @@ class LightGCN(Source):
         seed: The draw's seed.
     """
 
-    has_shared_users: ClassVar[bool] = True
+    has_shared_users = True
 
     valid_fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0)]

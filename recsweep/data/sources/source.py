@@ -3,7 +3,7 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar
+from typing import Annotated
 
 import pandas as pd
 from pydantic import Field
@@ -25,11 +25,13 @@ class Source(ABC):
         path: A local file or folder; None = download, or no file needed.
     """
 
-    has_shared_users: ClassVar[bool] = False
-    """Whether a user may be in several parts of a loaded split (weak generalisation)."""
-
     name: str
     path: HomePath | None
+
+    @property
+    def has_shared_users(self) -> bool:
+        """Whether a user may be in several parts of a loaded split (weak generalisation)."""
+        return False
 
     @abstractmethod
     def files(self, cache: Path) -> list[Path]:

@@ -3,10 +3,7 @@
 import sys
 import time
 from dataclasses import dataclass, field, replace
-from datetime import datetime
 from pathlib import Path
-
-from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app, environment
 from recsweep.build import is_deterministic
@@ -15,16 +12,13 @@ from recsweep.files import disk_errors_in_one_line
 from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import named_error, one_line, without_passwords
 from recsweep.run_files import (
-    LOG,
     PLOTS,
     RESULTS,
-    SWEEP_PAGE,
     TRIALS_TABLE,
     read_run_id,
     summary_file,
-    trial_folder,
 )
-from recsweep.shell import command, config_flags, setting
+from recsweep.shell import config_flags
 from recsweep.sweeps.execution.announcement import announce
 from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
@@ -39,9 +33,8 @@ from recsweep.sweeps.reporting.mlflow_note import (
     view_columns,
     write_note,
 )
-from recsweep.sweeps.reporting.result import StudyOutcome, importance_shares
+from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.reporting.result_files import (
-    trial_arguments,
     write_optimization_results,
     write_trials,
 )
@@ -50,7 +43,7 @@ from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
-from recsweep.sweeps.study.shared_study import FLAGS, Plan, SharedStudy
+from recsweep.sweeps.study.shared_study import FLAGS, Plan, SharedStudy, is_untracked
 from recsweep.sweeps.study.status import StudyStatus
 
 POLL_S = 0.5
@@ -105,7 +98,8 @@ class SweepCoordinator:
                 spec.typed,
             )))  # fmt: skip
             outcome = self._run(Path(plan.folder))
-        self._tell(outcome)
+        told = outcome.report(self.study, self.spec.command, self.spec.tracker)
+        print("\n".join(told), flush=True)  # noqa: T201
         if failure := self._failure(outcome.status):
             raise InputError(failure)
         return outcome
@@ -228,8 +222,8 @@ class SweepCoordinator:
         if n_failed > limit:
             raise InputError(
                 f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
-                f"{self._last_failure()}; fix it and add sweep.retry_failed=true to retry them, "
-                "or raise sweep.max_failures"
+                f"{self.study.last_failure()}; fix it and add sweep.retry_failed=true to retry "
+                "them, or raise sweep.max_failures"
             )
 
     def _failure(self, status: StudyStatus) -> str | None:
@@ -239,16 +233,9 @@ class SweepCoordinator:
             return None
         return (
             f"at least one trial of {status.study} must be complete, but {n_failed} of "
-            f"{status.n_finished} failed, {self._last_failure()}; fix it and add "
+            f"{status.n_finished} failed, {self.study.last_failure()}; fix it and add "
             "sweep.retry_failed=true to retry them"
         )
-
-    def _last_failure(self) -> str:
-        """The reason of the most recent failure, and the path of its log."""
-        failed = [trial for trial in self.study.trials() if trial.state == TrialState.FAIL]
-        last = max(failed, key=lambda trial: trial.datetime_complete or datetime.min)
-        log = trial_folder(self.study.plan.folder, last.number) / LOG
-        return f"the last one because {last.user_attrs['reason']} (see {log})"
 
     # --- tracking --------------------------------------------------------------------------------
 
@@ -278,7 +265,7 @@ class SweepCoordinator:
         is_alive = self.study.is_alive(number)  # first: the trial may end in between
         trial = next((t for t in self.study.trials() if t.number == number), None)
         if trial is not None and trial.state.is_finished():
-            if _is_untracked(trial):
+            if is_untracked(trial):
                 return "KILLED", "the tracking store was lost; task=upload completes this run"
             if trial.user_attrs.get("run_id") == run_id:
                 return STATUS[trial.state], trial.user_attrs.get("reason", "")
@@ -393,34 +380,8 @@ class SweepCoordinator:
         while any(self.study.is_alive(FINAL + index) for index in range(winner.n_seeds)):
             time.sleep(POLL_S)
 
-    def _tell(self, outcome: StudyOutcome) -> None:
-        """Print the best trials, the winner's table and how to resume."""
-        page, name = self._results() / PLOTS / SWEEP_PAGE, self.spec.name
-        lines = [f"page      {page}"] if page.exists() else []
-        lines += [*outcome.lines(), ""]
-        if shares := importance_shares(self.study.study, outcome.status):
-            lines.append(f"matters   {shares} (share of the variance)")
-        if best := outcome.status.best:
-            lines.append(f"best      {command(*trial_arguments(self.study.study, best))}")
-        lines.append(f"results   {summary_file(self.study.plan.folder)}")
-        if not self.study.is_finished():
-            lines.append(f"resume    {self.spec.command}")
-        if (n_failed := outcome.status.count("failed")) and outcome.status.front:
-            failed = f"{n_failed} trial{'s' * (n_failed > 1)}, {self._last_failure()}"
-            lines.append(f"failed    {failed}; sweep.retry_failed=true retries them")
-        if self.spec.tracker.lost or any(map(_is_untracked, self.study.trials())):
-            upload = command("task=upload", setting("task.of", name))
-            lines.append(f"tracking  the store was lost; {upload} uploads the rest")
-        elif self.spec.tracker.run_id is not None:
-            lines.append(f"open UI   {self.spec.tracker.ui_command}")
-        print("\n".join(lines), flush=True)  # noqa: T201
-
     def _say_how_to_go_on(self) -> None:
         _say(f"{counts_line(self._status())}\nresume    {self.spec.command}")
-
-
-def _is_untracked(trial: FrozenTrial) -> bool:
-    return bool(trial.user_attrs.get("is_untracked"))
 
 
 def _ending(error: BaseException) -> tuple[RunStatus, str]:

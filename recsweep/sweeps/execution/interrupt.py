@@ -34,7 +34,7 @@ class StopRequest:
         self._tidy()
         is_main = threading.current_thread() is threading.main_thread()
         for number in SIGNALS if is_main else []:  # other threads receive no signals
-            if signal.getsignal(number) != signal.SIG_IGN:
+            if signal.getsignal(number) not in (signal.SIG_IGN, None):  # None = not from Python
                 self._before[number] = signal.signal(number, self._hear)
         return self
 

@@ -3,6 +3,7 @@
 Nothing here imports NumPy or Optuna at the top: a new process must set its threads first.
 """
 
+import os
 import shutil
 import sys
 from collections import deque
@@ -232,7 +233,8 @@ class FinalWorker:
             stops = partial(_stops, plan, crew)
             app.run(config, folder, training["overrides"], tracker, [stops], split)
         (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8")
-        print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
+        if environment.QUIET not in os.environ:
+            print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def _stops(plan: "Plan", crew: Crew, _epoch: int, _metrics: object) -> bool:

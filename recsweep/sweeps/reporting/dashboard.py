@@ -12,7 +12,7 @@ from optuna.storages import BaseStorage
 
 from recsweep.errors import InputError
 from recsweep.loopback import HOST
-from recsweep.sweeps.reporting.importance import complete_trials, importances, shared_params
+from recsweep.sweeps.reporting.importance import complete_trials, importances
 
 _IMPORTANCES = re.compile(r"/api/studies/([0-9]+)/param_importances/?")
 
@@ -63,12 +63,11 @@ def _importances(storage: BaseStorage, study_id: int) -> list[dict[str, Any]] | 
     study = optuna.load_study(study_name=name, storage=storage)
     if len(study.directions) > 1:
         return None
-    trials = complete_trials(study)
-    if len({trial.value for trial in trials}) < 2 or not shared_params(study):
-        return []
-    kinds = {name: type(space).__name__ for name, space in trials[0].distributions.items()}
+    spaces = {
+        name: s for trial in complete_trials(study) for name, s in trial.distributions.items()
+    }
     return [
-        {"name": name, "importance": share, "distribution": kinds[name]}
+        {"name": name, "importance": share, "distribution": type(spaces[name]).__name__}
         for name, share in importances(study).items()
     ]
 

@@ -25,6 +25,26 @@ def shared_params(study: optuna.Study) -> list[str]:
     return [name for name in (trials[0].params if trials else ()) if _is_in_all(name, trials)]
 
 
+def missing_pair(study: optuna.Study) -> str:
+    """Why no trial can be compared with another; empty if two are complete."""
+    n_trials = len(complete_trials(study))
+    if not n_trials:
+        return "no trial is complete"
+    return "" if n_trials > 1 else "it needs two complete trials, and there is one"
+
+
+def missing_importances(study: optuna.Study) -> str:
+    """Why there are no `importances`; empty if there are."""
+    if missing := missing_pair(study):
+        return missing
+    trials = complete_trials(study)
+    if len({trial.value for trial in trials}) < 2:
+        return "all complete trials have the same value"
+    if not any(trial.params for trial in trials):
+        return "no hyperparameter has more than one value"
+    return "" if shared_params(study) else "no hyperparameter is in all trials"
+
+
 def importances(study: optuna.Study) -> dict[str, float]:
     """The share of the objective's variance over the space that each hyperparameter explains alone.
 
@@ -35,12 +55,14 @@ def importances(study: optuna.Study) -> dict[str, float]:
         study: A single-objective study.
 
     Returns:
-        Shares of `shared_params`, the largest first.
+        Shares of `shared_params`, the largest first; empty if `missing_importances` says why.
 
     Source:
         Hutter, Hoos & Leyton-Brown, "An Efficient Approach for Assessing Hyperparameter
         Importance", ICML 2014.
     """
+    if missing_importances(study):
+        return {}
     params, flat = shared_params(study), optuna.create_study(direction=study.direction)
     flat.add_trials([_flat(trial, params) for trial in complete_trials(study)])
     evaluator = FanovaImportanceEvaluator(max_depth=MAX_DEPTH, seed=0)

@@ -10,7 +10,12 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution
 from optuna.trial import FrozenTrial, TrialState
 
-from recsweep.sweeps.reporting.importance import importances, shared_params
+from recsweep.sweeps.reporting.importance import (
+    importances,
+    missing_importances,
+    missing_pair,
+    shared_params,
+)
 from recsweep.sweeps.reporting.tables import short_names
 from recsweep.sweeps.space.dimension import encode
 from recsweep.sweeps.storage.attempts import latest_attempts
@@ -150,18 +155,12 @@ class LegibleStudy:
     @property
     def missing_pair(self) -> str:
         """Why no trial can be compared with another; empty if two are complete."""
-        if not self.values:
-            return "no trial is complete"
-        return "" if len(self.values) > 1 else "it needs two complete trials, and there is one"
+        return missing_pair(self.study)
 
     @property
     def missing_importance(self) -> str:
         """Why there are no `importances`; empty if there are."""
-        if self.missing_pair:
-            return self.missing_pair
-        if len(set(self.values)) < 2:
-            return "all complete trials have the same value"
-        return "" if self.shared else self.missing_params or "no hyperparameter is in all trials"
+        return missing_importances(self.study)
 
     @property
     def shared(self) -> list[str]:

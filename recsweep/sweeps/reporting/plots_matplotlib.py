@@ -50,7 +50,7 @@ def png(axes: Any) -> bytes:
 def overview(shown: LegibleStudy) -> Axes:
     """History and importance side by side, small enough for the page of a run in MLflow."""
     plt.style.use("ggplot")  # as Optuna does
-    shares = {} if shown.missing_importance else shown.importances
+    shares = shown.importances
     _, panels = plt.subplots(
         1, 1 + bool(shares), figsize=OVERVIEW_INCHES, layout="constrained", squeeze=False
     )

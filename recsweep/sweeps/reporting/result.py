@@ -1,12 +1,18 @@
 """The outcome of a study, and its summary at the end of a sweep."""
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import optuna
 
+from recsweep.interfaces import RunTracker
 from recsweep.report import metric_table
+from recsweep.run_files import PLOTS, RESULTS, SWEEP_PAGE, summary_file
+from recsweep.shell import command, setting
+from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.tables import best_table, short_names
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
+from recsweep.sweeps.study.shared_study import SharedStudy, is_untracked
 from recsweep.sweeps.study.status import StudyStatus, TrialRow, shown_value
 
 
@@ -40,6 +46,35 @@ class StudyOutcome:
             _default(status),
             "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
         ]
+
+    def report(self, study: SharedStudy, resume: str, tracker: RunTracker) -> list[str]:
+        """All that is printed at the end of a sweep: `lines`, and what to do next.
+
+        Args:
+            study: The study.
+            resume: The sweep's command.
+            tracker: The tracker of the sweep's run.
+        """
+        folder, failed = Path(study.plan.folder), self.status.count("failed")
+        page = folder / RESULTS / PLOTS / SWEEP_PAGE
+        lines = [f"page      {page}"] if page.exists() else []
+        lines += [*self.lines(), ""]
+        if shares := importance_shares(study.study, self.status):
+            lines.append(f"matters   {shares} (share of the variance)")
+        if best := self.status.best:
+            lines.append(f"best      {command(*trial_arguments(study.study, best))}")
+        lines.append(f"results   {summary_file(folder)}")
+        if not study.is_finished():
+            lines.append(f"resume    {resume}")
+        if failed and self.status.front:
+            trials = f"{failed} trial{'s' * (failed > 1)}, {study.last_failure()}"
+            lines.append(f"failed    {trials}; sweep.retry_failed=true retries them")
+        if tracker.lost or any(map(is_untracked, study.trials())):
+            upload = command("task=upload", setting("task.of", self.status.study))
+            lines.append(f"tracking  the store was lost; {upload} uploads the rest")
+        elif tracker.run_id is not None:
+            lines.append(f"open UI   {tracker.ui_command}")
+        return lines
 
     def lines(self) -> list[str]:
         """The best trials and, once all are finished, the winner's scores."""
@@ -78,14 +113,13 @@ def importance_shares(study: optuna.Study, status: StudyStatus) -> str:
         status: Its status.
 
     Returns:
-        Text; empty with several objectives, or if the trials do not say.
+        Text; empty with several objectives or a single hyperparameter, or if the trials do not say.
     """
-    from recsweep.sweeps.reporting.importance import importances, shared_params  # scikit-learn
+    from recsweep.sweeps.reporting.importance import importances  # scikit-learn
 
-    values = {row.values for row in status.ranked}
-    if len(status.objectives) > 1 or len(values) < 2 or len(shared_params(study)) < 2:
+    shares = importances(study) if len(status.objectives) == 1 else {}
+    if len(shares) < 2:  # one that is alone explains everything
         return ""
-    shares = importances(study)
     names = short_names(list(shares))
     return ", ".join(
         f"{name} {share:.2f}" for name, share in zip(names, shares.values(), strict=True)

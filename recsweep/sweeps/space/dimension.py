@@ -115,7 +115,7 @@ class Dimension:
         return self.parameter(min(max(value, space.low), space.high))
 
 
-def _are_same(mine: Any, theirs: Any) -> bool:
+def _are_same(mine: object, theirs: object) -> bool:
     """Whether two values are equal; true and 1 are not."""
     return bool(mine == theirs) and isinstance(mine, bool) == isinstance(theirs, bool)
 
@@ -123,13 +123,13 @@ def _are_same(mine: Any, theirs: Any) -> bool:
 # --- values as text and back ----------------------------------------------------------------------
 
 
-def encode(value: Any) -> str:
+def encode(value: object) -> str:
     """A value as Hydra reads it on the command line; `decode` gives it back exactly."""
     override = Override(OverrideType.CHANGE, "key", ValueType.ELEMENT, _quoted(value))
     return override.get_value_element_as_str()
 
 
-def _quoted(value: Any) -> Any:
+def _quoted(value: object) -> Any:
     """The value with quotes around all strings that would be parsed as something else."""
     if isinstance(value, list):
         return [_quoted(entry) for entry in value]

@@ -16,7 +16,7 @@ from optuna.distributions import (
 from optuna.trial import BaseTrial
 
 from recsweep.errors import InputError
-from recsweep.known_keys import unknown_key
+from recsweep.known_keys import LISTS, unknown_key
 from recsweep.messages import closest
 from recsweep.sweeps.space.branch import Branch, Config, resolve, unused_overrides
 from recsweep.sweeps.space.dimension import Dimension, Distribution, dimension, encode, parse
@@ -263,9 +263,11 @@ def _refuse_unsearchable(searched: list[dict[str, str]], configs: list[Config]) 
             raise InputError(unknown_key(key, sorted(known)))
         if key not in GROUPS and not key.startswith(SEARCHABLE):
             reason = REASONS.get(key, "only settings of model and optimizer can be searched")
+            value = line.partition("=")[2]
+            as_list = f", such as '{key}=[{value}]'" if key in LISTS else ""
             raise InputError(
                 f"{key} must be the same in all trials, but {line} searches it ({reason}); give it "
-                "one value"
+                f"one value{as_list}"
             )
 
 

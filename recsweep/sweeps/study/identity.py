@@ -77,19 +77,19 @@ def _changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return changed
 
 
-def _matters(key: str, was: Any, is_now: Any) -> bool:
+def _matters(key: str, was: object, is_now: object) -> bool:
     """Whether values differ; a library that is or was not installed has no effect."""
     is_absent = key.startswith("versions.") and NOT_INSTALLED in (was, is_now)
     return bool(was != is_now) and not is_absent
 
 
-def _follows(key: str, was: Any, is_now: Any) -> bool:
+def _follows(key: str, was: object, is_now: object) -> bool:
     """Whether a difference follows from another one: another class has other code."""
     is_of_one = key.startswith("code.") and ABSENT in (was, is_now)
     return is_of_one or key.startswith("fingerprint.")
 
 
-def _sentence(key: str, was: Any, is_now: Any) -> str:
+def _sentence(key: str, was: object, is_now: object) -> str:
     if key.startswith("code."):
         return f"the code of {key.removeprefix('code.')} changed"
     before, now = (shorten(str(value), SHOWN_CHARACTERS) for value in (was, is_now))

@@ -6,6 +6,7 @@ Trials are begun and taken over in `claims`.
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,6 +15,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from recsweep.build import build
 from recsweep.errors import InputError
+from recsweep.run_files import LOG, trial_folder
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.storage.backends import make_locks, open_storage
@@ -214,6 +216,13 @@ class SharedStudy:
         """Failed trials to retry."""
         return [trial for trial in self.trials() if trial._trial_id in self.plan.retry]
 
+    def last_failure(self) -> str:
+        """The reason of the most recent failure, and the path of its log."""
+        failed = [trial for trial in self.trials() if trial.state == TrialState.FAIL]
+        last = max(failed, key=lambda trial: trial.datetime_complete or datetime.min)
+        log = trial_folder(self.plan.folder, last.number) / LOG
+        return f"the last one because {last.user_attrs['reason']} (see {log})"
+
     def is_alive(self, number: int) -> bool:
         """Whether a process is running this trial."""
         return self.locks.is_leased(number)
@@ -254,3 +263,8 @@ class SharedStudy:
             is_ours = trial.user_attrs.get("parent") == self.plan.parent_process
             if is_ours and not trial.state.is_finished() and self.is_alive(trial.number):
                 self.set_attrs(trial, {"is_interrupted": True})
+
+
+def is_untracked(trial: FrozenTrial) -> bool:
+    """Whether the tracker lost its store before it had all of the trial."""
+    return bool(trial.user_attrs.get("is_untracked"))

@@ -10,6 +10,7 @@ from recsweep.data.interactions import Interactions
 from recsweep.data.sources.liang import Liang, write_liang
 from recsweep.data.split import Split
 from recsweep.data.splits.strong import Strong
+from recsweep.data.splits.weak import Weak
 
 # users 0 and 1 train, 2 validates, 3 and 4 test; rows are not sorted on purpose
 FILES = {
@@ -105,11 +106,41 @@ def test_what_is_written_is_read_back(tmp_path: Path, item_name: str):
         assert matrix.shape == other.shape
         assert (matrix != other).nnz == 0
     assert again.item_ids.tolist() == split.item_ids.tolist()
+    assert again.fingerprint == split.fingerprint, "users included"
     # uids number the users of all parts through
+    (tmp_path / "new" / "folder" / "user_ids.txt").unlink()
+    again = load(tmp_path / "new" / "folder")
     n_users = np.cumsum([0, *(len(ids) for ids in (split.train_user_ids, split.valid.user_ids))])
     assert again.train_user_ids[0] == n_users[0]
     assert again.valid.user_ids[0] == n_users[1]
     assert again.test.user_ids[0] == n_users[2]
+
+
+def test_users_in_several_parts_keep_their_ids(tmp_path: Path):
+    weak = Weak(
+        per="all", valid_fraction=0.3, test_fraction=0.3, unknown_items="drop", valid_items=True,
+        seed=1,
+    )  # fmt: skip
+    split = weak.split(shuffled_clicks())
+    write_liang(split, tmp_path)
+    again = load(tmp_path)
+    assert again.valid.user_ids.tolist() == split.valid.user_ids.tolist()
+    assert again.test.user_ids.tolist() == split.test.user_ids.tolist()
+    ids, rows = split.without_test()
+    ids_again, rows_again = again.without_test()
+    assert ids_again.tolist() == ids.tolist()
+    assert (rows_again != rows).nnz == 0, "a refit learns the same"
+    assert Liang(name="liang", path=tmp_path).has_shared_users
+
+
+def test_users_that_are_named_need_no_history(folder: Path):
+    (folder / "test_te.csv").write_text("uid,sid\n3,3\n5,1\n")
+    (folder / "user_ids.txt").write_text("a\nb\nc\nd\ne\nf\n")
+    assert not Liang(name="liang", path=folder.parent).has_shared_users
+    split = load(folder)
+    assert split.train_user_ids.tolist() == ["a", "b"]
+    assert split.test.user_ids.tolist() == ["d", "e", "f"]
+    assert split.test.history.toarray().tolist() == [[1, 0, 1, 0], [0, 1, 0, 0], [0, 0, 0, 0]]
 
 
 def test_writing_twice_gives_the_same_bytes(tmp_path: Path):
@@ -241,6 +272,12 @@ def test_names_that_are_no_name_for_each_item_are_refused(
 ):
     (folder / "unique_sid.txt").write_bytes(names)
     with refused(str(folder / "unique_sid.txt"), complaint):
+        load(folder)
+
+
+def test_names_that_are_no_name_for_each_user_are_refused(refused, folder: Path):
+    (folder / "user_ids.txt").write_text("a\nb\nc\nd\n")
+    with refused(str(folder / "user_ids.txt"), "4 lines with 4 different ids", "uids up to 4"):
         load(folder)
 
 

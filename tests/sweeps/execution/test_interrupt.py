@@ -51,6 +51,15 @@ def test_the_second_signal_ends_it_at_once(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_handler_that_is_not_pythons_is_left_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(signal, "getsignal", lambda _: None)  # a program in C embeds Python
+    with StopRequest(tmp_path) as stop, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGINT)
+    assert stop.reason is None
+
+
 def test_in_another_thread_nothing_is_heard_and_nothing_breaks(tmp_path: Path) -> None:
     def ask() -> str | None:
         with StopRequest(tmp_path) as stop:

@@ -4,7 +4,7 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 
-from recsweep.sweeps.reporting.importance import importances, shared_params
+from recsweep.sweeps.reporting.importance import importances, missing_importances, shared_params
 
 SPACE = {
     "rate": FloatDistribution(1e-6, 1.0, log=True),
@@ -55,3 +55,25 @@ def test_params_of_a_branch_are_not_shared() -> None:
 
 def test_nothing_is_shared_by_no_trial() -> None:
     assert shared_params(optuna.create_study()) == []
+
+
+@pytest.mark.parametrize(
+    ("trials", "reason"),
+    [
+        ([], "no trial is complete"),
+        ([({"dim": 0.1}, 1.0)], "it needs two complete trials, and there is one"),
+        ([({"dim": 0.1}, 1.0), ({"dim": 0.2}, 1.0)], "all complete trials have the same value"),
+        ([({}, 1.0), ({}, 2.0)], "no hyperparameter has more than one value"),
+        ([({"dim": 0.1}, 1.0), ({"rate": 0.1}, 2.0)], "no hyperparameter is in all trials"),
+        ([({"dim": 0.1}, 1.0), ({"dim": 0.2}, 2.0)], ""),
+    ],
+)
+def test_trials_that_cannot_tell_have_no_importances_and_a_reason(
+    trials: list[tuple[dict[str, float], float]], reason: str
+) -> None:
+    study = optuna.create_study()
+    for params, value in trials:
+        spaces = {name: FloatDistribution(0, 1) for name in params}
+        study.add_trial(optuna.create_trial(value=value, params=params, distributions=spaces))
+    assert missing_importances(study) == reason
+    assert importances(study) == ({} if reason else {"dim": 1.0})

@@ -1,10 +1,12 @@
 """What is said when a sweep ends."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
+import optuna
 import pandas as pd
 import pytest
-from studies import COMPLETE, PRUNED, add, make_study
+from studies import COMPLETE, FAIL, PRUNED, add, make_study
 
 from recsweep.evaluation import Evaluation
 from recsweep.sweeps.reporting.result import StudyOutcome
@@ -52,6 +54,47 @@ def test_before_the_end_nothing_is_said_of_test(tmp_path: Path) -> None:
     study = make_study(tmp_path / "two")
     add(study, COMPLETE, [0.5])
     assert len(StudyOutcome(StudyStatus.of(study, 2), None, Looks(0, ())).lines()) == 2
+
+
+def report(study: optuna.Study, n_trials: int, lost: str | None, run_id: str | None) -> list[str]:
+    """What is printed of a study below the table of its best trials."""
+    shared = SimpleNamespace(
+        plan=SimpleNamespace(folder="here/vae"), study=study, trials=study.get_trials,
+        is_finished=lambda: n_trials <= len(study.trials), last_failure=lambda: "the last (why)",
+    )  # fmt: skip
+    tracker = SimpleNamespace(lost=lost, run_id=run_id, ui_command="python -m recsweep task=ui")
+    outcome = StudyOutcome(StudyStatus.of(study, n_trials), None, Looks(0, ()))
+    told = outcome.report(shared, "python -m recsweep -m again", tracker)
+    assert told[: len(outcome.lines())] == outcome.lines()
+    return told[len(outcome.lines()) + 1 :]
+
+
+def test_a_finished_sweep_says_what_matters_what_is_best_and_where_to_look(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    for value, beta in ((0.5, 0.2), (0.25, 0.4), (0.375, 0.9)):
+        add(study, COMPLETE, [value], beta=beta)  # the others stay the same
+    matters, best, *rest = report(study, 3, None, "7f")
+    assert matters.startswith("matters   beta 1.00, ")
+    assert matters.count(" 0.00") == 2
+    assert matters.endswith(" (share of the variance)")
+    assert best.startswith("best      python -m recsweep ")
+    assert rest == [
+        f"results   {Path('here/vae/results/optimization_results.yaml')}",
+        "open UI   python -m recsweep task=ui",
+    ]
+
+
+def test_an_unfinished_sweep_says_how_to_resume_retry_and_upload(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    add(study, COMPLETE, [0.5])
+    add(study, FAIL, reason="of its data")
+    best, _, *rest = report(study, 3, "unreachable", "7f")
+    assert best.startswith("best"), "one trial cannot say what matters"
+    assert rest == [
+        "resume    python -m recsweep -m again",
+        "failed    1 trial, the last (why); sweep.retry_failed=true retries them",
+        "tracking  the store was lost; python -m recsweep task=upload task.of=vae uploads the rest",
+    ]
 
 
 def test_a_default_that_was_pruned_is_marked_beside_its_best_epochs_value(tmp_path: Path) -> None:
