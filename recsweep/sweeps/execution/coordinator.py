@@ -409,7 +409,7 @@ class SweepCoordinator:
             failed = f"{n_failed} trial{'s' * (n_failed > 1)}, {self._last_failure()}"
             lines.append(f"failed    {failed}; sweep.retry_failed=true retries them")
         if self.spec.tracker.lost or any(map(_is_untracked, self.study.trials())):
-            upload = command("task=upload", setting("task.of", name))
+            upload = command("task=upload", setting("task.run", name))
             lines.append(f"tracking  the store was lost; {upload} uploads the rest")
         elif self.spec.tracker.run_id is not None:
             lines.append(f"open UI   {self.spec.tracker.ui_command}")
