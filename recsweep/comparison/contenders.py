@@ -177,7 +177,7 @@ def refuse_unequal(contenders: Sequence[Contender], metrics: Sequence[str]) -> N
         found = f"only {contenders[0].name}" if contenders else "none"
         raise InputError(
             f"a comparison needs at least two models or configurations, but found {found}; name "
-            "more in task.of (runs that differ in their seeds only are replicates of one)"
+            "more in task.run (runs that differ in their seeds only are replicates of one)"
         )
     first = contenders[0]
     for other in contenders[1:]:

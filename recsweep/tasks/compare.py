@@ -34,23 +34,23 @@ class Compare(Statistics):
     """Print the table, and write it and its page to a folder.
 
     Args:
-        of: Studies, MLflow run ids or run names, results folders.
+        run: Studies, MLflow run ids or run names, results folders.
         filter: An MLflow filter on the runs of `tracking.experiment`.
         tag: A tag of runs of `tracking.experiment`, as `KEY:VALUE`.
         output: A new or empty folder.
     """
 
-    of: _Names
+    from_runs: Annotated[_Names, Field(alias="run")]
     filter: Annotated[str, Field(min_length=1)] | None
     tag: Annotated[str, Field(min_length=1)] | None
     output: HomePath
 
     def __post_init__(self) -> None:
-        given = [self.of or None, self.filter, self.tag]
+        given = [self.from_runs or None, self.filter, self.tag]
         if sum(entry is not None for entry in given) > 1:
             raise InputError(
-                "task.of, task.filter and task.tag exclude each other, but several are given; give "
-                "one"
+                "task.run, task.filter and task.tag exclude each other, but several are given; "
+                "give one"
             )
 
     def run(self, job: Job) -> None:
@@ -70,12 +70,12 @@ class Compare(Statistics):
         elif self.tag is not None:
             finder = _finder(settings, "task.tag")
             yield from _fetched(finder, finder.tagged(self.tag))
-        elif not self.of:
+        elif not self.from_runs:
             raise InputError(
-                "task.of must name what is to be compared, but is empty; give studies, runs or "
-                "results folders, task.of=[a,b], or task.filter or task.tag"
+                "task.run must name what is to be compared, but is empty; give studies, runs or "
+                "results folders, task.run=[a,b], or task.filter or task.tag"
             )
-        for entry in self.of:
+        for entry in self.from_runs:
             yield from _meant(entry, settings)
 
 
@@ -91,7 +91,7 @@ def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
         yield from _of_study(folder, settings)
     else:
         studies = [path.name for path in sweeps.glob("*") if is_study(path)]
-        finder = _finder(settings, f"task.of={entry}", studies)
+        finder = _finder(settings, f"task.run={entry}", studies)
         if finder.is_absent:
             refuse_unknown(entry, studies)
         runs = list(_fetched(finder, finder.named(entry)))
@@ -107,7 +107,7 @@ def _tell_latest(run: ScoredRun) -> None:
     score = ""  # catalogue metrics have no per-user values
     if objective in run.per_user:
         score = f", {objective} {run.per_user[objective].mean():.4f} on test"
-    print(f"task.of={LATEST} is {what}: {run.model}{score}", file=sys.stderr)  # noqa: T201
+    print(f"task.run={LATEST} is {what}: {run.model}{score}", file=sys.stderr)  # noqa: T201
 
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
@@ -130,7 +130,7 @@ def _finder(settings: Settings, asked: str, studies: Sequence[str] = ()) -> RunF
     if tracker.store is None:
         raise InputError(
             f"{asked} must be found among tracked runs, but tracking is off; give results folders, "
-            "task.of=[FOLDER,FOLDER], or choose tracking=mlflow"
+            "task.run=[FOLDER,FOLDER], or choose tracking=mlflow"
         )
     return RunFinder(tracker.store, tracker.experiment, studies)
 

@@ -56,10 +56,12 @@ class Reproduce:
     """Repeat a run and report whether the results are the same, or how much they differ.
 
     Args:
+        run: Id of an MLflow run, `latest`, the name of a study or a run, or a results folder.
         tolerance: Largest allowed difference of a mean if the environment has changed.
         other_data: What to do if data or split are not those of the run.
     """
 
+    from_run: Annotated[str | None, Field(alias="run", min_length=1)]
     tolerance: Annotated[float, Field(ge=0, lt=1)]
     other_data: Literal["refuse", "compare"]
 
@@ -80,7 +82,7 @@ class Reproduce:
 
         refuse_folder(job.results, "hydra.run.dir")
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            past = find_run(_given(job.settings.run_id), "run_id", job.settings, Path(folder))
+            past = find_run(self._given(), job.settings, Path(folder))
             before = past.environment()
             repeat = _repeat(past, job, before)
             was = Measured.of(past.results)
@@ -101,6 +103,14 @@ class Reproduce:
             _write(job.results, past.name, changed, comparison)
             _tell(comparison)
 
+    def _given(self) -> str:
+        if self.from_run is None:
+            raise InputError(
+                "task.run must name the run to repeat, but is null; give the id of an MLflow "
+                "run, task.run=latest, or task.run=OUTPUT_FOLDER/results"
+            )
+        return self.from_run
+
     def _refuse_other_data(self, changed: "list[Difference]") -> None:
         of_data = [each.field for each in changed if each.field.endswith(".fingerprint")]
         if of_data and self.other_data == "refuse":
@@ -111,15 +121,6 @@ class Reproduce:
 
 
 # --- what is repeated -----------------------------------------------------------------------------
-
-
-def _given(run_id: str | None) -> str:
-    if run_id is None:
-        raise InputError(
-            "run_id must name the run to repeat, but is null; give the id of an MLflow "
-            "run, run_id=latest, or run_id=OUTPUT_FOLDER/results"
-        )
-    return run_id
 
 
 def _repeat(past: "PastRun", job: Job, environment: dict[str, str]) -> Repeat:

@@ -128,7 +128,7 @@ def test_a_command_with_several_models_prints_the_comparison(both: tuple[Path, E
 def test_task_compare_of_the_studies_says_the_same(both: tuple[Path, Ended]) -> None:
     folder, _ = both
     names = sorted(path.name for path in (folder / "sweeps").glob("[ep]*-synthetic-*"))
-    ended = run_command(folder, f"task=compare task.of=[{','.join(names)}] tracking=off")
+    ended = run_command(folder, f"task=compare task.run=[{','.join(names)}] tracking=off")
     assert ended.code == 0, ended.err
     (place,) = (folder / "sweeps").glob("comparison-*")
     for name in ("pairs.csv", "comparison.tex"):

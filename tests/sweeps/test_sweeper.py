@@ -745,7 +745,7 @@ def test_two_yamls_for_one_class_are_two_models_in_every_name(own_models: Path) 
     assert [re.sub("-[0-9a-f]{8}$", "", name) for name in found] == [
         "mild-synthetic", "strong-synthetic",
     ]  # fmt: skip
-    ended = run_command(own_models, f"task=compare task.of=[{','.join(found)}] tracking=off")
+    ended = run_command(own_models, f"task=compare task.run=[{','.join(found)}] tracking=off")
     assert ended.code == 0, ended.err
     with (own_models / "comparison" / "comparison.csv").open(encoding="utf-8") as file:
         assert {row["model"] for row in csv.DictReader(file)} == {"mild", "strong"}

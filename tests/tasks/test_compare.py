@@ -36,7 +36,7 @@ def test_studies_and_results_folders_are_compared(
 ) -> None:
     write_study(tmp_path / "sweeps" / "tuned", "multivae", [[0.5, 0.75], [0.25, 0.75]])
     write_run(tmp_path / "ease" / "results", "ease", {"ndcg@10": [0.5, 0.25]})
-    rows = compare("task.of=[tuned,ease/results]")
+    rows = compare("task.run=[tuned,ease/results]")
     assert [(row["model"], row["seed"], row["value"]) for row in rows] == [
         ("multivae", "42", "0.625"), ("multivae", "43", "0.5"), ("ease", "42", "0.375"),
     ]  # fmt: skip
@@ -49,10 +49,10 @@ def test_studies_and_results_folders_are_compared(
 def test_a_study_elsewhere_is_given_by_its_folder(compare: Any, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_study(tmp_path / "elsewhere" / name, "ease", [[0.5, 0.75]])
-    rows = compare("task.of=[elsewhere/one,elsewhere/two]")
+    rows = compare("task.run=[elsewhere/one,elsewhere/two]")
     assert [row["model"] for row in rows] == ["ease one", "ease two"]
     shutil.rmtree(tmp_path / "comparison")
-    assert compare("task.of=[one,two]", "sweep.folder=elsewhere") == rows
+    assert compare("task.run=[one,two]", "sweep.folder=elsewhere") == rows
 
 
 def test_a_study_that_goes_on_says_how_far_it_is(compare: Any, tmp_path: Path) -> None:
@@ -61,25 +61,25 @@ def test_a_study_that_goes_on_says_how_far_it_is(compare: Any, tmp_path: Path) -
     add(study, PRUNED, [0.25])
     expected = "study begun must have ended .* 2 of 9 trials done: 1 complete, 1 pruned, 0 failed;"
     with pytest.raises(InputError, match=expected):
-        compare("task.of=[begun,begun]")
+        compare("task.run=[begun,begun]")
 
 
 @pytest.mark.parametrize(
     ("overrides", "expected"),
     [
-        ([], "task.of must name what is to be compared, but is empty"),
-        (["task.of=[tuned]"], "at least two models or configurations, but found only multivae"),
-        (["task.of=[tuned,tuned]"], "at least two models or configurations, but found only"),
-        (["task.of=[tune,ease]"], "but tracking is off; give results folders"),
+        ([], "task.run must name what is to be compared, but is empty"),
+        (["task.run=[tuned]"], "at least two models or configurations, but found only multivae"),
+        (["task.run=[tuned,tuned]"], "at least two models or configurations, but found only"),
+        (["task.run=[tune,ease]"], "but tracking is off; give results folders"),
         (["task.tag=a:b"], "task.tag must be found among tracked runs, but tracking is off"),
         (
-            ["task.of=[tuned]", "task.tag=a:b"],
-            "task.of, task.filter and task.tag exclude each other",
+            ["task.run=[tuned]", "task.tag=a:b"],
+            "task.run, task.filter and task.tag exclude each other",
         ),
-        (["task.of=[tuned,ease]", "task.metrics=ndcg@1"], "did you mean ndcg@10?"),
-        (["task.of=[tuned,ease]", "task.unit=replicates"], "at least two replicates of each"),
-        (["task.of=[tuned,ease]", "task.output=sweeps"], "task.output must be a new or empty"),
-        (["task.of=[tuned,other]"], "must have the same split.fingerprint"),
+        (["task.run=[tuned,ease]", "task.metrics=ndcg@1"], "did you mean ndcg@10?"),
+        (["task.run=[tuned,ease]", "task.unit=replicates"], "at least two replicates of each"),
+        (["task.run=[tuned,ease]", "task.output=sweeps"], "task.output must be a new or empty"),
+        (["task.run=[tuned,other]"], "must have the same split.fingerprint"),
     ],
 )
 def test_what_cannot_be_compared_is_one_line_and_writes_nothing(
@@ -97,13 +97,13 @@ def test_what_cannot_be_compared_is_one_line_and_writes_nothing(
 
 def test_a_wrong_name_in_an_empty_folder_leaves_nothing_behind(tmp_path: Path) -> None:
     folder = tmp_path / "here"
-    ended = run_command(folder, "task=compare task.of=[a,b]")
-    assert_refused(folder, ended, "task.of must name studies, tracked runs or results folders")
+    ended = run_command(folder, "task=compare task.run=[a,b]")
+    assert_refused(folder, ended, "task.run must name studies, tracked runs or results folders")
 
 
 def test_the_study_that_was_meant_is_named(tmp_path: Path) -> None:
     write_study(tmp_path / "here" / "sweeps" / "multivae-liang-1", "multivae", [[0.5, 0.75]])
-    ended = run_command(tmp_path / "here", "task=compare task.of=[multivae-liang,x]")
+    ended = run_command(tmp_path / "here", "task=compare task.run=[multivae-liang,x]")
     assert ended.err.endswith("but multivae-liang is none; did you mean multivae-liang-1?\n")
 
 
@@ -118,8 +118,8 @@ def test_real_runs_are_compared_by_folder_name_filter_and_tag(tmp_path: Path) ->
         assert ended.code == 0, ended.err
     outputs = []
     for number, of in enumerate((
-        "task.of=[run-0/results,run-1/results,run-2/results]",
-        "task.of=[popularity-synthetic,ease-synthetic]",
+        "task.run=[run-0/results,run-1/results,run-2/results]",
+        "task.run=[popularity-synthetic,ease-synthetic]",
         """'task.filter="tags.data = \\"synthetic\\""'""",
         "task.tag=data:synthetic",
     )):  # fmt: skip

@@ -28,7 +28,7 @@ from recsweep.shell import command, config_flags, setting
 from recsweep.sweeps.execution.announcement import announce
 from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
-from recsweep.sweeps.execution.progress import SweepProgress
+from recsweep.sweeps.execution.progress import SweepProgress, best_line
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
 from recsweep.sweeps.execution.worker_errors import Killed, LossCounter, first_error
@@ -190,7 +190,7 @@ class SweepCoordinator:
         spec, n_idle = self.spec, 0  # launches in a row in which no trial was started
         losses = LossCounter(self.study)
         self._refuse_failures()
-        with SweepProgress(self._status):
+        with SweepProgress(self._status, is_interrupted=lambda: stop.reason is not None):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
                 self._tidy()
@@ -409,14 +409,16 @@ class SweepCoordinator:
             failed = f"{n_failed} trial{'s' * (n_failed > 1)}, {self._last_failure()}"
             lines.append(f"failed    {failed}; sweep.retry_failed=true retries them")
         if self.spec.tracker.lost or any(map(_is_untracked, self.study.trials())):
-            upload = command("task=upload", setting("task.of", name))
+            upload = command("task=upload", setting("task.run", name))
             lines.append(f"tracking  the store was lost; {upload} uploads the rest")
         elif self.spec.tracker.run_id is not None:
             lines.append(f"open UI   {self.spec.tracker.ui_command}")
         print("\n".join(lines), flush=True)  # noqa: T201
 
     def _say_how_to_go_on(self) -> None:
-        _say(f"{counts_line(self._status())}\nresume    {self.spec.command}")
+        status = self._status()
+        best = f"{best_line(status)}\n" if status.front else ""
+        _say(f"{best}{counts_line(status)}\nresume    {self.spec.command}")
 
 
 def _is_untracked(trial: FrozenTrial) -> bool:
