@@ -31,6 +31,8 @@ WITH_CODE = ("task", "data", "transform", "split", "metrics", "optimizer", "mode
 """Groups whose classes affect a run's result."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
 """Parts of the configuration that do not affect a single run."""
+OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
+"""Parts that the repeat of a run takes from its own command line, not from the run."""
 
 
 @dataclass(kw_only=True, config=STRICT)

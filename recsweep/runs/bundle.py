@@ -20,7 +20,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 import yaml
 
-from recsweep.app import FILES, OF_SWEEPS, Config
+from recsweep.app import FILES, OF_NOW, Config
 from recsweep.errors import InputError
 from recsweep.messages import one_line, shorten
 from recsweep.run_files import (
@@ -46,8 +46,10 @@ COPIED = (
     SPLIT, METRICS, DEFINITIONS, CURVES, *(per_user_file(Path(), fold).name for fold in FOLDS),
 )  # fmt: skip
 """Files of a run that are bundled as they are."""
-OF_MACHINE = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
-"""Parts of a configuration that a repeat takes from its own command line, not from the run."""
+LEFT_OUT = [name for name in OF_NOW if name != "task"]
+"""Parts of a configuration that a repeat takes from its own command line."""
+TRAINS = "recsweep.tasks.train.Train"
+"""The only task that a bundled run may have."""
 MAX_MANIFEST_BYTES = 1 << 26
 CHUNK_BYTES = 1 << 20
 EPOCH = (1980, 1, 1, 0, 0, 0)
@@ -129,7 +131,7 @@ def portable_config(config: Config, run: str) -> Config:
     Raises:
         InputError: Another setting is an absolute path.
     """
-    kept = {name: value for name, value in config.items() if name not in OF_MACHINE}
+    kept = {name: value for name, value in config.items() if name not in LEFT_OUT}
     for group, leaf in (key.split(".") for key in FILES):
         if leaf in (kept.get(group) or {}):
             kept[group] = {**kept[group], leaf: None}
@@ -147,7 +149,7 @@ def _portable_overrides(overrides: Sequence[str]) -> list[str]:
     kept = []
     for text in overrides:
         key, _, value = text.lstrip("+~").partition("=")
-        is_of_machine = key.partition("@")[0].partition(".")[0] in OF_MACHINE or key in FILES
+        is_of_machine = key.partition("@")[0].partition(".")[0] in OF_NOW or key in FILES
         if not is_of_machine and not _is_absolute(value):
             kept.append(text)
     return kept
@@ -249,23 +251,20 @@ def _manifest(
         with archive.open(MANIFEST) as stream:
             text = stream.read(MAX_MANIFEST_BYTES)
         found = yaml.safe_load(text)
-        if found["format"] != FORMAT:
-            raise InputError(
-                f"a bundle must have format {FORMAT}, but {file} has {found['format']!r:.20}; use "
-                "the version of recsweep that wrote it"
-            )
+        number = found["format"]
         files = {
             _safe_name(name): _File(int(each["size"]), str(each["sha256"]))
             for name, each in found["files"].items()
         }
         places = {str(PurePosixPath(name).parents[-3]) for name in files if name.count("/") > 1}
-        rows = {
-            str(name): [_safe_name(place) for place in of] for name, of in found["rows"].items()
-        }
-        if not rows or any(place not in places for of in rows.values() for place in of):
-            raise ValueError("a row has no files")
+        rows = {str(row): [_known(at, places) for at in of] for row, of in found["rows"].items()}
     except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
         raise _no_bundle(file, error) from error
+    if number != FORMAT:
+        raise InputError(
+            f"a bundle must have format {FORMAT}, but {file} has {number!r:.20}; use the version "
+            "of recsweep that wrote it"
+        )
     return rows, files
 
 
@@ -284,6 +283,12 @@ def _safe_name(name: object) -> str:
     if not is_plain or not path.parts or "\\" in text or ":" in text or "\0" in text:
         raise ValueError(f"{text!r:.60} is no name of a file in it")
     return text
+
+
+def _known(place: object, places: Collection[str]) -> str:
+    if place not in places:
+        raise ValueError(f"{place!r:.60} has no files")
+    return str(place)
 
 
 def _owner(name: str, rows: Mapping[str, Sequence[str]]) -> str | None:
@@ -332,7 +337,7 @@ def _extract(
 
 
 def refuse_foreign_classes(config: Config, own: Config, row: str) -> None:
-    """Check that a configuration names no class that the reader did not choose.
+    """Check that a configuration trains, and names no class that the reader did not choose.
 
     Args:
         config: A configuration from a bundle.
@@ -340,14 +345,19 @@ def refuse_foreign_classes(config: Config, own: Config, row: str) -> None:
         row: For the message.
 
     Raises:
-        InputError: It names another class: importing it could execute anything.
+        InputError: It has another task, or names another class, whose import could do anything.
     """
     allowed = {value for key, value in _leaves(own, "") if key.endswith("_target_")}
     for key, value in _leaves(config, ""):
         is_target = key.endswith("_target_")
         if is_target and not str(value).startswith("recsweep.") and value not in allowed:
-            group = key.partition(".")[0]
             raise InputError(
                 f"row {row} uses the class {value!r:.80}, which is not recsweep's; if you trust "
-                f"your copy of it, name it: --config-dir=FOLDER {group}=ITS_FILE"
+                f"your copy of it, name it: --config-dir=FOLDER {key.partition('.')[0]}=ITS_FILE"
             )
+    task = (config.get("task") or {}).get("_target_")
+    if task != TRAINS:
+        raise InputError(
+            f"every run of a bundle must be a training, but row {row} has the task {task!r:.80}; "
+            "ask for a bundle that task=bundle wrote"
+        )

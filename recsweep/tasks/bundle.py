@@ -87,4 +87,4 @@ def _folders(entry: str, settings: Settings, fetched: Path) -> Iterator[tuple[Pa
     else:
         place = fetched / str(len(list(fetched.iterdir())))
         place.mkdir()
-        yield find_run(entry, "task.of", settings, place).results, None
+        yield find_run(entry, settings, place).results, None
