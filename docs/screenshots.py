@@ -78,7 +78,7 @@ def take(page: Any, address: str, shown: str, name: str) -> None:
 
 def take_mlflow(page: Any, folder: Path) -> None:
     """Trials, their charts, the sweep's page, and the curves of the best trial."""
-    with served(folder, "task=ui", f"task.of={study_of(folder, 'multivae')}") as trials:
+    with served(folder, "task=ui", f"task.run={study_of(folder, 'multivae')}") as trials:
         take(page, trials, ".ag-row", "mlflow-trials")
         best = page.locator(".ag-row[row-index='0'] a").first.get_attribute("href")
         take(page, f"{trials}&compareRunsMode=CHART", ".scatterlayer .point", "mlflow-sweep")

@@ -29,8 +29,10 @@ FILES = ("data.path", "split.path")
 """Paths of a run's files, which may change: fingerprints tell whether the files are the same."""
 WITH_CODE = ("task", "data", "transform", "split", "metrics", "optimizer", "model")
 """Groups whose classes affect a run's result."""
-OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study", "run_id")
+OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
 """Parts of the configuration that do not affect a single run."""
+OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
+"""Parts that the repeat of a run takes from its own command line, not from the run."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -49,7 +51,6 @@ class Settings:
         evaluation_batch_size: Users scored at a time.
         refit: Whether to retrain on training and validation together for the best number of epochs.
         study: Name of a sweep's study; None = derived from the model, the data and the command.
-        run_id: Id of a finished run to repeat.
         model_name: The model's name in tables and in MLflow; None = see `model_name`.
     """
 
@@ -77,7 +78,6 @@ class Settings:
     sampler: Config
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
-    run_id: Annotated[str, Field(min_length=1)] | None
     # defaults: older results lack device, precision and this; a model of your own may lack search
     model_name: Annotated[str, Field(min_length=1)] | None = None
     search: Config = Field(default_factory=dict)

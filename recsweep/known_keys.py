@@ -45,7 +45,7 @@ SYNONYMS = {
         "n_workers": "workers num_workers n_jobs jobs processes",
         "final_seeds": "seeds n_seeds replicates repeats",
         "study": "study_name",
-        "run_id": "run id",
+        "task.run": "run runs run_id id of",
         "hydra.run.dir": "output_dir out_dir outdir save_dir",
     }.items()
     for other in others.split()
@@ -60,7 +60,7 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
         key: As written, with its path.
         known: The keys that exist, with their paths.
     """
-    if close := _meant_key(key, known):
+    if close := _known_key(key, known):
         hint = f"did you mean {close}?"
     elif parent := key.rpartition(".")[0]:
         parts = [name.rpartition(".") for name in known]
@@ -71,12 +71,22 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     return f"unknown key {key}; {hint}"
 
 
-def _meant_key(key: str, known: Sequence[str]) -> str | None:
+def meant_key(key: str) -> str:
+    """What a key means here, if it is a name from other programs; else its last part.
+
+    Args:
+        key: As written, with its path.
+    """
+    leaf = key.rpartition(".")[2]
+    return SYNONYMS.get(_plain(leaf), leaf)
+
+
+def _known_key(key: str, known: Sequence[str]) -> str | None:
     """The key that was probably meant: by its last part, its siblings first, then by spelling."""
     parent, _, leaf = key.rpartition(".")
     leaves = {name: name.rpartition(".")[2] for name in known}
     siblings = {last: name for name, last in leaves.items() if name.rpartition(".")[0] == parent}
-    means = SYNONYMS.get(_plain(leaf), leaf)
+    means = meant_key(key)
     if means.rpartition(".")[2] in siblings:
         return siblings[means.rpartition(".")[2]]
     for name, last in leaves.items():

@@ -11,7 +11,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import OmegaConf
 
 from recsweep.errors import InputError
-from recsweep.known_keys import LISTS, unknown_key
+from recsweep.known_keys import LISTS, meant_key, unknown_key
 from recsweep.messages import closest, one_line
 from recsweep.shell import COMMAND
 
@@ -22,18 +22,20 @@ DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 SEVERAL = "metrics"
 """The group with several choices per run."""
 STUDIES = ("sweep.folder", "sweep.storage")
-OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study", "run_id")
-"""Settings of searches and of past runs, which tasks do not read, except for these:"""
+OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study")
+"""Settings of searches, which tasks do not read, except for these:"""
 READ_BY: Mapping[str, Sequence[str]] = {
     "train": (), "download": (), "export": (), "evaluate": (),
     "studies": STUDIES, "best": (*STUDIES, "study"), "compare": STUDIES, "upload": STUDIES,
-    "recommend": STUDIES, "register": STUDIES, "ui": (), "reproduce": (*STUDIES, "run_id"),
+    "recommend": STUDIES, "register": STUDIES, "ui": (), "reproduce": STUDIES, "bundle": STUDIES,
 }  # fmt: skip
+RUN, RUNS = "task.run", "task.of"
 NAMED_BY = {
-    "best": "study", "compare": "task.of", "upload": "task.of", "recommend": "task.run",
-    "register": "task.run", "reproduce": "run_id", "ui": "task.of",
-}  # fmt: skip
-"""The setting that names the study or the run of a task."""
+    **dict.fromkeys(("best", "dashboard"), "study"),
+    **dict.fromkeys(("recommend", "register", "reproduce", "ui", "upload"), RUN),
+    **dict.fromkeys(("bundle", "compare"), RUNS),
+}
+"""The setting that names a task's study, its run, or all of its runs."""
 
 
 # --- as typed, before anything is composed --------------------------------------------------------
@@ -139,15 +141,13 @@ def refuse_unread(overrides: Sequence[str], task: str) -> None:
         if group not in OF_SEARCHES or key in read:
             continue
         named_by = NAMED_BY.get(task)
-        if key == "run_id" and task == "train":
-            what = f"only task=reproduce reads run_id; write {COMMAND} task=reproduce {override}"
-        elif task == "train":
+        if task == "train":
             typed = shlex.join(overrides)
             what = (
                 f"only a search reads {key}, and without -m there is none; write {COMMAND} -m "
                 f"{typed}, or leave {override} out"
             )
-        elif key in ("run_id", "study") and named_by:
+        elif key == "study" and named_by:
             what = f"task={task} does not read {key}; write {named_by}={value}"
         else:
             what = f"task={task} does not read {key}; leave {override} out"
@@ -202,7 +202,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
         )
     return (
         _needless_plus(text, arguments)
-        or _not_there(error, text)
+        or _not_there(error, text, arguments)
         or _no_config_folder(text)
         or f"the configuration must compose, but does not: {text}; see {COMMAND} --help"
     )
@@ -236,14 +236,27 @@ def _no_config_folder(text: str) -> str | None:
     )
 
 
-def _not_there(error: Exception, text: str) -> str | None:
+def _not_there(error: Exception, text: str, arguments: Sequence[str]) -> str | None:
     """The key that was probably meant by an unknown one."""
     key, node = (getattr(error.__cause__, name, None) for name in ("full_key", "parent_node"))
     if not text.startswith("Could not override") or not key or node is None:
         return None
+    named_by = NAMED_BY.get(_task(arguments))
+    if meant_key(key) == RUN and named_by != RUN:
+        tasks = ", ".join(task for task, name in NAMED_BY.items() if name == RUN)
+        hint = (
+            f"did you mean {named_by}?" if named_by else f"{RUN} is a setting of the tasks {tasks}"
+        )
+        return f"unknown key {key}; {hint}"
     known = _keys(OmegaConf.to_container(node._get_root()))
     is_hydras = key.startswith("hydra")
     return unknown_key(key, [k for k in known if is_hydras or not k.startswith("hydra")])
+
+
+def _task(arguments: Sequence[str]) -> str:
+    """The choice of the group `task`."""
+    typed = [each.partition("=")[2] for each in arguments if each.startswith("task=")]
+    return typed[-1] if typed else "train"
 
 
 def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], groups: Groups) -> str:

@@ -56,7 +56,7 @@ def setting(key: str, value: str) -> str:
     """`key=value` with the quotes that Hydra needs; `command` adds those for the shell.
 
     Args:
-        key: A key such as `task.of`.
+        key: A key such as `task.run`.
         value: Any text.
     """
     is_plain = re.fullmatch(r"[A-Za-z0-9_./][A-Za-z0-9_./+:-]*", value)

@@ -335,7 +335,7 @@ def test_a_store_that_is_lost_at_the_end_does_not_take_the_results_along(
     ended = command(f"{toy} model=toy model.breaks=store {SYNTHETIC}")
     assert ended.code == 0
     assert "warning: the tracking store was lost" in ended.err
-    assert "upload it later: python -m recsweep task=upload task.of=" in ended.err
+    assert "upload it later: python -m recsweep task=upload task.run=" in ended.err
     assert "mean ± standard error over" in ended.out
     assert next(Path("outputs").rglob("metrics.json")).is_file()
 

@@ -68,15 +68,12 @@ def test_what_is_right_is_not_refused() -> None:
         ("train", "pruner.n_warmup=1", "only a search reads pruner.n_warmup"),
         ("train", "study=mine", "only a search reads study"),
         ("train", "+search.model.l2=1", "only a search reads search.model.l2"),
-        ("train", "run_id=latest", "write python -m recsweep task=reproduce run_id=latest"),
         ("best", "sweep.n_trials=3", "task=best does not read sweep.n_trials; leave"),
-        ("best", "run_id=x", "write study=x"),
         ("compare", "study=mine", "write task.of=mine"),
-        ("recommend", "run_id=0a1b", "write task.run=0a1b"),
         ("register", "study=mine", "write task.run=mine"),
-        ("reproduce", "study=mine", "write run_id=mine"),
-        ("upload", "run_id=x", "write task.of=x"),
-        ("evaluate", "run_id=x", "task=evaluate does not read run_id; leave run_id=x out"),
+        ("reproduce", "study=mine", "write task.run=mine"),
+        ("upload", "study=x", "write task.run=x"),
+        ("evaluate", "study=x", "task=evaluate does not read study; leave study=x out"),
         ("download", "sweep.folder=x", "task=download does not read sweep.folder"),
     ],
 )
@@ -93,5 +90,4 @@ def test_what_a_task_reads_is_not_refused() -> None:
     for task in ("best", "studies", "compare", "upload", "recommend", "register", "reproduce"):
         refuse_unread(["sweep.folder=x", "sweep.storage=y"], task)
     refuse_unread(["study=mine"], "best")
-    refuse_unread(["run_id=latest"], "reproduce")
-    refuse_unread(["sweep.n_trials=3", "study=x", "run_id=y"], "a task of the user's own")
+    refuse_unread(["sweep.n_trials=3", "study=x"], "a task of the user's own")

@@ -18,24 +18,24 @@ from recsweep.shell import command, config_flags, setting, typed_arguments, type
     ],
 )  # fmt: skip
 def test_a_setting_is_read_back(value: str) -> None:
-    line = command("task=upload", setting("task.of", value))
+    line = command("task=upload", setting("task.run", value))
     words = shlex.split(line)
     assert words[:4] == ["python", "-m", "recsweep", "task=upload"]
     override = OverridesParser.create().parse_override(words[4])
-    assert (override.key_or_group, override.value()) == ("task.of", value)
+    assert (override.key_or_group, override.value()) == ("task.run", value)
     assert not override.is_sweep_override()
 
 
 def test_a_plain_value_stays_as_it_is() -> None:
-    assert command(setting("task.of", "a/b-1.c")) == "python -m recsweep task.of=a/b-1.c"
+    assert command(setting("task.run", "a/b-1.c")) == "python -m recsweep task.run=a/b-1.c"
 
 
 def test_the_id_of_a_run_stays_as_it_is() -> None:
     for run_id in ("7de11f0ddba44b689696e65b6471675e", "12e3abc", "c637"):
-        assert setting("task.of", run_id) == f"task.of={run_id}"
-        assert OverridesParser.create().parse_override(f"task.of={run_id}").value() == run_id
+        assert setting("task.run", run_id) == f"task.run={run_id}"
+        assert OverridesParser.create().parse_override(f"task.run={run_id}").value() == run_id
     for number in ("1e5", "123", "1_000", ".5"):
-        assert setting("task.of", number) == f'task.of="{number}"'
+        assert setting("task.run", number) == f'task.run="{number}"'
 
 
 def test_a_program_says_what_would_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ The names of the files are in `recsweep.run_files`.
 
 The modules, from the outside in:
 
+    bundle        packs runs into one file for a stranger, and unpacks it without trust
     lookup        finds the run that a command refers to
     records       rebuilds from a run's folder what a tracker would have logged
     reproduction  compares a repeat with its run

@@ -20,25 +20,24 @@ from recsweep.runs.scored_run import replicates_of
 from recsweep.tracking import LATEST
 
 
-def find_run(run: str, setting: str, settings: Settings, folder: Path) -> PastRun:
+def find_run(run: str, settings: Settings, folder: Path) -> PastRun:
     """Find a finished run, fetch it if it is tracked, and print on stderr which one it is.
 
     Args:
         run: Its id in MLflow, `latest`, the name of a study or a run, or a results folder.
-        setting: The setting that names it, such as `task.run`.
         settings: Locations of tracked runs and of studies.
         folder: An existing, empty folder for fetched files.
 
     Raises:
         InputError: There is no such run, it did not finish, or it has no model.
     """
-    found, why = _found(run, setting, settings, folder)
+    found, why = _found(run, settings, folder)
     told = ", ".join(filter(None, [why, describe_run(found.results)]))
-    print(f"{setting}={run} is run {found.name}: {told}", file=sys.stderr, flush=True)  # noqa: T201
+    print(f"task.run={run} is run {found.name}: {told}", file=sys.stderr, flush=True)  # noqa: T201
     return found
 
 
-def _found(run: str, setting: str, settings: Settings, folder: Path) -> tuple[PastRun, str]:
+def _found(run: str, settings: Settings, folder: Path) -> tuple[PastRun, str]:
     """The run, and why it was chosen."""
     path = Path(os.path.expanduser(run))  # noqa: PTH111 - unknown ~user: not found
     sweeps = Path(os.path.expanduser(settings.sweep["folder"]))  # noqa: PTH111
@@ -48,19 +47,16 @@ def _found(run: str, setting: str, settings: Settings, folder: Path) -> tuple[Pa
             return _winner(study), f"winner of study {study.name}"
     if is_name or run == LATEST:
         tracker = build_group(settings, "tracking", "download")
-        try:
-            run_id, why = tracker.download(run, folder)
-        except InputError as error:
-            raise InputError(str(error).replace("task.run", setting)) from error
+        run_id, why = tracker.download(run, folder)
         return PastRun(run_id, folder, tracker), why
     if path.absolute().parent.name == TRIALS and path.is_dir():
         raise InputError(
-            f"{setting} must be a run with a model and a test, but {run} is a trial of a sweep, "
+            f"task.run must be a run with a model and a test, but {run} is a trial of a sweep, "
             "which has neither; give the winner's results folder, or train what task=best prints"
         )
     if not (path / MODEL).is_dir():
         raise InputError(
-            f"{setting} must be the results folder of a run, but {run} has no folder {MODEL}; give "
+            f"task.run must be the results folder of a run, but {run} has no folder {MODEL}; give "
             "OUTPUT_FOLDER/results, the name of a study, the id of a run, or latest"
         )
     return PastRun(run, path), ""

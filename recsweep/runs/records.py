@@ -49,7 +49,7 @@ def page_note(results: Path) -> str:
     objective = objective_of(read_config(results), metrics)
     again = command(*read_overrides(results))
     run_id = read_run_id(results) or str(results)
-    check = command("task=reproduce", setting("run_id", run_id))
+    check = command("task=reproduce", setting("task.run", run_id))
     return run_note(metrics, objective, {"the same run again": again, "and compared": check})
 
 

@@ -84,7 +84,7 @@ class Measured(NamedTuple):
         means: Fold -> metric -> its mean over users, or the catalogue's value.
         per_user: Fold -> a column per metric; index: user ids.
         curves: A column per curve, seconds left out; index: epoch, from 1.
-        weights: The file with its model's weights.
+        weights: The file with its model's weights; None = not kept.
     """
 
     split: str
@@ -92,11 +92,15 @@ class Measured(NamedTuple):
     means: dict[str, dict[str, float]]
     per_user: dict[str, pd.DataFrame]
     curves: pd.DataFrame
-    weights: Path
+    weights: Path | None
 
     @classmethod
-    def of(cls, results: Path) -> "Measured":
+    def of(cls, results: Path, *, with_weights: bool = True) -> "Measured":
         """Read a run's files.
+
+        Args:
+            results: Its results folder.
+            with_weights: Whether its model was kept.
 
         Raises:
             InputError: A file is missing or damaged, or two files are not from the same run.
@@ -107,7 +111,8 @@ class Measured(NamedTuple):
         rows = dict(checked_curves(results))
         curves = pd.DataFrame(list(rows.values()), list(rows))
         curves = curves[[name for name in curves if "/" in str(name)]]
-        return cls(split, best_epoch, means, frames, curves, results / MODEL / WEIGHTS)
+        weights = results / MODEL / WEIGHTS if with_weights else None
+        return cls(split, best_epoch, means, frames, curves, weights)
 
 
 def _epoch_and_means(results: Path) -> tuple[int, dict[str, dict[str, float]]]:
@@ -197,6 +202,8 @@ class Comparison:
     @cached_property
     def weights(self) -> list[ArrayDifference]:
         """See `changed_arrays`."""
+        if self.was.weights is None or self.now.weights is None:
+            return []
         return changed_arrays(self.was.weights, self.now.weights)
 
     @property
@@ -224,6 +231,7 @@ class Comparison:
         )
 
     def _of_weights(self) -> str:
+        assert self.now.weights is not None  # noqa: S101 - they differ
         most, n_arrays = self.weights[0], len(names_of_arrays(self.now.weights))
         if most.was != most.now:
             how = f"{most.name}: {most.was} → {most.now}"
@@ -252,7 +260,7 @@ class Comparison:
         n_epochs, n_curves = self.now.curves.shape
         return [
             f"the same: split, best epoch, {n_curves} curves over {n_epochs} "
-            f"epoch{'s' * (n_epochs != 1)}, every weight"
+            f"epoch{'s' * (n_epochs != 1)}{', every weight' * (self.was.weights is not None)}"
         ]
 
     def summary(self) -> str:

@@ -47,7 +47,7 @@ if TYPE_CHECKING:
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
 """Settings that give one study per value, all with the same budget."""
-NOT_IN_THE_NAME = ("study", "run_id", "tracking", "cache_dir", "debug", "sweep")
+NOT_IN_THE_NAME = ("study", "tracking", "cache_dir", "debug", "sweep")
 """Settings that may change when a study is resumed."""
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
 """Settings that do not affect a single run."""

@@ -49,8 +49,8 @@ class Compare(Statistics):
         given = [self.of or None, self.filter, self.tag]
         if sum(entry is not None for entry in given) > 1:
             raise InputError(
-                "task.of, task.filter and task.tag exclude each other, but several are given; give "
-                "one"
+                "task.of, task.filter and task.tag exclude each other, but several are given; "
+                "give one"
             )
 
     def run(self, job: Job) -> None:

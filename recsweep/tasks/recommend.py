@@ -70,7 +70,7 @@ class Recommend:
         file_format = self.format or format_of(output)
         _warn_of_unused(job.overrides)
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            run = find_run(self.from_run, "task.run", job.settings, Path(folder))
+            run = find_run(self.from_run, job.settings, Path(folder))
             if run.tracker is not None:
                 print(f"run       {run.name}")  # noqa: T201
             fitted = _fitted(run, job)

@@ -46,7 +46,7 @@ class Register:
                 "task=register needs a store, but tracking=off names none; leave it out"
             )
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            run = find_run(self.from_run, "task.run", job.settings, Path(folder))
+            run = find_run(self.from_run, job.settings, Path(folder))
             settings = run.settings(read_config(run.results))
             run_id = _run_id(run, tracker.store)
             found = register(
@@ -68,8 +68,8 @@ def _run_id(run: "PastRun", store: "Store") -> str:
     if run_id == "None":
         raise InputError(
             f"task.run must be a run in the tracking store, but {run.name} was not tracked; bring "
-            f"it there with {command('task=upload', setting('task.of', run.name))} and give the id "
-            "of its page"
+            f"it there with {command('task=upload', setting('task.run', run.name))} and give the "
+            "id of its page"
         )
     store.refuse_absent()
     store.refuse_unusable()

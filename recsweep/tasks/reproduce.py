@@ -16,10 +16,11 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import app
-from recsweep.app import FILES, OF_SWEEPS, Config, Job, Settings
+from recsweep.app import FILES, OF_NOW, Config, Job, Settings
 from recsweep.build import validate
 from recsweep.errors import InputError
-from recsweep.interfaces import STRICT
+from recsweep.interfaces import STRICT, HomePath
+from recsweep.run_files import MODEL, RESULTS
 
 if TYPE_CHECKING:
     from recsweep.runs.past_run import PastRun
@@ -28,9 +29,6 @@ if TYPE_CHECKING:
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
 
 log = logging.getLogger(__name__)
-
-OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
-"""Settings that the repeat takes from the command line, not from the run."""
 
 
 class Repeat(NamedTuple):
@@ -56,21 +54,77 @@ class Reproduce:
     """Repeat a run and report whether the results are the same, or how much they differ.
 
     Args:
+        run: Id of an MLflow run, `latest`, the name of a study or a run, or a results folder.
+        bundle: A file written by `task=bundle`, whose runs are repeated instead.
+        row: Its only row to repeat; None = all.
         tolerance: Largest allowed difference of a mean if the environment has changed.
         other_data: What to do if data or split are not those of the run.
     """
 
+    from_run: Annotated[str | None, Field(alias="run", min_length=1)]
+    bundle: HomePath | None
+    row: Annotated[str, Field(min_length=1)] | None
     tolerance: Annotated[float, Field(ge=0, lt=1)]
     other_data: Literal["refuse", "compare"]
+
+    def __post_init__(self) -> None:
+        if self.from_run is not None and self.bundle is not None:
+            raise InputError("task.run and task.bundle exclude each other, but both are given")
+        if self.row is not None and self.bundle is None:
+            raise InputError("task.row is a row of a bundle, but task.bundle is null; give both")
 
     def run(self, job: Job) -> None:
         """Print differences of the environment, train, and print how the metrics compare.
 
         Raises:
-            InputError: The run cannot be repeated, or its metrics are not reproduced.
+            InputError: A run cannot be repeated, or its metrics are not reproduced.
         """
         from recsweep.files import refuse_folder
         from recsweep.runs.lookup import find_run
+
+        refuse_folder(job.results, "hydra.run.dir")
+        with TemporaryDirectory(prefix="recsweep-") as fetched:
+            if self.bundle is not None:
+                self._check(self.bundle, job, Path(fetched))
+            else:
+                past = find_run(self._given(), job.settings, Path(fetched))
+                _refuse_changes(self._compared(past, job, job.results.parent))
+
+    def _given(self) -> str:
+        if self.from_run is None:
+            raise InputError(
+                "task.run must name the run to repeat, but is null; give the id of an MLflow "
+                "run, task.run=latest, or task.run=OUTPUT_FOLDER/results, or give task.bundle=FILE"
+            )
+        return self.from_run
+
+    def _check(self, bundle: Path, job: Job, fetched: Path) -> None:
+        """Repeat the runs of a bundle, one after the other, and say of each how it compares."""
+        from recsweep.files import disk_errors_in_one_line, whole_file
+        from recsweep.run_files import REPRODUCTION, yaml_text
+
+        outcomes: dict[str, str] = {}
+        for index, past in enumerate(_unpacked(bundle, job, fetched, self.row)):
+            try:
+                comparison = self._compared(past, job, job.results / f"{index:02d}")
+                outcomes[past.name] = comparison.summary()
+            except InputError as error:
+                outcomes[past.name] = f"not repeated: {error}"
+                print(outcomes[past.name], flush=True)  # noqa: T201
+            print(flush=True)  # noqa: T201
+        file = job.results / REPRODUCTION
+        with disk_errors_in_one_line(file, "hydra.run.dir"), whole_file(file) as out:
+            out.write(yaml_text(outcomes).encode())
+        print("\n".join(f"{name}: {outcome}" for name, outcome in outcomes.items()))  # noqa: T201
+        failed = [name for name, outcome in outcomes.items() if outcome.startswith("not ")]
+        if failed:
+            raise InputError(
+                f"every run of a bundle must be reproduced, but {len(failed)} of {len(outcomes)} "
+                f"were not, first {failed[0]}; look at what differs above"
+            )
+
+    def _compared(self, past: "PastRun", job: Job, folder: Path) -> "Comparison":
+        """Repeat a run into a folder, print what differs, and write it beside the results."""
         from recsweep.runs.reproduction import (
             Comparison,
             Measured,
@@ -78,28 +132,27 @@ class Reproduce:
             may_change_metrics,
         )
 
-        refuse_folder(job.results, "hydra.run.dir")
-        with TemporaryDirectory(prefix="recsweep-") as folder:
-            past = find_run(_given(job.settings.run_id), "run_id", job.settings, Path(folder))
-            before = past.environment()
-            repeat = _repeat(past, job, before)
-            was = Measured.of(past.results)
-            print(f"run       {past.name}", flush=True)  # noqa: T201
-            with _fresh_process(_train_again, repeat) as answer:
-                now = answer()
-                changed = environment_differences(before, now)
-                for each in changed:
-                    print(f"differs   {each}", flush=True)  # noqa: T201
-                self._refuse_other_data(changed)
-                reason = may_change_metrics(changed, now["device"])
-                within = f"equal within {self.tolerance:g}, since {reason}"
-                start = "" if changed else "nothing differs: "
-                print(f"{start}metrics must be {within if reason else 'identical'}", flush=True)  # noqa: T201
-                print(answer())  # noqa: T201
-            tolerance = self.tolerance if reason else None
-            comparison = Comparison(was, Measured.of(job.results), tolerance)
-            _write(job.results, past.name, changed, comparison)
-            _tell(comparison)
+        before = past.environment()
+        repeat = _repeat(past, job, before, folder)
+        is_kept = self.bundle is None or (past.results / MODEL).is_dir()
+        was = Measured.of(past.results, with_weights=is_kept)
+        print(f"run       {past.name}", flush=True)  # noqa: T201
+        with _fresh_process(_train_again, repeat) as answer:
+            now = answer()
+            changed = environment_differences(before, now)
+            for each in changed:
+                print(f"differs   {each}", flush=True)  # noqa: T201
+            self._refuse_other_data(changed)
+            reason = may_change_metrics(changed, now["device"])
+            within = f"equal within {self.tolerance:g}, since {reason}"
+            start = "" if changed else "nothing differs: "
+            print(f"{start}metrics must be {within if reason else 'identical'}", flush=True)  # noqa: T201
+            print(answer())  # noqa: T201
+        results = folder / RESULTS
+        comparison = Comparison(was, Measured.of(results), self.tolerance if reason else None)
+        _write(results, past.name, changed, comparison)
+        print("\n".join(comparison.lines()))  # noqa: T201
+        return comparison
 
     def _refuse_other_data(self, changed: "list[Difference]") -> None:
         of_data = [each.field for each in changed if each.field.endswith(".fingerprint")]
@@ -113,22 +166,28 @@ class Reproduce:
 # --- what is repeated -----------------------------------------------------------------------------
 
 
-def _given(run_id: str | None) -> str:
-    if run_id is None:
-        raise InputError(
-            "run_id must name the run to repeat, but is null; give the id of an MLflow "
-            "run, run_id=latest, or run_id=OUTPUT_FOLDER/results"
-        )
-    return run_id
+def _unpacked(bundle: Path, job: Job, folder: Path, row: str | None) -> "list[PastRun]":
+    """The runs of a bundle, whose configurations name no class that the user did not choose."""
+    from recsweep.run_files import read_config
+    from recsweep.runs.bundle import refuse_foreign_classes, unpack_bundle
+    from recsweep.runs.past_run import PastRun
+
+    runs = []
+    for name, folders in unpack_bundle(bundle, folder, row).items():
+        for results in folders:
+            config = read_config(results)
+            refuse_foreign_classes(config, job.config, name)
+            runs.append(PastRun(f"{name}, seed {config.get('seed')}", results))
+    return runs
 
 
-def _repeat(past: "PastRun", job: Job, environment: dict[str, str]) -> Repeat:
+def _repeat(past: "PastRun", job: Job, environment: dict[str, str], folder: Path) -> Repeat:
     """The run's configuration, with the current paths of files."""
     from recsweep.run_files import read_config, read_overrides
     from recsweep.runs.past_run import with_files
 
     config = {
-        **{name: job.config[name] for name in OF_SWEEPS},
+        **{name: job.config[name] for name in OF_NOW if name in job.config},
         **read_config(past.results),
         **{name: job.config[name] for name in ("cache_dir", "debug")},
     }
@@ -143,7 +202,7 @@ def _repeat(past: "PastRun", job: Job, environment: dict[str, str]) -> Repeat:
     if unused:
         log.warning("task=reproduce uses the run's own settings: ignoring %s", ", ".join(unused))
     overrides = read_overrides(past.results)
-    return Repeat(past.name, config, job.results.parent, overrides, environment)
+    return Repeat(past.name, config, folder, overrides, environment)
 
 
 # --- the fresh process ----------------------------------------------------------------------------
@@ -237,9 +296,8 @@ def _write(results: Path, name: str, changed: "list[Difference]", comparison: "C
         out.write(yaml_text(content).encode())
 
 
-def _tell(comparison: "Comparison") -> None:
-    """Print the differences and the verdict, or raise the verdict as an error."""
-    print("\n".join(comparison.lines()))  # noqa: T201
+def _refuse_changes(comparison: "Comparison") -> None:
+    """Print the verdict, or raise it as an error."""
     if comparison.verdict == "not reproduced":
         is_exact = comparison.tolerance is None
         raise InputError(

@@ -19,12 +19,12 @@ class OpenUI:
     """Show runs in a browser.
 
     Args:
-        of: A study, or a run by id or name, or `latest`; None = all runs.
+        run: A study, or a run by id or name, or `latest`; None = all runs.
         port: Port of the server of a database; None = 5000 or a free one.
         browser: Whether to open the page in the desktop's browser.
     """
 
-    of: Annotated[str, Field(min_length=1)] | None
+    from_run: Annotated[str | None, Field(alias="run", min_length=1)]
     port: Annotated[int, Field(ge=1, le=65535)] | None
     browser: bool
 
@@ -41,7 +41,7 @@ class OpenUI:
                 "tracking=mlflow"
             )
         store.refuse_absent()
-        page = RunFinder(store, tracker.experiment).page(self.of)
+        page = RunFinder(store, tracker.experiment).page(self.from_run)
         if store.server:
             show_page(f"{store.server}/{page}", self.browser)
             return

@@ -27,10 +27,10 @@ class Upload:
     """Upload a complete run or sweep to MLflow.
 
     Args:
-        of: A run's results folder, or a study's name or folder.
+        run: A run's results folder, or a study's name or folder.
     """
 
-    of: Annotated[str, Field(min_length=1)] | None
+    from_run: Annotated[str | None, Field(alias="run", min_length=1)]
 
     def run(self, job: Job) -> None:
         """Print what was missing, and how to view it.
@@ -38,9 +38,9 @@ class Upload:
         Raises:
             InputError: There is no such run, its files are damaged, or the store does not respond.
         """
-        place = Path(os.path.expanduser(self.of or ""))  # noqa: PTH111 - unknown ~user: not found
+        place = Path(os.path.expanduser(self.from_run or ""))  # noqa: PTH111 - unknown ~user: not found
         folders = [each for each in (place, place / RESULTS) if is_run(each)]
-        if self.of and folders:
+        if self.from_run and folders:
             self._upload_run(job, folders[0])
         else:
             self._upload_study(job, place)
@@ -79,13 +79,13 @@ class Upload:
             studies = dataclasses.replace(studies, folder=place.parent)
         if place.name not in studies.names:
             raise InputError(
-                f"task.of must be a run's results folder or a study, but is {self.of}; "
+                f"task.run must be a run's results folder or a study, but is {self.from_run}; "
                 f"task=studies lists those in {studies}, and a results folder has a {METRICS}"
             )
         study, status = studies.load(place.name)
         if n_running := status.count("running"):
             raise InputError(
-                f"task.of must be a study without running trials, but {n_running} trials of "
+                f"task.run must be a study without running trials, but {n_running} trials of "
                 f"{place.name} are running; wait for them"
             )
         return StudyRecords(study, status, studies.folder / place.name)

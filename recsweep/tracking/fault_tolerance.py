@@ -84,7 +84,7 @@ class FaultTolerant:
 
     def _goodbye(self, found: str) -> str:
         uri = setting("tracking.uri", without_passwords(self.store.uri))
-        upload = command("task=upload", setting("task.of", self._kept_in), uri)
+        upload = command("task=upload", setting("task.run", self._kept_in), uri)
         return (
             f"warning: the tracking store was lost, {found}; the run continues and keeps "
             f"everything in {self._kept_in}; upload it later: {upload}"

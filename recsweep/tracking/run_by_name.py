@@ -85,7 +85,7 @@ def check_finished(client: "MlflowClient", run_id: str) -> str:
             f"task.run must be a run in the tracking store, but {run_id} is not there; see mlflow "
             "ui, or set tracking.uri"
         )
-    refuse_deleted(client, run, "task.run")
+    refuse_deleted(client, run)
     if run.info.status != "FINISHED":
         raise InputError(
             f"task.run must be a finished run, but {run_id} is {run.info.status}; wait for it or "
@@ -194,13 +194,12 @@ def _has_model(client: "MlflowClient", run: "Run") -> bool:
     return bool(client.list_artifacts(run.info.run_id, MODEL))
 
 
-def refuse_deleted(client: "MlflowClient", run: "Run", setting: str) -> None:
+def refuse_deleted(client: "MlflowClient", run: "Run") -> None:
     """Refuse a deleted run: MLflow still has it, but does not show it.
 
     Args:
         client: MLflow's client.
         run: The run.
-        setting: The setting that it was given in, such as `task.run`.
 
     Raises:
         InputError: It was deleted.
@@ -209,7 +208,7 @@ def refuse_deleted(client: "MlflowClient", run: "Run", setting: str) -> None:
         store = shlex.quote(without_passwords(client.tracking_uri))
         run_id = run.info.run_id
         raise InputError(
-            f"{setting} must be a run that was not deleted, but {run_id} was; restore it with "
+            f"task.run must be a run that was not deleted, but {run_id} was; restore it with "
             f"MLFLOW_TRACKING_URI={store} mlflow runs restore --run-id {run_id}, or give another"
         )
 

@@ -73,7 +73,7 @@ class RunFinder:
             found = self._named(name)
             if not found:
                 refuse_unknown(name, [*self.elsewhere, *self._names()])
-            return self._scored(found, f"task.of={name}")
+            return self._scored(found, f"task.run={name}")
 
     def filtered(self, condition: str) -> list[FoundRun]:
         """Runs that match an MLflow filter such as `params.seed = '1'`, without trials.
@@ -150,21 +150,16 @@ class RunFinder:
 
     def _named(self, name: str) -> "list[Run]":
         if name == LATEST:
-            newest = self.store.client.get_run(self._latest())
+            run_id = find_finished(self.store.client, self.experiment, LATEST).run_id
+            newest = self.store.client.get_run(run_id)
             return [find_existing(self.store.client, newest.data.tags.get(PARENT, "")) or newest]
         run = find_existing(self.store.client, name)
         if run is not None:
-            refuse_deleted(self.store.client, run, "task.of")
+            refuse_deleted(self.store.client, run)
             return [run]
         runs = list(self._runs())
         of_study = [run for run in runs if run.data.tags.get(STUDY) == name and _is_sweep(run)]
         return of_study or [run for run in runs if run.info.run_name == name]
-
-    def _latest(self) -> str:
-        try:
-            return find_finished(self.store.client, self.experiment, LATEST).run_id
-        except InputError as error:
-            raise InputError(str(error).replace("task.run", "task.of")) from error
 
     def _runs(self, condition: str = "") -> "Iterator[Run]":
         """Runs of the experiment that are not deleted, oldest first."""

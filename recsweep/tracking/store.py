@@ -140,7 +140,7 @@ class Store:
             return "\n          ".join(f"{self.server}/{link}" for link in links)
         is_usual = self.given is None and self.setting == "tracking.uri"
         uri = [] if is_usual else [setting("tracking.uri", without_passwords(self.uri))]
-        return command("task=ui", setting("task.of", run_id), *uri)
+        return command("task=ui", setting("task.run", run_id), *uri)
 
     def refuse_unusable(self) -> None:
         """Check, before any long work, that the store is usable; creates no database.

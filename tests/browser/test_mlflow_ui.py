@@ -223,7 +223,7 @@ def test_the_page_of_a_sweep_tells_what_it_found_and_how_to_have_it_again(
     expect(rows).to_have_count(1 + N_TRIALS)
     expect(rows.nth(1)).to_contain_text(f"{value:.4f}")
     expect(rows.last).to_be_in_viewport()
-    for command in ("recsweep -m model=multivae", "task=best study=", "task=reproduce run_id="):
+    for command in ("recsweep -m model=multivae", "task=best study=", "task=reproduce task.run="):
         expect(page.locator("code", has_text=command)).to_be_visible()
     expect(page.get_by_text("About this run")).to_be_in_viewport(ratio=0.99)
     with page.context.expect_page() as opened:

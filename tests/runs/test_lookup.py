@@ -33,7 +33,7 @@ def settings(config: Any, *overrides: str, **tracking: Any) -> Settings:
 
 def refused(run: str, of_now: Settings, folder: Path) -> str:
     with pytest.raises(InputError) as caught:
-        find_run(run, "run_id", of_now, folder)
+        find_run(run, of_now, folder)
     assert list(folder.iterdir()) == []
     assert "\n" not in str(caught.value)
     return str(caught.value)
@@ -50,22 +50,22 @@ def test_a_tracked_run_is_found_by_its_id_and_as_the_latest_and_its_tags_are_rea
     run_id = with_model(uri, tmp_path / "files")
     with tracker(uri) as going_on:
         text = refused(str(going_on.run_id), of_now, empty)
-        assert text.startswith("run_id must be a finished run")
+        assert text.startswith("task.run must be a finished run")
         going_on.log_settings({}, {"version.numpy": "2.0", "threads": "4"})
     for name in (run_id, "latest"):
         folder = tmp_path / f"of {name}"
         folder.mkdir()
-        past = find_run(name, "run_id", of_now, folder)
+        past = find_run(name, of_now, folder)
         assert past.name == run_id
         assert (past.results / "model" / "model.yaml").read_text("utf-8") == run_id
     of_old = past._replace(name=str(going_on.run_id)).environment()  # it wrote no file about it
     assert (of_old["version.numpy"], of_old["threads"]) == ("2.0", "4")
-    assert refused("0" * 32, of_now, empty).startswith("run_id must be the id of a run")
-    assert refused(str(going_on.run_id), of_now, empty).startswith("run_id must have a model")
+    assert refused("0" * 32, of_now, empty).startswith("task.run must be the id of a run")
+    assert refused(str(going_on.run_id), of_now, empty).startswith("task.run must have a model")
 
 
 def test_a_folder_is_a_run_with_its_environment(config: Any, results: Path, tmp_path: Path) -> None:
-    past = find_run(str(results), "run_id", settings(config), tmp_path / "not needed")
+    past = find_run(str(results), settings(config), tmp_path / "not needed")
     assert (past.name, past.results, past.tracker) == (str(results), results, None)
     assert past.environment()["backend"] == "jax"
     assert past.settings(read_yaml(results / "config.yaml")).seed == 42
@@ -81,7 +81,7 @@ def test_a_folder_that_is_no_run_is_refused(config: Any, tmp_path: Path) -> None
     assert "has no folder model" in refused(str(tmp_path / "absent"), of_now, empty)
     text = refused("abc", of_now, empty)
     assert text.startswith("tracking=off keeps no runs")
-    assert "run_id=abc" in text
+    assert "task.run=abc" in text
     trial = tmp_path / "trials" / "0003"
     trial.mkdir(parents=True)
     assert "is a trial of a sweep, which has neither" in refused(str(trial), of_now, empty)
@@ -98,7 +98,7 @@ def test_a_study_stands_for_the_first_training_of_its_winner(
     (results / "model").mkdir()
     capsys.readouterr()
     for name in ("mine", str(study)):
-        past = find_run(name, "task.run", of_now, empty)
+        past = find_run(name, of_now, empty)
         assert (past.results, past.tracker) == (results, None)
         assert capsys.readouterr().err == (
             f"task.run={name} is run {results}: winner of study mine, ease on data, "

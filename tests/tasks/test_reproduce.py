@@ -52,7 +52,7 @@ def reproduce(
     """Repeats a run."""
 
     def repeated(results: Path, *overrides: str) -> Repeated:
-        given = [f"run_id='{results}'", *overrides]
+        given = [f"task.run='{results}'", *overrides]
         folder, error = tmp_path / f"repeat {len(list(tmp_path.iterdir()))}", ""
         capsys.readouterr()
         try:
@@ -163,7 +163,7 @@ def test_a_model_trained_in_another_process_is_the_same_to_the_last_bit(
     line = " ".join((*model, *SMALL_DATA, "data.n_users=300"))
     first = recsweep(tmp_path, f"{line} tracking=off hydra.run.dir=first")
     assert first.returncode == 0, first.stderr
-    again = recsweep(tmp_path, "task=reproduce run_id=first/results tracking=off")
+    again = recsweep(tmp_path, "task=reproduce task.run=first/results tracking=off")
     assert again.returncode == 0, again.stderr
     assert "nothing differs" in again.stdout
     assert "identical: 32 metrics of 60 users, bit for bit" in again.stdout
@@ -200,7 +200,7 @@ def test_a_tracked_run_is_repeated_by_its_id_and_as_the_latest_and_stays_the_lat
     assert trained.code == 0, trained.err
     (run_id,) = [ln.split()[1] for ln in trained.out.splitlines() if ln.startswith("run ")]
     for name in (run_id, "latest"):
-        ended = run_command(folder, f"task=reproduce run_id={name}")
+        ended = run_command(folder, f"task=reproduce task.run={name}")
         assert ended.code == 0, ended.err
         assert ended.out.startswith(f"run       {run_id}\nnothing differs")
         assert "identical" in ended.out
@@ -252,7 +252,7 @@ def test_another_version_and_other_code_are_said(tmp_path: Path) -> None:
     )
     first = recsweep(tmp_path, f"{' '.join(SMALL)} tracking=off hydra.run.dir=first")
     assert first.returncode == 0, first.stderr
-    line = "task=reproduce run_id=first/results tracking=off"
+    line = "task=reproduce task.run=first/results tracking=off"
     again = recsweep(tmp_path, line, tmp_path / "other")
     before = again.stdout.partition("validation")[0].splitlines()
     fields = [text.split()[1] for text in before if text.startswith("differs ")]
@@ -317,7 +317,7 @@ def test_what_cannot_be_repeated_is_refused_before_anything_starts(
     train: Any, reproduce: Any, config: Any, tmp_path: Path
 ) -> None:
     results = train(*POPULARITY)
-    with pytest.raises(InputError, match="run_id must name the run to repeat"):
+    with pytest.raises(InputError, match=r"task\.run must name the run to repeat"):
         run(config("task=reproduce"), tmp_path / "out", [])
     assert "has no folder model" in reproduce(tmp_path / "absent").error
     for name in ("config.yaml", "metrics.json", "valid_metrics_per_user.parquet"):
@@ -366,7 +366,7 @@ def test_a_repeat_that_is_stopped_leaves_neither_a_process_nor_a_file(tmp_path: 
     assert first.returncode == 0, first.stderr
     change(tmp_path / "first" / "results" / "config.yaml", "  n_epochs: 3", "  n_epochs: 100000")
     change(tmp_path / "first" / "results" / "config.yaml", "patience: 20", "patience: null")
-    command = [sys.executable, "-m", "recsweep", "task=reproduce", "run_id=first/results",
+    command = [sys.executable, "-m", "recsweep", "task=reproduce", "task.run=first/results",
                "tracking=off", f"cache_dir={tmp_path / 'cache'}"]  # fmt: skip
     with subprocess.Popen(
         command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)}, text=True,

@@ -33,6 +33,6 @@ def test_of_a_server_only_the_page_is_printed(
     with Server(tmp_path) as server:
         with tracker(server.uri, experiment="recsweep", run_name="seen") as one:
             pass
-        overrides = ("task=ui", "task.of=seen", "task.browser=false", "tracking=mlflow")
+        overrides = ("task=ui", "task.run=seen", "task.browser=false", "tracking=mlflow")
         run(config(*overrides, f"tracking.uri={server.uri}"), tmp_path / "out", [])
         assert capsys.readouterr().out == f"{server.uri}/{one.link(one.run_id)}\n"

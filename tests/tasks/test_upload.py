@@ -71,26 +71,26 @@ def test_an_untracked_run_becomes_what_it_would_have_been(tmp_path: Path) -> Non
         assert run_command(folder, line).code == 0
         found.append(folder)
     tracked, untracked = found
-    ended = uploaded(untracked, "task.of=out/results")
+    ended = uploaded(untracked, "task.run=out/results")
     assert ended.out.startswith("1 run: 1 new, 0 there already\nopen UI   ")
     assert ended.err == ""
     (expected,), (run,) = runs(tracked), runs(untracked)
     assert told(untracked, run) == told(tracked, expected)
     assert run.info.end_time - run.info.start_time > 0
     assert run.info.run_id in ended.out
-    again = uploaded(untracked, "task.of=out")
+    again = uploaded(untracked, "task.run=out")
     assert again.out.startswith("1 run: all there, nothing to do\n")
     assert len(runs(untracked)) == 1
-    assert "all there" in uploaded(tracked, "task.of=out").out
+    assert "all there" in uploaded(tracked, "task.run=out").out
 
 
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("", "task.of must be a run's results folder or a study, but is None; task=studies lists"),
-        ("task.of=nix", "but is nix; task=studies lists those in sweeps/"),
-        ("task.of=../empty", "but is ../empty; task=studies lists those in ../"),
-        ("task.of=../damaged", "a run must have a readable config.yaml"),
+        ("", "task.run must be a run's results folder or a study, but is None; task=studies lists"),
+        ("task.run=nix", "but is nix; task=studies lists those in sweeps/"),
+        ("task.run=../empty", "but is ../empty; task=studies lists those in ../"),
+        ("task.run=../damaged", "a run must have a readable config.yaml"),
     ],
 )
 def test_what_is_no_run_is_a_line_and_leaves_nothing(
@@ -111,7 +111,7 @@ def test_a_store_that_is_off_or_away_is_a_line(tmp_path: Path) -> None:
         ("tracking=off", "task=upload needs a store, but tracking=off names none"),
         ("tracking.uri=http://127.0.0.1:1", "refused); check it and re-run the same command"),
     ):
-        ended = run_command(folder, f"task=upload task.of=../out {setting}")
+        ended = run_command(folder, f"task=upload task.run=../out {setting}")
         assert_refused(folder, ended, expected)
 
 
@@ -128,7 +128,7 @@ def test_an_untracked_sweep_becomes_what_it_would_have_been(tmp_path: Path) -> N
     tracked, untracked = tmp_path / "tracked", tmp_path / "untracked"
     assert run_command(tracked, SWEEP).code == 0
     assert run_command(untracked, f"{SWEEP} tracking=off").code == 0
-    ended = uploaded(untracked, "task.of=mine")
+    ended = uploaded(untracked, "task.run=mine")
     assert ended.out.startswith("5 runs: 5 new, 0 there already\nopen UI   ")
     assert [line.split()[:4] for line in ended.err.splitlines()] == [
         [str(i), "of", "4", "new"] for i in range(1, 5)
@@ -152,9 +152,9 @@ def test_an_untracked_sweep_becomes_what_it_would_have_been(tmp_path: Path) -> N
         "![history and importance](get-artifact?run_uuid=RUN&path=plots/overview.png)" in pages[0]
     )
     before = [run.info.end_time for run in runs(untracked)]
-    assert "all there" in uploaded(untracked, f"task.of={untracked}/sweeps/mine").out
+    assert "all there" in uploaded(untracked, f"task.run={untracked}/sweeps/mine").out
     assert [run.info.end_time for run in runs(untracked)] == before
-    assert "all there" in uploaded(tracked, "task.of=mine").out
+    assert "all there" in uploaded(tracked, "task.run=mine").out
 
 
 # --- servers ------------------------------------------------------------------------------------
@@ -193,9 +193,9 @@ def test_a_run_whose_server_died_is_completed_where_it_was(tmp_path: Path) -> No
             text for text in heard if "refused" in text
         ]
         assert sum("refused" in text for text in heard) == 1
-        command = f"python -m recsweep task=upload task.of={folder}/out/results {uri}"
+        command = f"python -m recsweep task=upload task.run={folder}/out/results {uri}"
         assert command in said
-        away = run_command(folder, f"task=upload task.of=out {uri}")
+        away = run_command(folder, f"task=upload task.run=out {uri}")
         assert (away.code, away.err.count("\n")) == (1, 1)
 
         server.start()
@@ -204,7 +204,7 @@ def test_a_run_whose_server_died_is_completed_where_it_was(tmp_path: Path) -> No
         (partial,) = client.search_runs([experiment])
         n_before = len(client.get_metric_history(partial.info.run_id, "valid/ndcg_at_10"))
         assert (partial.info.status, 2 <= n_before < 60) == ("RUNNING", True)
-        assert uploaded(folder, f"task.of=out {uri}").out.startswith("1 run: 1 completed, 0 there")
+        assert uploaded(folder, f"task.run=out {uri}").out.startswith("1 run: 1 completed, 0 there")
         (run,) = client.search_runs([experiment])
         assert run.info.run_id == partial.info.run_id
         assert run.info.status == "FINISHED"
@@ -215,7 +215,7 @@ def test_a_run_whose_server_died_is_completed_where_it_was(tmp_path: Path) -> No
         assert "test_ndcg_at_10" in run.data.metrics
         kept = {file.path for file in client.list_artifacts(run.info.run_id)}
         assert kept == {path.name for path in (folder / "out" / "results").iterdir()}
-        assert "all there" in uploaded(folder, f"task.of=out {uri}").out
+        assert "all there" in uploaded(folder, f"task.run=out {uri}").out
 
 
 @pytest.mark.slow
@@ -236,11 +236,11 @@ def test_a_sweep_whose_server_died_goes_on_and_is_completed(tmp_path: Path) -> N
         assert process.returncode == 0, errors
         assert errors.count("warning: the tracking store was lost") == 1, errors
         assert "2 of 2 trials done: 2 complete, 0 pruned, 0 failed" in said
-        command = f"python -m recsweep task=upload task.of={folder}/sweeps/mine {uri}"
+        command = f"python -m recsweep task=upload task.run={folder}/sweeps/mine {uri}"
         assert command in said + errors
 
         server.start()
-        assert uploaded(folder, f"task.of=mine {uri}").out.startswith(
+        assert uploaded(folder, f"task.run=mine {uri}").out.startswith(
             "5 runs: 3 new, 2 completed, 0 there already"
         )
         client = client_of(server.uri)
@@ -257,4 +257,4 @@ def test_a_sweep_whose_server_died_goes_on_and_is_completed(tmp_path: Path) -> N
             assert run.data.tags["mlflow.parentRunId"] == parent.info.run_id
             points = client.get_metric_history(run.info.run_id, "valid/ndcg_at_10")
             assert sorted(point.step for point in points) == list(range(1, 41))
-        assert "all there" in uploaded(folder, f"task.of=mine {uri}").out
+        assert "all there" in uploaded(folder, f"task.run=mine {uri}").out

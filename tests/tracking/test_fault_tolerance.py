@@ -101,7 +101,7 @@ def test_a_database_that_goes_away_costs_a_run_one_warning(
     assert err == f"{one.lost}\n"
     assert err.startswith(f"warning: the tracking store was lost, sqlite:///{copy} ({reason}); ")
     assert f"keeps everything in {tmp_path}/out/results; upload it later: python -m recsweep" in err
-    command = f"task=upload task.of={tmp_path}/out/results tracking.uri=sqlite:///{copy}\n"
+    command = f"task=upload task.run={tmp_path}/out/results tracking.uri=sqlite:///{copy}\n"
     assert err.endswith(command)
 
 
@@ -137,7 +137,7 @@ def test_where_a_store_must_answer_it_is_an_error(copy: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("place", "quoted"), [("a/b c", "'task.of=\"a/b c\"'"), ("x=1,2", "'task.of=\"x=1,2\"'")]
+    ("place", "quoted"), [("a/b c", "'task.run=\"a/b c\"'"), ("x=1,2", "'task.run=\"x=1,2\"'")]
 )
 def test_the_command_survives_shell_and_hydra(copy: Path, place: str, quoted: str) -> None:
     with tracker(f"sqlite:///{copy}") as one:
@@ -170,7 +170,7 @@ def test_a_trial_begins_and_ends_without_its_store(
     parent.log_metrics({"a": 1.0})
     parent.close_sweep("FINISHED")
     assert parent.lost is not None
-    assert "task.of=s " in parent.lost
+    assert "task.run=s " in parent.lost
     assert not copy.exists(), "nobody makes the database anew"
 
 

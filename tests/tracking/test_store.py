@@ -136,7 +136,7 @@ def test_the_command_that_opens_the_ui_is_short_where_the_store_is_the_usual_one
     store: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    assert Store(None).ui_command("abc") == "python -m recsweep task=ui task.of=abc"
+    assert Store(None).ui_command("abc") == "python -m recsweep task=ui task.run=abc"
     named = Store(store).ui_command("abc")
     assert shlex.split(named)[5:] == [f'tracking.uri="{store}"']
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)

@@ -22,7 +22,7 @@ from recsweep.shell import config_flags
 from recsweep.sweeps.execution.announcement import announce
 from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
-from recsweep.sweeps.execution.progress import SweepProgress
+from recsweep.sweeps.execution.progress import SweepProgress, best_line
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
 from recsweep.sweeps.execution.worker_errors import Killed, LossCounter, first_error
@@ -184,7 +184,7 @@ class SweepCoordinator:
         spec, n_idle = self.spec, 0  # launches in a row in which no trial was started
         losses = LossCounter(self.study)
         self._refuse_failures()
-        with SweepProgress(self._status):
+        with SweepProgress(self._status, is_interrupted=lambda: stop.reason is not None):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
                 self._tidy()
@@ -381,7 +381,9 @@ class SweepCoordinator:
             time.sleep(POLL_S)
 
     def _say_how_to_go_on(self) -> None:
-        _say(f"{counts_line(self._status())}\nresume    {self.spec.command}")
+        status = self._status()
+        best = f"{best_line(status)}\n" if status.front else ""
+        _say(f"{best}{counts_line(status)}\nresume    {self.spec.command}")
 
 
 def _ending(error: BaseException) -> tuple[RunStatus, str]:

@@ -4,8 +4,9 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Self, TextIO
 
@@ -36,15 +37,21 @@ class SweepProgress:
         look: Reads the study's status.
         stream: Where to write; None = stderr.
         every_s: Seconds between two polls.
+        is_interrupted: Whether the sweep was asked to stop, which says more at its end.
     """
 
     def __init__(
-        self, look: Callable[[], StudyStatus], stream: TextIO | None = None, every_s: float = 1.0
+        self,
+        look: Callable[[], StudyStatus],
+        stream: TextIO | None = None,
+        every_s: float = 1.0,
+        is_interrupted: Callable[[], bool] = lambda: False,
     ) -> None:
         self.status: StudyStatus | None = None
         self._look = look
         self._stream = stream or sys.stderr
         self._every_s = every_s
+        self._is_interrupted = is_interrupted
         self._is_over = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="progress", daemon=True)
         self._live: Live | None = None
@@ -62,14 +69,15 @@ class SweepProgress:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Poll once more and leave the final status as the last line."""
+        """Poll once more and leave the final status as the last line, unless interrupted."""
         self._is_over.set()
         try:
             self._thread.join(LAST_LOOK_S)
         finally:
             if self._live is not None:
+                self._live.transient = self._is_interrupted()  # erases both lines
                 self._live.stop()  # shows the cursor again
-        if self._live is None and self.status is not None:
+        if self._live is None and self.status is not None and not self._is_interrupted():
             self._print(" · ".join([*status_parts(self.status), best_line(self.status)]))
 
     def _watch(self) -> None:
@@ -98,9 +106,10 @@ class SweepProgress:
                 self._live.update(_two_lines(now), refresh=True)
             return
         known = {row.number for row in (before or now).rows if row.state in FINISHED}
-        new = [row for row in now.rows if row.state in FINISHED and row.number not in known]
-        for n_done, row in enumerate(new, len(known) + 1):
-            self._print(trial_line(now, row, n_done))
+        told = [row for row in now.rows if row.number in known]
+        for row in (row for row in now.rows if row.state in FINISHED and row.number not in known):
+            told.append(row)
+            self._print(trial_line(now, told))
 
     def _print(self, line: str) -> None:
         with suppress(OSError):  # the stream is no longer read
@@ -130,31 +139,32 @@ def _two_lines(status: StudyStatus) -> "Group":
     return Group(line, Text(best_line(status), no_wrap=True, overflow="ellipsis"))
 
 
-def trial_line(status: StudyStatus, row: TrialRow, n_done: int) -> str:
+def trial_line(status: StudyStatus, told: Sequence[TrialRow]) -> str:
     """One line about a finished trial.
 
     Args:
-        status: The study's status, including this trial.
-        row: The trial.
-        n_done: Number of finished trials, including this one.
+        status: The study's status, which may be ahead of the lines.
+        told: The finished trials that have a line, this one last: one of them is the best so far.
     """
+    row = told[-1]
     number = f"{row.number:>{len(str(status.n_trials - 1))}}"
     end = {
         "complete": f"complete, best epoch {row.best_epoch}",
         "pruned": f"pruned at epoch {row.n_epochs}, best epoch {row.best_epoch or 'unknown'}",
         "failed": f"failed ({shorten(row.reason or 'no reason was noted', 100)})",
     }[row.state]
-    best, is_in_front = status.best, len(status.objectives) > 1 and row in status.front
+    is_single = len(status.objectives) == 1
+    best = next(iter(replace(status, rows=tuple(told)).ranked), None) if is_single else None
     parts = [
         f"trial {number} {end}",
         status.shown(row),
         f"(best {shown_value(status.objectives[0], best.values[0])}, trial {best.number})"
         if best
         else "",
-        "(on the Pareto front)" if is_in_front else "",
+        "(on the Pareto front)" if not is_single and row in status.front else "",
         "" if row.wall_s is None else shown_duration(row.wall_s),
     ]
-    count = ", ".join([f"{n_done} of {status.n_trials} done", *_time_left(status)])
+    count = ", ".join([f"{len(told)} of {status.n_trials} done", *_time_left(status)])
     return f"{'  '.join(part for part in parts if part)}; {count}"
 
 

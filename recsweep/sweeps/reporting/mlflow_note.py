@@ -63,7 +63,9 @@ class NoteContent:
         }
         for run_id in _run_ids(outcome, Path(study.plan.folder))[:1]:
             again = "retrain the winner and compare its metrics with those of the run"
-            commands[again] = shell.command("task=reproduce", f"run_id={run_id}", *places)
+            commands[again] = shell.command(
+                "task=reproduce", shell.setting("task.run", run_id), *places
+            )
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
         best, searched = best_rows(outcome.status), study.space.described()
         return cls(best, searched, commands, made_with)

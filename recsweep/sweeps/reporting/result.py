@@ -70,7 +70,7 @@ class StudyOutcome:
             trials = f"{failed} trial{'s' * (failed > 1)}, {study.last_failure()}"
             lines.append(f"failed    {trials}; sweep.retry_failed=true retries them")
         if tracker.lost or any(map(is_untracked, study.trials())):
-            upload = command("task=upload", setting("task.of", self.status.study))
+            upload = command("task=upload", setting("task.run", self.status.study))
             lines.append(f"tracking  the store was lost; {upload} uploads the rest")
         elif tracker.run_id is not None:
             lines.append(f"open UI   {tracker.ui_command}")

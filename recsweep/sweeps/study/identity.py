@@ -9,7 +9,7 @@ from recsweep.errors import InputError
 from recsweep.messages import shorten
 
 NOT_PART_OF_IT = (
-    "tracking", "cache_dir", "debug", "study", "run_id", "task", "search", "sampler", "pruner",
+    "tracking", "cache_dir", "debug", "study", "task", "search", "sampler", "pruner",
     "model_name", "device", "precision",
 )  # fmt: skip
 """Parts of a configuration that do not affect a trial's result, or that are stored separately, such

@@ -1,5 +1,6 @@
 """The parent: it continues until all is done, says what it came to, and breaks off politely."""
 
+import re
 import shutil
 import signal
 from collections.abc import Callable, Iterator
@@ -370,6 +371,7 @@ def test_ctrl_c_keeps_the_study_and_says_how_to_go_on(
         "0 of 3 trials done: 0 complete, 0 pruned, 0 failed",
         "resume    the command",
     ]
+    assert len(re.findall("^0 of 3 .*0 failed", printed.err, re.MULTILINE)) == 1, "counted once"
     assert signal.getsignal(signal.SIGINT) == before
     assert not list((tmp_path / "sweeps").rglob("stop-*"))
     assert parent().run().status.n_finished == 3

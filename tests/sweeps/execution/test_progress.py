@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
@@ -134,6 +135,22 @@ def test_trials_that_end_before_the_last_look_are_told(study: optuna.Study) -> N
     ]  # fmt: skip
 
 
+def test_the_best_trial_of_a_line_is_one_that_had_its_line(study: optuna.Study) -> None:
+    stream = io.StringIO()
+    with SweepProgress(looks_at(study, 3), stream, every_s=60):
+        for value in (0.3, 0.2, 0.4):
+            add(study, COMPLETE, [value], best_epoch=1, wall_s=1.0)
+    found = [re.findall(r"\((best .*?)\)", line) for line in lines_of(stream)[1:4]]
+    assert found == [["best 0.3000, trial 0"], ["best 0.3000, trial 0"], ["best 0.4000, trial 2"]]
+
+
+def test_after_an_interruption_the_last_word_is_the_sweeps(study: optuna.Study) -> None:
+    stream = io.StringIO()
+    with SweepProgress(looks_at(study, 2), stream, 60, is_interrupted=lambda: True):
+        add(study, COMPLETE, [0.4], best_epoch=1, wall_s=1.0)
+    assert lines_of(stream)[-1].startswith("trial 0 complete")
+
+
 def test_on_the_front_of_several_objectives_is_said(tmp_path: Path) -> None:
     study, stream = make_study(tmp_path / "vae", "ndcg@100", "train_s"), io.StringIO()
     with SweepProgress(looks_at(study, 2), stream, every_s=60):
@@ -184,7 +201,7 @@ def test_a_reader_who_has_gone_does_not_end_the_sweep(study: optuna.Study) -> No
 
 
 def on_a_terminal(
-    study: optuna.Study, columns: int, term: str, monkeypatch: pytest.MonkeyPatch
+    study: optuna.Study, columns: int, term: str, monkeypatch: pytest.MonkeyPatch, **how: Any
 ) -> str:
     """What a real pseudo-terminal is sent while two trials end."""
     monkeypatch.setenv("TERM", term)
@@ -206,7 +223,7 @@ def on_a_terminal(
     listener.start()
     with (
         os.fdopen(theirs, "w", encoding="utf-8") as terminal,
-        SweepProgress(looks_at(study), terminal, every_s=0.02) as progress,
+        SweepProgress(looks_at(study), terminal, every_s=0.02, **how) as progress,
     ):
         for n_finished, value in enumerate((0.3, 0.4123), 1):
             add(study, COMPLETE, [value], beta=0.31, best_epoch=3, wall_s=26.0)
@@ -234,6 +251,15 @@ def test_on_a_terminal_two_lines_say_everything(
     assert shown[-1] == f"best ndcg@100 0.4123 (trial 1: {PARAMETERS})"
     assert max(map(len, shown)) == columns
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
+
+
+@pytest.mark.parametrize("is_interrupted", [True, False])
+def test_an_interruption_erases_the_two_lines(
+    study: optuna.Study, monkeypatch: pytest.MonkeyPatch, is_interrupted: bool
+) -> None:
+    how = {"is_interrupted": lambda: is_interrupted}
+    text = on_a_terminal(study, 80, "xterm", monkeypatch, **how)
+    assert text.endswith("\x1b[1A\x1b[2K" * 2) == is_interrupted
 
 
 def test_a_narrow_terminal_loses_the_last_parameters(

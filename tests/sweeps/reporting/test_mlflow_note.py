@@ -74,7 +74,7 @@ def test_a_note_begins_with_the_winner_against_the_default_and_on_test(
     assert f"`{COMMAND}`" in note
     places = f"{shlex.quote('sweep.folder=my sweeps')} cache_dir=c`"
     assert f"`python -m recsweep task=best study=vae {places}" in note
-    assert f"`python -m recsweep task=reproduce run_id=abc {places}" in note
+    assert f"`python -m recsweep task=reproduce task.run=abc {places}" in note
     assert "| `model.beta`&ensp; | `interval(0.0,1.0)`&ensp; | 0.2 |" in note
     assert note.endswith("data ml-1m, jax 0.10")
 

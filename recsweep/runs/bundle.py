@@ -1,0 +1,363 @@
+"""A bundle: one ZIP file with what a stranger needs to train compared runs again and check them.
+
+bundle.yaml               the format, the rows with their runs, size and SHA-256 of each file
+constraints.txt           versions of the packages that the first run used, for `pip install -c`
+runs/NN/config.yaml …     files of a run, see `recsweep.run_files`: NN counts all runs
+runs/NN/model/…           its model, if asked for
+
+No file names a folder of the machine that wrote it. Nothing in a bundle is trusted when it is read:
+names, sizes and checksums are verified before anything else, no stored code is executed, and a
+configuration may name classes of recsweep and of the reader's own configuration only.
+"""
+
+import hashlib
+import shutil
+import zipfile
+import zlib
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, BinaryIO, NamedTuple
+
+import yaml
+
+from recsweep.app import FILES, OF_NOW, Config
+from recsweep.errors import InputError
+from recsweep.messages import one_line, shorten
+from recsweep.run_files import (
+    CONFIG,
+    CURVES,
+    DEFINITIONS,
+    ENVIRONMENT,
+    FOLDS,
+    METRICS,
+    MODEL,
+    OVERRIDES,
+    SPLIT,
+    per_user_file,
+    read_config,
+    read_overrides,
+    read_yaml,
+    yaml_text,
+)
+
+FORMAT = 1
+MANIFEST, CONSTRAINTS, RUNS = "bundle.yaml", "constraints.txt", "runs"
+COPIED = (
+    SPLIT, METRICS, DEFINITIONS, CURVES, *(per_user_file(Path(), fold).name for fold in FOLDS),
+)  # fmt: skip
+"""Files of a run that are bundled as they are."""
+LEFT_OUT = [name for name in OF_NOW if name != "task"]
+"""Parts of a configuration that a repeat takes from its own command line."""
+TRAINS = "recsweep.tasks.train.Train"
+"""The only task that a bundled run may have."""
+MAX_MANIFEST_BYTES = 1 << 26
+CHUNK_BYTES = 1 << 20
+EPOCH = (1980, 1, 1, 0, 0, 0)
+"""The time stamp of every file, so that the same runs give the same bytes."""
+
+
+class _File(NamedTuple):
+    """A file as the manifest describes it."""
+
+    size: int
+    sha256: str
+
+
+# --- writing --------------------------------------------------------------------------------------
+
+
+def write_bundle(rows: Mapping[str, Sequence[Path]], out: BinaryIO, *, with_models: bool) -> None:
+    """Write a bundle.
+
+    Args:
+        rows: Name of a row -> the results folders of its runs.
+        out: An empty file.
+        with_models: Whether each run's model is in it.
+
+    Raises:
+        InputError: A file is missing, or a configuration names a file of this machine.
+    """
+    folders: dict[str, list[str]] = {}
+    files: dict[str, dict[str, Any]] = {}
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, content in _contents(rows, folders, with_models):
+            files[name] = _add(archive, name, content)._asdict()
+        manifest = {"format": FORMAT, "rows": folders, "files": files}
+        _add(archive, MANIFEST, yaml_text(manifest).encode())
+
+
+def _contents(
+    rows: Mapping[str, Sequence[Path]], folders: dict[str, list[str]], with_models: bool
+) -> Iterator[tuple[str, Path | bytes]]:
+    """Each file's name and content; fills `folders`: row -> folders of its runs."""
+    n_runs = 0
+    for row, results in rows.items():
+        folders[row] = []
+        for folder in results:
+            place = f"{RUNS}/{n_runs:02d}"
+            folders[row].append(place)
+            if not n_runs:
+                yield CONSTRAINTS, _constraints(read_yaml(folder / ENVIRONMENT)).encode()
+            for name, content in _of_run(folder, with_models):
+                yield f"{place}/{name}", content
+            n_runs += 1
+
+
+def _of_run(folder: Path, with_models: bool) -> Iterator[tuple[str, Path | bytes]]:
+    yield CONFIG, yaml_text(portable_config(read_config(folder), str(folder))).encode()
+    yield OVERRIDES, yaml_text(_portable_overrides(read_overrides(folder))).encode()
+    environment = {k: v for k, v in read_yaml(folder / ENVIRONMENT).items() if k != "run_id"}
+    yield ENVIRONMENT, yaml_text(environment).encode()
+    names = [*COPIED]
+    if with_models:
+        if not (folder / MODEL).is_dir():
+            raise InputError(
+                f"task.models=true needs the model of every run, but {folder} has no folder "
+                f"{MODEL}; copy the run's whole folder again, or leave task.models out"
+            )
+        names += [f"{MODEL}/{file.name}" for file in sorted((folder / MODEL).iterdir())]
+    for name in names:
+        if not (folder / name).is_file():
+            raise InputError(
+                f"a run must have its file {name} to be bundled, but {folder} has none; copy the "
+                "run's whole folder again, or train it again"
+            )
+        yield name, folder / name
+
+
+def portable_config(config: Config, run: str) -> Config:
+    """A run's configuration without what belongs to its machine; paths of data become null.
+
+    Raises:
+        InputError: Another setting is an absolute path.
+    """
+    kept = {name: value for name, value in config.items() if name not in LEFT_OUT}
+    for group, leaf in (key.split(".") for key in FILES):
+        if leaf in (kept.get(group) or {}):
+            kept[group] = {**kept[group], leaf: None}
+    for key, value in _leaves(kept, ""):
+        if isinstance(value, str) and _is_absolute(value):
+            raise InputError(
+                f"a bundle must not name files of this machine, but {key} of {run} is "
+                f"{shorten(value, 80)}; train that run with a relative path"
+            )
+    return kept
+
+
+def _portable_overrides(overrides: Sequence[str]) -> list[str]:
+    """What was typed, without paths and without settings of the machine."""
+    kept = []
+    for text in overrides:
+        key, _, value = text.lstrip("+~").partition("=")
+        is_of_machine = key.partition("@")[0].partition(".")[0] in OF_NOW or key in FILES
+        if not is_of_machine and not _is_absolute(value):
+            kept.append(text)
+    return kept
+
+
+def _constraints(environment: Mapping[str, Any]) -> str:
+    """Versions as pip reads them; Python's own, recsweep's and absent packages are comments."""
+    lines = []
+    for name, version in environment.items():
+        package = name.removeprefix("version.")
+        if package == name:
+            continue
+        is_package = package not in ("python", "recsweep") and " " not in str(version)
+        lines.append(f"{package}=={version}" if is_package else f"# {package} {version}")
+    return "\n".join(lines) + "\n"
+
+
+def _leaves(node: Any, at: str) -> Iterator[tuple[str, Any]]:
+    if isinstance(node, Mapping):
+        for key, value in node.items():
+            yield from _leaves(value, f"{at}.{key}".strip("."))
+    elif isinstance(node, list):
+        for index, value in enumerate(node):
+            yield from _leaves(value, f"{at}[{index}]")
+    else:
+        yield at, node
+
+
+def _is_absolute(text: str) -> bool:
+    text = text.strip("'\"")
+    is_home = text.startswith("~")
+    return is_home or PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+
+
+def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> _File:
+    """Add a file; returns its size and checksum."""
+    size, digest = 0, hashlib.sha256()
+    entry = zipfile.ZipInfo(name, EPOCH)
+    entry.compress_type, entry.external_attr = zipfile.ZIP_DEFLATED, 0o644 << 16
+    with archive.open(entry, "w", force_zip64=True) as target:
+        for chunk in _chunks(content):
+            size += len(chunk)
+            digest.update(chunk)
+            target.write(chunk)
+    return _File(size, digest.hexdigest())
+
+
+def _chunks(content: Path | bytes) -> Iterator[bytes]:
+    if isinstance(content, bytes):
+        yield content
+        return
+    with content.open("rb") as source:
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk
+
+
+# --- reading --------------------------------------------------------------------------------------
+
+
+def unpack_bundle(file: Path, folder: Path, row: str | None = None) -> dict[str, list[Path]]:
+    """Verify a bundle and unpack it.
+
+    Args:
+        file: The bundle.
+        folder: An existing, empty folder.
+        row: The only row to unpack; None = all.
+
+    Returns:
+        Name of a row -> the folders of its runs.
+
+    Raises:
+        InputError: It is no bundle, it was changed, or it has no such row.
+    """
+    try:
+        with zipfile.ZipFile(file) as archive:
+            rows, files = _manifest(archive, file)
+            if row is not None and row not in rows:
+                raise InputError(
+                    f"task.row must be a row of the bundle, but is {row}; {file.name} has "
+                    f"{', '.join(rows)}"
+                )
+            wanted = {row: rows[row]} if row is not None else rows
+            _refuse_other_names(archive, files, file)
+            _refuse_beyond_disk(files, folder)
+            for name, described in files.items():
+                owner = _owner(name, rows)
+                if owner is None or owner in wanted:
+                    _extract(archive, name, described, folder, f"row {owner}" if owner else "")
+    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+        raise _no_bundle(file, error) from error
+    return {name: [folder / place for place in places] for name, places in wanted.items()}
+
+
+def _manifest(
+    archive: zipfile.ZipFile, file: Path
+) -> tuple[dict[str, list[str]], dict[str, _File]]:
+    """Rows and files, as the manifest has them."""
+    try:
+        with archive.open(MANIFEST) as stream:
+            text = stream.read(MAX_MANIFEST_BYTES)
+        found = yaml.safe_load(text)
+        number = found["format"]
+        files = {
+            _safe_name(name): _File(int(each["size"]), str(each["sha256"]))
+            for name, each in found["files"].items()
+        }
+        places = {str(PurePosixPath(name).parents[-3]) for name in files if name.count("/") > 1}
+        rows = {str(row): [_known(at, places) for at in of] for row, of in found["rows"].items()}
+    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
+        raise _no_bundle(file, error) from error
+    if number != FORMAT:
+        raise InputError(
+            f"a bundle must have format {FORMAT}, but {file} has {number!r:.20}; use the version "
+            "of recsweep that wrote it"
+        )
+    return rows, files
+
+
+def _no_bundle(file: Path, reason: object) -> InputError:
+    return InputError(
+        f"task.bundle must be a file that task=bundle wrote, but {file} is not "
+        f"({shorten(one_line(reason), 120)}); fetch it again"
+    )
+
+
+def _safe_name(name: object) -> str:
+    """A relative name without parts that leave the folder."""
+    text = str(name)
+    path = PurePosixPath(text)
+    is_plain = str(path) == text and not path.is_absolute() and ".." not in path.parts
+    if not is_plain or not path.parts or "\\" in text or ":" in text or "\0" in text:
+        raise ValueError(f"{text!r:.60} is no name of a file in it")
+    return text
+
+
+def _known(place: object, places: Collection[str]) -> str:
+    if place not in places:
+        raise ValueError(f"{place!r:.60} has no files")
+    return str(place)
+
+
+def _owner(name: str, rows: Mapping[str, Sequence[str]]) -> str | None:
+    """The row of a file; None = of all rows."""
+    owners = (row for row, places in rows.items() if any(name.startswith(f"{p}/") for p in places))
+    return next(owners, None)
+
+
+def _refuse_other_names(archive: zipfile.ZipFile, files: Collection[str], file: Path) -> None:
+    """Raise an error unless the archive has exactly the files of its manifest, each once."""
+    names = archive.namelist()
+    if len(set(names)) < len(names) or set(names) != {MANIFEST, *files}:
+        other = sorted(set(names) ^ {MANIFEST, *files}) or ["a name twice"]
+        raise _no_bundle(file, f"its list of files is not its content: {other[0]!r:.60}")
+
+
+def _refuse_beyond_disk(files: Mapping[str, _File], folder: Path) -> None:
+    needed, free = sum(each.size for each in files.values()), shutil.disk_usage(folder).free
+    if needed > free:
+        raise InputError(
+            f"unpacking the bundle takes {needed / 2**30:,.1f} GiB, but the folder for temporary "
+            f"files has {free / 2**30:,.1f}; set TMPDIR to a folder with more"
+        )
+
+
+def _extract(
+    archive: zipfile.ZipFile, name: str, described: _File, folder: Path, whose: str
+) -> None:
+    """Write a file of the bundle, never more than its size in the manifest."""
+    target, size, digest = folder / name, 0, hashlib.sha256()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with archive.open(name) as source, target.open("xb") as out:
+            while size <= described.size and (chunk := source.read(CHUNK_BYTES)):
+                size += len(chunk)
+                digest.update(chunk)
+                out.write(chunk)
+        is_same = (size, digest.hexdigest()) == described
+    except (zipfile.BadZipFile, zlib.error):
+        is_same = False
+    if not is_same:
+        raise InputError(
+            f"{whose or 'the bundle'}: {name} must be the file that was bundled, but its checksum "
+            "differs; fetch the bundle again"
+        )
+
+
+def refuse_foreign_classes(config: Config, own: Config, row: str) -> None:
+    """Check that a configuration trains, and names no class that the reader did not choose.
+
+    Args:
+        config: A configuration from a bundle.
+        own: The reader's configuration, whose classes are allowed.
+        row: For the message.
+
+    Raises:
+        InputError: It has another task, or names another class, whose import could do anything.
+    """
+    allowed = {value for key, value in _leaves(own, "") if key.endswith("_target_")}
+    for key, value in _leaves(config, ""):
+        is_target = key.endswith("_target_")
+        if is_target and not str(value).startswith("recsweep.") and value not in allowed:
+            raise InputError(
+                f"row {row} uses the class {value!r:.80}, which is not recsweep's; if you trust "
+                f"your copy of it, name it: --config-dir=FOLDER {key.partition('.')[0]}=ITS_FILE"
+            )
+    task = (config.get("task") or {}).get("_target_")
+    if task != TRAINS:
+        raise InputError(
+            f"every run of a bundle must be a training, but row {row} has the task {task!r:.80}; "
+            "ask for a bundle that task=bundle wrote"
+        )
