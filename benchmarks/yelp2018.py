@@ -2,8 +2,9 @@
 
     python benchmarks/yelp2018.py FOLDER [model=NAME SETTING=VALUE …]
 
-Without a model it is EASE, whose inverse is also held to SGEMM's rate. FOLDER has LightGCN's `train.txt` and `test.txt`. `refit=true` fits twice, on train alone and on
-train and validation. Only the second model is scored on test, so nothing else is fitted here.
+Without a model it is EASE, whose inverse is also held to SGEMM's rate. FOLDER has LightGCN's
+`train.txt` and `test.txt`. `refit=true` fits twice, on train alone and on train and validation.
+Only the second model is scored on test, so nothing else is fitted here.
 """
 
 import json
