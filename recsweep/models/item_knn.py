@@ -47,7 +47,7 @@ class ItemKNN(LearnedArrays):
         norms = np.sqrt(squares.astype(np.float32))
 
         def neighbors(start: int, products: CSR) -> CSR:
-            return _nearest(_similarities(start, products, norms, self.shrinkage), self.n_neighbors)
+            return nearest(_similarities(start, products, norms, self.shrinkage), self.n_neighbors)
 
         rows = over_gram_rows(train.astype(np.float32, copy=False), neighbors)
         similarities = sp.vstack(rows).T.tocsr()  # column j holds the neighbours of item j
@@ -73,8 +73,8 @@ def _similarities(start: int, products: CSR, norms: np.ndarray, shrinkage: float
     return products
 
 
-def _nearest(similarities: CSR, n_neighbors: int) -> CSR:
-    """The `n_neighbors` largest entries of each row."""
+def nearest(similarities: CSR, n_neighbors: int) -> CSR:
+    """The `n_neighbors` largest entries of each row; ties go to the lower item number."""
     is_kept = np.zeros(similarities.nnz, bool)
     for first, last in pairwise(similarities.indptr):
         row = slice(first, last)
