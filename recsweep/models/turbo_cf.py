@@ -1,7 +1,7 @@
 """Turbo-CF: a polynomial low-pass filter on the graph of items (Park et al. 2024)."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -23,7 +23,7 @@ FILTERS = {1: (1.0,), 2: (2.0, -1.0), 3: (0.71, 0.1, -0.01)}
 DENSE_FRACTION = 1 / 16
 """Above this share of entries a product with a dense matrix is faster."""
 CHUNK_USERS = 32
-"""Users whose scores are multiplied by a sparse matrix at a time: they fit into a cache."""
+"""Users multiplied by sparse matrices at a time in each thread: they fit into a cache."""
 
 Scores = Float[np.ndarray, "users items"]
 
@@ -34,8 +34,11 @@ class TurboCF(LearnedArrays):
     """A history is multiplied by a polynomial of the item graph P, without training.
 
     R̃ = D_U^(−alpha)·R·D_I^(alpha−1) with the degrees of users and items, and P = R̃ᵀR̃ with each
-    entry raised to `power`. Scores are r·P (order 1), r·(2P − P²) (order 2, second order near an
-    ideal low-pass filter) or r·(P + 0.01·(−P³ + 10P² − 29P)) (order 3).
+    entry raised to `power`. Scores are r·P (order 1), r·(2P − P²) (order 2) or
+    r·(P + 0.01·(−P³ + 10P² − 29P)) (order 3, near an ideal low-pass filter).
+
+    Where `power` is 1 only R̃ is kept, which has far fewer entries than P: a saved model then holds
+    the training interactions.
 
     Args:
         alpha: How much the degrees of users count; those of items count 1 − alpha.
@@ -54,45 +57,55 @@ class TurboCF(LearnedArrays):
     filter_order: Annotated[int, Field(ge=1, le=3)]
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
-        """Compute P, which keeps only pairs of items with a common user."""
+        """Compute R̃, and P unless it is their plain product."""
         self.forget()
-        rows = normalized(train, -self.alpha, self.alpha - 1)
-        n_entries = sum(over_gram_rows(rows, lambda _start, products: products.nnz))
+        graph = normalized(train, -self.alpha, self.alpha - 1)
+        self.learned = sparse_arrays(graph if self.power == 1 else self._raised(graph))
+        on_epoch(0, {})
+
+    def _raised(self, matrix: CSR) -> CSR:
+        """P, with an entry for each pair of items that have a user in common."""
+        n_entries = sum(over_gram_rows(matrix, lambda _start, products: products.nnz))
         refuse_beyond_memory(
             2 * 8 * n_entries,  # blocks, then all in one
             f"the item graph's {n_entries:,} links",
-            "choose model=gf_cf, which needs none of them",
+            "set model.power=1, which needs none of them",
         )
 
-        def raised(_start: int, products: CSR) -> CSR:
+        def raise_entries(_start: int, products: CSR) -> CSR:
             products.data **= np.float32(self.power)
             return products
 
-        graph = sp.vstack(over_gram_rows(rows, raised), format="csr")
-        self.learned = sparse_arrays(graph)
-        on_epoch(0, {})
+        return sp.vstack(over_gram_rows(matrix, raise_entries), format="csr")
 
     def score(self, history: CSR) -> Scores:
         """The filtered histories: users × items."""
-        n_items = history.shape[1]
+        history = history.astype(np.float32, copy=False)
+        factors, n_users = self._factors(history.shape[1]), CHUNK_USERS
+        if isinstance(factors[0], np.ndarray):
+            n_users = max(1, history.shape[0])  # BLAS has its own threads
+
+        def filtered(start: int) -> Scores:
+            return self._filtered(history[start : start + n_users], factors)
+
+        with ThreadPoolExecutor(environment.n_threads()) as pool:  # SciPy releases the GIL
+            parts = pool.map(filtered, range(0, history.shape[0], n_users))
+            return np.concatenate([np.empty((0, history.shape[1]), np.float32), *parts])
+
+    def _factors(self, n_items: int) -> list[Any]:
+        """What P is the product of."""
         graph = sparse_matrix(self.learned, n_items)
-        first, *others = FILTERS[self.filter_order]
-        filtered = (history.astype(np.float32, copy=False) @ graph).toarray()
-        scores = np.float32(first) * filtered
-        is_dense = graph.nnz > DENSE_FRACTION * n_items**2
-        factor = graph.toarray() if others and is_dense else graph
-        for coefficient in others:
-            filtered = filtered @ factor if is_dense else _times_sparse(filtered, factor)
-            scores += np.float32(coefficient) * filtered
+        if self.power == 1:
+            return [graph.T.tocsr(), graph]
+        is_dense = self.filter_order > 1 and graph.nnz > DENSE_FRACTION * n_items**2
+        return [graph.toarray() if is_dense else graph]
+
+    def _filtered(self, rows: Any, factors: list[Any]) -> Scores:
+        """The filter's polynomial, term by term; only the histories themselves are sparse."""
+        scores = np.zeros(rows.shape, np.float32)
+        for coefficient in FILTERS[self.filter_order]:
+            for factor in factors:
+                rows = rows @ factor
+            rows = rows.toarray() if sp.issparse(rows) else rows
+            scores += np.float32(coefficient) * rows
         return scores
-
-
-def _times_sparse(scores: Scores, graph: CSR) -> Scores:
-    """Multiply scores by a sparse graph, some users at a time in each thread."""
-    starts = range(0, len(scores), CHUNK_USERS)
-
-    def multiply(start: int) -> Scores:
-        return scores[start : start + CHUNK_USERS] @ graph
-
-    with ThreadPoolExecutor(environment.n_threads()) as pool:  # SciPy releases the GIL
-        return np.concatenate([scores[:0], *pool.map(multiply, starts)])

@@ -54,6 +54,7 @@ def test_it_equals_a_dense_twin(
 ) -> None:  # fmt: skip
     monkeypatch.setattr(gram, "BLOCK_CELLS", block_cells)
     monkeypatch.setattr(turbo_cf, "DENSE_FRACTION", dense_fraction)
+    monkeypatch.setattr(turbo_cf, "CHUNK_USERS", 7)
     train = clicks(60, 40, 0.1)
     expected = train @ dense_twin(train, alpha, power)[filter_order]
     model = fitted(train, alpha, power, filter_order)
@@ -62,16 +63,17 @@ def test_it_equals_a_dense_twin(
     np.testing.assert_allclose(scores, expected, rtol=2e-5, atol=1e-6)  # float32 sums
 
 
-def test_only_pairs_with_a_common_user_are_kept() -> None:
+def test_only_pairs_with_a_common_user_are_kept_and_none_of_a_plain_product() -> None:
     train = np.array([[1, 1, 0, 0], [0, 1, 1, 0]])
-    model = fitted(train, 0.5, 1.0, 1)
-    assert model.state()["data"].size == 7  # 3 × 3 less the pair of items 0 and 2
+    assert fitted(train, 0.5, 0.9, 1).state()["data"].size == 7  # 3 × 3 less items 0 and 2
+    assert fitted(train, 0.5, 1.0, 1).state()["data"].size == 4  # the clicks
 
 
 def test_a_graph_that_does_not_fit_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     train = np.array([[1, 1, 0, 0], [0, 1, 1, 0]])
     monkeypatch.setattr(memory, "available_bytes", lambda: 2 * 8 * 7 - 1)
-    with pytest.raises(InputError, match=r"item graph's 7 links must have .*choose model=gf_cf"):
-        fitted(train, 0.5, 1.0, 1)
-    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * 8 * 7)
+    with pytest.raises(InputError, match=r"item graph's 7 links must .*set model\.power=1, which"):
+        fitted(train, 0.5, 0.9, 1)
     fitted(train, 0.5, 1.0, 1)
+    monkeypatch.setattr(memory, "available_bytes", lambda: 2 * 8 * 7)
+    fitted(train, 0.5, 0.9, 1)
