@@ -1,9 +1,10 @@
-"""EASE on Yelp2018: figures on test, seconds, SGEMM's rate and peak memory, without the first fit.
+"""A model on Yelp2018: figures on test, seconds and peak memory, without the first fit.
 
-    python benchmarks/yelp2018.py FOLDER
+    python benchmarks/yelp2018.py FOLDER [model=NAME SETTING=VALUE …]
 
-FOLDER has LightGCN's `train.txt` and `test.txt`. `refit=true` fits twice, on train alone and on
-train and validation. Only the second model is scored on test, so nothing else is fitted here.
+Without a model it is EASE, whose inverse is also held to SGEMM's rate. FOLDER has LightGCN's
+`train.txt` and `test.txt`. `refit=true` fits twice, on train alone and on train and validation.
+Only the second model is scored on test, so nothing else is fitted here.
 """
 
 import json
@@ -44,12 +45,16 @@ def timed_inverse(matrix: Any, label: str) -> Any:
 
 inverse, ease.negative_inverse = ease.negative_inverse, timed_inverse
 config = load_config(
-    "model=ease", "model.l2=300", "refit=true", "data=lightgcn", f"data.path='{sys.argv[1]}'",
+    *(sys.argv[2:] or ["model=ease", "model.l2=300"]),
+    "refit=true", "data=lightgcn", f"data.path='{sys.argv[1]}'",
     "k=20", "metrics=[recall_all,ndcg]", "tracking=off",
 )  # fmt: skip
 settings = validate(app.Settings, config, "")
 experiment = Experiment.prepare(settings, NullTracker())
 _, rows = experiment.split.without_test()
+start = time.perf_counter()
 experiment.model.fit(rows, lambda *_: True, Seeds(settings.seed))
-print_step("fit")
-print_step("test", **experiment.evaluate_on_test().means)
+print_step("fit", s=time.perf_counter() - start)
+start = time.perf_counter()
+means = experiment.evaluate_on_test().means
+print_step("test", s=time.perf_counter() - start, **means)

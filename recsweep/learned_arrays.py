@@ -1,10 +1,25 @@
-"""The state of models that learn only a few arrays."""
+"""The state of models that learn only a few arrays, or a sparse matrix."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 
-from recsweep.interfaces import State
+from recsweep.interfaces import CSR, State
+
+CSR_PARTS = ("data", "indices", "indptr")
+
+
+def sparse_arrays(matrix: CSR) -> dict[str, np.ndarray]:
+    """The arrays of a sparse matrix, by name."""
+    return {name: getattr(matrix, name) for name in CSR_PARTS}
+
+
+def sparse_matrix(arrays: Mapping[str, Any], n_columns: int) -> CSR:
+    """The matrix with these arrays; others beside them are ignored."""
+    parts = tuple(arrays[name] for name in CSR_PARTS)
+    return sp.csr_matrix(parts, shape=(len(parts[2]) - 1, n_columns))
 
 
 class LearnedArrays:

@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
-from recsweep.learned_arrays import LearnedArrays
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
 
 
 def test_arrays_are_there_once_they_are_learned_or_restored() -> None:
@@ -65,3 +66,13 @@ def test_kept_arrays_come_back_and_new_ones_are_left_alone() -> None:
     one.learned = {"totals": np.arange(2)}
     one.return_to_kept()  # nothing has been kept since
     assert one.state()["totals"].tolist() == [0, 1]
+
+
+def test_a_sparse_matrix_is_kept_as_arrays() -> None:
+    matrix = sp.csr_matrix(np.array([[0, 2, 0], [1, 0, 3]], np.float32))
+    arrays = sparse_arrays(matrix)
+    assert {name: array.tolist() for name, array in arrays.items()} == {
+        "data": [2, 1, 3], "indices": [1, 0, 2], "indptr": [0, 1, 3],
+    }  # fmt: skip
+    found = sparse_matrix({**arrays, "other": np.zeros(1)}, 3)
+    np.testing.assert_array_equal(found.toarray(), matrix.toarray())

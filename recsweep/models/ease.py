@@ -43,6 +43,8 @@ class EASE(LearnedArrays):
         l2: Added to the Gram matrix's diagonal; larger = smoother.
         dropout_rate: p, the share of the input that is dropped; 0 = EASE, else EDLAE.
 
+    Subclasses may bound the diagonal of B by a value above 0.
+
     Source:
         Steck: Embarrassingly Shallow Autoencoders for Sparse Data. WWW 2019, equation 8.
         Steck: Autoencoders that don't overfit towards the Identity. NeurIPS 2020, equation 8.
@@ -59,7 +61,7 @@ class EASE(LearnedArrays):
         ratio = self.dropout_rate / (1 - self.dropout_rate)
         solve = solve_on_device if accelerator.is_available() else solve_on_host
         try:
-            weights = solve(train, self.l2, ratio)
+            weights = solve(train, self.l2, ratio, self.largest_self_weight())
         except np.linalg.LinAlgError as error:
             raise InputError(
                 "the Gram matrix plus l2 on its diagonal must be positive definite, but is not: "
@@ -68,6 +70,10 @@ class EASE(LearnedArrays):
             ) from error
         self.learned = {"weights": weights}
         on_epoch(0, {})
+
+    def largest_self_weight(self) -> float:
+        """The upper bound on B's diagonal."""
+        return 0.0
 
     def score(self, history: CSR) -> Any:
         """History · B: users × items, of NumPy or of the accelerator."""
@@ -78,8 +84,8 @@ class EASE(LearnedArrays):
         return accelerator.matmul(history, self.learned["weights"])
 
 
-def solve_on_host(train: CSR, l2: float, ratio: float) -> Square:
-    """B for X and Λ = l2 + ratio·diag(XᵀX).
+def solve_on_host(train: CSR, l2: float, ratio: float, xi: float = 0.0) -> Square:
+    """B for X and Λ = l2 + ratio·diag(XᵀX), with a diagonal of at most xi.
 
     Raises:
         InputError: There is too little memory.
@@ -90,8 +96,9 @@ def solve_on_host(train: CSR, l2: float, ratio: float) -> Square:
     _refuse_large(n_items, max(gram_spare_bytes(train), inverse_spare_bytes(), mirror_spare_bytes))
     matrix = gram_matrix(train)
     diagonal = np.einsum("ii->i", matrix)  # a view
-    diagonal += l2 + ratio * diagonal  # Λ, where ratio = p/(1−p)
-    return solve_in_place(matrix)
+    penalties = l2 + ratio * diagonal  # Λ, where ratio = p/(1−p)
+    diagonal += penalties
+    return solve_in_place(matrix, penalties, xi)
 
 
 def _refuse_large(n_items: int, spare_bytes: int) -> None:
@@ -103,18 +110,27 @@ def _refuse_large(n_items: int, spare_bytes: int) -> None:
     )
 
 
-def solve_in_place(matrix: Square) -> Square:
+def solve_in_place(
+    matrix: Square, penalties: Float[np.ndarray, " items"] | float = 0.0, xi: float = 0.0
+) -> Square:
     """B of a regularised Gram matrix, computed in place.
+
+    With P = (XᵀX + Λ)⁻¹ it is I − P·diag(s), whose diagonal would be 1 − P_jj·Λ_jj without a bound
+    and is cut to [0, xi] by s_j = (1 − B_jj)/P_jj.
 
     Args:
         matrix: XᵀX + Λ; only its upper triangle is read, and it is overwritten.
+        penalties: The diagonal of Λ; matters only where xi is above 0.
+        xi: Upper bound on B's diagonal.
 
     Raises:
         LinAlgError: It is not positive definite.
     """
     negative_inverse(matrix, f"inverse of {len(matrix):,} items")
-    _scale_and_mirror(matrix, -1 / np.diagonal(matrix))
-    np.fill_diagonal(matrix, 0)
+    of_inverse = -np.diagonal(matrix)
+    kept = np.clip(1 - of_inverse * penalties, 0, xi).astype(np.float32)
+    _scale_and_mirror(matrix, (1 - kept) / of_inverse)
+    np.fill_diagonal(matrix, kept)
     return matrix
 
 
@@ -133,7 +149,7 @@ def _scale_and_mirror(matrix: Square, scale: Float[np.ndarray, " items"]) -> Non
         list(pool.map(finish, range(0, n_items, STRIP)))
 
 
-def solve_on_device(train: CSR, l2: float, ratio: float) -> "jax.Array":
+def solve_on_device(train: CSR, l2: float, ratio: float, xi: float = 0.0) -> "jax.Array":
     """The same B, computed and left on JAX's first device; returns when it is solved.
 
     Raises:
@@ -147,8 +163,8 @@ def solve_on_device(train: CSR, l2: float, ratio: float) -> "jax.Array":
     matrix_bytes = 4 * accelerator.padded_width(n_items) ** 2
     _refuse_beyond_device(N_MATRICES_ON_DEVICE * matrix_bytes + accelerator.gram_spare_bytes(train))
     gram = accelerator.gram_matrix(train)
-    penalties = np.array([l2, ratio], np.float32)
-    is_finite, weights = call_program(("ease", n_items), lambda: _solver(n_items), gram, penalties)
+    settings = np.array([l2, ratio, xi], np.float32)
+    is_finite, weights = call_program(("ease", n_items), lambda: _solver(n_items), gram, settings)
     if not bool(is_finite):
         raise np.linalg.LinAlgError("not positive definite")
     return weights
@@ -157,7 +173,7 @@ def solve_on_device(train: CSR, l2: float, ratio: float) -> "jax.Array":
 def _refuse_beyond_device(needed_bytes: int) -> None:
     room = environment.device_memory()
     if room is not None:
-        what = f"model=ease on {environment.device()}"
+        what = f"the item–item matrix on {environment.device()}"
         refuse_beyond_memory(needed_bytes, what, "set device=cpu", room)
 
 
@@ -170,21 +186,24 @@ def _sent(weights: Square) -> "jax.Array":
 
 
 def _solver(n_items: int) -> Callable[..., Any]:
-    """A program: padded XᵀX, (l2, ratio) -> is B finite?, B."""
+    """A program: padded XᵀX, (l2, ratio, xi) -> is B finite?, B."""
     import jax
     import jax.numpy as jnp
     from jax.scipy.linalg import cho_solve
 
     from recsweep.training.backend import compile_program
 
-    def solve(gram: "jax.Array", penalties: "jax.Array") -> tuple["jax.Array", "jax.Array"]:
-        l2, ratio = penalties
+    def solve(gram: "jax.Array", settings: "jax.Array") -> tuple["jax.Array", "jax.Array"]:
+        l2, ratio, xi = settings
         gram = gram[:n_items, :n_items]
-        matrix = gram + jnp.diag(l2 + ratio * jnp.diagonal(gram))
+        penalties = l2 + ratio * jnp.diagonal(gram)
+        matrix = gram + jnp.diag(penalties)
         with jax.default_matmul_precision("highest"):  # full float32
             factor = jnp.linalg.cholesky(matrix, symmetrize_input=False)
             inverse = cho_solve((factor, True), jnp.eye(n_items, dtype=matrix.dtype))
-        weights = jnp.fill_diagonal(-inverse / jnp.diagonal(inverse), 0, inplace=False)
+        of_inverse = jnp.diagonal(inverse)
+        kept = jnp.clip(1 - of_inverse * penalties, 0, xi)  # see `solve_in_place`
+        weights = jnp.fill_diagonal(-inverse * ((1 - kept) / of_inverse), kept, inplace=False)
         return jnp.isfinite(weights).all(), weights
 
     return compile_program(solve)

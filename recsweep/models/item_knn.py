@@ -12,10 +12,8 @@ from recsweep.data.gram import over_gram_rows
 from recsweep.data.matrix import keep_entries
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import CSR, STRICT, OnEpoch
-from recsweep.learned_arrays import LearnedArrays
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
 from recsweep.seeds import Seeds
-
-CSR_PARTS = ("data", "indices", "indptr")
 
 
 @with_defaults("model")
@@ -49,18 +47,16 @@ class ItemKNN(LearnedArrays):
         norms = np.sqrt(squares.astype(np.float32))
 
         def neighbors(start: int, products: CSR) -> CSR:
-            return _nearest(_similarities(start, products, norms, self.shrinkage), self.n_neighbors)
+            return nearest(_similarities(start, products, norms, self.shrinkage), self.n_neighbors)
 
         rows = over_gram_rows(train.astype(np.float32, copy=False), neighbors)
         similarities = sp.vstack(rows).T.tocsr()  # column j holds the neighbours of item j
-        self.learned = {name: getattr(similarities, name) for name in CSR_PARTS}
+        self.learned = sparse_arrays(similarities)
         on_epoch(0, {})
 
     def score(self, history: CSR) -> np.ndarray:
         """History · similarities: users × items."""
-        parts = tuple(self.learned[name] for name in CSR_PARTS)
-        n_items = history.shape[1]
-        similarities = sp.csr_matrix(parts, shape=(n_items, n_items))
+        similarities = sparse_matrix(self.learned, history.shape[1])
         return (history.astype(np.float32, copy=False) @ similarities).toarray()
 
 
@@ -77,8 +73,8 @@ def _similarities(start: int, products: CSR, norms: np.ndarray, shrinkage: float
     return products
 
 
-def _nearest(similarities: CSR, n_neighbors: int) -> CSR:
-    """The `n_neighbors` largest entries of each row."""
+def nearest(similarities: CSR, n_neighbors: int) -> CSR:
+    """The `n_neighbors` largest entries of each row; ties go to the lower item number."""
     is_kept = np.zeros(similarities.nnz, bool)
     for first, last in pairwise(similarities.indptr):
         row = slice(first, last)

@@ -168,7 +168,9 @@ def test_a_device_without_room_is_refused(monkeypatch: pytest.MonkeyPatch) -> No
     needed = 4 * 4 * 128**2 + 24 * 1024 + 4 * 4096 * 128
     monkeypatch.setattr(environment, "device", lambda: "GPU")
     monkeypatch.setattr(environment, "device_memory", lambda: needed - 1)
-    with pytest.raises(InputError, match=r"^model=ease on GPU must have .*; set device=cpu$"):
+    with pytest.raises(
+        InputError, match=r"^the item–item matrix on GPU must have .*; set device=cpu$"
+    ):
         fitted(listens(60, 20), l2=7.0)
     monkeypatch.setattr(environment, "device_memory", lambda: needed)
     fitted(listens(60, 20), l2=7.0)
