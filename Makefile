@@ -20,8 +20,10 @@ setup: $(STAMP)  ## make .venv with the versions that were tested
 $(STAMP): pyproject.toml constraints.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
 	  || { echo "error: recsweep needs Python 3.11 or newer, but $(PYTHON) is $$($(PYTHON) -V); run make PYTHON=python3.12"; exit 1; }
+	@echo "setting up $(VENV): pip installs recsweep and what it needs, at tested versions; the first time takes minutes"
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@test -t 1 || quiet=--quiet; set -x; \
+	  $(BIN)/python -m pip install $$quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@
 
 demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to open the UI
@@ -55,8 +57,9 @@ docs-links: setup  ## look whether every page that the docs link to is there; ne
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
 
-test-all: setup  ## every test that can run here
-	$(PYTEST) -m ""
+test-all: setup lint types imports  ## every test there is, about 45 minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,docs]'
+	$(PYTEST) $(ALL_CORES) -m "" --durations=20
 
 lint: setup  ## style and format
 	$(BIN)/ruff check .

@@ -22,19 +22,22 @@ def shorten(text: str, n_characters: int) -> str:
 
 
 def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that was probably meant; None = none is similar.
+    """The known name that was probably meant, in whatever case; None = none is similar.
 
     Args:
         name: As typed.
         known: The existing names.
         cutoff: How similar it must be, from 0 to 1.
     """
-    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=cutoff)), None)
+    names = {each.lower(): each for each in known}
+    return next(map(names.get, difflib.get_close_matches(name.lower(), names, 1, cutoff)), None)
 
 
 def alike(name: str, known: Sequence[str]) -> list[str]:
     """Known names that contain the typed one, or else resemble it."""
-    return [each for each in known if name in each] or difflib.get_close_matches(name, known)
+    names, typed = {each.lower(): each for each in known}, name.lower()
+    found = [each for each in names if typed in each] or difflib.get_close_matches(typed, names)
+    return [names[each] for each in found]
 
 
 def without_passwords(node: Any) -> Any:

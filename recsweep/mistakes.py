@@ -204,6 +204,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
         _needless_plus(text, arguments)
         or _not_there(error, text, arguments)
         or _no_config_folder(text)
+        or _not_global(text)
         or f"the configuration must compose, but does not: {text}; see {COMMAND} --help"
     )
 
@@ -233,6 +234,15 @@ def _no_config_folder(text: str) -> str | None:
     found = re.search(r"Additional config directory '?(.*?)'? not found", text)
     return found and (
         f"--config-dir must be an existing folder, but {found[1]} is not; give another path"
+    )
+
+
+def _not_global(text: str) -> str | None:
+    """What to do about a YAML file that overrides groups within its own group."""
+    found = re.search(r"In '(\S+)': Could not override '\S+@", text)
+    return found and (
+        "a YAML file with settings of whole groups must begin with # @package _global_, but "
+        f"{found[1]}.yaml does not; add this line at its top"
     )
 
 
@@ -279,6 +289,11 @@ def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], grou
         return (
             f"quotes must be read by the terminal, but {override} came with them; write "
             f"{shlex.quote(bare)}"
+        )
+    if re.search(r"\s[\w.@/+~]+=", value):
+        return (
+            f"each setting must be a word of its own, but {shlex.quote(override)} is one word; "
+            f"write {COMMAND} {override}"
         )
     reason = one_line(error.message.partition("See https:")[0].replace("^", ""))
     return (

@@ -23,6 +23,8 @@ def test_a_long_text_is_cut_to_its_characters_with_a_mark() -> None:
 def test_the_closest_name_is_one_that_is_alike_or_none() -> None:
     assert closest("droput", ["beta", "dropout"]) == "dropout"
     assert closest("droput", ["beta"]) is None
+    assert closest("EASE", ["ease", "ials"]) == "ease"
+    assert closest("iALS", ["als", "IALS"]) == "IALS"
     assert closest("ab", ["abcdef"], cutoff=0.9) is None
     assert closest("x", iter([])) is None
 
@@ -30,6 +32,7 @@ def test_the_closest_name_is_one_that_is_alike_or_none() -> None:
 def test_names_that_contain_what_was_typed_come_before_those_that_look_like_it() -> None:
     assert alike("vae", ["multivae-ml", "vea"]) == ["multivae-ml"]
     assert alike("vae", ["ease", "vaes"]) == ["vaes"]
+    assert alike("VAE", ["MultiVAE-ml", "ease"]) == ["MultiVAE-ml"]
     assert alike("veas", ["vaes", "ease"])[0] == "vaes"
 
 

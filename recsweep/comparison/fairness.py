@@ -335,7 +335,8 @@ def draw_expected_best(tunings: Sequence[Tuning]) -> "go.Figure":
         )  # fmt: skip
         mode = "markers" if len(curve.trials) == 1 else "lines"
         figure.add_scatter(x=curve.trials, y=curve.mean, name=curve.study, mode=mode, **same)
-    figure.update_xaxes(title="trials", **GRID)
+    n_trials = max(len(each.scored) for each in tunings)
+    figure.update_xaxes(title="trials", dtick=max(n_trials // 8, 1), tick0=0, **GRID)  # no halves
     figure.update_yaxes(**GRID, title=f"expected best validation {tunings[0].objective}")
     return figure.update_layout(
         template="none", height=380, hovermode="x unified",

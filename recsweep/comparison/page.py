@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 ACCENT, MUTED = "#2f7fc1", "#8a8f98"  # both readable on white and on black
 GRID = {"gridcolor": "rgba(128,128,128,.25)", "zeroline": False}
 ROW_PIXELS, FRAME_PIXELS = 34, 112
+PANEL_PIXELS, AXIS_PIXELS = 160, 110
+"""Least widths: a figure that does not fit scrolls in its own box."""
 
 _STYLE = """
 :root { color-scheme: light dark; --text: #1d232b; --soft: #5c6570; --line: #d9dee4;
@@ -34,10 +36,17 @@ tr:last-child td { border-bottom: 0; }
 tbody tr:hover { background: var(--band); }
 ul { color: var(--soft); font-size: .86rem; padding-left: 1.1rem; }
 p { color: var(--soft); font-size: .86rem; }
-.wide { overflow-x: auto; }
+.wide, pre { overflow-x: auto; }
+h1, li, p { overflow-wrap: break-word; }
 .plotly-graph-div { margin-bottom: .6rem; }
 .plotly-graph-div .infolayer text, .plotly-graph-div .cartesianlayer text,
 .plotly-graph-div [class$="layer-above"] text { fill: var(--text) !important; }
+"""
+
+_SCRIPT = """
+if (matchMedia("(pointer: coarse)").matches)  // a finger on a figure scrolls the page
+  for (const figure of document.querySelectorAll(".js-plotly-plot"))
+    Plotly.relayout(figure, {dragmode: false});
 """
 
 
@@ -93,23 +102,26 @@ def html(sections: Sequence[Section]) -> str:
         '<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
         '<meta name="viewport" content="width=device-width, initial-scale=1">\n'
         f"<title>{sections[0].title}</title>\n<style>{_STYLE}</style>\n"
-        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{body}\n</body>\n</html>\n"
+        f"<script>{get_plotlyjs()}</script>\n</head>\n<body>\n{body}\n<script>{_SCRIPT}</script>\n</body>\n</html>\n"
     )
 
 
 def _drawn(figure: "Figure", name: str) -> str:
-    """A figure's HTML with the page's colours; deterministic for the same name."""
+    """A figure's HTML for a page of any width and colour; deterministic for the same name."""
     from plotly.graph_objects import Figure
 
     shown = Figure(figure).update_layout(
-        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)"
-    )
-    return str(
-        shown.to_html(
-            full_html=False, include_plotlyjs=False, include_mathjax=False, div_id=name,
-            config={"displayModeBar": False, "responsive": True},
-        )
+        paper_bgcolor="rgba(0,0,0,0)", plot_bgcolor="rgba(0,0,0,0)",
+        legend={"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"},
     )  # fmt: skip
+    drawn = shown.to_html(
+        full_html=False, include_plotlyjs=False, include_mathjax=False, div_id=name,
+        config={"displayModeBar": False, "responsive": True},
+    )  # fmt: skip
+    axis = shown.layout.xaxis.tickvals or ()  # those of parallel coordinates
+    n_panels = len(list(shown.select_xaxes()))
+    width = max((n_panels + 1) * PANEL_PIXELS if n_panels > 1 else 0, len(axis) * AXIS_PIXELS)
+    return f'<div class="wide"><div style="min-width: {width}px">{drawn}</div></div>'
 
 
 def figure_of_scores(found: Comparison) -> "Figure":

@@ -1,7 +1,9 @@
 """The users to recommend to: users of a data set, or users given with their histories."""
 
 import logging
+import re
 from collections.abc import Sequence
+from itertools import compress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -47,13 +49,27 @@ class Requested(NamedTuple):
         found = unknown_ids(pd.Series(names), rows, "requested users", "the run's data set")
         if found and (not skip_unknown or (rows < 0).all()):
             raise InputError(
-                f"every requested user must be known, but {found}; remove them, set "
+                f"every requested user must be known, but {found}, "
+                f"{self._spelling(list(compress(names, rows < 0)))}; remove them, set "
                 "task.unknown_users=skip, or give their histories as task.histories=FILE"
             )
         if found:
             log.warning("%s: skipped", found)
         rows = rows[rows >= 0]
         return Requested(self.user_ids[rows], self.history[rows])
+
+    def _spelling(self, unknown: list[str]) -> str:
+        """How the data set writes the id of an unknown user, or ids in general."""
+        known = {_without_spelling(each): each for each in map(str, self.user_ids)}
+        for name in unknown:
+            if meant := known.get(_without_spelling(name)):
+                return f"which writes {meant!r} for {name!r}"
+        return f"whose ids look like {str(self.user_ids[0])!r}"
+
+
+def _without_spelling(name: str) -> str:
+    """An id without case, punctuation and leading zeros."""
+    return re.sub(r"[\W_]|(?<!\d)0+(?=\d)", "", name).lower() or name
 
 
 def read_histories(

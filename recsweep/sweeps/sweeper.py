@@ -430,5 +430,5 @@ def _is_of(line: str, keys: Sequence[str]) -> bool:
 
 def _summary(outcomes: Sequence[StudyOutcome]) -> str:
     """A table with one line per study."""
-    head = ["study", "trials", "objective", "validation", "default", "test"]
+    head = ["study", "trials", "objective", "validation", "default", "test ± standard error"]
     return "\n".join(["", *align_columns(head, [outcome.cells() for outcome in outcomes])])

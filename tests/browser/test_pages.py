@@ -16,6 +16,7 @@ SWEEP = (
     "sweep.n_trials=3 sweep.final_seeds=1 hydra/launcher=basic tracking=off"
 )
 SIZE = {"width": 1300, "height": 900}
+PHONE = {"width": 420, "height": 900}
 BROKEN_WORDS = """
 () => [...document.querySelectorAll("th, td, h1, h2, li, p")].flatMap(element => {
   const walker = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
@@ -83,6 +84,51 @@ def test_a_page_is_legible_in_light_and_dark(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
     hidden = "tables => tables.filter(each => each.scrollWidth > each.clientWidth).length"
     assert page.eval_on_selector_all(".wide", hidden) == 0, "no table has to be scrolled"
+    context.close()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("which", Pages._fields)
+def test_on_a_phone_what_is_wide_scrolls_in_its_own_box(
+    browser: "Browser", pages: Pages, which: str, scheme: Any, pictures: Path
+) -> None:
+    context = browser.new_context(viewport=PHONE, color_scheme=scheme, offline=True)
+    page = context.new_page()
+    page.goto(getattr(pages, which).as_uri())
+    page.wait_for_selector("svg.main-svg")
+    page.screenshot(path=pictures / f"{which}-{scheme}-phone.png", full_page=True)
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    boxes = page.eval_on_selector_all(
+        ".wide, pre",
+        """found => found.map(each => {
+          each.scrollLeft = 1e6;
+          const { left, right } = each.getBoundingClientRect();
+          return [left >= 0 && right <= innerWidth, each.scrollWidth - each.clientWidth
+                  - each.scrollLeft, each.scrollLeft > 0];
+        })""",
+    )
+    assert all(is_inside and hidden < 1 for is_inside, hidden, _ in boxes), "its end is reached"
+    assert any(scrolls for *_, scrolls in boxes)
+    panels = "found => found.map(each => each.getBoundingClientRect().width)"
+    assert min(page.eval_on_selector_all(".nsewdrag", panels)) > 80
+    context.close()
+
+
+def test_a_finger_on_a_figure_scrolls_the_page(browser: "Browser", pages: Pages) -> None:
+    context = browser.new_context(viewport=PHONE, has_touch=True, is_mobile=True, offline=True)
+    page = context.new_page()
+    page.goto(pages.comparison.as_uri())
+    page.locator("#figure-1 .nsewdrag").first.scroll_into_view_if_needed()
+    box = page.locator("#figure-1 .nsewdrag").first.bounding_box()
+    assert box is not None
+    x, y, before = box["x"] + 40, box["y"] + 40, page.evaluate("scrollY")
+    finger = context.new_cdp_session(page)
+    for kind, moved in (("Start", 0), *(("Move", -20 * step) for step in range(1, 11))):
+        point = {"x": x, "y": y + moved}
+        finger.send("Input.dispatchTouchEvent", {"type": f"touch{kind}", "touchPoints": [point]})
+        page.wait_for_timeout(20)
+    finger.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    page.wait_for_function(f"scrollY > {before} + 100")
     context.close()
 
 

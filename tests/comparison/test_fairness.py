@@ -183,6 +183,7 @@ def test_both_plots_show_a_line_per_study_and_a_band_within_the_values_seen(tmp_
     assert {trace.name: list(trace.y) for trace in drawn} == {
         name: points[:, 1].tolist() for name, points in lines.items()
     }
+    assert draw_expected_best(tunings).layout.xaxis.dtick == 1, "no half trials"
 
 
 def test_studies_without_a_value_make_an_empty_plot(tmp_path):

@@ -42,6 +42,22 @@ def test_who_is_not_here_is_skipped_or_refused(caplog: pytest.LogCaptureFixture)
             PEOPLE.chosen(names, skip)
 
 
+@pytest.mark.parametrize(
+    ("typed", "said"),
+    [
+        ("C07", "which writes 'c7' for 'C07'; remove"),
+        ("user 12", "which writes 'User_12' for 'user 12'; remove"),
+        ("70", "whose ids look like 'c7'; remove"),
+        ("-", "whose ids look like 'c7'; remove"),
+    ],
+)
+def test_a_user_spelled_differently_is_told_how_the_data_spells_it(typed: str, said: str) -> None:
+    people = Requested(np.array(["c7", "User_12"], object), PEOPLE.history[:2])
+    with pytest.raises(InputError) as caught:
+        people.chosen(["c7", typed], skip_unknown=False)
+    assert said in str(caught.value)
+
+
 def test_values_become_what_they_became_in_training(tmp_path: Path) -> None:
     path = file(tmp_path, "b 20 1\nb 10 3\na 30 0\na 10 2\n")
     users, history = read_histories(path, ITEMS, None, Raw())

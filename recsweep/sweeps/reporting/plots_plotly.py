@@ -8,13 +8,11 @@ from recsweep.sweeps.reporting.importance import Known
 from recsweep.sweeps.reporting.plot_data import COLORS, LegibleStudy, label, worker
 
 FONT, GRID = "system-ui, sans-serif", "rgba(128,128,128,.25)"
-HEIGHT, MIN_PANEL_WIDTH = 420, 200
+HEIGHT = 420
 SCALE = ["rgb(138,143,152)", "rgb(194,24,91)"]
 """From the worst to the best trial, visible on black and on white."""
 PALE_RED, DARK_RED = 247, 8
 """The red component of the lightest and the darkest blue in Optuna's plot."""
-N_PANELS = 6
-"""Number of slices that fit into the width of a page; with more it scrolls."""
 
 
 def finished(figure: go.Figure) -> go.Figure:
@@ -47,9 +45,7 @@ def importance(shown: LegibleStudy) -> go.Figure:
 def slices(shown: LegibleStudy) -> go.Figure:
     """The objective by each hyperparameter."""
     figure = optuna_draws.plot_slice(shown.study, target_name=shown.label)
-    figure.update_xaxes(exponentformat="e", nticks=4)
-    n_params = len(shown.params)
-    return figure.update_layout(width=MIN_PANEL_WIDTH * n_params if n_params > N_PANELS else None)
+    return figure.update_xaxes(exponentformat="e", nticks=4)
 
 
 def parallel(shown: LegibleStudy) -> go.Figure:

@@ -93,7 +93,8 @@ def test_an_unfinished_sweep_says_how_to_resume_retry_and_upload(tmp_path: Path)
     assert rest == [
         "resume    python -m recsweep -m again",
         "failed    1 trial, the last (why); sweep.retry_failed=true retries them",
-        "tracking  the store was lost; python -m recsweep task=upload task.run=vae uploads the rest",
+        "tracking  the store was lost; "
+        "python -m recsweep task=upload task.run=vae uploads the rest",
     ]
 
 
