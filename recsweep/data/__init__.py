@@ -7,6 +7,7 @@ The modules, from the outside in:
     splits          the choices of `split=`, one file each
     user_histories  users to recommend to, and the items they already have
     held_out_parts  a split from marked interactions
+    held_out_users  a split of whole users, with fold-in
     holdout_draw    which interactions are held out at random
     leaks           refuses held-out interactions that a model would see
     gram            the Gram matrix XᵀX
