@@ -14,7 +14,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 import threadpoolctl
 from hydra.core.global_hydra import GlobalHydra
@@ -33,6 +32,7 @@ from recsweep.evaluation import Evaluation, training_popularity
 from recsweep.experiment import Experiment
 from recsweep.files import read_errors_in_one_line
 from recsweep.interfaces import Recommender
+from recsweep.metrics.ranked_lists import TrainingCounts
 from recsweep.mistakes import explain, refuse_mistyped
 from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
@@ -123,7 +123,7 @@ class Fit:
         best_epoch: The epoch of its weights, from 1.
         curves: A column per curve, such as `train/loss`; index: epoch, from 1.
         valid: Validation metrics of the best epoch.
-        popularity: Training interactions of each item.
+        popularity: Training interactions of each item, and the number of training users.
     """
 
     config: Config
@@ -131,7 +131,7 @@ class Fit:
     best_epoch: int
     curves: pd.DataFrame = field(repr=False)
     valid: Evaluation = field(repr=False)
-    popularity: np.ndarray = field(repr=False)
+    popularity: TrainingCounts = field(repr=False)
 
     @property
     def model(self) -> Recommender:

@@ -23,7 +23,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, Ranking
 from recsweep.messages import closest
 from recsweep.metrics.metric import CatalogMetric, Metric, UserMetric
-from recsweep.metrics.ranked_lists import RankedLists
+from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
 
 
 def _as_metrics(entry: Any) -> Any:
@@ -145,14 +145,14 @@ class Evaluator:
         return {name: metric.definition for name, metric in self.metrics.items()}
 
     def evaluate(
-        self, score: Callable[[CSR], Any], fold: Fold, popularity: np.ndarray | None = None
+        self, score: Callable[[CSR], Any], fold: Fold, popularity: TrainingCounts | None = None
     ) -> Evaluation:
         """Rank all unseen items for each user of `fold`, and compute the metrics.
 
         Args:
             score: History -> finite scores, users × items; higher is better.
             fold: The users with their histories and target items.
-            popularity: Training interactions of each item, for metrics that need them.
+            popularity: What training counts of each item, for metrics that need it.
 
         Raises:
             InputError: A score is not finite, no user has a target, or a metric cannot be computed.
@@ -174,13 +174,15 @@ class Evaluator:
         index = pd.Index(ranked_fold.user_ids, name="user")
         return self.measure(lists, index, len(fold.user_ids) - len(index))
 
-    def of_ranking(self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None) -> Evaluation:
+    def of_ranking(
+        self, ranking: Ranking, fold: Fold, popularity: TrainingCounts | None
+    ) -> Evaluation:
         """Compute the metrics of lists that a model has made.
 
         Args:
             ranking: Lists of all users of the fold, at least as long as the largest cut-off.
             fold: The users with their histories and target items.
-            popularity: Training interactions of each item, for metrics that need them.
+            popularity: What training counts of each item, for metrics that need it.
 
         Raises:
             InputError: A score was not finite, no user has a target, or a metric fails.
@@ -190,14 +192,14 @@ class Evaluator:
         return self.measure(lists, index, int(np.count_nonzero(~has_target)))
 
     def objective_means(
-        self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None
+        self, ranking: Ranking, fold: Fold, popularity: TrainingCounts | None
     ) -> dict[str, float]:
         """The objective at every cut-off, as `of_ranking` gives it, without a table of users.
 
         Args:
             ranking: See `of_ranking`; errors too.
             fold: The users.
-            popularity: Training interactions of each item.
+            popularity: What training counts of each item.
         """
         lists, _ = self._lists(ranking, fold, popularity)
         name = str(self.objective).rpartition("@")[0]
@@ -211,7 +213,7 @@ class Evaluator:
         }
 
     def _lists(
-        self, ranking: Ranking, fold: Fold, popularity: np.ndarray | None
+        self, ranking: Ranking, fold: Fold, popularity: TrainingCounts | None
     ) -> tuple[RankedLists, Bool[np.ndarray, " users"]]:
         """The lists of users with a target, and who they are."""
         if not ranking.is_finite:
@@ -251,9 +253,10 @@ class Evaluator:
         return Evaluation(frame, of_catalog, n_without_target, self.definitions())
 
 
-def training_popularity(train: CSR) -> Int[np.ndarray, " items"]:
-    """Training interactions of each item."""
-    return np.bincount(train.indices, minlength=train.shape[1])
+def training_popularity(train: CSR) -> TrainingCounts:
+    """Training interactions of each item, and the number of users."""
+    n_users, n_items = train.shape
+    return TrainingCounts(n_users, np.bincount(train.indices, minlength=n_items))
 
 
 def _one_each(values: ArrayLike, users: Sized, name: str) -> np.ndarray:

@@ -7,7 +7,6 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import cast
 
-import numpy as np
 import pandas as pd
 
 from recsweep.data.split import Fold
@@ -20,6 +19,7 @@ from recsweep.interfaces import (
     Recommender,
     State,
 )
+from recsweep.metrics.ranked_lists import TrainingCounts
 from recsweep.seeds import Seeds
 
 Listener = Callable[[int, Mapping[str, float]], bool]
@@ -59,7 +59,7 @@ class _BestEpoch:
     model: Recommender
     valid: Fold
     evaluator: Evaluator
-    popularity: np.ndarray
+    popularity: TrainingCounts
     listeners: Sequence[Listener]
     curves: list[Mapping[str, float]] = field(default_factory=list)
     epoch: int = -1

@@ -27,7 +27,7 @@ from recsweep.evaluation import (
 from recsweep.interfaces import STRICT, Ranking
 from recsweep.metrics.metric import UserMetric
 from recsweep.metrics.ndcg import NDCG
-from recsweep.metrics.ranked_lists import RankedLists
+from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
 
 
 def rows(*items: Sequence[int], n_items: int) -> sp.csr_matrix:
@@ -36,6 +36,9 @@ def rows(*items: Sequence[int], n_items: int) -> sp.csr_matrix:
     for row, chosen in zip(dense, items, strict=True):
         row[list(chosen)] = 1
     return sp.csr_matrix(dense)
+
+
+POPULARITY = TrainingCounts(40, np.arange(20))
 
 
 def evaluator(**changes: Any) -> Evaluator:
@@ -188,7 +191,7 @@ def test_every_metric_equals_naive_evaluation_user_by_user() -> None:
     def score(history: sp.csr_matrix) -> np.ndarray:
         return np.stack([scores[by_row[row.indices.tobytes()]] for row in history])
 
-    result = evaluator().evaluate(score, fold)
+    result = evaluator().evaluate(score, fold, POPULARITY)
     shown: set[int] = set()
     kept = [row for row in range(len(scores)) if fold.target[[row]].nnz]
     assert list(result.per_user.index) == [f"user {row}" for row in kept]
@@ -221,6 +224,10 @@ def naive_metrics(ranking: list[int], wanted: set[int], cutoffs: list[int]) -> d
             f"map@{k}": sum(precisions) / n_best,
             f"mrr@{k}": 1 / (hits.index(True) + 1) if any(hits) else 0.0,
             f"hit_rate@{k}": float(any(hits)),
+            # item i has i interactions of 40 users; 11 to 19 have 135 of 190, with 10 and 9 154
+            f"arp@{k}": sum(ranking[:k]) / k,
+            f"novelty@{k}": sum(1 - item / 40 for item in ranking[:k]) / k,
+            f"long_tail@{k}": sum(item < 9 for item in ranking[:k]) / k,
         }
     return values
 
@@ -230,7 +237,7 @@ def test_the_batch_size_changes_nothing(batch_size: int) -> None:
     fold = random_fold()
     weights = np.random.default_rng(4).random((20, 20)).astype(np.float32)
     one, other = (
-        evaluator(batch_size=size).evaluate(lambda history: history @ weights, fold)
+        evaluator(batch_size=size).evaluate(lambda history: history @ weights, fold, POPULARITY)
         for size in (4, batch_size)
     )
     pd.testing.assert_frame_equal(one.per_user, other.per_user)
@@ -238,9 +245,10 @@ def test_the_batch_size_changes_nothing(batch_size: int) -> None:
 
 
 def test_users_without_target_are_left_out_and_counted() -> None:
+    some = TrainingCounts(40, np.arange(9))
     history, target = rows([0], [1], [2], n_items=9), rows([5], [], [6], n_items=9)
     fold = Fold(history, target, np.array(["ann", "bob", "eve"], dtype=object))
-    result = evaluator().evaluate(lambda history: np.zeros(history.shape), fold)
+    result = evaluator().evaluate(lambda history: np.zeros(history.shape), fold, some)
     assert list(result.per_user.index) == ["ann", "eve"]
     assert result.n_without_target == 1
 
@@ -250,7 +258,10 @@ def test_an_unknown_item_lowers_what_is_divided_by_what_is_relevant() -> None:
     fold = Fold(rows([0], n_items=5), rows([3], n_items=5), np.array(["ann"], object))
     scores = np.array([[0, 0, 0, 1, 0]], np.float32)
     counted = replace(fold, n_unknown=np.array([1]))
-    known, full = (evaluator().evaluate(lambda _: scores, each).means for each in (fold, counted))
+    some = TrainingCounts(40, np.arange(5))
+    known, full = (
+        evaluator().evaluate(lambda _: scores, each, some).means for each in (fold, counted)
+    )
     assert (known["ndcg@3"], known["recall_all@3"]) == (1.0, 1.0)
     assert full["ndcg@3"] == pytest.approx(1 / (1 + 1 / math.log2(3)))
     assert (full["recall@3"], full["recall_all@3"]) == (0.5, 0.5)
@@ -279,7 +290,7 @@ def test_lists_of_a_model_are_measured_as_the_evaluators_own(objective: str) -> 
     fold = replace(random_fold(), n_unknown=(np.arange(30) == 17).astype(int))
     scores = np.random.default_rng(9).random(fold.history.shape).astype(np.float32)
     own = evaluator(metrics=["ndcg", "recall", "map", "coverage"], objective=objective)
-    popularity = np.ones(20, np.int64)
+    popularity = POPULARITY
     expected = own.evaluate(lambda rows: scores_of(scores, fold, rows), fold, popularity)
     given = (ranked(scores, fold, own.k[-1]), fold, popularity)
     found = own.of_ranking(*given)
@@ -398,7 +409,7 @@ def three_users() -> Fold:
 def test_a_metric_sees_which_items_are_ranked_and_how_popular_they_are() -> None:
     own = evaluator(k=[1, 2], metrics={"ndcg": NDCG(), "popularity": MeanPopularity()})
     popularity = training_popularity(rows([0, 1, 2], [0, 1], [0], n_items=4))
-    assert popularity.tolist() == [3, 2, 1, 0]
+    assert (popularity.n_users, popularity.of_items.tolist()) == (3, [3, 2, 1, 0])
     scores = np.tile(np.array([4, 3, 2, 1], np.float32), (3, 1))
     found = own.evaluate(lambda _: scores, three_users(), popularity)
     # without their own item: 1 2 3, 0 2 3, 0 1 3

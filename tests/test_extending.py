@@ -73,12 +73,12 @@ def test_a_single_run_of_the_page_goes_through(folder: Path, command: str) -> No
     run(folder, command)
     found = metrics(folder)
     assert all(np.isfinite(value) for value in found.values())
-    if "novelty" in command:
+    if "surprisal" in command:
         definitions = (folder / "run" / "results" / "metric_definitions.yaml").read_text("utf-8")
-        assert "novelty: Mean of -log2(training interactions of an item" in definitions
+        assert "surprisal: Mean of -log2(training interactions of an item" in definitions
         environment = (folder / "run" / "results" / "environment.yaml").read_text("utf-8")
-        assert "code.novelty.Novelty: " in environment, "an edit must be noticed"
-        assert found["novelty@5"] > 3, "of 50 items the average is near log2(50) = 5.6"
+        assert "code.surprisal.Surprisal: " in environment, "an edit must be noticed"
+        assert found["surprisal@5"] > 3, "of 50 items the average is near log2(50) = 5.6"
 
 
 @pytest.mark.extended
@@ -94,8 +94,8 @@ def test_a_sweep_of_the_page_goes_through(folder: Path, command: str) -> None:
 
 
 def test_validation_may_choose_by_a_metric_of_ones_own(folder: Path) -> None:
-    command = "--config-dir=. model=popularity metrics=[ndcg,novelty] objective=novelty@10"
-    assert "valid novelty@10" in run(folder, command).err
+    command = "--config-dir=. model=popularity metrics=[ndcg,surprisal] objective=surprisal@10"
+    assert "valid surprisal@10" in run(folder, command).err
 
 
 def test_from_python(folder: Path) -> None:

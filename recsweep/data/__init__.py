@@ -6,6 +6,8 @@ The modules, from the outside in:
     sources         the choices of `data=`, one file each
     splits          the choices of `split=`, one file each
     user_histories  users to recommend to, and the items they already have
+    held_out_parts  a split from marked interactions
+    held_out_users  a split of whole users, with fold-in
     holdout_draw    which interactions are held out at random
     leaks           refuses held-out interactions that a model would see
     gram            the Gram matrix XᵀX
@@ -22,7 +24,7 @@ The modules, from the outside in:
     text_stream     text files of any compression and encoding
     magic_bytes     detects a file's type by its first bytes
     columns         which column holds users, items and values
-    timestamps      times, compared exactly
+    timestamps      times, compared exactly, and given ones
     ids             when two ids are the same
     matrix          sparse matrices and their fingerprints
 """

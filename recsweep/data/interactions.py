@@ -65,18 +65,22 @@ class Interactions:
         matrix: A value per user–item pair: float64 as read, float32 once filtered.
         user_ids: int64 or strings.
         item_ids: int64 or strings.
+        times: One number per entry of `matrix`, in its order, that increases with time; None =
+            the source has none. They are no part of the fingerprint.
     """
 
     matrix: CSR
     user_ids: np.ndarray
     item_ids: np.ndarray
+    times: np.ndarray | None = None
 
     @classmethod
     def from_table(cls, table: pd.DataFrame) -> "Interactions":
         """Create from rows of user, item, value.
 
         Args:
-            table: Columns `user`, `item` (ids of any kind) and `value` (finite numbers).
+            table: Columns `user`, `item` (ids of any kind), `value` (finite numbers) and optionally
+                `timestamp` (see `times`).
 
         Raises:
             InputError: A pair occurs twice, or an id is missing.
@@ -85,7 +89,10 @@ class Interactions:
         items, item_ids = _encoded(table["item"])
         shape = (len(user_ids), len(item_ids))
         matrix = from_pairs(users, items, table["value"].to_numpy(), shape, np.float64)
-        result = cls(matrix, user_ids, item_ids)
+        times = None
+        if "timestamp" in table:
+            times = table["timestamp"].to_numpy()[np.argsort(users, kind="stable")]
+        result = cls(matrix, user_ids, item_ids, times)
         result._refuse_duplicates()
         return result
 
@@ -118,7 +125,9 @@ class Interactions:
         is_click = values > 0 if min_rating is None else values >= min_rating
         clicks = keep_entries(self.matrix, is_click)
         clicks.data = clicks.data.astype(np.float32)  # the matrix's astype would sort the items
-        users = np.flatnonzero(np.diff(clicks.indptr) >= min_user_interactions)
+        is_active = np.diff(clicks.indptr) >= min_user_interactions
+        is_kept = np.repeat(is_active, np.diff(clicks.indptr))
+        users = np.flatnonzero(is_active)
         clicks = clicks[users]
         if not clicks.nnz:
             threshold = "above 0" if min_rating is None else f"of at least {min_rating:g}"
@@ -129,4 +138,9 @@ class Interactions:
                 "data.min_rating or data.min_user_interactions"
             )
         items = np.flatnonzero(np.bincount(clicks.indices))
-        return Interactions(keep_columns(clicks, items), self.user_ids[users], self.item_ids[items])
+        return Interactions(
+            matrix=keep_columns(clicks, items),
+            user_ids=self.user_ids[users],
+            item_ids=self.item_ids[items],
+            times=None if self.times is None else self.times[is_click][is_kept],
+        )

@@ -157,3 +157,21 @@ def refuse_split(data: Interactions | Split, name: str) -> Interactions:
             "use split=presplit"
         )
     return data
+
+
+def times_of(data: Interactions, name: str) -> np.ndarray:
+    """The time of each interaction, in the order of the matrix's entries.
+
+    Args:
+        data: The interactions.
+        name: The protocol's name on the command line.
+
+    Raises:
+        InputError: The source has no times.
+    """
+    if data.times is None:
+        raise InputError(
+            f"split={name} needs the time of each interaction, but this data set has none; set "
+            "data.timestamp_column=COLUMN with data=csv, or use split=weak or split=strong"
+        )
+    return data.times

@@ -7,7 +7,7 @@ import math
 import re
 from collections.abc import Sequence
 from contextlib import suppress
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from typing import Any
 
@@ -25,6 +25,10 @@ _ISO = re.compile(
     r" ?(?P<zone>[Zz]|[+-][0-9]{2}(:?[0-9]{2})?)?[ \t]*"
 )
 _AS_TEXT = (pa.int64(), pa.decimal128(38, 12), pa.timestamp("ns"), pa.timestamp("ns", "UTC"))
+
+_PER_SECOND = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (math.inf, 10**9))
+"""A bound of the latest time -> units in a second: 1e11 s are the year 5138, 1e11 ms are 1973."""
+_EPOCH_S = date(1970, 1, 1).toordinal() * 86_400
 
 Instant = tuple[str, Any]
 """The kind of time, and the value by which times of that kind are compared."""
@@ -47,7 +51,7 @@ def in_order(times: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_timestamp(kind) or pa.types.is_date64(kind) or pa.types.is_integer(kind):
         return (times if kind == pa.uint64() else times.cast(pa.int64())).to_numpy()
     if pa.types.is_date32(kind):
-        return times.cast(pa.int32()).to_numpy()
+        return in_order(times.cast(pa.timestamp("s")))
     if pa.types.is_decimal(kind):
         return pc.rank(times, tiebreaker="dense").to_numpy().astype(np.int64)
     if pa.types.is_floating(kind):
@@ -107,3 +111,46 @@ def _date(text: str) -> Instant | None:
     seconds = day * 86_400 + hour * 3_600 + minute * 60 + second
     seconds -= int(f"{sign}1") * (hours * 3_600 + minutes * 60)
     return _zone(match["zone"] is not None), (seconds, Decimal(f"0.{match['fraction'] or 0}"))
+
+
+def comparable(given: float | str, times: np.ndarray) -> float:
+    """A given time as a number that can be compared with `times`.
+
+    Args:
+        given: A number in the unit of `times`, or an ISO 8601 date; without a zone it is UTC.
+        times: Numbers as of `in_order`; for a date they must be seconds, milli-, micro- or
+            nanoseconds since 1970, told apart by their size.
+
+    Raises:
+        ValueError: The given time is neither.
+    """
+    if not isinstance(given, str):
+        return given
+    found = instant(given)
+    if found is None:
+        raise ValueError("it is neither a number nor an ISO 8601 date")
+    kind, key = found
+    if kind == "a number":
+        return float(key) if key % 1 else int(key)
+    seconds, fraction = key
+    per_second = _per_second(times)
+    return int((seconds - _EPOCH_S) * per_second + int(fraction * per_second))
+
+
+def readable(time: float, times: np.ndarray) -> str:
+    """A time for a message: a date if `times` look like times since 1970, else the number.
+
+    Args:
+        time: One of `times`, or near them.
+        times: Numbers as of `in_order`.
+    """
+    seconds = int(time) // _per_second(times)
+    if not 315_532_800 <= seconds < 4_102_444_800:  # the years 1980 to 2099
+        return f"{time:,}"
+    at = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
+    return at.isoformat(" ").removesuffix(" 00:00:00")
+
+
+def _per_second(times: np.ndarray) -> int:
+    latest = float(np.max(times, initial=0))
+    return next(units for bound, units in _PER_SECOND if latest < bound)

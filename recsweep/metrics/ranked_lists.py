@@ -10,6 +10,19 @@ from recsweep.metrics.gains import running_gains
 
 
 @dataclass(frozen=True)
+class TrainingCounts:
+    """How popular the items of the catalogue are.
+
+    Args:
+        n_users: Training users.
+        of_items: Training interactions of each item.
+    """
+
+    n_users: int
+    of_items: Int[np.ndarray, " items"]
+
+
+@dataclass(frozen=True)
 class RankedLists:
     """The ranked lists of all users of a fold.
 
@@ -23,14 +36,14 @@ class RankedLists:
             than ranks has the first one again in the places that are left. None = nobody knows
             them, as in a file of somebody's recommendations.
         n_items: Items of the catalogue; 0 = not known.
-        popularity: Training interactions of each item; None = not known.
+        popularity: What training counts of each item; None = not known.
     """
 
     hits: Bool[np.ndarray, "users ranks"]
     n_relevant: Int[np.ndarray, " users"]
     items: Int[np.ndarray, "users ranks"] | None = None
     n_items: int = 0
-    popularity: Int[np.ndarray, " items"] | None = None
+    popularity: TrainingCounts | None = None
 
     def top_hits(self, k: int) -> Bool[np.ndarray, "users top"]:
         """Hits at the first `k` ranks.
@@ -88,6 +101,11 @@ class RankedLists:
             ValueError: `k` is out of range, or the items are not known or not in the catalogue.
         """
         self._refuse_cut(k)
+        return self._known_items[:, :k]
+
+    @cached_property
+    def _known_items(self) -> Int[np.ndarray, "users ranks"]:
+        """The items, once it is clear that the catalogue has them."""
         if self.items is None or self.n_items < 1:
             raise ValueError(
                 "this metric must know the catalogue, but only hits are known; leave it out"
@@ -98,10 +116,40 @@ class RankedLists:
                 f"item numbers must be from 0 to {self.n_items - 1}, got "
                 f"{self.items[is_unknown][0]}; number the items of the catalogue consecutively"
             )
-        return self.items[:, :k]
+        return self.items
+
+    def times_listed(self, k: int) -> Int[np.ndarray, " items"]:
+        """How many users have each item in the first `k` ranks; errors as of `top_items`."""
+        top = self.top_items(k)
+        is_filler = self._is_filler[:, :k]
+        listed = top[~is_filler] if is_filler.any() else top.ravel()
+        return np.bincount(listed, minlength=self.n_items)
+
+    def mean_of_listed(self, of_items: np.ndarray, k: int) -> Float[np.ndarray, " users"]:
+        """Mean of a value of each item over the first `k` ranks; errors as of `top_items`.
+
+        Args:
+            of_items: One value per item of the catalogue.
+            k: Cut-off in items.
+        """
+        values = of_items[self.top_items(k)]
+        is_filler = self._is_filler[:, :k]
+        if is_filler.any():
+            return values.mean(axis=1, where=~is_filler, dtype=np.float64)
+        return values.mean(axis=1, dtype=np.float64)
+
+    @cached_property
+    def _is_filler(self) -> Bool[np.ndarray, "users ranks"]:
+        """The places of users with too few unseen items, which repeat the first."""
+        items = self._known_items
+        return (items == items[:, :1]) & (np.arange(items.shape[1]) > 0)
 
     def training_popularity(self) -> Int[np.ndarray, " items"]:
-        """Training interactions of each item.
+        """Training interactions of each item; errors as of `training_counts`."""
+        return self.training_counts().of_items
+
+    def training_counts(self) -> TrainingCounts:
+        """Training interactions of each item, and the number of training users.
 
         Raises:
             ValueError: Nobody knows them.

@@ -157,6 +157,22 @@ def test_when_nothing_is_left_the_found_values_are_shown(refused):
         data.filtered(None, 3)
 
 
+# --- times --------------------------------------------------------------------------------------
+
+
+def test_each_interaction_keeps_its_time_and_the_fingerprint_ignores_it():
+    rows = [(2, 30, 5, 70), (1, 20, 4, 71), (2, 10, 3, 72), (1, 30, 2, 73), (3, 20, 5, 74)]
+    table = pd.DataFrame(rows, columns=["user", "item", "value", "timestamp"])
+    data = Interactions.from_table(table)
+    assert data.times.tolist() == [71, 73, 70, 72, 74]
+    assert data.filtered(3.0, 1).times.tolist() == [71, 70, 72, 74]
+    assert data.filtered(3.0, 2).times.tolist() == [70, 72]
+    without = Interactions.from_table(table.drop(columns="timestamp"))
+    assert without.times is None
+    assert without.filtered(3.0, 2).times is None
+    assert without.fingerprint == data.fingerprint
+
+
 # --- messages -----------------------------------------------------------------------------------
 
 

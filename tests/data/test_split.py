@@ -1,13 +1,20 @@
-"""A split says what it is made of."""
+"""A split says what it is made of, and every protocol keeps what is held out from models."""
 
+from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
+from contracts import composed
 
+from recsweep.build import build
+from recsweep.data.interactions import Interactions
 from recsweep.data.matrix import fingerprint, matrix_arrays
-from recsweep.data.split import Fold, Split
+from recsweep.data.split import Fold, Split, Splitter
+from recsweep.defaults import conf_folder
 
 
 def csr(*rows: list[int]) -> sp.csr_matrix:
@@ -123,3 +130,101 @@ def test_a_split_without_anything_to_rank_is_refused(refused, split: Split):
         replace(split, valid=empty)
     with refused("test must have a user with an item to rank"):
         replace(split, test=empty)
+
+
+# --- contracts of every protocol ------------------------------------------------------------------
+
+PROTOCOLS = sorted(file.stem for file in (conf_folder() / "split").glob("*.yaml"))
+PROTOCOLS.remove("presplit")  # it cuts nothing; the files are checked by recsweep.data.leaks
+SETTINGS = {name: composed(f"split={name}", "data=synthetic")["split"] for name in PROTOCOLS}
+Pairs = set[tuple[int, int]]
+
+
+@pytest.fixture(scope="module", params=range(3))
+def table(request: pytest.FixtureRequest) -> pd.DataFrame:
+    """150 users with 5 to 25 of 50 items, the rare ones rare, at times with ties."""
+    random = np.random.default_rng(request.param)
+    chances = 1 / np.arange(1, 51)
+    rows = [
+        (user, int(item), float(random.integers(1, 6)), int(random.integers(0, 200)))
+        for user in range(150)
+        for item in random.choice(50, random.integers(5, 26), False, chances / chances.sum())
+    ]
+    return pd.DataFrame(rows, columns=["user", "item", "value", "timestamp"])
+
+
+@pytest.fixture(params=PROTOCOLS)
+def protocol(request: pytest.FixtureRequest, table: pd.DataFrame, tmp_path: Path) -> Splitter:
+    """Each choice of `split=`, as configured by default."""
+    settings = dict(SETTINGS[request.param])
+    if "path" in settings:
+        settings["path"] = str(tmp_path / "truth.txt")
+        every = {(user, item) for user in range(150) for item in range(50)}
+        new = sorted(every - set(zip(table["user"], table["item"], strict=True)))[::9]
+        Path(settings["path"]).write_text("".join(f"{user} {item}\n" for user, item in new))
+    return build(settings, "split")
+
+
+def pairs_of(split: Split, user_ids: np.ndarray, matrix: sp.csr_matrix) -> Pairs:
+    users = np.repeat(user_ids, np.diff(matrix.indptr))
+    pairs = list(zip(users.tolist(), split.item_ids[matrix.indices].tolist(), strict=True))
+    assert len(pairs) == len(set(pairs))
+    return set(pairs)
+
+
+def test_what_is_held_out_is_in_nothing_that_a_model_sees_before(
+    protocol: Splitter, table: pd.DataFrame
+):
+    split = protocol.split(Interactions.from_table(table))
+    train, valid_history, valid, test_history, test = (
+        pairs_of(split, ids, matrix)
+        for ids, matrix in zip(
+            (split.train_user_ids, *2 * [split.valid.user_ids], *2 * [split.test.user_ids]),
+            split.matrices,
+            strict=True,
+        )
+    )
+    assert valid
+    assert test
+    assert not valid & (train | valid_history)
+    assert not test & (train | valid_history | valid | test_history)
+    for known in (split.without_test(), split.known_histories()):
+        assert not test & pairs_of(split, *known)
+    every = set(zip(table["user"], table["item"], strict=True))
+    assert train | valid_history | valid | test_history <= every
+
+
+def test_parts_have_one_item_axis_values_of_the_data_and_nobody_without_a_target(
+    protocol: Splitter, table: pd.DataFrame
+):
+    split = protocol.split(Interactions.from_table(table))
+    assert len(set(split.item_ids.tolist())) == len(split.item_ids)
+    for fold in (split.valid, split.test):
+        shape = (len(fold.user_ids), len(split.item_ids))
+        assert fold.history.shape == fold.target.shape == shape
+        assert len(set(fold.user_ids.tolist())) == len(fold.user_ids)
+        assert np.diff(fold.history.indptr).min() > 0
+    assert split.train.shape == (len(split.train_user_ids), len(split.item_ids))
+    value = table.set_index(["user", "item"])["value"]
+    users = np.repeat(split.train_user_ids, np.diff(split.train.indptr))
+    items = split.item_ids[split.train.indices]
+    np.testing.assert_array_equal(value[list(zip(users, items, strict=True))], split.train.data)
+
+
+def test_a_protocol_repeats_itself_and_leaves_its_input_as_it_was(
+    protocol: Splitter, table: pd.DataFrame
+):
+    data = Interactions.from_table(table)
+    times = data.times.copy()
+    first = protocol.split(data)
+    assert protocol.split(Interactions.from_table(table)).fingerprint == first.fingerprint
+    assert first.data_fingerprint == Interactions.from_table(table).fingerprint
+    assert replace(data).fingerprint == first.data_fingerprint
+    np.testing.assert_array_equal(data.times, times)
+
+
+def test_a_protocol_refuses_data_that_come_split(
+    refused: Callable[..., object], protocol: Splitter, split: Split
+):
+    with refused("already split", "use split=presplit"):
+        protocol.split(split)

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from recsweep.data.timestamps import in_order, instant
+from recsweep.data.timestamps import comparable, in_order, instant, readable
 
 BIG = 2**60  # float64 holds only every 256th whole number here
 
@@ -100,3 +100,43 @@ def test_dates_as_text_are_compared_as_they_are_read_at_a_glance():
     keys = [key for _, key in filter(None, map(instant, texts))]
     assert sorted(range(3), key=keys.__getitem__) == [1, 0, 2]
     assert order(texts) == [1, 0, 2]
+
+
+# --- given times ----------------------------------------------------------------------------------
+
+NOON_S = 1_700_049_600  # 2023-11-15 12:00 UTC
+
+
+@pytest.mark.parametrize(
+    ("kind", "noon"),
+    [
+        (pa.int64(), NOON_S), (pa.timestamp("s"), datetime(2023, 11, 15, 12)),
+        (pa.timestamp("ms", "UTC"), datetime(2023, 11, 15, 12, tzinfo=UTC)),
+        (pa.timestamp("ns"), datetime(2023, 11, 15, 12)), (pa.string(), "2023-11-15T12:00"),
+        (pa.string(), str(NOON_S)), (pa.float64(), float(NOON_S)),
+    ],
+)  # fmt: skip
+def test_a_date_is_compared_with_times_of_any_unit(kind: pa.DataType, noon: Any):
+    times = in_order(pa.chunked_array([[noon]], type=kind))
+    for same in ("2023-11-15 12:00", "2023-11-15T12:00:00Z", "2023-11-15T13:00:00+01:00"):
+        assert comparable(same, times) == times[0]
+    assert comparable("2023-11-15", times) < times[0] < comparable("2023-11-16", times)
+    assert comparable("2023-11-15 11:59:59.5", times) <= times[0]
+    assert readable(times[0], times) == "2023-11-15 12:00:00"
+    assert comparable(times[0], times) == times[0]
+
+
+def test_a_day_of_a_date_column_is_that_days_midnight():
+    times = in_order(pa.chunked_array([[date(2023, 11, 15)]], type=pa.date32()))
+    assert comparable("2023-11-15", times) == times[0]
+    assert readable(times[0], times) == "2023-11-15"
+
+
+def test_numbers_that_are_no_dates_stay_numbers():
+    times = np.array([1, 2, 30])
+    assert readable(30, times) == "30"
+    assert comparable("12", times) == 12
+    assert comparable("1.5", times) == 1.5
+    assert comparable(7, times) == 7
+    with pytest.raises(ValueError, match="neither a number nor an ISO 8601 date"):
+        comparable("noon", times)

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsweep.metrics.ranked_lists import RankedLists
+from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
 
 HITS = np.array([[True, False, True], [False, True, False]])
 N_RELEVANT = np.array([2, 5])
@@ -26,7 +26,7 @@ def test_items_are_cut_and_must_be_of_the_catalogue() -> None:
 
 
 def test_popularity_is_known_or_it_is_said() -> None:
-    known = RankedLists(HITS, N_RELEVANT, popularity=np.array([4, 2]))
+    known = RankedLists(HITS, N_RELEVANT, popularity=TrainingCounts(6, np.array([4, 2])))
     assert known.training_popularity().tolist() == [4, 2]
     with pytest.raises(ValueError, match="this metric must know the training data"):
         RankedLists(HITS, N_RELEVANT).training_popularity()

@@ -49,7 +49,7 @@ class Delimited(TableSource):
         value_column: Likewise the rating or count column; None = every row has value 1.
         timestamp_column: Likewise the time column; None = no times.
         duplicates: How several rows of one pair are merged: `error` (not allowed), `last` (by time,
-            else by file order), `sum` or `max` of their values.
+            else by file order), `sum` or `max` of their values. The pair's time is the latest.
     """
 
     delimiter: Annotated[str, AfterValidator(_delimiter)]
@@ -96,8 +96,9 @@ class Delimited(TableSource):
             if "timestamp" in table:
                 table = table.sort_values("timestamp", kind="stable")
             return table.drop_duplicates(["user", "item"], keep="last").sort_index()
-        pairs = table.groupby(["user", "item"], sort=False, observed=True)["value"]
-        merged = pairs.agg(self.duplicates).reset_index()
+        pairs = table.groupby(["user", "item"], sort=False, observed=True)
+        how = {"value": self.duplicates, "timestamp": "max"}
+        merged = pairs.agg({name: how[name] for name in table.columns[2:]}).reset_index()
         largest = merged.iloc[merged["value"].argmax()]
         if largest["value"] > LARGEST:
             raise InputError(

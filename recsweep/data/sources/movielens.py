@@ -19,10 +19,12 @@ from recsweep.interfaces import STRICT
 
 _FIELDS = ("user", "item", "value", "time")
 LAYOUTS = {
-    "u.data": Layout("\t", _FIELDS, "user", "item", "value"),
-    "ratings.dat": Layout("::", _FIELDS, "user", "item", "value", quoting="none"),
-    "ratings.csv": Layout(",", None, "userId", "movieId", "rating"),
-    "ml-100k.inter": Layout("\t", None, "user_id:token", "item_id:token", "rating:float"),
+    "u.data": Layout("\t", _FIELDS, *_FIELDS),
+    "ratings.dat": Layout("::", _FIELDS, *_FIELDS, quoting="none"),
+    "ratings.csv": Layout(",", None, "userId", "movieId", "rating", "timestamp"),
+    "ml-100k.inter": Layout(
+        "\t", None, "user_id:token", "item_id:token", "rating:float", "timestamp:float"
+    ),
 }
 """The files with MovieLens' ratings, by name."""
 

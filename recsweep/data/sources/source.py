@@ -76,7 +76,10 @@ class TableSource(Source):
 
     @abstractmethod
     def table(self, files: list[Path]) -> pd.DataFrame:
-        """Columns `user`, `item`, `value`, in the source's order."""
+        """Columns `user`, `item`, `value`, in the source's order.
+
+        A column `timestamp`, of numbers that increase with time, is for splits by time.
+        """
 
     def load(self, files: list[Path]) -> Interactions:
         """The clicks that pass the filters, with their values."""

@@ -10,18 +10,18 @@ The items are those of train, followed by validation-only ones with `valid_items
 a validation user is their training row; of a test user, training and validation.
 """
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import numpy as np
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from recsweep.data.held_out_parts import Parts, UnknownItems
 from recsweep.data.holdout_draw import Per, draw_held_out
 from recsweep.data.interactions import Interactions
-from recsweep.data.matrix import keep_columns, keep_entries
-from recsweep.data.split import Fold, Split, Splitter, refuse_split
+from recsweep.data.split import Split, Splitter, refuse_split
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT
+from recsweep.interfaces import STRICT
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -42,7 +42,7 @@ class Weak(Splitter):
     per: Per
     valid_fraction: Annotated[float, Field(gt=0, lt=1)]
     test_fraction: Annotated[float, Field(gt=0, lt=1)]
-    unknown_items: Literal["drop", "count"]
+    unknown_items: UnknownItems
     valid_items: bool
     seed: Annotated[int, Field(ge=0)]
 
@@ -78,26 +78,5 @@ class Weak(Splitter):
                 f"{self.test_fraction:g} must hold something out, but users have at most "
                 f"{np.diff(data.matrix.indptr).max()} interactions; raise them or use split.per=all"
             )
-        users = np.diff(keep_entries(data.matrix, ~test).indptr) > 0
-        user_ids = data.user_ids[users]
-        train, valid_target, seen, test_target = (
-            keep_entries(data.matrix, kept)[users] for kept in (~valid & ~test, valid, ~test, test)
-        )
-        items = np.unique(train.indices)
-        if self.valid_items:  # after the others, whose columns do not change
-            items = np.concatenate([items, np.setdiff1d(valid_target.indices, items)])
-        return Split(
-            train=keep_columns(train, items),
-            train_user_ids=user_ids,
-            valid=self._fold(train, valid_target, items, user_ids),
-            test=self._fold(seen, test_target, items, user_ids),
-            item_ids=data.item_ids[items],
-            data_fingerprint=data.fingerprint,
-        )
-
-    def _fold(self, history: CSR, target: CSR, items: np.ndarray, user_ids: np.ndarray) -> Fold:
-        known = keep_columns(target, items)
-        n_unknown = np.diff(target.indptr) - np.diff(known.indptr)
-        counted = n_unknown.astype(np.int64) if self.unknown_items == "count" else None
-        fold = Fold(keep_columns(history, items), known, user_ids, counted)
-        return fold.of_whom_something_is_held_out()
+        parts = Parts(~valid & ~test, valid, test)
+        return parts.split(data, self.unknown_items, valid_items=self.valid_items)

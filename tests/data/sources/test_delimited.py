@@ -90,6 +90,14 @@ def test_times_are_compared_to_the_last_digit(load, earlier: str, later: str, is
     assert rows_of(load(content, duplicates="last", timestamp_column="at")) == [(1, 7, 4)]
 
 
+@pytest.mark.parametrize("duplicates", ["last", "sum", "max"])
+def test_the_time_of_a_merged_pair_is_its_latest(load, duplicates: str):
+    content = "user,item,value,at\n1,7,2,5\n1,8,1,6\n1,7,4,9\n1,7,3,4\n"
+    data = load(content, duplicates=duplicates, timestamp_column="at")
+    times = dict(zip(data.item_ids[data.matrix.indices].tolist(), data.times, strict=True))
+    assert times == {7: 9, 8: 6}
+
+
 @pytest.mark.parametrize("value", [3e38, 3.4028234e38])
 def test_a_sum_that_float32_cannot_hold_names_the_pair(load, refused, value: float):
     content = f"user,item,value\n1,7,1\n2,8,{value}\n2,8,{value}\n"

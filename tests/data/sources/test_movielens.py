@@ -98,7 +98,9 @@ def test_each_release_is_read_from_its_file_and_its_folder(
     file.parent.mkdir(parents=True)
     file.write_text(content)
     for path in (file, file.parent, tmp_path / "copy"):
-        assert load(movielens(path), tmp_path / "cache").fingerprint == expected
+        data = load(movielens(path), tmp_path / "cache")
+        assert data.fingerprint == expected
+        assert data.times.tolist() == [100, 101, 102]
 
 
 def test_a_file_of_another_name_is_read_as_the_releases_own(expected: str, tmp_path: Path):
