@@ -56,5 +56,6 @@ start = time.perf_counter()
 experiment.model.fit(rows, lambda *_: True, Seeds(settings.seed))
 print_step("fit", s=time.perf_counter() - start)
 start = time.perf_counter()
-means = experiment.evaluate_on_test().means
-print_step("test", s=time.perf_counter() - start, **means)
+found = experiment.evaluate_on_test()
+seconds = time.perf_counter() - start
+print_step("test", s=seconds, **found.means, standard_errors=found.standard_errors)
