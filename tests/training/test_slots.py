@@ -12,7 +12,7 @@ from contracts import composed, planted_split, small_spec
 from recsweep import app
 from recsweep.build import build, validate
 from recsweep.data.split import Split
-from recsweep.evaluation import Evaluator
+from recsweep.evaluation import Evaluator, training_popularity
 from recsweep.fitting import FitResult, fit_best_epoch
 from recsweep.models.multivae import MultiVAE
 from recsweep.seeds import Seeds
@@ -93,8 +93,8 @@ def test_rankings_inside_the_program_are_those_of_the_scores(
 ) -> None:
     model = build(small_spec(name, n_epochs=3), "model")
     fitted = fit_best_epoch(model, split.train, split.valid, evaluator, Seeds(1))
-    popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
-    again = evaluator.evaluate(model.score, split.valid, popularity)
+    counts = training_popularity(split.train)
+    again = evaluator.evaluate(model.score, split.valid, counts)
     assert again.means == fitted.valid.means
     assert model.ranking().items.max() < split.train.shape[1], "columns that fill up are no items"
     best = fitted.curves[fitted.best_epoch]
@@ -170,8 +170,8 @@ def test_a_class_that_changes_scores_or_state_is_not_passed_over(
     small = {"hidden_dims": [32], "latent_dim": 16, "batch_size": 20, "n_epochs": 2}
     model = Reversed(**small)
     fitted = fit_best_epoch(model, split.train, split.valid, evaluator, Seeds(1))
-    popularity = np.bincount(split.train.indices, minlength=split.train.shape[1])
-    again = evaluator.evaluate(model.score, split.valid, popularity)
+    counts = training_popularity(split.train)
+    again = evaluator.evaluate(model.score, split.valid, counts)
     assert again.means == fitted.valid.means
     assert fitted.valid.means["ndcg@5"] < 0.1, "the worst come first"
     assert model.extra.tolist() == [1]
