@@ -44,6 +44,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     seeds            one root seed, from which all other seeds are derived
     shell            commands to paste into a terminal
     source_code      hashes of the code that a result depends on
+    step_lines       progress lines of a computation without epochs
     messages         building blocks of messages and tables
     errors           exceptions that are caught by type
 """

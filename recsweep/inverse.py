@@ -1,20 +1,18 @@
 """The inverse of a large positive definite matrix, in place and in short BLAS calls."""
 
 import ctypes
-import sys
-import time
 from collections.abc import Iterator
 from functools import cache
 
 import numpy as np
 from jaxtyping import Float
 
+from recsweep.step_lines import reported
+
 BLOCK = 384
 """Rows eliminated at a time: more make the pivots' own work longer, fewer the updates slower."""
 STRIP = 4096
 """Rows updated per call, so that calls are short and Ctrl-C is handled between them."""
-LINE_EVERY_S = 30.0
-"""Interval between progress lines; a short inversion prints none."""
 
 Square = Float[np.ndarray, "rows rows"]
 Part = Float[np.ndarray, "rows columns"]
@@ -47,7 +45,7 @@ def negative_inverse(matrix: Square, what: str) -> None:
     from scipy.linalg import lapack  # takes a quarter of a second, not needed by other models
 
     n_rows = len(matrix)
-    for start in _reported(range(0, n_rows, BLOCK), what):
+    for start in reported(range(0, n_rows, BLOCK), what):
         stop = min(start + BLOCK, n_rows)
         rows = slice(start, stop)
         factor = _inverse_factor(matrix[rows, rows])  # L⁻¹
@@ -152,15 +150,3 @@ def _address(name: str) -> int:
     pointer = ctypes.PYFUNCTYPE(ctypes.c_void_p, *types)
     text = signature(("PyCapsule_GetName", ctypes.pythonapi))(capsule)
     return int(pointer(("PyCapsule_GetPointer", ctypes.pythonapi))(capsule, text))
-
-
-def _reported(starts: range, what: str) -> Iterator[int]:
-    """The same numbers, with progress lines on stderr; all steps take equally long."""
-    began = last = time.monotonic()
-    for n_done, start in enumerate(starts):
-        now = time.monotonic()
-        if n_done and now - last >= LINE_EVERY_S:
-            last, left_s = now, (now - began) / n_done * (len(starts) - n_done)
-            line = f"{what}: {n_done} of {len(starts)} blocks, {left_s:.0f} s left"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - like all progress
-        yield start

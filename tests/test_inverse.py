@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsweep import inverse
+from recsweep import inverse, step_lines
 from recsweep.inverse import negative_inverse
 
 
@@ -60,7 +60,7 @@ def test_a_long_one_says_how_far_it_is_and_a_short_one_nothing(
     monkeypatch.setattr(inverse, "BLOCK", 10)
     negative_inverse(np.eye(30, dtype=np.float32), "inverse of 30 items")
     assert capsys.readouterr().err == ""
-    monkeypatch.setattr(inverse, "LINE_EVERY_S", 0.0)
+    monkeypatch.setattr(step_lines, "LINE_EVERY_S", 0.0)
     negative_inverse(np.eye(30, dtype=np.float32), "inverse of 30 items")
     lines = capsys.readouterr().err.splitlines()
     assert [line.partition(", ")[0] for line in lines] == [

@@ -6,6 +6,7 @@ import numpy as np
 from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
+from threadpoolctl import threadpool_limits
 
 from recsweep.data.degrees import degree_powers, item_degrees, normalized
 from recsweep.defaults import with_defaults
@@ -72,5 +73,6 @@ def _right_singular_vectors(matrix: CSR, n_vectors: int) -> Float[np.ndarray, "v
     from scipy.sparse.linalg import svds  # a quarter of a second, not needed by other models
 
     start = np.random.default_rng(0).standard_normal(min(matrix.shape))
-    _, values, vectors = svds(matrix.astype(np.float64), n_vectors, v0=start)
+    with threadpool_limits(1, "blas"):  # its many short products are slower in several threads
+        _, values, vectors = svds(matrix.astype(np.float64), n_vectors, v0=start)
     return vectors[values > LEAST_SINGULAR_VALUE].astype(np.float32)
