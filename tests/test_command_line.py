@@ -132,7 +132,7 @@ def test_an_unknown_key_is_refused(command: Command, line: str, expected: str) -
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("model=multvae", "shallow_ae, turbo_cf, but is multvae; did you mean model=multivae?"),
+        ("model=multvae", "slim, turbo_cf, but is multvae; did you mean model=multivae?"),
         ("data=ml100k", "did you mean data=ml-100k?"),
         ("experiment=nope", "experiment must be one of liang2018"),
         ("optimizer=adm", "did you mean optimizer=adam?"),
