@@ -73,7 +73,7 @@ class RunFinder:
             found = self._named(name)
             if not found:
                 refuse_unknown(name, [*self.elsewhere, *self._names()])
-            return self._scored(found, f"task.run={name}")
+            return self._scored(found, f"task.of={name}")
 
     def filtered(self, condition: str) -> list[FoundRun]:
         """Runs that match an MLflow filter such as `params.seed = '1'`, without trials.

@@ -87,14 +87,19 @@ def changed(bundle: Path, file: Path, name: str, content: bytes) -> Path:
     return file
 
 
+def with_config(bundle: Path, file: Path, run: str, group: str, **settings: Any) -> Path:
+    """The bundle with other settings in a group of one of its runs."""
+    name = f"{run}/config.yaml"
+    with zipfile.ZipFile(bundle) as archive:
+        config = yaml.safe_load(archive.read(name))
+    config[group] |= settings
+    return changed(bundle, file, name, yaml.safe_dump(config).encode())
+
+
 def test_a_row_that_claims_another_result_is_named(
     bundle: Path, check: Checked, tmp_path: Path
 ) -> None:
-    name = "runs/01/config.yaml"
-    with zipfile.ZipFile(bundle) as archive:
-        config = yaml.safe_load(archive.read(name))
-    config["model"]["n_neighbors"] = 1
-    file = changed(bundle, tmp_path / "forged.zip", name, yaml.safe_dump(config).encode())
+    file = with_config(bundle, tmp_path / "forged.zip", "runs/01", "model", n_neighbors=1)
     _, error, said = check(file)
     assert said["popularity, seed 42"].startswith("identical")
     assert said["item_knn, seed 42"].startswith("not reproduced")
@@ -107,11 +112,7 @@ def test_a_row_that_claims_another_result_is_named(
 def test_a_row_that_cannot_be_repeated_does_not_stop_the_others(
     bundle: Path, check: Checked, tmp_path: Path
 ) -> None:
-    name = "runs/00/config.yaml"
-    with zipfile.ZipFile(bundle) as archive:
-        config = yaml.safe_load(archive.read(name))
-    config["model"]["unheard_of"] = 1
-    file = changed(bundle, tmp_path / "newer.zip", name, yaml.safe_dump(config).encode())
+    file = with_config(bundle, tmp_path / "newer.zip", "runs/00", "model", unheard_of=1)
     _, error, said = check(file)
     assert said["popularity, seed 42"].startswith("not repeated: ")
     assert "unheard_of" in said["popularity, seed 42"]
@@ -125,11 +126,8 @@ def test_code_of_others_is_not_imported(
     (tmp_path / "evil_module.py").write_text(f"open({str(tmp_path / 'was here')!r}, 'w')")
     monkeypatch.syspath_prepend(tmp_path)
     for key in ("model", "task"):
-        name = "runs/00/config.yaml"
-        with zipfile.ZipFile(bundle) as archive:
-            config = yaml.safe_load(archive.read(name))
-        config[key]["_target_"] = "evil_module.Evil"
-        file = changed(bundle, tmp_path / f"{key}.zip", name, yaml.safe_dump(config).encode())
+        target = {"_target_": "evil_module.Evil"}
+        file = with_config(bundle, tmp_path / f"{key}.zip", "runs/00", key, **target)
         _, error, said = check(file)
         assert "row popularity" in error
         assert not said
