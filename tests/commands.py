@@ -27,8 +27,8 @@ class Ended(NamedTuple):
 def run_command(folder: Path, line: str) -> Ended:
     """Run `python -m recsweep LINE` in a folder, but within this process.
 
-    Afterwards environment, signals and current folder are as before. The cache is beside the
-    folder, so that the folder holds only what the command wrote.
+    Afterwards environment, signals, current folder and imported modules of the folder are as
+    before. The cache is beside the folder, so that the folder holds only what the command wrote.
 
     Args:
         folder: The current folder; made when it is not there.
@@ -36,7 +36,7 @@ def run_command(folder: Path, line: str) -> Ended:
     """
     folder.mkdir(parents=True, exist_ok=True)
     arguments = [*shlex.split(line), f"cache_dir={cache_in(folder.parent)}"]
-    with chdir(folder), _everything_put_back(), patch.object(sys, "argv", ["recsweep", *arguments]):
+    with chdir(folder), _put_back(folder), patch.object(sys, "argv", ["recsweep", *arguments]):
         out, err = (io.TextIOWrapper(io.BytesIO(), "utf-8", write_through=True) for _ in range(2))
         code = 0
         with redirect_stdout(out), redirect_stderr(err):
@@ -49,8 +49,8 @@ def run_command(folder: Path, line: str) -> Ended:
 
 
 @contextmanager
-def _everything_put_back() -> Iterator[None]:
-    environment = dict(os.environ)
+def _put_back(folder: Path) -> Iterator[None]:
+    environment, modules = dict(os.environ), set(sys.modules)
     signals = {number: signal.getsignal(number) for number in (2, signal.SIGTERM, signal.SIGHUP)}
     hook = sys.unraisablehook
     try:
@@ -59,6 +59,9 @@ def _everything_put_back() -> Iterator[None]:
         os.environ.clear()
         os.environ.update(environment)
         sys.unraisablehook = hook
+        for name in set(sys.modules) - modules:  # another test's folder may have one of that name
+            if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(folder):
+                del sys.modules[name]
         for number, handler in signals.items():
             signal.signal(number, handler)
 
