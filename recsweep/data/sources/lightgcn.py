@@ -121,8 +121,8 @@ class LightGCNDownload(LightGCN):
             return super().files(cache)
         folder = cache / "downloads" / self.name
         return [
-            download(f"{self.url}/{name}", folder / name, sha256=sha256)
-            for name, sha256 in zip(FILES, self.sha256 or [None, None], strict=True)
+            download(f"{self.url}/{name}", folder / name, sha256=self.sha256 and self.sha256[place])
+            for place, name in enumerate(FILES)
         ]
 
     def load(self, files: list[Path]) -> Split:

@@ -45,7 +45,6 @@ class MovieLens(HostedTable):
     """One MovieLens release.
 
     Args:
-        sha256: The archive's checksum.
         member: The file with the ratings inside the archive.
         wheel: Where to get them if the official host does not answer; None = nowhere.
         n_ratings: Ratings in the release, to detect truncated files.
@@ -53,7 +52,6 @@ class MovieLens(HostedTable):
 
     other_names = tuple(LAYOUTS)
 
-    sha256: Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
     member: Annotated[str, Field(pattern=f"(^|/)({'|'.join(map(re.escape, LAYOUTS))})$")]
     wheel: WheelMember | None
     n_ratings: Annotated[int, Field(ge=1)]
@@ -71,8 +69,9 @@ class MovieLens(HostedTable):
 
     def member_of(self, file: Path) -> str | None:
         """The ratings' name inside a file, or None if it is the file itself."""
-        is_wheel = self.wheel is not None and file.suffix == ".whl"
-        return self.wheel.member if is_wheel else super().member_of(file)
+        if self.wheel is not None and file.suffix == ".whl":
+            return self.wheel.member
+        return super().member_of(file)
 
     def table(self, files: list[Path]) -> pd.DataFrame:
         """All ratings of the release, in its order."""
