@@ -9,7 +9,7 @@ of a validation user is the rest of that line; the history of a test user is the
 """
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated
@@ -120,9 +120,10 @@ class LightGCNDownload(LightGCN):
         if self.path is not None:
             return super().files(cache)
         folder = cache / "downloads" / self.name
+        checksums: Sequence[str | None] = self.sha256 or (None, None)
         return [
-            download(f"{self.url}/{name}", folder / name, sha256=self.sha256 and self.sha256[place])
-            for place, name in enumerate(FILES)
+            download(f"{self.url}/{name}", folder / name, sha256=sha256)
+            for name, sha256 in zip(FILES, checksums, strict=True)
         ]
 
     def load(self, files: list[Path]) -> Split:
