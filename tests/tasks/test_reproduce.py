@@ -361,7 +361,7 @@ def test_a_missing_file_is_said_to_be_missing(
     assert f"{key} " in text
     assert f"{name} is not there; give " in text
     assert "version" not in text
-    again = reproduce(results, f"{key}='{tmp_path / 'moved'}'")
+    again = reproduce(results, "split=heldout", f"{key}='{tmp_path / 'moved'}'")
     assert "identical" in again.out
 
 
