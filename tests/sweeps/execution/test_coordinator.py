@@ -520,7 +520,10 @@ def test_an_exhausted_space_is_the_end(parent: Made) -> None:
     settings = replace(
         one.spec.settings, sampler={"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
     )
-    outcome = SweepCoordinator(replace(one.spec, space=space, settings=settings)).run()
+    grid = SweepCoordinator(replace(one.spec, space=space, settings=settings))
+    assert grid._status().n_trials == 2  # known before the first trial
+    assert grid.study.study.user_attrs["n_trials"] == 2
+    outcome = grid.run()
     assert (outcome.status.n_finished, outcome.status.n_trials) == (2, 2)
 
 
