@@ -93,6 +93,7 @@ class SweepCoordinator:
             outcome = self._outcome()
         else:
             n_done = self._status().n_finished
+            _say(f"data      {spec.sizes}")
             _say("\n".join(announce(
                 self.study.space, spec.sweep, spec.objectives, self.study.sampler, n_done,
                 spec.typed,

@@ -150,6 +150,7 @@ class StudyRequest:
         return StudySpec(
             self._name_at_start(settings, identity), self.command, self.launch, self.typed,
             settings, sweep, objectives, space.plain(), identity, tracker,
+            app.describe_sizes(settings, split),
         )  # fmt: skip
 
     def _name_at_start(self, settings: app.Settings, identity: dict[str, Any]) -> str:
@@ -175,6 +176,7 @@ class StudySpec:
         space: See `Space.plain`.
         identity: Everything that trials depend on.
         tracker: The tracker, not yet opened.
+        sizes: A line about the size of the data.
     """
 
     name: str
@@ -187,6 +189,7 @@ class StudySpec:
     space: dict[str, Any]
     identity: dict[str, Any]
     tracker: SweepTracker
+    sizes: str
 
     def plan(self, **more: Any) -> Plan:
         """The plan that is passed to workers.
