@@ -135,6 +135,7 @@ class StudyRequest:
         _refuse_shared_database(sweep.storage, tracker)
         split = app.load_split(settings)
         evaluator.refuse_large_k(split.train.shape[1])
+        evaluator.warn_of_full_lists(split.train.shape[1])
         identity = {
             "fixed": self.fixed,
             "config": _of_branches(space),
