@@ -1,5 +1,6 @@
 """Users in batches -> scores -> seen items masked -> top-k -> hits -> metrics per user."""
 
+import logging
 import math
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass as plain_dataclass
@@ -24,6 +25,8 @@ from recsweep.interfaces import CSR, STRICT, Ranking
 from recsweep.messages import closest
 from recsweep.metrics.metric import CatalogMetric, Metric, UserMetric
 from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
+
+log = logging.getLogger(__name__)
 
 
 def _as_metrics(entry: Any) -> Any:
@@ -139,6 +142,15 @@ class Evaluator:
                 f"k must not exceed the {n_items:,} items of the catalogue, but is {self.k[-1]}; "
                 f"set k=[{fitting}]"
             )
+
+    def warn_of_full_lists(self, n_items: int) -> None:
+        """Warn if the longest list is the whole catalogue, in which nothing can be missing."""
+        if self.k[-1] == n_items:
+            shorter = ",".join(str(k) for k in self.k[:-1]) or str(max(1, n_items // 10))
+            log.warning(
+                "k=%d is the whole catalogue, so lists miss nothing and recall is 1 for everybody; "
+                "set a smaller one, such as k=[%s]", self.k[-1], shorter,
+            )  # fmt: skip
 
     def definitions(self) -> dict[str, str]:
         """Name of each metric -> its definition."""

@@ -202,7 +202,10 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         *(
             (f"{line}=s3://b/x", f"{line.split()[-1]}: the path must be one on this computer, but")
             for line in (
-                *(f"data={name} data.path" for name in ("csv", "liang", "lightgcn", "jukebox")),
+                *(
+                    f"data={name} data.path"
+                    for name in ("csv", "liang", "lightgcn", "yelp2018", "jukebox")
+                ),
                 "data.path",
                 "split=heldout split.path",
                 "task=export task.folder",

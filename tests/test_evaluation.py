@@ -375,6 +375,19 @@ def test_a_cutoff_beyond_the_catalogue_is_refused_with_those_that_fit() -> None:
         evaluator(k=[10, 50]).refuse_large_k(5)
 
 
+@pytest.mark.parametrize(("k", "n_items", "advice"), [([5, 10], 10, "[5]"), ([40], 40, "[4]")])
+def test_a_list_of_the_whole_catalogue_gets_a_warning(
+    caplog: pytest.LogCaptureFixture, k: list[int], n_items: int, advice: str
+) -> None:
+    evaluator(k=k).warn_of_full_lists(n_items + 1)
+    assert not caplog.records
+    evaluator(k=k).warn_of_full_lists(n_items)
+    assert caplog.messages == [
+        f"k={n_items} is the whole catalogue, so lists miss nothing and recall is 1 for everybody; "
+        f"set a smaller one, such as k={advice}"
+    ]
+
+
 def test_every_metric_says_in_a_sentence_what_it_is() -> None:
     assert set(definitions()) == {*PER_USER, *OF_CATALOG}
     assert all(sentence.endswith(".") for sentence in definitions().values())

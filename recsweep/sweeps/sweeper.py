@@ -5,6 +5,7 @@ import hashlib
 import itertools
 import multiprocessing
 import multiprocessing.util
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -47,6 +48,8 @@ if TYPE_CHECKING:
 
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
 """Settings that give one study per value, all with the same budget."""
+COMBINED_BELOW = ("data.", "transform.", "split.")
+"""Groups whose settings do so too, if they are given as a list."""
 NOT_IN_THE_NAME = ("study", "tracking", "cache_dir", "debug", "sweep")
 """Settings that may change when a study is resumed."""
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
@@ -172,7 +175,7 @@ class _Combination(NamedTuple):
     """One study of a command line.
 
     Args:
-        choices: The values of `COMBINED` that distinguish it from the others.
+        choices: The values of `COMBINED` and below that distinguish it from the others.
         fixed: Overrides shared by all its trials.
         swept: Overrides searched by its trials.
     """
@@ -198,12 +201,15 @@ class _Combination(NamedTuple):
 
 
 def _combinations(overrides: Sequence[Override]) -> list[dict[str, str]]:
-    """All combinations of the values of `COMBINED`: one study each."""
+    """All combinations of the values of `COMBINED` and below: one study each."""
     axes: dict[str, list[str]] = {}
     for override in overrides:
         key = _key(override)
-        if key in COMBINED and override.is_sweep_override():
-            sweep = override.value()
+        if not override.is_sweep_override():
+            continue
+        sweep = override.value()
+        is_below = key.startswith(COMBINED_BELOW) and isinstance(sweep, ChoiceSweep)
+        if key in COMBINED or is_below:
             if not isinstance(sweep, ChoiceSweep) or any(
                 isinstance(value, Sweep | list | dict) for value in sweep.list
             ):
@@ -411,7 +417,10 @@ def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> 
     """The study's name: the same for the same command, regardless of its budget."""
     own = {"model": settings.called, "data": app.data_name(settings)}
     parts = own | combination.choices
-    readable = "-".join(parts[key] for key in COMBINED if key in parts).replace("/", "-")
+    told = [parts[key].replace("/", "-") for key in COMBINED if key in parts]
+    below = [f"{key.rpartition('.')[2]}-{parts[key]}" for key in parts if "." in key]
+    told += [re.sub(r"[^\w.+-]+", "-", each) for each in below]
+    readable = "-".join(told)
     if settings.study is not None:
         return settings.study if is_alone else f"{settings.study}-{readable}"
     lines = sorted(

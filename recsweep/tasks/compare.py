@@ -93,7 +93,7 @@ def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
         studies = [path.name for path in sweeps.glob("*") if is_study(path)]
         finder = _finder(settings, f"task.of={entry}", studies)
         if finder.is_absent:
-            refuse_unknown(entry, studies)
+            refuse_unknown("task.of", entry, studies)
         runs = list(_fetched(finder, finder.named(entry)))
         if entry == LATEST:
             _tell_latest(runs[0])
@@ -132,7 +132,7 @@ def _finder(settings: Settings, asked: str, studies: Sequence[str] = ()) -> RunF
             f"{asked} must be found among tracked runs, but tracking is off; give results folders, "
             "task.of=[FOLDER,FOLDER], or choose tracking=mlflow"
         )
-    return RunFinder(tracker.store, tracker.experiment, studies)
+    return RunFinder(tracker.store, tracker.experiment, "task.of", studies)
 
 
 def _fetched(finder: RunFinder, runs: Sequence[FoundRun]) -> Iterator[ScoredRun]:

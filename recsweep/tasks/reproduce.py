@@ -6,6 +6,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
+from functools import partial
 from io import StringIO
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -272,10 +273,23 @@ def _environment(repeat: Repeat) -> dict[str, str]:
     from recsweep.tracking import NullTracker
 
     settings = validate(Settings, repeat.config, "")
+    is_unusable = partial(of_another_version, repeat.name)
+    with _explained(is_unusable):
+        for step in app.DATA_STEPS:
+            app.build_group(settings, *step)
+    with _explained(lambda error: InputError(f"the data of {repeat.name} cannot be read: {error}")):
+        split = app.load_split(settings)
+    with _explained(is_unusable):
+        return Experiment.prepare(settings, NullTracker(), split).tags
+
+
+@contextmanager
+def _explained(explain: Callable[[InputError], InputError]) -> Iterator[None]:
+    """Raise what `explain` makes of an InputError that is raised inside."""
     try:
-        return Experiment.prepare(settings, NullTracker()).tags
+        yield
     except InputError as error:
-        raise of_another_version(repeat.name, error) from None
+        raise explain(error) from None
 
 
 # --- after ----------------------------------------------------------------------------------------

@@ -33,6 +33,7 @@ class Train:
         run = Experiment.prepare(job.settings, job.tracker, job.split)
         tracker = run.tracker
         tracker.kept_in(job.results)
+        run.evaluator.warn_of_full_lists(run.split.train.shape[1])
         print(describe_sizes(run.settings, run.split), file=sys.stderr, flush=True)  # noqa: T201 - progress
 
         with ExitStack() as at_the_end, tracker:

@@ -41,7 +41,7 @@ class OpenUI:
                 "tracking=mlflow"
             )
         store.refuse_absent()
-        page = RunFinder(store, tracker.experiment).page(self.from_run)
+        page = RunFinder(store, tracker.experiment, "task.run").page(self.from_run)
         if store.server:
             show_page(f"{store.server}/{page}", self.browser)
             return

@@ -49,13 +49,13 @@ def find_finished(client: "MlflowClient", experiment: str, name: str) -> NamedRu
     Args:
         client: MLflow's client.
         experiment: Name of the experiment in which names are looked up.
-        name: The name given by the user.
+        name: The name given by the user in `task.run`.
 
     Raises:
         InputError: There is no such run, it was deleted, did not finish, or has no model.
     """
     if name == LATEST:
-        return _latest(client, experiment)
+        return find_latest(client, experiment, "task.run")
     if find_existing(client, name) is None:
         found = client.get_experiment_by_name(experiment)
         named = _named(client, found.experiment_id, name) if found else None
@@ -85,7 +85,7 @@ def check_finished(client: "MlflowClient", run_id: str) -> str:
             f"task.run must be a run in the tracking store, but {run_id} is not there; see mlflow "
             "ui, or set tracking.uri"
         )
-    refuse_deleted(client, run)
+    refuse_deleted(client, run, "task.run")
     if run.info.status != "FINISHED":
         raise InputError(
             f"task.run must be a finished run, but {run_id} is {run.info.status}; wait for it or "
@@ -102,8 +102,13 @@ def check_finished(client: "MlflowClient", run_id: str) -> str:
     return run_id
 
 
-def _latest(client: "MlflowClient", experiment: str) -> NamedRun:
+def find_latest(client: "MlflowClient", experiment: str, setting: str) -> NamedRun:
     """The last finished run with a model; if it is a sweep's, the best of that command.
+
+    Args:
+        client: MLflow's client.
+        experiment: Name of the experiment.
+        setting: The setting that asks for it, such as `task.run`.
 
     Raises:
         InputError: There is none.
@@ -116,7 +121,7 @@ def _latest(client: "MlflowClient", experiment: str) -> NamedRun:
                 return _best_of_command(client, found.experiment_id, run)
             return NamedRun(run.info.run_id, "the run that finished last")
     raise InputError(
-        f"task.run={LATEST} needs a finished run with a model in experiment {experiment}, but "
+        f"{setting}={LATEST} needs a finished run with a model in experiment {experiment}, but "
         "there is none; train one, or set tracking.experiment or tracking.uri"
     )
 
@@ -194,12 +199,13 @@ def _has_model(client: "MlflowClient", run: "Run") -> bool:
     return bool(client.list_artifacts(run.info.run_id, MODEL))
 
 
-def refuse_deleted(client: "MlflowClient", run: "Run") -> None:
+def refuse_deleted(client: "MlflowClient", run: "Run", setting: str) -> None:
     """Refuse a deleted run: MLflow still has it, but does not show it.
 
     Args:
         client: MLflow's client.
         run: The run.
+        setting: The setting that names it, such as `task.run`.
 
     Raises:
         InputError: It was deleted.
@@ -208,7 +214,7 @@ def refuse_deleted(client: "MlflowClient", run: "Run") -> None:
         store = shlex.quote(without_passwords(client.tracking_uri))
         run_id = run.info.run_id
         raise InputError(
-            f"task.run must be a run that was not deleted, but {run_id} was; restore it with "
+            f"{setting} must be a run that was not deleted, but {run_id} was; restore it with "
             f"MLFLOW_TRACKING_URI={store} mlflow runs restore --run-id {run_id}, or give another"
         )
 

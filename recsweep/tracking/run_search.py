@@ -18,7 +18,7 @@ from recsweep.tracking.nested_runs import (
     TRIAL,
     is_result,
 )
-from recsweep.tracking.run_by_name import LATEST, find_existing, find_finished, refuse_deleted
+from recsweep.tracking.run_by_name import LATEST, find_existing, find_latest, refuse_deleted
 from recsweep.tracking.store import USABLE, Store
 from recsweep.tracking.ui_view import page_link, view_link
 
@@ -50,12 +50,16 @@ class RunFinder:
     Args:
         store: The store of a tracker.
         experiment: Experiment in which names, filters and tags are looked up; ids work everywhere.
+        setting: The setting that names runs, `task.of` or `task.run`, for messages.
         elsewhere: Names outside the store that the user may have meant.
     """
 
-    def __init__(self, store: Store, experiment: str, elsewhere: Sequence[str] = ()) -> None:
+    def __init__(
+        self, store: Store, experiment: str, setting: str, elsewhere: Sequence[str] = ()
+    ) -> None:
         self.store = store
         self.experiment = experiment
+        self.setting = setting
         self.elsewhere = elsewhere
 
     @property
@@ -72,8 +76,8 @@ class RunFinder:
         with self._opened():
             found = self._named(name)
             if not found:
-                refuse_unknown(name, [*self.elsewhere, *self._names()])
-            return self._scored(found, f"task.of={name}")
+                refuse_unknown(self.setting, name, [*self.elsewhere, *self._names()])
+            return self._scored(found, f"{self.setting}={name}")
 
     def filtered(self, condition: str) -> list[FoundRun]:
         """Runs that match an MLflow filter such as `params.seed = '1'`, without trials.
@@ -120,11 +124,16 @@ class RunFinder:
         """
         with self._opened():
             experiment = self.store.client.get_experiment_by_name(self.experiment)
-            if name is None and experiment is not None:
+            if name is None:
+                if experiment is None:
+                    raise InputError(
+                        "tracking.experiment must be one with runs, but the store has no "
+                        f"{self.experiment}; train one, or set tracking.experiment or tracking.uri"
+                    )
                 return view_link(experiment.experiment_id)
-            found = self._named(name) if name is not None else []
+            found = self._named(name)
             if not found:
-                refuse_unknown(name or self.experiment, [*self.elsewhere, *self._names()])
+                refuse_unknown(self.setting, name, [*self.elsewhere, *self._names()])
             return page_link(self.store.client, found[-1])
 
     def fetch(self, run_id: str, names: Iterable[str], folder: Path) -> None:
@@ -144,18 +153,19 @@ class RunFinder:
     # --- in the store ---------------------------------------------------------------------------
 
     def _opened(self) -> AbstractContextManager[None]:
-        self.store.refuse_absent(", or give results folders: task.of=[FOLDER,FOLDER]")
+        folders = ", or give results folders: task.of=[FOLDER,FOLDER]"
+        self.store.refuse_absent(folders if self.setting == "task.of" else "")
         self.store.refuse_unusable()
         return self.store.errors_in_one_line(USABLE)
 
     def _named(self, name: str) -> "list[Run]":
         if name == LATEST:
-            run_id = find_finished(self.store.client, self.experiment, LATEST).run_id
+            run_id = find_latest(self.store.client, self.experiment, self.setting).run_id
             newest = self.store.client.get_run(run_id)
             return [find_existing(self.store.client, newest.data.tags.get(PARENT, "")) or newest]
         run = find_existing(self.store.client, name)
         if run is not None:
-            refuse_deleted(self.store.client, run)
+            refuse_deleted(self.store.client, run, self.setting)
             return [run]
         runs = list(self._runs())
         of_study = [run for run in runs if run.data.tags.get(STUDY) == name and _is_sweep(run)]
@@ -219,10 +229,11 @@ class RunFinder:
         return {name for name in names if name}
 
 
-def refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
+def refuse_unknown(setting: str, name: str, known: Sequence[str]) -> NoReturn:
     """Raise an error for an unknown name, with suggestions.
 
     Args:
+        setting: `task.of` or `task.run`.
         name: The name given by the user.
         known: Names of studies and runs.
 
@@ -231,9 +242,10 @@ def refuse_unknown(name: str, known: Sequence[str]) -> NoReturn:
     """
     close = alike(name, sorted(known))
     hint = f"did you mean {' or '.join(close[:3])}?" if close else "see task=studies and task=ui"
-    raise InputError(
-        f"task.of must name studies, tracked runs or results folders, but {name} is none; {hint}"
-    )
+    kinds = "studies, tracked runs or results folders"
+    if setting != "task.of":
+        kinds = "a study or a tracked run"
+    raise InputError(f"{setting} must name {kinds}, but {name} is none; {hint}")
 
 
 def _is_sweep(run: "Run") -> bool:

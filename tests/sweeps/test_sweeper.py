@@ -509,6 +509,27 @@ def test_combinations_come_in_the_order_of_writing() -> None:
     assert _combinations(parsed("model=ease")) == [{}]
 
 
+def test_settings_of_data_and_split_give_a_study_per_value() -> None:
+    overrides = parsed("split.window=0,1", "model=ease", "data.path='a b/c.csv',d.csv")
+    assert _combinations(overrides) == [
+        {"split.window": window, "data.path": path}
+        for window in "01"
+        for path in ("'a b/c.csv'", "d.csv")
+    ]
+    line = "model=ease data=synthetic split.seed=1,2"
+    parts = [
+        _Combination.of(each, parsed(*line.split()))
+        for each in _combinations(parsed(*line.split()))
+    ]
+    names = [
+        _name(validate(Settings, compose_config(*part.fixed), ""), part, is_alone=False)
+        for part in parts
+    ]
+    assert [each.rpartition("-")[0] for each in names] == [
+        "ease-synthetic-seed-1", "ease-synthetic-seed-2",
+    ]  # fmt: skip
+
+
 def test_a_key_is_of_a_group_or_of_what_is_below_it() -> None:
     assert _is_of("+sweep.n_trials=3", ("sweep",))
     assert _is_of("~sweep", ("sweep",))

@@ -340,6 +340,31 @@ def test_a_configuration_whose_model_has_other_settings_now_is_refused(
     assert "model.latent_dim must be given, but is missing" in text
 
 
+@pytest.mark.parametrize(
+    ("name", "key"), [("clicks.csv", "data.path"), ("truth.txt", "split.path")]
+)
+def test_a_missing_file_is_said_to_be_missing(
+    train: Any, reproduce: Any, tmp_path: Path, name: str, key: str
+) -> None:
+    file = clicks(tmp_path)
+    rows = file.read_text("utf-8").splitlines()
+    free = [f"user00 item{i:02d}\n" for i in range(30) if f"user00,item{i:02d}" not in rows]
+    (tmp_path / "truth.txt").write_text("".join(free[:3]), "utf-8")
+    results = train(
+        "model=popularity", "data=csv", f"data.path='{file}'", "data.value_column=null",
+        "split=heldout", f"split.path='{tmp_path / 'truth.txt'}'", "split.valid_fraction=0.1",
+        "k=[5]",
+    )  # fmt: skip
+    (tmp_path / name).rename(tmp_path / "moved")
+    text = reproduce(results).error
+    assert text.startswith(f"the data of {results} cannot be read: ")
+    assert f"{key} " in text
+    assert f"{name} is not there; give " in text
+    assert "version" not in text
+    again = reproduce(results, "split=heldout", f"{key}='{tmp_path / 'moved'}'")
+    assert "identical" in again.out
+
+
 @pytest.mark.slow
 def test_a_repeat_whose_process_dies_ends_in_one_line(
     train: Any, reproduce: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -14,7 +14,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow'
 
 
 def finder(uri: str, experiment: str, *elsewhere: str) -> RunFinder:
-    return RunFinder(tracker(uri).store, experiment, elsewhere)
+    return RunFinder(tracker(uri).store, experiment, "task.of", elsewhere)
 
 
 def run(uri: str, experiment: str, name: str = "a run", **tags: str) -> str:
@@ -102,6 +102,23 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     assert f"not deleted, but {one.run_id} was; restore it" in refusal("named", str(one.run_id))
 
 
+@pytest.mark.parametrize(("setting", "ask"), [("task.of", "named"), ("task.run", "page")])
+def test_an_error_names_the_setting_that_was_typed(store: str, setting: str, ask: str) -> None:
+    here = RunFinder(tracker(store).store, f"for {ask}", setting)
+
+    def refusal(name: str) -> str:
+        with pytest.raises(InputError) as caught:
+            getattr(here, ask)(name)
+        return str(caught.value)
+
+    with tracker(store, experiment=f"for {ask}") as one:
+        pass
+    one.store.client.delete_run(one.run_id)
+    assert refusal(str(one.run_id)).startswith(f"{setting} must be a run that was not deleted")
+    assert refusal("nobody").startswith(f"{setting} must name ")
+    assert refusal("latest").startswith(f"{setting}=latest needs a finished run")
+
+
 def test_only_the_files_that_are_asked_for_and_there_are_fetched(
     store: str, tmp_path: Path
 ) -> None:
@@ -154,5 +171,5 @@ def test_a_page_is_that_of_a_run_of_a_study_or_of_all_runs(store: str) -> None:
     assert again.views["trials, best first"] == here.page("looked-at")
     with pytest.raises(InputError, match="did you mean looked-at"):
         here.page("looked-ad")
-    with pytest.raises(InputError, match="but none yet is none"):
+    with pytest.raises(InputError, match=r"tracking\.experiment must be .* no none yet"):
         finder(store, "none yet").page(None)

@@ -9,6 +9,7 @@ of a validation user is the rest of that line; the history of a test user is the
 """
 
 import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated
@@ -17,6 +18,7 @@ import numpy as np
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from recsweep.data.download import download
 from recsweep.data.holdout_draw import draw_held_out
 from recsweep.data.interactions import quote
 from recsweep.data.matrix import (
@@ -26,7 +28,12 @@ from recsweep.data.matrix import (
     matrix_arrays,
     repeated_pairs,
 )
-from recsweep.data.sources.source import Source, files_of_folder
+from recsweep.data.sources.source import (
+    Counts,
+    Source,
+    files_of_folder,
+    refuse_other_counts,
+)
 from recsweep.data.split import Fold, Split
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
@@ -94,9 +101,50 @@ class LightGCN(Source):
         )
 
 
-def _read(file: Path) -> _Pairs:
-    """All pairs of a file; a user may have none, or several lines."""
-    user_ids, lists = [], []
+@dataclass(kw_only=True, config=STRICT)
+class LightGCNDownload(LightGCN):
+    """A published folder, downloaded unless there is a copy at `path`.
+
+    Args:
+        url: The folder's official address.
+        sha256: Checksums of train.txt and test.txt; None = unknown.
+        counts: Users, items and interactions as published; None = not checked.
+    """
+
+    url: str
+    sha256: Annotated[list[str], Field(min_length=2, max_length=2)] | None
+    counts: Counts | None
+
+    def files(self, cache: Path) -> list[Path]:
+        """The two files."""
+        if self.path is not None:
+            return super().files(cache)
+        folder = cache / "downloads" / self.name
+        checksums: Sequence[str | None] = self.sha256 or (None, None)
+        return [
+            download(f"{self.url}/{name}", folder / name, sha256=sha256)
+            for name, sha256 in zip(FILES, checksums, strict=True)
+        ]
+
+    def load(self, files: list[Path]) -> Split:
+        """The split, if it is as large as published."""
+        split = super().load(files)
+        users, rows = split.without_test()
+        n_interactions = rows.nnz + split.test.target.nnz
+        refuse_other_counts(self.name, self.counts, (len(users), rows.shape[1], n_interactions))
+        return split
+
+
+def number_lists(file: Path, what: str) -> Iterator[np.ndarray]:
+    """The whole numbers of each line that is not blank.
+
+    Args:
+        file: A text file.
+        what: What a line is, for messages.
+
+    Raises:
+        InputError: A line has something else.
+    """
     with file.open("rb") as lines:
         for number, line in enumerate(lines, 1):
             fields = line.split()
@@ -105,16 +153,20 @@ def _read(file: Path) -> _Pairs:
             if not b"".join(fields).isdigit() or max(map(len, fields)) > MAX_DIGITS:
                 bad = next(f for f in fields if not f.isdigit() or len(f) > MAX_DIGITS)
                 raise InputError(
-                    f"lines must be a user and their items, all whole numbers from 0 on, but line "
+                    f"lines must be {what}, all whole numbers from 0 on, but line "
                     f"{number:,} of {file} has {quote(bad.decode(errors='replace'))}; fix it"
                 )
-            ids = np.array(fields).astype(np.int64)
-            user_ids.append(ids[0])
-            lists.append(ids[1:])
+            yield np.array(fields).astype(np.int64)
+
+
+def _read(file: Path) -> _Pairs:
+    """All pairs of a file; a user may have none, or several lines."""
+    rows = list(number_lists(file, "a user and their items"))
+    lists = [row[1:] for row in rows]
     items = np.concatenate([np.empty(0, np.int64), *lists])
     if not len(items):
         raise InputError(f"{file} must hold at least one user with an item, but has none; fix it")
-    users = np.array(user_ids, np.int64)
+    users = np.array([row[0] for row in rows], np.int64)
     return _Pairs(file, users, np.repeat(users, [len(each) for each in lists]), items)
 
 

@@ -60,6 +60,27 @@ def files_of_folder(folder: Path, names: Sequence[str]) -> list[Path]:
     return files
 
 
+Counts = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
+"""Users, items and interactions of a data set as published."""
+
+
+def refuse_other_counts(name: str, expected: Counts | None, found: Sequence[int]) -> None:
+    """Refuse data that are not as many as published; None = nothing is expected.
+
+    Raises:
+        InputError: A number differs.
+    """
+    if expected is not None and list(found) != expected:
+        must, has = (
+            f"{users:,} users, {items:,} items and {pairs:,} interactions"
+            for users, items, pairs in (expected, found)
+        )
+        raise InputError(
+            f"{name} must have {must}, but the files have {has}, so they are damaged or another "
+            "version; fetch them again, or set data.counts=null to use them as they are"
+        )
+
+
 @dataclass(kw_only=True, config=STRICT)
 class TableSource(Source):
     """A source that is one table of user, item, value.

@@ -27,14 +27,15 @@ def announce(
     """
     lines = _searched(space, typed)
     before = f" ({n_done} done before)" if n_done else ""
-    trials = f"{settings.n_trials} trial{'s' * (settings.n_trials > 1)}"
+    n_trials = int(min(settings.n_trials, sampler.n_points(space)))
+    trials = f"{n_trials} trial{'s' * (n_trials > 1)}"
     workers = f"{settings.n_workers} worker{'s' * (settings.n_workers > 1)}"
     lines.append(
         f"budget    {trials}{before} on {workers} for {', '.join(objectives)} on validation users"
     )
-    if isinstance(sampler, Grid) and (n_points := sampler.n_points(space)) < settings.n_trials:
+    if isinstance(sampler, Grid) and n_trials < settings.n_trials:
         lines.append(
-            f"grid      {n_points} points, so that the sweep ends before its {settings.n_trials} "
+            f"grid      {n_trials} points, so that the sweep ends before its {settings.n_trials} "
             "trials"
         )
     return lines

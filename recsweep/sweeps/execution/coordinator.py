@@ -93,6 +93,7 @@ class SweepCoordinator:
             outcome = self._outcome()
         else:
             n_done = self._status().n_finished
+            _say(f"data      {spec.sizes}")
             _say("\n".join(announce(
                 self.study.space, spec.sweep, spec.objectives, self.study.sampler, n_done,
                 spec.typed,
@@ -120,7 +121,7 @@ class SweepCoordinator:
                 )
             else:
                 self._note_identity()
-            n_trials = max(spec.sweep.n_trials, len(self.study.trials()))
+            n_trials = max(self.study.n_planned, len(self.study.trials()))
             if attrs.get("n_trials") != n_trials:
                 study.set_user_attr("n_trials", n_trials)
 
@@ -132,8 +133,8 @@ class SweepCoordinator:
         study.set_user_attr("identity", spec.identity)
 
     def _status(self) -> StudyStatus:
-        n_trials, n_begun = self.spec.sweep.n_trials, len(self.study.trials())
-        n_trials = n_begun if self.study.is_exhausted() else max(n_trials, n_begun)
+        n_begun = len(self.study.trials())
+        n_trials = n_begun if self.study.is_exhausted() else max(self.study.n_planned, n_begun)
         return StudyStatus.of(self.study.study, n_trials, self.study.is_alive)
 
     # --- trials ----------------------------------------------------------------------------------

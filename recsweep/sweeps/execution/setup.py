@@ -135,6 +135,7 @@ class StudyRequest:
         _refuse_shared_database(sweep.storage, tracker)
         split = app.load_split(settings)
         evaluator.refuse_large_k(split.train.shape[1])
+        evaluator.warn_of_full_lists(split.train.shape[1])
         identity = {
             "fixed": self.fixed,
             "config": _of_branches(space),
@@ -150,6 +151,7 @@ class StudyRequest:
         return StudySpec(
             self._name_at_start(settings, identity), self.command, self.launch, self.typed,
             settings, sweep, objectives, space.plain(), identity, tracker,
+            app.describe_sizes(settings, split),
         )  # fmt: skip
 
     def _name_at_start(self, settings: app.Settings, identity: dict[str, Any]) -> str:
@@ -175,6 +177,7 @@ class StudySpec:
         space: See `Space.plain`.
         identity: Everything that trials depend on.
         tracker: The tracker, not yet opened.
+        sizes: A line about the size of the data.
     """
 
     name: str
@@ -187,6 +190,7 @@ class StudySpec:
     space: dict[str, Any]
     identity: dict[str, Any]
     tracker: SweepTracker
+    sizes: str
 
     def plan(self, **more: Any) -> Plan:
         """The plan that is passed to workers.

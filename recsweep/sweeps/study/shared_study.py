@@ -232,6 +232,11 @@ class SharedStudy:
         is_whole = len(self.trials()) >= self.plan.n_trials or self.is_exhausted()
         return is_whole and not self.unfinished() and not self.to_retry()
 
+    @property
+    def n_planned(self) -> int:
+        """Number of trials to finish, no more than the space has points for the sampler."""
+        return int(min(self.plan.n_trials, self.sampler.n_points(self.space)))
+
     def is_exhausted(self) -> bool:
         """Whether every point of the space has been tried."""
         return bool(self.study.user_attrs.get("exhausted"))

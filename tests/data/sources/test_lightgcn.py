@@ -9,10 +9,12 @@ import pytest
 from commands import run_command
 
 from recsweep.data.prepare import prepare
-from recsweep.data.sources.lightgcn import LightGCN
+from recsweep.data.sources.lightgcn import LightGCN, LightGCNDownload
 from recsweep.data.split import Split
 from recsweep.data.splits.presplit import Presplit
 from recsweep.data.transform import Binary
+from recsweep.defaults import conf_folder
+from recsweep.files import file_sha256
 
 # user 3 has nothing to rank, user 9 two lines; item 8 is in test alone
 TRAIN = "0 0 1 2 5\n7 2 1\n3 5 0\n9 1\n9 7\n"
@@ -158,6 +160,62 @@ def test_a_missing_file_no_path_or_a_file_is_refused(refused, folder: Path, tmp_
     (folder / "test.txt").mkdir()
     with refused(f"test.txt in {folder} is a folder"):
         load(folder)
+
+
+# --- downloads ------------------------------------------------------------------------------------
+
+
+def release(url: str, **changes: object) -> LightGCNDownload:
+    settings = {"valid_fraction": 0.5, "seed": 1, "sha256": None, "counts": [4, 6, 15]}
+    return LightGCNDownload(name="tiny", url=url, **({"path": None} | settings | changes))
+
+
+def test_both_files_are_downloaded_once_and_checked(
+    refused, server: tuple[str, list[str]], folder: Path
+) -> None:
+    url, requests = server
+    files = [(folder / name).rename(folder / "site" / name) for name in ("train.txt", "test.txt")]
+    sums = [file_sha256(file) for file in files]
+    for _ in range(2):
+        source = release(url, sha256=sums)
+        split = source.load(source.files(folder / "cache"))
+        assert split.fingerprint == load(folder / "site").fingerprint
+    assert requests == ["/train.txt", "/test.txt"]
+    with refused(f"test.txt must have sha256 {sums[0]}", sums[1]):
+        release(url, sha256=sums[:1] * 2).files(folder / "cache")
+
+
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_folder_with_other_counts_is_refused(refused, folder: Path, place: int) -> None:
+    counts = [4, 6, 15]  # users 0, 3, 7 and 9; items 0, 1, 2, 5, 7 and 8; 10 + 5 pairs
+    source = release("http://127.0.0.1:9", path=folder, counts=counts)
+    assert source.load(source.files(folder)).fingerprint == load(folder).fingerprint
+    counts[place] += 1
+    source = release("http://127.0.0.1:9", path=folder, counts=counts)
+    with refused("but the files have 4 users, 6 items and 15 interactions", "data.counts=null"):
+        source.load(source.files(folder))
+    source = release("http://127.0.0.1:9", path=folder, counts=None)
+    assert source.load(source.files(folder)).fingerprint == load(folder).fingerprint
+
+
+@pytest.mark.parametrize("name", ["yelp2018", "gowalla", "amazon-book"])
+def test_without_network_the_command_names_the_path(tmp_path: Path, name: str) -> None:
+    ended = run_command(tmp_path, f"task=download data={name} data.url=http://127.0.0.1:9/{name}")
+    assert ended.code == 1
+    (line,) = ended.err.splitlines()
+    assert "train.txt must be reachable" in line
+    assert "or point data.path to a local copy" in line
+
+
+@pytest.mark.realdata
+def test_yelp2018_is_as_large_as_published(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "yelp2018"
+    preset = (conf_folder() / "data" / "yelp2018.yaml").read_text()
+    assert file_sha256(folder / "train.txt") in preset
+    assert file_sha256(folder / "test.txt") in preset
+    ended = run_command(tmp_path, f"task=download data=yelp2018 data.path='{folder}'")
+    assert ended.code == 0, ended.err
+    assert "users on 38,048 items; " in ended.out
 
 
 # --- from the command line ------------------------------------------------------------------------

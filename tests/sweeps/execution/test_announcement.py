@@ -38,7 +38,8 @@ def test_a_study_that_continues_says_how_far_it_is(config: Config) -> None:
 
 def test_a_grid_that_is_smaller_than_the_budget_says_so(config: Config) -> None:
     lines = ("model.l2=1,2,3", "model.dropout_rate=0.1,0.2")
-    assert announced(config, *lines, sampler="grid")[-1] == (
-        "grid      6 points, so that the sweep ends before its 50 trials"
-    )
+    assert announced(config, *lines, sampler="grid")[-2:] == [
+        "budget    6 trials on 2 workers for ndcg@100 on validation users",
+        "grid      6 points, so that the sweep ends before its 50 trials",
+    ]
     assert announced(config, *lines)[-1].startswith("budget")

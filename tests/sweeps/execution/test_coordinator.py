@@ -77,7 +77,8 @@ def test_a_sweep_ends_with_the_winners_score_on_test(
     assert "winner: trial 0, trained again with seeds 42, 43\n" in printed.out
     assert "test was scored 2 times for this study (trial 0)\n" in printed.out
     assert "resume  " not in printed.out  # nothing is left
-    assert f"study     toy in {tmp_path}/sweeps/toy" in printed.err
+    assert f"study     toy in {tmp_path}/sweeps/toy\ndata      synthetic: " in printed.err
+    assert " to validate, " in printed.err.splitlines()[1]
     name, n_trials, objective, validation, default, score = outcome.cells()
     assert (name, n_trials, objective) == ("toy", "3", "ndcg@10")
     assert validation == default == f"{status.front[0].values[0]:.4f}"
@@ -520,7 +521,10 @@ def test_an_exhausted_space_is_the_end(parent: Made) -> None:
     settings = replace(
         one.spec.settings, sampler={"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
     )
-    outcome = SweepCoordinator(replace(one.spec, space=space, settings=settings)).run()
+    grid = SweepCoordinator(replace(one.spec, space=space, settings=settings))
+    assert grid._status().n_trials == 2  # known before the first trial
+    assert grid.study.study.user_attrs["n_trials"] == 2
+    outcome = grid.run()
     assert (outcome.status.n_finished, outcome.status.n_trials) == (2, 2)
 
 
