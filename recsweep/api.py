@@ -176,7 +176,7 @@ def evaluate(fit: Fit, fold: Fold) -> Evaluation:
         DataFrame.
     """
     evaluator = app.make_evaluator(fit.fitted.settings)
-    return evaluator.evaluate(fit.model.score, fold, fit.popularity)
+    return evaluator.evaluate(fit.model.score, fold, fit.popularity, by_group=True)
 
 
 def evaluate_file(config: Config, recommendations: str | Path, truth: str | Path) -> Evaluation:

@@ -15,8 +15,10 @@ from recsweep.comparison.contenders import (
     objectives,
     settings_of_model,
 )
+from recsweep.comparison.groups import GroupRow, GroupScore, group_ranges, group_records, group_rows
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html, subject
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
+from recsweep.metrics.groups import DEFINITIONS as OF_GROUPS
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -37,7 +39,7 @@ def write_comparison(
     statistics: Statistics,
     extra_sections: "Mapping[str, tuple[str, Figure | None]] | None" = None,
 ) -> str:
-    """Compare, and write `comparison.{md,tex,csv,html}` and `pairs.csv`.
+    """Compare, and write `comparison.{md,tex,csv,html}`, `pairs.csv` and `groups.csv`.
 
     Args:
         contenders: At least two, on the same splits and users.
@@ -52,6 +54,7 @@ def write_comparison(
         InputError: They cannot be compared.
     """
     found = compare(contenders, statistics)
+    by_group = group_rows(found)
     sections = [
         Section(
             "Comparison",
@@ -61,6 +64,10 @@ def write_comparison(
         ),
         Section("Intervals and replicates", _table_of_scores(found), figure_of_scores(found)),
         Section("Differences", _table_of_pairs(found), figure_of_pairs(found)),
+        *(
+            [Section("Groups of items and users", _tables_of_groups(found, by_group))]
+            * bool(by_group)
+        ),
         *(Section(title, *content) for title, content in (extra_sections or {}).items()),
         Section(
             "Definitions",
@@ -74,10 +81,12 @@ def write_comparison(
         "comparison.csv": _csv(score_records(found)),
         "pairs.csv": _csv(pair_records(found)),
         "comparison.html": html(sections),
+        **({"groups.csv": _csv(group_records(by_group))} if by_group else {}),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    return comparison_text(found)
+    where = "by popularity of items and length of histories: comparison.html, groups.csv"
+    return "\n".join([comparison_text(found), *([where] * bool(by_group))])
 
 
 # --- notes, in every format ----------------------------------------------------------------------
@@ -264,6 +273,40 @@ def _table_of_pairs(found: Comparison) -> str:
     ]
     confidence = f"{found.statistics.confidence:.0%} interval"
     return markdown_table(["metric", "pair", "difference", confidence, "p", "p (Holm)"], rows)
+
+
+def _tables_of_groups(found: Comparison, rows: Sequence[GroupRow]) -> str:
+    """A table per metric with what each group is, and how to read it."""
+    ranges = group_ranges(found)
+    first = _escaped(found.contenders[0].name)
+    about = (
+        "Mean over the users of a group; after the comma its difference from that of "
+        f"{first} on the same users, ± half of its {found.statistics.confidence:.0%} bootstrap "
+        "interval. This describes where models differ: nothing is tested, and intervals are not "
+        "corrected for their number, so none of them makes a difference significant."
+    )
+    tables = [
+        markdown_table(
+            [metric, "range", "users", *(each.name for each in found.contenders)],
+            [
+                [row.group, ranges.get(row.group, ""), f"{row.n_users:,}",
+                 *map(_group_cell, row.scores.values())]
+                for row in rows if row.metric == metric
+            ],
+        )
+        for metric in dict.fromkeys(row.metric for row in rows)
+    ]  # fmt: skip
+    lines = _bullets(f"{name}: {_escaped(text)}" for name, text in OF_GROUPS.items())
+    return "\n\n".join([about, *tables, "\n".join(lines)])
+
+
+def _group_cell(score: GroupScore) -> str:
+    if math.isnan(score.mean):
+        return ""
+    if score.interval is None:
+        return f"{score.mean:.4f}"
+    half_width = (score.interval.high - score.interval.low) / 2
+    return f"{score.mean:.4f}, {-score.difference:+.4f} ± {half_width:.4f}"
 
 
 def _origins(found: Comparison) -> str:
