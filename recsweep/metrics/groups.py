@@ -79,7 +79,7 @@ def popularity_terciles(n_interactions: Int[np.ndarray, " items"]) -> Int[np.nda
     values, place = np.unique(n_interactions, return_inverse=True)
     with_value = values * np.bincount(place)
     more_popular = with_value.sum() - np.cumsum(with_value)
-    return _tercile(more_popular, with_value.sum())[place]
+    return _tercile(more_popular, int(with_value.sum()))[place]
 
 
 def history_terciles(lengths: Int[np.ndarray, " users"]) -> Int[np.ndarray, " users"]:
