@@ -8,5 +8,6 @@ The modules, from the outside in:
     groups        by popularity of items and by length of histories
     statistics    means with intervals, and corrected tests of all pairs
     significance  intervals, paired differences, Holm's correction
+    markdown      tables, lists, and text as it is
     contenders    groups runs into contenders, and checks that these are comparable
 """

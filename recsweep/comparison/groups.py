@@ -1,12 +1,14 @@
 """A comparison by popularity of items and by length of histories: descriptive, without tests."""
 
-from collections.abc import Iterator, Mapping
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
 
 from recsweep.comparison.contenders import Contender
+from recsweep.comparison.markdown import bullets, escaped, markdown_table
 from recsweep.comparison.significance import Interval, bootstrap_interval
 from recsweep.comparison.statistics import Comparison
 from recsweep.metrics.groups import DEFINITIONS as OF_GROUPS
@@ -124,7 +126,46 @@ def _range(group: str, row: "pd.Series[Any]") -> str:
     return f"{int(row[N_ITEMS]):,} items of {values} interactions"
 
 
-def group_records(rows: list[GroupRow]) -> list[dict[str, Any]]:
+def tables_of_groups(found: Comparison, rows: Sequence[GroupRow]) -> str:
+    """A table per metric in Markdown, with what each group is and how to read it.
+
+    Args:
+        found: The comparison.
+        rows: See `group_rows`; at least one.
+    """
+    ranges = group_ranges(found)
+    first = escaped(found.contenders[0].name)
+    about = (
+        "Mean over the users of a group; after the comma its difference from that of "
+        f"{first} on the same users, ± half of its {found.statistics.confidence:.0%} bootstrap "
+        "interval. This describes where models differ: nothing is tested, and intervals are not "
+        "corrected for their number, so none of them makes a difference significant."
+    )
+    tables = [
+        markdown_table(
+            [metric, "range", "users", *(each.name for each in found.contenders)],
+            [
+                [row.group, ranges.get(row.group, ""), f"{row.n_users:,}",
+                 *map(_group_cell, row.scores.values())]
+                for row in rows if row.metric == metric
+            ],
+        )
+        for metric in dict.fromkeys(row.metric for row in rows)
+    ]  # fmt: skip
+    lines = bullets(f"{name}: {escaped(text)}" for name, text in OF_GROUPS.items())
+    return "\n\n".join([about, *tables, "\n".join(lines)])
+
+
+def _group_cell(score: GroupScore) -> str:
+    if math.isnan(score.mean):
+        return ""
+    if score.interval is None:
+        return f"{score.mean:.4f}"
+    half_width = (score.interval.high - score.interval.low) / 2
+    return f"{score.mean:.4f}, {-score.difference:+.4f} ± {half_width:.4f}"
+
+
+def group_records(rows: Sequence[GroupRow]) -> list[dict[str, Any]]:
     """A row per metric, group and contender."""
     return [
         {"metric": row.metric, "group": row.group, "n_users": row.n_users, "model": name,

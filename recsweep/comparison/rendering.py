@@ -15,10 +15,10 @@ from recsweep.comparison.contenders import (
     objectives,
     settings_of_model,
 )
-from recsweep.comparison.groups import GroupRow, GroupScore, group_ranges, group_records, group_rows
+from recsweep.comparison.groups import group_records, group_rows, tables_of_groups
+from recsweep.comparison.markdown import bullets, escaped, markdown_table
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html, subject
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
-from recsweep.metrics.groups import DEFINITIONS as OF_GROUPS
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -59,19 +59,19 @@ def write_comparison(
         Section(
             "Comparison",
             "\n".join(
-                [_subject(found), "", _main_table(found), "", *_bullets(notes(found, "bold:"))]
+                [_subject(found), "", _main_table(found), "", *bullets(notes(found, "bold:"))]
             ),
         ),
         Section("Intervals and replicates", _table_of_scores(found), figure_of_scores(found)),
         Section("Differences", _table_of_pairs(found), figure_of_pairs(found)),
         *(
-            [Section("Groups of items and users", _tables_of_groups(found, by_group))]
+            [Section("Groups of items and users", tables_of_groups(found, by_group))]
             * bool(by_group)
         ),
         *(Section(title, *content) for title, content in (extra_sections or {}).items()),
         Section(
             "Definitions",
-            "\n".join(_bullets(f"`{n}`: {_escaped(d)}" for n, d in _definitions(found))),
+            "\n".join(bullets(f"`{n}`: {escaped(d)}" for n, d in _definitions(found))),
         ),
         Section("Where the numbers come from", _origins(found)),
     ]
@@ -223,14 +223,14 @@ def markdown(sections: Sequence[Section]) -> str:
 def _subject(found: Comparison) -> str:
     runs = [run for each in found.contenders for run in each.replicates]
     data = (str(run.config.get("data", {}).get("name", "data")) for run in runs)
-    return subject(map(_escaped, data), (run.split for run in runs), date.today())
+    return subject(map(escaped, data), (run.split for run in runs), date.today())
 
 
 def _main_table(found: Comparison) -> str:
     rows = []
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
-        rows.append([_escaped(_shown_name(each)), *map(_marked, scores)])
+        rows.append([escaped(_shown_name(each)), *map(_marked, scores)])
     return markdown_table(["model", *found.metrics], rows)
 
 
@@ -243,7 +243,7 @@ def _table_of_scores(found: Comparison) -> str:
     rows = [
         [
             metric,
-            _escaped(_shown_name(each)),
+            escaped(_shown_name(each)),
             f"{score.mean:.4f}",
             f"[{score.interval.low:.4f}, {score.interval.high:.4f}]",
             f"{score.deviation:.4f}" if len(score.by_replicate) > 1 else "",
@@ -263,7 +263,7 @@ def _table_of_pairs(found: Comparison) -> str:
     rows = [
         [
             pair.metric,
-            f"{_escaped(pair.a)} − {_escaped(pair.b)}",
+            f"{escaped(pair.a)} − {escaped(pair.b)}",
             f"{pair.difference.mean:+.4f}",
             f"[{pair.difference.low:+.4f}, {pair.difference.high:+.4f}]",
             _p(pair.difference.p),
@@ -275,40 +275,6 @@ def _table_of_pairs(found: Comparison) -> str:
     return markdown_table(["metric", "pair", "difference", confidence, "p", "p (Holm)"], rows)
 
 
-def _tables_of_groups(found: Comparison, rows: Sequence[GroupRow]) -> str:
-    """A table per metric with what each group is, and how to read it."""
-    ranges = group_ranges(found)
-    first = _escaped(found.contenders[0].name)
-    about = (
-        "Mean over the users of a group; after the comma its difference from that of "
-        f"{first} on the same users, ± half of its {found.statistics.confidence:.0%} bootstrap "
-        "interval. This describes where models differ: nothing is tested, and intervals are not "
-        "corrected for their number, so none of them makes a difference significant."
-    )
-    tables = [
-        markdown_table(
-            [metric, "range", "users", *(each.name for each in found.contenders)],
-            [
-                [row.group, ranges.get(row.group, ""), f"{row.n_users:,}",
-                 *map(_group_cell, row.scores.values())]
-                for row in rows if row.metric == metric
-            ],
-        )
-        for metric in dict.fromkeys(row.metric for row in rows)
-    ]  # fmt: skip
-    lines = _bullets(f"{name}: {_escaped(text)}" for name, text in OF_GROUPS.items())
-    return "\n\n".join([about, *tables, "\n".join(lines)])
-
-
-def _group_cell(score: GroupScore) -> str:
-    if math.isnan(score.mean):
-        return ""
-    if score.interval is None:
-        return f"{score.mean:.4f}"
-    half_width = (score.interval.high - score.interval.low) / 2
-    return f"{score.mean:.4f}, {-score.difference:+.4f} ± {half_width:.4f}"
-
-
 def _origins(found: Comparison) -> str:
     """Settings and locations, then the recorded environments: per contender if they differ."""
     same, rows = [], []
@@ -316,12 +282,12 @@ def _origins(found: Comparison) -> str:
         if len(set(filter(None, values))) == 1:
             same.append(f"{field} {next(filter(None, values))}")
         else:
-            rows.append([field, *(_escaped(value or "not noted") for value in values)])
-    parts = ["\n".join(_bullets(map(_origin, found.contenders)))]
+            rows.append([field, *(escaped(value or "not noted") for value in values)])
+    parts = ["\n".join(bullets(map(_origin, found.contenders)))]
     if rows:
         parts.append(markdown_table(["", *(each.name for each in found.contenders)], rows))
     if same:
-        parts.append(f"The same for all that noted it: {_escaped('; '.join(same))}.")
+        parts.append(f"The same for all that noted it: {escaped('; '.join(same))}.")
     return "\n\n".join(parts)
 
 
@@ -329,32 +295,12 @@ def _origin(contender: Contender) -> str:
     """A contender's settings and the locations of its runs."""
     first, *others = contender.replicates
     parts = [
-        _escaped(settings_of_model(first)),
-        f"study {_escaped(first.study)}" if first.study else "",
+        escaped(settings_of_model(first)),
+        f"study {escaped(first.study)}" if first.study else "",
         f"`{first.place}`" + (f" and {len(others)} more" if others else ""),
         "" if first.environment else "commit and versions not noted",
     ]
-    return f"**{_escaped(contender.name)}**: {'; '.join(filter(None, parts))}"
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown.
-
-    Args:
-        head: A title per column, in plain text.
-        rows: A cell per column, in Markdown.
-    """
-    lines: list[Iterable[str]] = [map(_escaped, head), ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _bullets(lines: Iterable[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
-
-
-def _escaped(text: str) -> str:
-    r"""The text with Markdown's special characters escaped by \."""
-    return "".join(f"\\{letter}" if letter in r"\`*|<[" else letter for letter in text)
+    return f"**{escaped(contender.name)}**: {'; '.join(filter(None, parts))}"
 
 
 # --- LaTeX ---------------------------------------------------------------------------------------
