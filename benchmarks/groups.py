@@ -15,6 +15,7 @@ import statistics
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from scipy import sparse
@@ -22,7 +23,7 @@ from scipy import sparse
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 
-def made_fold(n_users: int, n_items: int, random: np.random.Generator):
+def made_fold(n_users: int, n_items: int, random: np.random.Generator) -> tuple[Any, Any]:
     """Histories and targets, and the training counts that they are drawn by."""
     from recsweep.data.split import Fold
     from recsweep.metrics.ranked_lists import TrainingCounts
