@@ -172,11 +172,11 @@ def evaluate(fit: Fit, fold: Fold) -> Evaluation:
         fold: `split.test` or `split.valid`.
 
     Returns:
-        `means` and `standard_errors`, dicts by metric such as `ndcg@10`, and `per_user`, a
-        DataFrame.
+        `means` and `standard_errors`, dicts by metric such as `ndcg@10`, `per_user`, a DataFrame,
+        and `groups.table`, the accuracy by popularity of items and by length of histories.
     """
     evaluator = app.make_evaluator(fit.fitted.settings)
-    return evaluator.evaluate(fit.model.score, fold, fit.popularity)
+    return evaluator.evaluate(fit.model.score, fold, fit.popularity, by_group=True)
 
 
 def evaluate_file(config: Config, recommendations: str | Path, truth: str | Path) -> Evaluation:

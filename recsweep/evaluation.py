@@ -4,7 +4,7 @@ import logging
 import math
 from collections.abc import Callable, Mapping, Sequence, Sized
 from dataclasses import dataclass as plain_dataclass
-from dataclasses import field
+from dataclasses import field, replace
 from functools import cached_property
 from itertools import pairwise
 from typing import Annotated, Any
@@ -23,6 +23,7 @@ from recsweep.defaults import build_choice
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, Ranking
 from recsweep.messages import closest
+from recsweep.metrics.groups import Groups, Members, measure_groups
 from recsweep.metrics.metric import CatalogMetric, Metric, UserMetric
 from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
 
@@ -56,6 +57,18 @@ def default_objective(metrics: Sequence[str], k: Sequence[int]) -> str:
     return f"{metrics[0]}@{max(k)}"
 
 
+def usual_metrics(known: Sequence[str]) -> list[str]:
+    """NDCG at the largest cut-off, and recall as usually published.
+
+    Args:
+        known: At least one, such as `ndcg@100`.
+    """
+    largest = max(int(name.partition("@")[2]) for name in known)
+    wanted = [f"ndcg@{largest}", "recall@20", "recall@50"]
+    found = [name for name in wanted if name in known]
+    return found or [name for name in known if name.endswith(f"@{largest}")][:3]
+
+
 def objective_of(config: Mapping[str, Any]) -> str | None:
     """The metric that a run with this configuration chose its epoch by; None if not recorded."""
     if config.get("objective") is not None:
@@ -77,12 +90,14 @@ class Evaluation:
         of_catalog: Metrics over all users together, by name.
         n_without_target: Users omitted because they have no held-out items.
         definitions: Name of a metric -> its definition.
+        groups: Accuracy by popularity and history; None = not asked for.
     """
 
     per_user: pd.DataFrame
     of_catalog: dict[str, float]
     n_without_target: int
     definitions: Mapping[str, str] = field(default_factory=dict)
+    groups: Groups | None = None
 
     @cached_property
     def means(self) -> dict[str, float]:
@@ -157,7 +172,12 @@ class Evaluator:
         return {name: metric.definition for name, metric in self.metrics.items()}
 
     def evaluate(
-        self, score: Callable[[CSR], Any], fold: Fold, popularity: TrainingCounts | None = None
+        self,
+        score: Callable[[CSR], Any],
+        fold: Fold,
+        popularity: TrainingCounts | None = None,
+        *,
+        by_group: bool = False,
     ) -> Evaluation:
         """Rank all unseen items for each user of `fold`, and compute the metrics.
 
@@ -165,6 +185,7 @@ class Evaluator:
             score: History -> finite scores, users × items; higher is better.
             fold: The users with their histories and target items.
             popularity: What training counts of each item, for metrics that need it.
+            by_group: Whether to compute accuracy by group too, which needs `popularity`.
 
         Raises:
             InputError: A score is not finite, no user has a target, or a metric cannot be computed.
@@ -184,7 +205,23 @@ class Evaluator:
             is_hit(ranked, target), ranked_fold.n_relevant, ranked, history.shape[1], popularity
         )
         index = pd.Index(ranked_fold.user_ids, name="user")
-        return self.measure(lists, index, len(fold.user_ids) - len(index))
+        found = self.measure(lists, index, len(fold.user_ids) - len(index))
+        accuracy = self._accuracy()
+        if not by_group or not accuracy:
+            return found
+        members = Members(history, target, ranked_fold.n_unknown)
+        return replace(found, groups=measure_groups(lists, members, accuracy, found.per_user))
+
+    def _accuracy(self) -> dict[str, tuple[UserMetric, int]]:
+        """Metrics that are computed by group: the objective and the usual ones, if of hits."""
+        known = {
+            f"{name}@{k}": (metric, k)
+            for name, metric in self.metrics.items()
+            if isinstance(metric, UserMetric) and not metric.needs_catalog
+            for k in self.k
+        }
+        names = dict.fromkeys([str(self.objective), *usual_metrics(list(known))] if known else ())
+        return {name: known[name] for name in names if name in known}
 
     def of_ranking(
         self, ranking: Ranking, fold: Fold, popularity: TrainingCounts | None

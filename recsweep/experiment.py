@@ -119,7 +119,7 @@ class Experiment:
     def evaluate_on_test(self) -> Evaluation:
         """Score test: once, after all choices are made."""
         popularity = training_popularity(self.split.train)
-        return self.evaluator.evaluate(self.model.score, self.split.test, popularity)
+        return self.evaluator.evaluate(self.model.score, self.split.test, popularity, by_group=True)
 
 
 def _track(tracker: RunTracker, epoch: int, metrics: Mapping[str, float]) -> bool:

@@ -1,14 +1,15 @@
 """Files that runs and studies write: their names, defined only here, and typed readers.
 
 RESULTS/  config.yaml, overrides.yaml, environment.yaml, split.yaml, metrics.json,
-          metric_definitions.yaml, {valid,test}_metrics_per_user.parquet, curves.csv,
-          curves.png and model/, see `recsweep.persistence`
+          metric_definitions.yaml, {valid,test}_metrics_per_user.parquet, test_groups.csv,
+          test_groups_per_user.parquet, curves.csv, curves.png and model/, see
+          `recsweep.persistence`
 TRIAL/    config.yaml, environment.yaml, split.yaml, curves.csv, log.txt
 STUDY/    journal.log, trials/0007/ (a TRIAL), winner/0007/replicate-0/ (log.txt, stdout.txt and
           results/, a RESULTS) and results/: optimization_results.yaml, trials.csv, plots/
           (sweep.html and a PNG per plot), note.md
-COMPARISON-…/ beside the studies: comparison.{html,md,tex,csv}, pairs.csv and studies.yaml, the
-          names of its studies
+COMPARISON-…/ beside the studies: comparison.{html,md,tex,csv}, pairs.csv, groups.csv and
+          studies.yaml, the names of its studies
 RESULTS/ of `task=reproduce`: reproduction.yaml
 """
 
@@ -26,6 +27,7 @@ from recsweep.messages import one_line
 CONFIG, OVERRIDES = "config.yaml", "overrides.yaml"
 ENVIRONMENT, SPLIT = "environment.yaml", "split.yaml"
 METRICS, DEFINITIONS = "metrics.json", "metric_definitions.yaml"
+GROUPS, GROUPS_PER_USER = "test_groups.csv", "test_groups_per_user.parquet"
 CURVES, CURVES_PLOT = "curves.csv", "curves.png"
 MODEL, LOG, STDOUT = "model", "log.txt", "stdout.txt"
 JOURNAL, RESULTS, TRIALS, WINNER = "journal.log", "results", "trials", "winner"

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 from jaxtyping import Float
 
+from recsweep.comparison.markdown import markdown_table
 from recsweep.comparison.page import GRID
-from recsweep.comparison.rendering import markdown_table
 from recsweep.errors import InputError
 
 if TYPE_CHECKING:

@@ -15,6 +15,8 @@ from recsweep.comparison.contenders import (
     objectives,
     settings_of_model,
 )
+from recsweep.comparison.groups import group_records, group_rows, tables_of_groups
+from recsweep.comparison.markdown import bullets, escaped, markdown_table
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html, subject
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
 
@@ -37,7 +39,7 @@ def write_comparison(
     statistics: Statistics,
     extra_sections: "Mapping[str, tuple[str, Figure | None]] | None" = None,
 ) -> str:
-    """Compare, and write `comparison.{md,tex,csv,html}` and `pairs.csv`.
+    """Compare, and write `comparison.{md,tex,csv,html}`, `pairs.csv` and `groups.csv`.
 
     Args:
         contenders: At least two, on the same splits and users.
@@ -52,19 +54,24 @@ def write_comparison(
         InputError: They cannot be compared.
     """
     found = compare(contenders, statistics)
+    by_group = group_rows(found)
     sections = [
         Section(
             "Comparison",
             "\n".join(
-                [_subject(found), "", _main_table(found), "", *_bullets(notes(found, "bold:"))]
+                [_subject(found), "", _main_table(found), "", *bullets(notes(found, "bold:"))]
             ),
         ),
         Section("Intervals and replicates", _table_of_scores(found), figure_of_scores(found)),
         Section("Differences", _table_of_pairs(found), figure_of_pairs(found)),
+        *(
+            [Section("Groups of items and users", tables_of_groups(found, by_group))]
+            * bool(by_group)
+        ),
         *(Section(title, *content) for title, content in (extra_sections or {}).items()),
         Section(
             "Definitions",
-            "\n".join(_bullets(f"`{n}`: {_escaped(d)}" for n, d in _definitions(found))),
+            "\n".join(bullets(f"`{n}`: {escaped(d)}" for n, d in _definitions(found))),
         ),
         Section("Where the numbers come from", _origins(found)),
     ]
@@ -74,10 +81,12 @@ def write_comparison(
         "comparison.csv": _csv(score_records(found)),
         "pairs.csv": _csv(pair_records(found)),
         "comparison.html": html(sections),
+        **({"groups.csv": _csv(group_records(by_group))} if by_group else {}),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    return comparison_text(found)
+    where = "by popularity of items and length of histories: comparison.html, groups.csv"
+    return "\n".join([comparison_text(found), *([where] * bool(by_group))])
 
 
 # --- notes, in every format ----------------------------------------------------------------------
@@ -214,14 +223,14 @@ def markdown(sections: Sequence[Section]) -> str:
 def _subject(found: Comparison) -> str:
     runs = [run for each in found.contenders for run in each.replicates]
     data = (str(run.config.get("data", {}).get("name", "data")) for run in runs)
-    return subject(map(_escaped, data), (run.split for run in runs), date.today())
+    return subject(map(escaped, data), (run.split for run in runs), date.today())
 
 
 def _main_table(found: Comparison) -> str:
     rows = []
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
-        rows.append([_escaped(_shown_name(each)), *map(_marked, scores)])
+        rows.append([escaped(_shown_name(each)), *map(_marked, scores)])
     return markdown_table(["model", *found.metrics], rows)
 
 
@@ -234,7 +243,7 @@ def _table_of_scores(found: Comparison) -> str:
     rows = [
         [
             metric,
-            _escaped(_shown_name(each)),
+            escaped(_shown_name(each)),
             f"{score.mean:.4f}",
             f"[{score.interval.low:.4f}, {score.interval.high:.4f}]",
             f"{score.deviation:.4f}" if len(score.by_replicate) > 1 else "",
@@ -254,7 +263,7 @@ def _table_of_pairs(found: Comparison) -> str:
     rows = [
         [
             pair.metric,
-            f"{_escaped(pair.a)} − {_escaped(pair.b)}",
+            f"{escaped(pair.a)} − {escaped(pair.b)}",
             f"{pair.difference.mean:+.4f}",
             f"[{pair.difference.low:+.4f}, {pair.difference.high:+.4f}]",
             _p(pair.difference.p),
@@ -273,12 +282,12 @@ def _origins(found: Comparison) -> str:
         if len(set(filter(None, values))) == 1:
             same.append(f"{field} {next(filter(None, values))}")
         else:
-            rows.append([field, *(_escaped(value or "not noted") for value in values)])
-    parts = ["\n".join(_bullets(map(_origin, found.contenders)))]
+            rows.append([field, *(escaped(value or "not noted") for value in values)])
+    parts = ["\n".join(bullets(map(_origin, found.contenders)))]
     if rows:
         parts.append(markdown_table(["", *(each.name for each in found.contenders)], rows))
     if same:
-        parts.append(f"The same for all that noted it: {_escaped('; '.join(same))}.")
+        parts.append(f"The same for all that noted it: {escaped('; '.join(same))}.")
     return "\n\n".join(parts)
 
 
@@ -286,32 +295,12 @@ def _origin(contender: Contender) -> str:
     """A contender's settings and the locations of its runs."""
     first, *others = contender.replicates
     parts = [
-        _escaped(settings_of_model(first)),
-        f"study {_escaped(first.study)}" if first.study else "",
+        escaped(settings_of_model(first)),
+        f"study {escaped(first.study)}" if first.study else "",
         f"`{first.place}`" + (f" and {len(others)} more" if others else ""),
         "" if first.environment else "commit and versions not noted",
     ]
-    return f"**{_escaped(contender.name)}**: {'; '.join(filter(None, parts))}"
-
-
-def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
-    """A table in Markdown.
-
-    Args:
-        head: A title per column, in plain text.
-        rows: A cell per column, in Markdown.
-    """
-    lines: list[Iterable[str]] = [map(_escaped, head), ["---"] * len(head), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
-
-
-def _bullets(lines: Iterable[str]) -> list[str]:
-    return [f"- {line}" for line in lines]
-
-
-def _escaped(text: str) -> str:
-    r"""The text with Markdown's special characters escaped by \."""
-    return "".join(f"\\{letter}" if letter in r"\`*|<[" else letter for letter in text)
+    return f"**{escaped(contender.name)}**: {'; '.join(filter(None, parts))}"
 
 
 # --- LaTeX ---------------------------------------------------------------------------------------

@@ -21,6 +21,7 @@ from recsweep.comparison.significance import (
     paired_difference,
 )
 from recsweep.errors import InputError
+from recsweep.evaluation import usual_metrics
 from recsweep.interfaces import STRICT
 from recsweep.messages import closest
 
@@ -269,12 +270,4 @@ def _chosen(contenders: Sequence[Contender], asked: Sequence[str] | None) -> lis
                 f"but is {metric}; {hint}"
             )
     first = [name for name in objectives(contenders) if name in known]
-    return list(dict.fromkeys(asked or [*first, *_usual(known)]))
-
-
-def _usual(known: Sequence[str]) -> list[str]:
-    """NDCG at the largest cut-off, and recall as usually published."""
-    largest = max(int(name.partition("@")[2]) for name in known)
-    wanted = [f"ndcg@{largest}", "recall@20", "recall@50"]
-    found = [name for name in wanted if name in known]
-    return found or [name for name in known if name.endswith(f"@{largest}")][:3]
+    return list(dict.fromkeys(asked or [*first, *usual_metrics(known)]))

@@ -2,6 +2,7 @@
 
 The modules, from the outside in, beside one file per metric, which `conf/metrics` names:
 
+    groups        accuracy by popularity of items and by length of histories
     gains         discounted cumulative gain
     metric        what a metric is
     ranked_lists  what a metric is given

@@ -8,8 +8,12 @@ from typing import Any
 import pandas as pd
 
 from recsweep.errors import InputError
+from recsweep.metrics.groups import GROUPS as NAMES
+from recsweep.metrics.groups import Groups
 from recsweep.run_files import (
     CURVES,
+    GROUPS,
+    GROUPS_PER_USER,
     METRICS,
     per_user_file,
     read,
@@ -44,6 +48,45 @@ def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.D
         if not _is_same(*values):
             raise _unlike(place or results, file.name, f"the mean of {fold} {name}", values)
     return frame
+
+
+def read_groups(results: Path) -> pd.DataFrame:
+    """Read a run's table of groups, see `recsweep.metrics.groups.Groups`."""
+
+    def parse(file: Path) -> pd.DataFrame:
+        return pd.read_csv(file, index_col="group").astype(float)
+
+    return read(results / GROUPS, parse, pd.DataFrame)
+
+
+def metrics_by_group(
+    results: Path, users: "pd.Index[Any]", place: str | None = None
+) -> Groups | None:
+    """Read a run's metrics by group on test; None if it has none, as older runs.
+
+    Args:
+        results: A run's results folder.
+        users: Ids of the test users, in any order.
+        place: The run's name in messages; None = the folder.
+
+    Raises:
+        InputError: A file is missing or damaged, or the files are not from the same run.
+    """
+    if not (results / GROUPS).is_file():
+        return None
+    table = read_groups(results)
+    frame = read(results / GROUPS_PER_USER, pd.read_parquet, pd.DataFrame)
+    others = len(frame.index.symmetric_difference(users))
+    if others:
+        counts = (len(users), f"{len(frame)}, of whom {others} are others")
+        raise _unlike(place or results, GROUPS_PER_USER, "the number of users", counts)
+    for column, mean in frame.mean().items():
+        name, _, group = str(column).rpartition(" ")
+        told = float(table[name][group]) if name in table and group in table.index else None
+        if not _is_same(told, float(mean)):
+            what = f"the mean of {column}"
+            raise _unlike(place or results, GROUPS_PER_USER, what, (told, mean), GROUPS)
+    return Groups(table.reindex(list(NAMES)), frame)
 
 
 def checked_curves(results: Path) -> list[tuple[int, dict[str, float]]]:
@@ -86,9 +129,11 @@ def _is_same(a: float | None, b: float | None) -> bool:
     return math.isclose(a, b, rel_tol=ROUNDING, abs_tol=ROUNDING) or (a != a and b != b)  # noqa: PLR0124
 
 
-def _unlike(place: object, file: str, what: str, values: tuple[object, object]) -> InputError:
+def _unlike(
+    place: object, file: str, what: str, values: tuple[object, object], other: str = METRICS
+) -> InputError:
     first, second = ("absent" if value is None else value for value in values)
     return InputError(
-        f"{METRICS} and {file} must be of the same run, but in {place} {what} is {first} in the "
+        f"{other} and {file} must be of the same run, but in {place} {what} is {first} in the "
         f"first and {second} in the second; copy the run's whole folder again, or train again"
     )

@@ -11,6 +11,7 @@ import pandas as pd
 from recsweep.data.split import Split
 from recsweep.evaluation import Evaluation, objective_of
 from recsweep.fitting import FitResult
+from recsweep.metrics.groups import DEFINITIONS as OF_GROUPS
 from recsweep.report import plot_curves
 from recsweep.run_files import (
     CONFIG,
@@ -19,13 +20,17 @@ from recsweep.run_files import (
     DEFINITIONS,
     ENVIRONMENT,
     FOLDS,
+    GROUPS,
+    GROUPS_PER_USER,
     METRICS,
     OVERRIDES,
     SPLIT,
     per_user_file,
+    read_config,
     read_metrics,
     write_yaml,
 )
+from recsweep.runs.consistency import read_groups
 
 
 def write_results(
@@ -46,7 +51,7 @@ def write_results(
     """
     write_yaml(folder / CONFIG, dict(config))
     write_yaml(folder / OVERRIDES, list(overrides))
-    write_yaml(folder / DEFINITIONS, dict(test.definitions))
+    write_yaml(folder / DEFINITIONS, {**test.definitions, **(OF_GROUPS if test.groups else {})})
     folds = dict(zip(FOLDS, (fitted.valid, test), strict=True))
     metrics = {
         "best_epoch": fitted.best_epoch + 1,
@@ -61,6 +66,9 @@ def write_results(
     (folder / METRICS).write_text(text, encoding="utf-8")
     for fold, evaluation in folds.items():
         evaluation.per_user.to_parquet(per_user_file(folder, fold))
+    if test.groups:
+        test.groups.table.to_csv(folder / GROUPS)
+        test.groups.per_user.to_parquet(folder / GROUPS_PER_USER)
     curves = write_curves(folder, fitted)
     if len(curves) > 1:
         objective = objective_of(config) or "ndcg"
@@ -104,6 +112,18 @@ def final_metrics(results: Path) -> tuple[dict[str, float], int]:
         "best_epoch": found["best_epoch"],
         "train_s": found["train_s"],
         **({"refit_s": found["refit_s"]} if found["refit_s"] is not None else {}),
+        **_objective_by_group(results),
     }
     numbers = {name: math.nan if value is None else value for name, value in metrics.items()}
     return numbers, found["best_epoch"]
+
+
+def _objective_by_group(results: Path) -> dict[str, float]:
+    """The objective on test by group, for groups with users; empty for runs without groups."""
+    if not (results / GROUPS).is_file():
+        return {}
+    objective, table = objective_of(read_config(results)), read_groups(results)
+    if objective not in table:
+        return {}
+    means = table[objective].dropna()
+    return {f"test_{objective}_{group}": float(mean) for group, mean in means.items()}

@@ -10,10 +10,13 @@ import pandas as pd
 from recsweep.app import model_name
 from recsweep.errors import InputError
 from recsweep.evaluation import objective_of
+from recsweep.metrics.groups import Groups
 from recsweep.run_files import (
     CONFIG,
     DEFINITIONS,
     ENVIRONMENT,
+    GROUPS,
+    GROUPS_PER_USER,
     METRICS,
     SPLIT,
     per_user_file,
@@ -23,12 +26,13 @@ from recsweep.run_files import (
     read_tags,
     read_yaml,
 )
-from recsweep.runs.consistency import metrics_per_user
+from recsweep.runs.consistency import metrics_by_group, metrics_per_user
 
 NEEDED = (
     METRICS, per_user_file(Path(), "test").name, CONFIG, SPLIT, DEFINITIONS, ENVIRONMENT,
+    GROUPS, GROUPS_PER_USER,
 )  # fmt: skip
-"""Files of a run that a comparison reads; older runs do not have the last one."""
+"""Files of a run that a comparison reads; older runs do not have the last three."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,7 @@ class ScoredRun:
         environment: Commit, versions, machine; older runs may lack some fields.
         study: The sweep whose winner it is; None = a single run.
         n_configurations: Number of configurations that the study has scored on test.
+        groups: Test metrics by group; None = an older run, or one without metrics of hits.
     """
 
     place: str
@@ -54,6 +59,7 @@ class ScoredRun:
     environment: Mapping[str, str]
     study: str | None = None
     n_configurations: int = 1
+    groups: Groups | None = None
 
     @property
     def model(self) -> str:
@@ -91,16 +97,18 @@ def read_run(
             f"a run must have test metrics per user, but {place} has no {per_user.name}; leave it "
             "out, or train it again"
         )
+    values = metrics_per_user(folder, "test", place).sort_index()
     has_environment = (folder / ENVIRONMENT).is_file()
     return ScoredRun(
         place=place,
         config=read_config(folder),
         split=read_split(folder)[0],
         definitions=read_yaml(folder / DEFINITIONS),
-        per_user=metrics_per_user(folder, "test", place).sort_index(),
+        per_user=values,
         environment=read_tags(folder) if has_environment else {},
         study=study,
         n_configurations=n_configurations,
+        groups=metrics_by_group(folder, values.index, place),
     )
 
 

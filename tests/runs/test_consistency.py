@@ -1,6 +1,7 @@
 """Files of one run must say the same; those of two are noticed."""
 
 import json
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,9 @@ import pytest
 from scored_runs import write_run
 
 from recsweep.errors import InputError
-from recsweep.runs.consistency import checked_curves, metrics_per_user
+from recsweep.metrics.groups import GROUPS
+from recsweep.runs.consistency import checked_curves, metrics_by_group, metrics_per_user
+from recsweep.runs.results import final_metrics
 from recsweep.runs.scored_run import read_run
 
 USERS = {"ndcg@10": [0.5, 0.25, 0.0], "recall@10": [1.0, 0.5, 0.0]}
@@ -103,3 +106,42 @@ def test_damaged_metrics_are_one_line(results: Path, content: str) -> None:
     (results / "metrics.json").write_text(content, "utf-8")
     with pytest.raises(InputError, match=r"must have a readable metrics\.json"):
         metrics_per_user(results, "test")
+
+
+@pytest.fixture
+def grouped(tmp_path: Path) -> Path:
+    """A run with groups: a and b in the head, c in the tail, nobody in another."""
+    results = write_run(tmp_path / "g", "ease", USERS, objective="ndcg@10")
+    values = {group: [math.nan] * 3 for group in GROUPS}
+    values |= {"head": [0.5, 0.25, math.nan], "tail": [math.nan, math.nan, 0.0]}
+    frame = pd.DataFrame({f"ndcg@10 {group}": values[group] for group in GROUPS}, list("abc"))
+    frame.to_parquet(results / "test_groups_per_user.parquet")
+    table = pd.DataFrame({"n_users": [2, 0, 1, 0, 0, 0]}, pd.Index(GROUPS, name="group"))
+    table["ndcg@10"] = [0.375, math.nan, 0.0, math.nan, math.nan, math.nan]
+    table.to_csv(results / "test_groups.csv")
+    return results
+
+
+def test_groups_are_read_and_older_runs_have_none(grouped: Path) -> None:
+    found = read_run(grouped, "r").groups
+    assert found is not None
+    assert found.table["ndcg@10"]["head"] == 0.375
+    assert final_metrics(grouped)[0]["test_ndcg@10_head"] == 0.375
+    assert "test_ndcg@10_mid" not in final_metrics(grouped)[0], "it has no users"
+    (grouped / "test_groups.csv").unlink()
+    assert read_run(grouped, "r").groups is None
+    assert not [name for name in final_metrics(grouped)[0] if "head" in name]
+
+
+def test_groups_of_another_run_or_damaged_ones_are_refused(grouped: Path) -> None:
+    users = pd.Index(list("abc"))
+    with pytest.raises(InputError, match="the number of users is 2 in the first and 3, of whom 1"):
+        metrics_by_group(grouped, users[:2], "r")
+    file = grouped / "test_groups.csv"
+    text = file.read_text("utf-8")
+    file.write_text(text.replace("0.375", "0.5"), "utf-8")
+    with pytest.raises(InputError, match=r"test_groups.csv and test_groups_per_user.parquet must"):
+        metrics_by_group(grouped, users, "r")
+    file.write_text(text.replace("0.375", "?"), "utf-8")
+    with pytest.raises(InputError, match=r"readable test_groups\.csv"):
+        metrics_by_group(grouped, users, "r")

@@ -28,8 +28,15 @@ def test_a_run_writes_its_results_and_prints_its_table(
         "config.yaml", "overrides.yaml", "metric_definitions.yaml", "metrics.json", "curves.csv",
         "curves.png", "test_metrics_per_user.parquet", "valid_metrics_per_user.parquet", "model",
         "environment.yaml",
-        "split.yaml",
+        "split.yaml", "test_groups.csv", "test_groups_per_user.parquet",
     }  # fmt: skip
+    by_group = pd.read_csv(results / "test_groups.csv", index_col="group")
+    assert list(by_group.index) == ["head", "mid", "tail", "short", "medium", "long"]
+    assert by_group["n_users"][3:].sum() == 12
+    means = by_group["ndcg@10"].fillna(0)[3:] @ by_group["n_users"][3:] / 12
+    assert means == pytest.approx(metrics(tmp_path / "out")["test"]["mean"]["ndcg@10"])
+    definitions = yaml.safe_load((results / "metric_definitions.yaml").read_text("utf-8"))
+    assert definitions["head, mid, tail"].startswith("Terciles of the training interactions")
     assert yaml.safe_load((results / "config.yaml").read_text("utf-8")) == settings
     assert yaml.safe_load((results / "overrides.yaml").read_text("utf-8")) == ["seed=1"]
     said = capsys.readouterr()

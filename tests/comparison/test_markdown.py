@@ -1,0 +1,14 @@
+"""Parts of Markdown."""
+
+from recsweep.comparison.markdown import bullets, escaped, markdown_table
+
+
+def test_a_table_escapes_its_head_and_leaves_its_cells() -> None:
+    assert markdown_table(["a|b", "c"], [["**1**", "2"]]).splitlines() == [
+        r"| a\|b | c |", "| --- | --- |", "| **1** | 2 |",
+    ]  # fmt: skip
+
+
+def test_special_characters_are_text() -> None:
+    assert escaped("a*b [c] <d> `e`") == r"a\*b \[c] \<d> \`e\`"
+    assert bullets(["x", "y"]) == ["- x", "- y"]
