@@ -87,7 +87,7 @@ def _cells(status: StudyStatus, row: TrialRow, keys: Sequence[str]) -> list[str]
     is_outside = len(status.objectives) > 1 and row not in status.front
     marks = [
         "default" if row.is_default else "",
-        row.state if row.state != "complete" else "not on the front" if is_outside else "",
+        _ending(row) if row.state != "complete" else "not on the front" if is_outside else "",
     ]
     shown = row.shown_values(status.objectives)
     return [
@@ -98,6 +98,12 @@ def _cells(status: StudyStatus, row: TrialRow, keys: Sequence[str]) -> list[str]
         "" if row.wall_s is None else shown_duration(row.wall_s),
         *(_cell(row.settings[key]) if key in row.settings else "" for key in keys),
     ]
+
+
+def _ending(row: TrialRow) -> str:
+    """Such as `failed` or, of trials with several replicates, `pruned after 2`."""
+    n_done = len(row.replicates) if row.state == "pruned" else 0
+    return f"{row.state} after {n_done}" if n_done else row.state
 
 
 def _cell(value: Any) -> str:

@@ -76,8 +76,14 @@ class Hyperband(Pruner):
         return AsyncHyperband(self.min_epochs, n_epochs, self.reduction_factor)
 
     def over_replicates(self, n_replicates: int) -> BasePruner:
-        """The same paces, with 1, `reduction_factor`, … replicates as comparisons."""
-        return AsyncHyperband(1, n_replicates, self.reduction_factor)
+        """Compares after `reduction_factor` replicates, its square and so on: not after one.
+
+        What a first replicate was pruned for is decided by its epochs; one more comparison by the
+        same fold or seed would add nothing but its noise.
+        """
+        if n_replicates <= self.reduction_factor:
+            return optuna.pruners.NopPruner()
+        return AsyncHyperband(self.reduction_factor, n_replicates, self.reduction_factor)
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -233,7 +239,7 @@ def falls_behind(pruner: Pruner, n_replicates: int, study: Study, number: int) -
     own = view.get_trials()[number]
     if pruner.compares_means:  # Optuna would take the best of its means
         own.intermediate_values = dict(list(own.intermediate_values.items())[-1:])
-    return rule.prune(view, own)
+    return bool(rule.prune(view, own))
 
 
 def _by_replicate(trial: FrozenTrial, pruner: Pruner) -> FrozenTrial:

@@ -212,9 +212,13 @@ class StudyStatus:
     def placed(self) -> tuple[TrialRow, ...]:
         """Complete and pruned trials, best first by the first objective at their best epoch.
 
-        Only complete ones compete: see `ranked` and `best`.
+        Only complete ones compete: see `ranked` and `best`. Where trials have several replicates
+        they come first, since a pruned one is the mean of fewer.
         """
-        return tuple(_ranked(self.rows, self.directions[0], ("complete", "pruned")))
+        rows = _ranked(self.rows, self.directions[0], ("complete", "pruned"))
+        if any(row.replicates for row in rows):
+            rows.sort(key=lambda row: row.state != "complete")
+        return tuple(rows)
 
     @property
     def best_so_far(self) -> dict[int, float]:
