@@ -104,13 +104,15 @@ def test_the_same_seed_cuts_the_same_folds_and_another_one_others(split: Split):
 
 
 def test_a_share_that_nobody_gives_is_that_of_validation():
-    """20 users with 10 of 12 items, of which int(0.4 · 10) = 4 are targets: (80 + 10) / 200."""
-    rows = [(user, (user + i) % 12, 1.0) for user in range(40) for i in range(10)]
+    """Ten users with 5 items, ten with 9, one target each: (20 + 10) / 140 = 0.214, not 0.143."""
+    rows = [(user, item, 1.0) for user in range(40) for item in range(5 + 4 * (user % 2))]
     data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
     users = np.arange(40)
-    split = HeldOutUsers(0.4, 1).split(data, users[:10], users[10:30], users[30:])
-    fold = folds(split, 3, target_fraction=None).fold(0)
-    assert np.diff(fold.valid.target.indptr).tolist() == [4] * 10  # int(0.45 · 10)
+    split = HeldOutUsers(0.2, 1).split(data, users[:10], users[10:30], users[30:])
+    assert split.valid.target.nnz == 20
+    for index in range(3):
+        fold = folds(split, 3, target_fraction=None).fold(index)
+        assert set(np.diff(fold.valid.target.indptr)) == {1}
 
 
 def test_users_in_several_parts_are_refused(split: Split, refused):

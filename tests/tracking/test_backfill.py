@@ -192,6 +192,7 @@ def test_a_later_replicates_epochs_are_completed_where_the_first_ones_are_there(
     one = tracker(store, run_name=record.name).__enter__()
     for step, metrics in [*CURVES, later[0]]:
         one.log_metrics(metrics, step)
+    one.flush()
     partial = replace(record, run_id=one.run_id, curves=[*CURVES, *later])
     assert Uploader(tracker(store)).upload(partial) == "completed"
     one = read(store, str(one.run_id))
