@@ -4,7 +4,8 @@ RESULTS/  config.yaml, overrides.yaml, environment.yaml, split.yaml, metrics.jso
           metric_definitions.yaml, {valid,test}_metrics_per_user.parquet, test_groups.csv,
           test_groups_per_user.parquet, curves.csv, curves.png and model/, see
           `recsweep.persistence`
-TRIAL/    config.yaml, environment.yaml, split.yaml, curves.csv, log.txt
+TRIAL/    config.yaml, environment.yaml, split.yaml, curves.csv, log.txt; with several replicates
+          those after the first have replicate-1/curves.csv and so on
 STUDY/    journal.log, trials/0007/ (a TRIAL), winner/0007/replicate-0/ (log.txt, stdout.txt and
           results/, a RESULTS) and results/: optimization_results.yaml, trials.csv, plots/
           (sweep.html and a PNG per plot), note.md
@@ -46,6 +47,18 @@ Content = TypeVar("Content")
 def trial_folder(study: str | Path, number: int) -> Path:
     """The folder of a trial's log, configuration and curves."""
     return Path(study) / TRIALS / f"{number:04d}"
+
+
+def replicate_folder(study: str | Path, number: int, index: int) -> Path:
+    """The folder of the curves of one of a trial's replicates; the first is the trial's own.
+
+    Args:
+        study: The study's folder.
+        number: The trial's number.
+        index: The replicate's index, from 0.
+    """
+    folder = trial_folder(study, number)
+    return folder / f"replicate-{index}" if index else folder
 
 
 def training_folder(study: str | Path, number: int, index: int) -> Path:

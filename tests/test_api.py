@@ -158,6 +158,24 @@ def test_a_sweep_is_quiet_when_asked_and_its_study_is_a_table_and_optunas(
     assert values == study.trials["ndcg@10"].tolist()
 
 
+@pytest.mark.parametrize(("override", "n"), [("sweep.folds=3", 3), ("sweep.seeds_per_trial=2", 1)])
+def test_a_sweep_takes_folds_and_seeds(in_folder: Path, override: str, n: int) -> None:
+    """EASE draws no random number, so that one seed is enough."""
+    result = recsweep.sweep(
+        *EASE, f"cache_dir={cache_in(in_folder)}", "hydra/launcher=basic", "sweep.n_trials=2",
+        "sweep.final_seeds=1", "sampler=random", override, progress=False,
+    )  # fmt: skip
+    trials = result.trials
+    if n == 1:
+        assert "ndcg@10_replicates" not in trials
+        return
+    for _, row in trials.iterrows():
+        assert len(row["ndcg@10_replicates"]) == n
+        assert row["ndcg@10"] == pytest.approx(sum(row["ndcg@10_replicates"]) / n, rel=1e-12)
+    assert "±" in str(result.only)
+    assert result.test is not None
+
+
 SCRIPT = """
 import json, os, sys, yaml
 import recsweep

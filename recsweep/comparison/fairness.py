@@ -53,6 +53,8 @@ class Tuning:
         default: Value of the default settings; None = not tried.
         tuned: Value of the best trial; None = no complete trial.
         pruned_values: Last value of each pruned trial.
+        n_replicates: Trainings of a trial that is not pruned: one per fold or seed.
+        n_trainings: Trainings that were begun.
     """
 
     study: str
@@ -69,6 +71,8 @@ class Tuning:
     default: float | None
     tuned: float | None
     pruned_values: Sequence[float]
+    n_replicates: int = 1
+    n_trainings: int = 0
 
     @property
     def scored(self) -> tuple[float, ...]:
@@ -145,6 +149,7 @@ def fairness_table(tunings: Sequence[Tuning]) -> "pd.DataFrame":
         "complete": [each.n_complete for each in tunings],
         "pruned": [each.n_pruned for each in tunings],
         "failed": [each.n_failed for each in tunings],
+        **_trainings(tunings),
         "wall_s": [each.wall_s for each in tunings],
         "cpu_s": [_or_nan(each.cpu_s) for each in tunings],
         "peak_bytes": [_or_nan(each.peak_bytes) for each in tunings],
@@ -157,6 +162,13 @@ def fairness_table(tunings: Sequence[Tuning]) -> "pd.DataFrame":
         ],
     }
     return pd.DataFrame(columns, index=pd.Index([each.study for each in tunings], name="study"))
+
+
+def _trainings(tunings: Sequence[Tuning]) -> dict[str, list[float]]:
+    """A column with the trainings of each study, where a trial may have several."""
+    if all(each.n_replicates == 1 for each in tunings):
+        return {}
+    return {"trainings": [each.n_trainings for each in tunings]}
 
 
 def _or_nan(value: float | None) -> float:
@@ -220,7 +232,9 @@ def _duration(seconds: float) -> str:
 
 
 _FORMATS: dict[str, Callable[[float], str]] = {
-    **dict.fromkeys(("asked", "complete", "pruned", "failed", "dimensions"), "{:.0f}".format),
+    **dict.fromkeys(
+        ("asked", "complete", "pruned", "failed", "trainings", "dimensions"), "{:.0f}".format
+    ),
     **dict.fromkeys(("wall_s", "cpu_s"), _duration),
     "peak_bytes": lambda size: f"{size / 2**30:.2f} GiB",
     **dict.fromkeys(("default", "tuned", "expected_best"), "{:.4f}".format),
@@ -230,6 +244,14 @@ _FORMATS: dict[str, Callable[[float], str]] = {
 
 def _code(text: str) -> str:
     return f"`{text}`".replace("|", "\\|")
+
+
+def _differing(what: str, tunings: Sequence[Tuning], numbers: Sequence[int]) -> Iterator[str]:
+    """A sentence if the numbers differ."""
+    if len(set(numbers)) > 1:
+        pairs = zip(tunings, numbers, strict=True)
+        listed = ", ".join(f"{each.study} {number}" for each, number in pairs)
+        yield f"Different numbers of {what}: {listed}."
 
 
 def unevenness(tunings: Sequence[Tuning]) -> Iterator[str]:
@@ -243,10 +265,9 @@ def unevenness(tunings: Sequence[Tuning]) -> Iterator[str]:
         "finished with a value": [each.n_complete + each.n_pruned for each in searched],
     }
     for what, numbers in counts.items():
-        if len(set(numbers)) > 1:
-            pairs = zip(searched, numbers, strict=True)
-            listed = ", ".join(f"{each.study} {number}" for each, number in pairs)
-            yield f"Different numbers of trials were {what}: {listed}."
+        yield from _differing(f"trials were {what}", searched, numbers)
+    replicates = [each.n_replicates for each in searched]
+    yield from _differing("trainings were asked for per trial", searched, replicates)
     for each in tunings:
         if each.n_failed:
             yield f"{each.study}: {each.n_failed} of {each.n_asked} trials failed."

@@ -5,6 +5,7 @@ The modules, from the outside in:
     prepare         the split of a source, from the cache if it was prepared before
     sources         the choices of `data=`, one file each
     splits          the choices of `split=`, one file each
+    tuning_folds    folds of the users of training and validation, for a sweep's trials
     user_histories  users to recommend to, and the items they already have
     held_out_parts  a split from marked interactions
     held_out_users  a split of whole users, with fold-in

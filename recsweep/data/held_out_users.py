@@ -59,7 +59,7 @@ class HeldOutUsers:
         by_id = data.matrix[users[ascending]]
         self._refuse_short(np.diff(by_id.indptr), data.user_ids[users[ascending]])
         matrix = keep_columns(by_id, items)
-        is_target = self._draw_targets(np.diff(matrix.indptr))
+        is_target = draw_targets(np.diff(matrix.indptr), self.target_fraction, self.seed)
         back = np.argsort(ascending)
         return Fold(
             history=keep_entries(matrix, ~is_target)[back],
@@ -78,18 +78,27 @@ class HeldOutUsers:
                 f"{needed} or raise split.target_fraction"
             )
 
-    def _draw_targets(self, lengths: np.ndarray) -> np.ndarray:
-        """Draw the target interactions as the reference does, users ascending by id.
 
-        A user with too few known items for a target (with the paper's share of 0.2: under five)
-        keeps them all as history.
-        """
-        random = np.random.RandomState(self.seed)
-        is_target = np.zeros(lengths.sum(), bool)
-        start = 0
-        for length in lengths:
-            n_targets = int(self.target_fraction * length)
-            if n_targets:
-                is_target[start + random.choice(length, size=n_targets, replace=False)] = True
-            start += length
-        return is_target
+def draw_targets(lengths: np.ndarray, target_fraction: float, seed: int) -> np.ndarray:
+    """Which interactions are targets, drawn as the reference does.
+
+    A user with too few items for a target (with the paper's share of 0.2: under five) keeps them
+    all as history.
+
+    Args:
+        lengths: Interactions of each user; in the reference users ascend by id.
+        target_fraction: Share of a user's interactions to rank, rounded down.
+        seed: The seed of NumPy's legacy generator.
+
+    Returns:
+        One truth value per interaction, user by user.
+    """
+    random = np.random.RandomState(seed)
+    is_target = np.zeros(lengths.sum(), bool)
+    start = 0
+    for length in lengths:
+        n_targets = int(target_fraction * length)
+        if n_targets:
+            is_target[start + random.choice(length, size=n_targets, replace=False)] = True
+        start += length
+    return is_target

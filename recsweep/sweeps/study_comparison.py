@@ -21,6 +21,7 @@ from recsweep.run_files import COMPARED, COMPARISON, STUDIES, write_yaml
 from recsweep.runs.scored_run import read_run
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.reporting.result import StudyOutcome
+from recsweep.sweeps.study.status import TrialRow
 
 
 class Written(NamedTuple):
@@ -114,4 +115,12 @@ def tuning(coordinator: SweepCoordinator, outcome: StudyOutcome) -> Tuning:
         pruned_values=[
             row.last_value for row in rows if row.state == "pruned" and row.last_value is not None
         ],
+        n_replicates=coordinator.spec.n_replicates,
+        n_trainings=sum(_n_begun(row, coordinator.spec.n_replicates) for row in rows),
     )
+
+
+def _n_begun(row: TrialRow, n_replicates: int) -> int:
+    """Trainings that a trial began: one more than are done, unless it was stopped in between."""
+    is_between = row.state == "pruned" and bool(row.replicates)
+    return min(len(row.replicates) + (not is_between), n_replicates)

@@ -56,7 +56,9 @@ NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
 """Settings that do not affect a single run."""
 N_SEMAPHORES = 16
 """More than joblib needs for its processes."""
-IN_THE_NAME = ("sweep.seed", "sweep.objectives", "sweep.try_defaults")
+IN_THE_NAME = (
+    "sweep.seed", "sweep.objectives", "sweep.try_defaults", "sweep.folds", "sweep.seeds_per_trial",
+)  # fmt: skip
 
 T = TypeVar("T")
 

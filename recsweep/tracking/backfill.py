@@ -35,6 +35,8 @@ Upload = Literal["new", "completed", "there"]
 
 Epoch = tuple[int, Mapping[str, float]]
 """Step and metrics."""
+SECONDS = ("epoch_s", "evaluate_s")
+"""Metrics that say how long an epoch took."""
 
 
 @dataclass(frozen=True)
@@ -187,12 +189,14 @@ class Uploader:
         }
 
     def _missing_epochs(self, run: "Run", record: Record) -> list[Epoch]:
-        """Epochs are logged as a whole, so checking one metric is enough."""
-        if not record.curves:
-            return []
-        name = mlflow_name(next(iter(record.curves[0][1])))
-        there = {m.step for m in self.client.get_metric_history(run.info.run_id, name)}
-        return [epoch for epoch in record.curves if epoch[0] not in there]
+        """Epochs are logged as a whole, so checking one metric of each is enough."""
+        names = {_first(metrics) for _, metrics in record.curves}
+        there = {
+            (entry.step, name)
+            for name in names
+            for entry in self.client.get_metric_history(run.info.run_id, mlflow_name(name))
+        }
+        return [epoch for epoch in record.curves if (epoch[0], _first(epoch[1])) not in there]
 
     def _missing_files(self, run: "Run", record: Record) -> set[str]:
         missing = set()
@@ -233,13 +237,18 @@ class Uploader:
         one.end_at(record.status, record.reason, ended)
 
 
+def _first(metrics: Mapping[str, float]) -> str:
+    """A name that tells the epochs of a trial's replicates apart."""
+    return next(iter(metrics))
+
+
 def _timed(record: Record, epochs: Sequence[Epoch]) -> list[tuple[int, int, Mapping[str, float]]]:
     """Epochs with their logging times, estimated from the duration of each epoch."""
     at, times = record.began or 0.0, {}
     for step, metrics in record.curves:
-        at += metrics.get("epoch_s", 0.0) + metrics.get("evaluate_s", 0.0)
-        times[step] = round(1000 * at)
-    return [(step, times[step], metrics) for step, metrics in epochs]
+        at += sum(took for name, took in metrics.items() if name.rpartition("/")[2] in SECONDS)
+        times[step, _first(metrics)] = round(1000 * at)
+    return [(step, times[step, _first(metrics)], metrics) for step, metrics in epochs]
 
 
 def _is_same(there: float | None, value: float) -> bool:

@@ -203,3 +203,23 @@ def test_bad_input_is_refused_in_one_line(report):
         report([])
     with pytest.raises(InputError, match="at least one trial"):
         expected_best([])
+
+
+# --- replicates ----------------------------------------------------------------------------------
+
+
+def test_a_trial_of_five_folds_costs_five_trainings():
+    folds = [dataclasses.replace(each, n_replicates=5, n_trainings=n) for each, n in (
+        (EASE, 20), (MULTIVAE, 14),
+    )]  # fmt: skip
+    assert fairness_table(folds)["trainings"].tolist() == [20, 14]
+    assert "| trainings |" in fairness_markdown(folds)
+    assert "trainings" not in fairness_table([EASE, MULTIVAE]), "else they are the trials"
+    assert "trainings" not in fairness_markdown([EASE, MULTIVAE])
+
+
+def test_different_numbers_of_trainings_per_trial_are_said():
+    seeds = dataclasses.replace(MULTIVAE, n_replicates=3, n_trainings=9)
+    line = "Different numbers of trainings were asked for per trial: ease-1 1, multivae-1 3."
+    assert line in list(unevenness([EASE, seeds]))
+    assert not [each for each in unevenness([EASE, MULTIVAE]) if "trainings" in each]

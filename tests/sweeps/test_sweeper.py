@@ -671,6 +671,36 @@ def test_ctrl_c_twice_ends_at_once(interrupted: Any, tmp_path: Path) -> None:
     assert not list((tmp_path / "here").rglob("stop-*"))
 
 
+FOLDS = (
+    f"-m hydra/launcher=basic tracking=off {DATA} {NETWORK} model=multivae study=mine "
+    "sweep.n_trials=2 sweep.folds=3 sweep.final_seeds=1 pruner=none patience=null"
+).replace("model.n_epochs=4", "model.n_epochs=60")
+
+
+@pytest.mark.slow
+def test_a_sweep_killed_between_folds_has_the_trials_of_one_that_was_not(tmp_path: Path) -> None:
+    process = started(tmp_path / "here", FOLDS)
+    log = tmp_path / "here" / "sweeps" / "mine" / "trials" / "0000" / "log.txt"
+    while not (log.exists() and "fold 2 of 3" in log.read_text()):
+        assert process.poll() is None, process.communicate()
+        signal.sigtimedwait([], 0.01)
+    process.kill()
+    process.communicate()
+    (half,) = only_study(tmp_path / "here").trials
+    assert (half.state.name, len(half.user_attrs["replicates"])) == ("RUNNING", 1)
+    for folder in ("here", "whole"):
+        again = started(tmp_path / folder, FOLDS)
+        _, err = again.communicate(timeout=300)
+        assert again.returncode == 0, err
+    resumed, whole = (only_study(tmp_path / folder).trials for folder in ("here", "whole"))
+    assert resumed[0].user_attrs["n_deaths"] == 1
+    for one, other in zip(resumed, whole, strict=True):
+        assert one.params == other.params
+        assert one.value == other.value
+        assert one.user_attrs["replicates"] == other.user_attrs["replicates"]
+        assert len(one.user_attrs["replicates"]) == 3
+
+
 @pytest.mark.slow
 def test_two_workers_share_a_study(tmp_path: Path) -> None:
     line = f"-m {DATA} model=ease sweep.n_trials=12 sweep.n_workers=2"

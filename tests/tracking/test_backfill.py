@@ -182,3 +182,20 @@ def test_an_uploaded_trial_takes_the_place_of_a_run_that_was_lost(
 def test_a_store_that_cannot_be_used_is_one_line() -> None:
     with pytest.raises(InputError, match=r"refused.; check it and re-run the same command$"):
         Uploader(tracker("http://127.0.0.1:1"))
+
+
+def test_a_later_replicates_epochs_are_completed_where_the_first_ones_are_there(
+    store: str, record: Record
+) -> None:
+    later = [(step, {"replicate_1/valid/ndcg@100": step / 8, "replicate_1/epoch_s": 2.0})
+             for step in (1, 2)]  # fmt: skip
+    one = tracker(store, run_name=record.name).__enter__()
+    for step, metrics in [*CURVES, later[0]]:
+        one.log_metrics(metrics, step)
+    one.flush()
+    partial = replace(record, run_id=one.run_id, curves=[*CURVES, *later])
+    assert Uploader(tracker(store)).upload(partial) == "completed"
+    one = read(store, str(one.run_id))
+    assert sorted(history(one, "replicate_1/valid/ndcg_at_100")) == [(1, 0.125), (2, 0.25)]
+    assert len(history(one, "valid/ndcg_at_100")) == len(CURVES)
+    assert Uploader(tracker(store)).upload(partial) == "there"

@@ -11,6 +11,7 @@ The modules, from the outside in:
     worker            the task given to a launcher; runs trials until none is left
     gpu_lease         one GPU per worker process: the least loaded one
     trial_runner      one trial: fit, report every epoch, stop early, record how it ended
+    replicates        the trainings of one trial: one, or one per fold or seed
     slot_plan         how many trials a worker trains at the same time
     crew              threads that run trials side by side in one process
     watchdog          ends a worker whose parent was killed

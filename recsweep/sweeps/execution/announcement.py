@@ -29,10 +29,11 @@ def announce(
     before = f" ({n_done} done before)" if n_done else ""
     n_trials = int(min(settings.n_trials, sampler.n_points(space)))
     trials = f"{n_trials} trial{'s' * (n_trials > 1)}"
+    each = {settings.folds: "folds", settings.seeds_per_trial: "seeds"}
+    of_each = next((f" of {n} {what}" for n, what in each.items() if n and n > 1), "")
     workers = f"{settings.n_workers} worker{'s' * (settings.n_workers > 1)}"
-    lines.append(
-        f"budget    {trials}{before} on {workers} for {', '.join(objectives)} on validation users"
-    )
+    budget = f"{trials}{of_each}{before} on {workers}"
+    lines.append(f"budget    {budget} for {', '.join(objectives)} on validation users")
     if isinstance(sampler, Grid) and n_trials < settings.n_trials:
         lines.append(
             f"grid      {n_trials} points, so that the sweep ends before its {settings.n_trials} "

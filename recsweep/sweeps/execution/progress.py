@@ -150,7 +150,7 @@ def trial_line(status: StudyStatus, told: Sequence[TrialRow]) -> str:
     number = f"{row.number:>{len(str(status.n_trials - 1))}}"
     end = {
         "complete": f"complete, best epoch {row.best_epoch}",
-        "pruned": f"pruned at epoch {row.n_epochs}, best epoch {row.best_epoch or 'unknown'}",
+        "pruned": f"{_pruned(row)}, best epoch {row.best_epoch or 'unknown'}",
         "failed": f"failed ({shorten(row.reason or 'no reason was noted', 100)})",
     }[row.state]
     is_single = len(status.objectives) == 1
@@ -166,6 +166,12 @@ def trial_line(status: StudyStatus, told: Sequence[TrialRow]) -> str:
     ]
     count = ", ".join([f"{len(told)} of {status.n_trials} done", *_time_left(status)])
     return f"{'  '.join(part for part in parts if part)}; {count}"
+
+
+def _pruned(row: TrialRow) -> str:
+    """Where a trial was pruned."""
+    n = len(row.replicates)
+    return f"pruned after {n} replicate{'s' * (n > 1)}" if n else f"pruned at epoch {row.n_epochs}"
 
 
 def status_parts(status: StudyStatus) -> list[str]:

@@ -15,6 +15,7 @@ from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.files import refuse_folder
 from recsweep.interfaces import STRICT, HomePath, SweepTracker
+from recsweep.sweeps.execution.replicates import Replicates, tuning_folds
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.sampling.pruners import NoPruner
@@ -50,6 +51,9 @@ class SweepSettings:
         timeout: Seconds after which no new trial is started; None = no limit.
         seed: The sampler's seed.
         objectives: Objectives of the search; None = the evaluator's objective.
+        folds: Trainings of each trial, one per fold of the training and validation users; None =
+            one on the split as it is.
+        seeds_per_trial: Trainings of each trial, one per seed.
         try_defaults: Trial 0 is the configuration as it stands.
         max_retries: How often a trial is restarted after its process died.
         max_failures: More failed trials than this end the sweep.
@@ -67,6 +71,8 @@ class SweepSettings:
     timeout: Annotated[float, Field(gt=0, strict=False)] | None
     seed: Annotated[int, Field(ge=0)]
     objectives: Annotated[list[str], Field(min_length=1)] | None
+    folds: Annotated[int, Field(ge=2)] | None
+    seeds_per_trial: Annotated[int, Field(ge=1)]
     try_defaults: bool
     max_retries: Annotated[int, Field(ge=0)]
     max_failures: Annotated[int, Field(ge=0)]
@@ -127,6 +133,7 @@ class StudyRequest:
                 f"{objectives}; set pruner=none"
             )
         _refuse_slots(sweep, settings.backend, objectives)
+        _refuse_folds_of_seeds(sweep)
         tracker = app.build_group(settings, "tracking", "log_metrics")
         _refuse_registering(sweep, tracker)
         space = self.make_space()
@@ -136,6 +143,8 @@ class StudyRequest:
         split = app.load_split(settings)
         evaluator.refuse_large_k(split.train.shape[1])
         evaluator.warn_of_full_lists(split.train.shape[1])
+        if sweep.folds:
+            tuning_folds(settings, split, sweep.folds).refuse()
         identity = {
             "fixed": self.fixed,
             "config": _of_branches(space),
@@ -192,6 +201,11 @@ class StudySpec:
     tracker: SweepTracker
     sizes: str
 
+    @property
+    def n_replicates(self) -> int:
+        """Trainings of a trial that is not pruned."""
+        return Replicates(self.sweep.folds, self.sweep.seeds_per_trial).count(self.settings.model)
+
     def plan(self, **more: Any) -> Plan:
         """The plan that is passed to workers.
 
@@ -199,7 +213,10 @@ class StudySpec:
             more: `deadline`, `parent_run`, `stop_file` and `retry` of this command.
         """
         sweep, settings = self.sweep, self.settings
-        shared = ("n_trials", "seed", "try_defaults", "max_retries", "max_failures", "storage")
+        shared = (
+            "n_trials", "seed", "folds", "seeds_per_trial", "try_defaults", "max_retries",
+            "max_failures", "storage",
+        )  # fmt: skip
         return Plan(
             study=self.name,
             folder=str(sweep.folder.absolute() / self.name),
@@ -240,6 +257,14 @@ def _refuse_slots(sweep: SweepSettings, backend: str, objectives: list[str]) -> 
         raise InputError(
             f"a trial's time can be an objective only where it trains alone, but sweep.objectives "
             f"has {timed[0]} and sweep.slots is {sweep.slots}; set sweep.slots=1"
+        )
+
+
+def _refuse_folds_of_seeds(sweep: SweepSettings) -> None:
+    if sweep.folds and sweep.seeds_per_trial > 1:
+        raise InputError(
+            f"a trial is trained once per fold or once per seed, but sweep.folds is {sweep.folds} "
+            f"and sweep.seeds_per_trial is {sweep.seeds_per_trial}; set one of them"
         )
 
 

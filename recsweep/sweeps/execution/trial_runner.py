@@ -1,6 +1,7 @@
 """One trial of a study: fit, report every epoch, stop early, record how it ended."""
 
 import math
+import statistics
 import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
@@ -8,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from threading import Lock
-from typing import Any, TextIO
+from typing import Any, NamedTuple, TextIO
 
 from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
@@ -22,15 +23,17 @@ from recsweep.fitting import FitResult
 from recsweep.interfaces import Part, RanksWhileTraining, Recommender, RunTracker, SweepTracker
 from recsweep.memory import peak_bytes
 from recsweep.messages import named_error, one_line, without_passwords
-from recsweep.run_files import CONFIG, LOG, trial_folder, write_yaml
+from recsweep.run_files import CONFIG, LOG, replicate_folder, trial_folder, write_yaml
 from recsweep.runs.results import write_curves, write_environment
 from recsweep.sweeps.execution.device_errors import DeviceLostError, device_errors
+from recsweep.sweeps.execution.replicates import Replicates
 from recsweep.sweeps.reporting.trial_record import (
     STATUS,
     trial_logarithms,
     trial_metrics,
     trial_note,
 )
+from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study.claims import DEVICE_ERROR, Claim
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
@@ -43,7 +46,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the trial will resta
 
 @dataclass
 class Reports:
-    """A listener that reports each epoch to the study and learns whether to continue.
+    """A listener that reports each epoch of a trial's first replicate and learns whether to go on.
 
     Args:
         claim: The trial.
@@ -72,9 +75,17 @@ class Reports:
                 trial.report(value, step)
             if step >= reached and trial.should_prune():
                 self.pruned = f"pruned at epoch {epoch + 1}: {self.objective} {value:.4f}"
-        if self.pruned is None and (self.plan.is_stopped or self.is_halted()):
+        return self.pruned is None and self.goes_on(epoch, metrics)
+
+    def goes_on(self, _epoch: int, _metrics: Mapping[str, float]) -> bool:
+        """A listener for later replicates, whose epochs are not reported.
+
+        Raises:
+            Interrupted: The workers are to stop.
+        """
+        if self.plan.is_stopped or self.is_halted():
             raise Interrupted("stopped on request; the trial will restart in another run")
-        return self.pruned is None
+        return True
 
 
 @dataclass
@@ -91,7 +102,12 @@ class TrialRunner:
     split: Split | None = None
     is_halted: Callable[[], bool] = lambda: False
     _preparing: Lock = field(default_factory=Lock)
+    _replicates: Replicates = field(init=False)
     _without_slots: Lock = field(default_factory=Lock)
+
+    def __post_init__(self) -> None:
+        plan = self.study.plan
+        self._replicates = Replicates(plan.folds, plan.seeds_per_trial)
 
     def load(self) -> Split:
         """The data of the study's first branch, which all trials share."""
@@ -144,26 +160,51 @@ class TrialRunner:
             run = Experiment.prepare(settings, self._tracker(claim, settings), self.split)
             self.split, tracker = run.split, run.tracker
         folder = trial_folder(self.study.plan.folder, claim.frozen.number)
-        reports = Reports(claim, self.study.plan, str(run.evaluator.objective), self.is_halted)
         with tracker:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
             write_environment(folder, tracker.run_id, run.tags, run.split)  # the store may go down
             run.log_settings(without_passwords(config))
             tracker.log_settings(trial_logarithms(claim.frozen), {})
             tracker.set_note(trial_note(self.study.study, claim.frozen))
-            with _killed_when_interrupted(tracker), device_errors(), self._its_turn(run.model):
-                fitted = run.fit([reports], log)
-            write_curves(folder, fitted)
+            with _killed_when_interrupted(tracker), device_errors():
+                trained = self._train(claim, run, log)
+            pruned, objective = trained.pruned, str(run.evaluator.objective)
             attrs = {
-                **_attributes(fitted, reports.pruned, time.perf_counter() - started),
+                **_attributes(trained, time.perf_counter() - started),
                 "cpu_s": (time.process_time() - cpu_began) / self.study.n_slots,
                 "peak_bytes": peak_bytes(),
             }
-            state = TrialState.PRUNED if reports.pruned else TrialState.COMPLETE
-            tracker.log_metrics(trial_metrics(attrs), step=fitted.best_epoch + 1)
+            state = TrialState.PRUNED if pruned else TrialState.COMPLETE
+            tracker.log_metrics(trial_metrics(attrs, objective), step=attrs["best_epoch"])
             tracker.flush()  # sets `lost`
             self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
-            tracker.end(STATUS[state], reports.pruned or "")
+            tracker.end(STATUS[state], pruned or "")
+
+    def _train(self, claim: Claim, run: Experiment, log: TextIO) -> "_Trained":
+        """Fit the trial's replicates, one after the other."""
+        number, objective = claim.frozen.number, str(run.evaluator.objective)
+        reports = Reports(claim, self.study.plan, objective, self.is_halted)
+        n_replicates = self._replicates.count(run.settings.model)
+        trained = _Trained([], [], None)
+        for index in range(n_replicates):
+            name = self._replicates.name(run.settings, index)
+            if n_replicates > 1:
+                log.write(f"{name}\n")
+            with self._preparing:
+                own = self._replicates.experiment(run, index)
+            with self._its_turn(own.model):
+                fitted = own.fit([reports.goes_on if index else reports], log)
+            trained.fits.append(fitted)
+            folder = replicate_folder(self.study.plan.folder, number, index)
+            folder.mkdir(exist_ok=True)
+            write_curves(folder, fitted)
+            if n_replicates == 1 or reports.pruned:
+                return trained._replace(pruned=reports.pruned)
+            trained.values.append(fitted.valid.means[objective])
+            if self.study.add_replicate(claim.frozen, trained.values, n_replicates):
+                mean = statistics.fmean(trained.values)
+                return trained._replace(pruned=f"pruned after {name}: mean {objective} {mean:.4f}")
+        return trained
 
     def _its_turn(self, model: Recommender) -> AbstractContextManager[Any]:
         """Models that do not train in slots are fitted one at a time."""
@@ -194,16 +235,38 @@ class TrialRunner:
         self.study.finish(claim.frozen.number, state, values if complete else None, attrs)
 
 
-def _attributes(fitted: FitResult, pruned: str | None, wall_s: float) -> dict[str, Any]:
-    reason = {"reason": pruned} if pruned else {}
-    return {
-        "best_epoch": fitted.best_epoch + 1,
-        "n_epochs": len(fitted.curves),
-        "train_s": fitted.train_s,
+class _Trained(NamedTuple):
+    """What a trial's trainings gave.
+
+    Args:
+        fits: One per replicate that was begun.
+        values: The objective of each that is done; empty if a trial has a single one.
+        pruned: Why the trial was pruned; None = it was not.
+    """
+
+    fits: list[FitResult]
+    values: list[float]
+    pruned: str | None
+
+
+def _attributes(trained: _Trained, wall_s: float) -> dict[str, Any]:
+    """A trial's attributes: means over its replicates, and their spread if there are several."""
+    fits = trained.fits
+    metrics = {name: [fit.valid.means[name] for fit in fits] for name in fits[0].valid.means}
+    attrs = {
+        "best_epoch": round(statistics.fmean(fit.best_epoch + 1 for fit in fits)),
+        "n_epochs": sum(len(fit.curves) for fit in fits),
+        "train_s": statistics.fmean(fit.train_s for fit in fits),
         "wall_s": wall_s,
-        "metrics": dict(fitted.valid.means),
-        **reason,
+        "metrics": {name: statistics.fmean(values) for name, values in metrics.items()},
     }
+    if trained.pruned:
+        attrs["reason"] = trained.pruned
+    if trained.values:
+        attrs[REPLICATES] = trained.values
+    if len(fits) > 1:
+        attrs["deviations"] = {name: statistics.stdev(values) for name, values in metrics.items()}
+    return attrs
 
 
 @contextmanager

@@ -81,7 +81,8 @@ class Worker:
             n_trials = -(-study.plan.n_trials // study.plan.n_workers)
             n_items = runner.load().train.shape[1]
             memory = environment.device_memory() or environment.ASSUMED_MEMORY
-            return slot_plan.most_slots(study.space, n_items, n_trials, memory)
+            n_folds = study.plan.folds or 1  # each has slots of its own: trials may be apart
+            return slot_plan.most_slots(study.space, n_items, n_trials, memory // n_folds)
 
         n_slots = study.agree_on_slots(choose)
         widest = slot_plan.widest(study.space) if n_slots > 1 else {}

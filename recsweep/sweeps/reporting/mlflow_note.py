@@ -11,7 +11,12 @@ from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import shorten
 from recsweep.run_files import NOTE, OVERVIEW, PLOTS, read_run_id
 from recsweep.sweeps.reporting.result import StudyOutcome
-from recsweep.sweeps.reporting.tables import best_rows, counts_line, remark_on_pruned
+from recsweep.sweeps.reporting.tables import (
+    best_rows,
+    counts_line,
+    remark_on_pruned,
+    remark_on_spread,
+)
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.study.final_scores import FinalScores
 from recsweep.sweeps.study.shared_study import SharedStudy
@@ -155,6 +160,7 @@ def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
     return [
         _headline(outcome),
         f"### Best trials\n\n{markdown_table(*best)}" if best[1] else "",
+        remark_on_spread(status),
         remark_on_pruned(status),
         counts_line(status),
         _scores(status.objectives[0], outcome.test) if outcome.test else "",

@@ -78,6 +78,7 @@ def _winners(study: optuna.Study, status: StudyStatus) -> dict[str, Any]:
             "epoch": row.best_epoch,
             "train_s": row.train_s,
             "validation": dict(row.metrics),
+            **_spread(row),
         }
         for row in status.front
     ]
@@ -86,11 +87,19 @@ def _winners(study: optuna.Study, status: StudyStatus) -> dict[str, Any]:
     return {f"best_{key}": value for row in found for key, value in row.items()}
 
 
+def _spread(row: TrialRow) -> dict[str, Any]:
+    """The first objective of each replicate; empty if a trial has a single one."""
+    if not row.replicates:
+        return {}
+    return {"standard_deviation": row.deviation, "replicates": list(row.replicates)}
+
+
 def write_trials(file: Path, status: StudyStatus) -> None:
     """Write `trials.csv`: a row per trial; objectives, settings and validation metrics as columns.
 
     Objectives and validation metrics are those of `best_epoch`, even for pruned trials. The value
-    after `n_epochs`, the last epoch, is in `…_at_last_epoch`.
+    after `n_epochs`, the last epoch, is in `…_at_last_epoch`. With several replicates they are
+    means, beside `…_standard_deviation` and `…_replicates`, the value of each.
 
     Args:
         file: Output file in an existing folder; written whole or not at all.
@@ -123,11 +132,13 @@ def trial_records(status: StudyStatus) -> tuple[list[str], list[dict[str, Any]]]
 
 
 def _record(status: StudyStatus, row: TrialRow) -> dict[str, Any]:
+    spread = {f"{status.objectives[0]}_{name}": value for name, value in _spread(row).items()}
     n_reported = len(status.objectives) == 1  # with several, epochs are not reported
     return {
         "trial": row.number,
         "state": row.state,
         **dict(zip_longest(status.objectives, row.values)),
+        **spread,
         "best_epoch": row.best_epoch,
         "n_epochs": row.n_epochs,
         **{f"{name}_at_last_epoch": row.last_value for name in status.objectives[:n_reported]},

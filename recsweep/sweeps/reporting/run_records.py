@@ -21,6 +21,7 @@ from recsweep.run_files import (
     read_config,
     read_curves,
     read_summary,
+    replicate_folder,
     trial_folder,
 )
 from recsweep.runs.records import logged_fields, run_record
@@ -28,11 +29,13 @@ from recsweep.sweeps.reporting.mlflow_note import page_note, view_columns
 from recsweep.sweeps.reporting.tables import best_table, counts_line
 from recsweep.sweeps.reporting.trial_record import (
     STATUS,
+    numbered,
     training_name,
     trial_logarithms,
     trial_metrics,
     trial_note,
 )
+from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.study.final_scores import Looks
@@ -159,7 +162,10 @@ class StudyRecords:
             ended=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
             marks=child_tags(parent_run_id, self.status.study, Part(trial.number)),
             curves=self._curves(trial),
-            final=(noted.get("best_epoch", 0), trial_metrics(noted) if "metrics" in noted else {}),
+            final=(
+                noted.get("best_epoch", 0),
+                trial_metrics(noted, self.status.objectives[0]) if "metrics" in noted else {},
+            ),
             files={},
             note=trial_note(self.study, trial),
             command=self.command,
@@ -179,7 +185,11 @@ class StudyRecords:
     def _curves(self, trial: FrozenTrial) -> list[tuple[int, dict[str, float]]]:
         """Curves by epoch; for a failed trial only the one in the study."""
         if (self._folder(trial) / CURVES).exists():
-            return read_curves(self._folder(trial))
+            curves = read_curves(self._folder(trial))
+            for index in range(1, len(trial.user_attrs.get(REPLICATES, []))):
+                folder = replicate_folder(self.folder, trial.number, index)
+                curves += [(step, numbered(values, index)) for step, values in read_curves(folder)]
+            return curves
         name = f"valid/{self.status.objectives[0]}"
         return [(step, {name: value}) for step, value in trial.intermediate_values.items()]
 

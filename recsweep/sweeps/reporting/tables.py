@@ -12,7 +12,6 @@ from recsweep.sweeps.study.status import (
     StudyStatus,
     TrialRow,
     shown_duration,
-    shown_value,
 )
 
 
@@ -37,7 +36,8 @@ def best_table(status: StudyStatus, n: int = 10) -> str:
             f"Pareto front of {' and '.join(status.objectives)}: {front}",
             "several objectives have no single winner, so test is not scored",
         ]
-    return "\n".join(filter(None, [*lines, remark_on_pruned(status), counts_line(status)]))
+    remarks = [remark_on_spread(status), remark_on_pruned(status), counts_line(status)]
+    return "\n".join(filter(None, [*lines, *remarks]))
 
 
 def best_rows(status: StudyStatus, n: int = 10) -> tuple[list[str], list[list[str]]]:
@@ -57,6 +57,13 @@ def best_rows(status: StudyStatus, n: int = 10) -> tuple[list[str], list[list[st
     head = ["rank", "trial", "", *status.objectives, "epoch", "time", *short_names(keys)]
     ranks = {row.number: str(n) for n, row in enumerate(status.ranked, 1) if is_single}
     return head, [[ranks.get(row.number, ""), *_cells(status, row, keys)] for row in rows]
+
+
+def remark_on_spread(status: StudyStatus) -> str:
+    """What ± is in the table; empty if no trial has several replicates."""
+    if all(row.deviation is None for row in status.rows):
+        return ""
+    return f"{status.objectives[0]} is the mean ± standard deviation over a trial's folds or seeds"
 
 
 def remark_on_pruned(status: StudyStatus) -> str:
@@ -80,17 +87,23 @@ def _cells(status: StudyStatus, row: TrialRow, keys: Sequence[str]) -> list[str]
     is_outside = len(status.objectives) > 1 and row not in status.front
     marks = [
         "default" if row.is_default else "",
-        row.state if row.state != "complete" else "not on the front" if is_outside else "",
+        _ending(row) if row.state != "complete" else "not on the front" if is_outside else "",
     ]
-    pairs = zip_longest(status.objectives, row.values)
+    shown = row.shown_values(status.objectives)
     return [
         str(row.number),
         ", ".join(filter(None, marks)),
-        *("" if value is None else shown_value(name, value) for name, value in pairs),
+        *(value for _, value in zip_longest(status.objectives, shown, fillvalue="")),
         "" if row.best_epoch is None else str(row.best_epoch),
         "" if row.wall_s is None else shown_duration(row.wall_s),
         *(_cell(row.settings[key]) if key in row.settings else "" for key in keys),
     ]
+
+
+def _ending(row: TrialRow) -> str:
+    """Such as `failed` or, of trials with several replicates, `pruned after 2`."""
+    n_done = len(row.replicates) if row.state == "pruned" else 0
+    return f"{row.state} after {n_done}" if n_done else row.state
 
 
 def _cell(value: Any) -> str:

@@ -10,6 +10,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from recsweep import app
 from recsweep.interfaces import RunStatus
+from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.space.space import overrides
 from recsweep.sweeps.study.shared_study import FLAGS
 from recsweep.tracking.nested_runs import trial_name
@@ -57,13 +58,30 @@ def trial_logarithms(trial: FrozenTrial) -> dict[str, str]:
     return {log10_name(name.partition("[")[0]): f"{math.log10(sampled[name]):.3f}" for name in logs}
 
 
-def trial_metrics(attrs: Mapping[str, Any]) -> dict[str, float]:
-    """Metrics logged at the end of a trial's run.
+def numbered(metrics: Mapping[str, float], index: int) -> dict[str, float]:
+    """Metrics under the names of one of a trial's replicates.
+
+    Args:
+        metrics: Values by name.
+        index: The replicate's index, from 0.
+    """
+    return {f"replicate_{index}/{name}": value for name, value in metrics.items()}
+
+
+def trial_metrics(attrs: Mapping[str, Any], objective: str) -> dict[str, float]:
+    """Metrics logged at the end of a trial's run: means over its replicates, spread, and each.
 
     Args:
         attrs: The trial's attributes in the study.
+        objective: The first objective.
     """
+    deviations = attrs.get("deviations", {})
     return {
+        **{f"valid_sd_{name}": value for name, value in deviations.items()},
+        **{
+            f"replicate_{index}/valid_best_{objective}": value
+            for index, value in enumerate(attrs.get(REPLICATES, []))
+        },
         **{f"valid_best_{name}": value for name, value in attrs["metrics"].items()},
         "best_epoch": attrs["best_epoch"],
         **{name: attrs[name] for name in ("train_s", "wall_s", "cpu_s", "peak_bytes")},

@@ -1,27 +1,40 @@
 """When to stop unpromising trials: Optuna's pruners as settings.
 
-A pruner is asked after every epoch, counted from 1. Its decisions depend only on the curves in the
-study, so a trial that is restarted after its process died gets the same decisions again.
+A pruner is asked after every epoch of a trial's first replicate, counted from 1, and after every
+replicate. Its decisions depend only on the curves and replicates in the study, so a trial that is
+restarted after its process died gets the same decisions again.
 """
 
 import math
+import statistics
 import warnings
 from abc import ABC, abstractmethod
-from typing import Annotated
+from collections.abc import Sequence
+from typing import Annotated, ClassVar
 
 import optuna
 from optuna.pruners import BasePruner
 from optuna.study import Study, StudyDirection
-from optuna.trial import FrozenTrial
+from optuna.trial import FrozenTrial, TrialState
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.interfaces import STRICT
 from recsweep.sweeps.storage.attempts import latest_attempts
 
+REPLICATES = "replicates"
+"""Attribute of a trial: the objective of each of its replicates that is done."""
+
 
 class Pruner(ABC):
-    """A rule that stops trials, with its settings."""
+    """A rule that stops trials, with its settings.
+
+    Attributes:
+        compares_means: Whether trials are compared by their mean over the replicates so far; else
+            by the value of each replicate.
+    """
+
+    compares_means: ClassVar[bool] = True
 
     @abstractmethod
     def make(self, n_epochs: int) -> BasePruner:
@@ -30,6 +43,14 @@ class Pruner(ABC):
         Args:
             n_epochs: Maximum number of epochs of a trial; 1 for closed-form models.
         """
+
+    def over_replicates(self, n_replicates: int) -> BasePruner:  # noqa: ARG002 - never asks
+        """Optuna's pruner for steps that are replicates; prunes nothing unless overridden.
+
+        Args:
+            n_replicates: Replicates of a trial that is not pruned, at least 2.
+        """
+        return optuna.pruners.NopPruner()
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -54,6 +75,16 @@ class Hyperband(Pruner):
             return optuna.pruners.NopPruner()
         return AsyncHyperband(self.min_epochs, n_epochs, self.reduction_factor)
 
+    def over_replicates(self, n_replicates: int) -> BasePruner:
+        """Compares after `reduction_factor` replicates, its square and so on: not after one.
+
+        What a first replicate was pruned for is decided by its epochs; one more comparison by the
+        same fold or seed would add nothing but its noise.
+        """
+        if n_replicates <= self.reduction_factor:
+            return optuna.pruners.NopPruner()
+        return AsyncHyperband(self.reduction_factor, n_replicates, self.reduction_factor)
+
 
 @dataclass(kw_only=True, config=STRICT)
 class Median(Pruner):
@@ -73,24 +104,39 @@ class Median(Pruner):
             n_startup_trials=self.n_startup_trials, n_warmup_steps=self.n_warmup_epochs
         )
 
+    def over_replicates(self, n_replicates: int) -> BasePruner:  # noqa: ARG002 - needs no end
+        """Compares after every replicate."""
+        return optuna.pruners.MedianPruner(n_startup_trials=self.n_startup_trials, n_warmup_steps=0)
+
 
 @dataclass(kw_only=True, config=STRICT)
 class Wilcoxon(Pruner):
     """Stops a trial whose curve is below the best trial's, by a signed-rank test over epochs.
+
+    After replicates, the test is over theirs: fold by fold, or seed by seed.
 
     Args:
         p_threshold: Threshold of the test, which is repeated at every epoch; larger prunes more.
         n_startup_epochs: Epochs of a trial before it is compared.
     """
 
+    compares_means: ClassVar[bool] = False
     p_threshold: Annotated[float, Field(gt=0, lt=1)]
     n_startup_epochs: Annotated[int, Field(ge=2)]
 
     def make(self, n_epochs: int) -> BasePruner:  # noqa: ARG002 - it needs no end
+        """Compares at every epoch after the first ones."""
+        return self._test(self.n_startup_epochs)
+
+    def over_replicates(self, n_replicates: int) -> BasePruner:  # noqa: ARG002 - needs no end
+        """Compares from the second replicate on."""
+        return self._test(2)
+
+    def _test(self, n_startup_steps: int) -> BasePruner:
         """Suppresses Optuna's warning that it is experimental."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
-            return _Wilcoxon(p_threshold=self.p_threshold, n_startup_steps=self.n_startup_epochs)
+            return _Wilcoxon(p_threshold=self.p_threshold, n_startup_steps=n_startup_steps)
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -166,3 +212,43 @@ class _Wilcoxon(optuna.pruners.WilcoxonPruner):
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "WilcoxonPruner finds steps", UserWarning)
             return super().prune(study, trial)
+
+
+# --- replicates ----------------------------------------------------------------------------------
+
+
+def falls_behind(pruner: Pruner, n_replicates: int, study: Study, number: int) -> bool:
+    """Whether a trial is pruned after its latest replicate.
+
+    Every trial has the same folds or seeds in the same order, so that trials with as many
+    replicates have met the same ones.
+
+    Args:
+        pruner: The rule.
+        n_replicates: Replicates of a trial that is not pruned.
+        study: The study; its trials have the attribute `REPLICATES`.
+        number: The trial's number.
+    """
+    rule = pruner.over_replicates(n_replicates)
+    if isinstance(rule, optuna.pruners.NopPruner):
+        return False
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    view = optuna.create_study(direction=study.direction)
+    for each in latest_attempts(study.get_trials(deepcopy=False)):
+        view.add_trial(_by_replicate(each, pruner))
+    own = view.get_trials()[number]
+    if pruner.compares_means:  # Optuna would take the best of its means
+        own.intermediate_values = dict(list(own.intermediate_values.items())[-1:])
+    return bool(rule.prune(view, own))
+
+
+def _by_replicate(trial: FrozenTrial, pruner: Pruner) -> FrozenTrial:
+    """A trial whose steps are its replicates."""
+    values: Sequence[float] = trial.user_attrs.get(REPLICATES, [])
+    if pruner.compares_means:
+        values = [statistics.fmean(values[:n]) for n in range(1, len(values) + 1)]
+    return optuna.create_trial(
+        state=trial.state,
+        value=trial.value if trial.state == TrialState.COMPLETE else None,
+        intermediate_values=dict(enumerate(values, 1)),
+    )

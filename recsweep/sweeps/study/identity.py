@@ -14,6 +14,8 @@ NOT_PART_OF_IT = (
 )  # fmt: skip
 """Parts of a configuration that do not affect a trial's result, or that are stored separately, such
 as the device that trials ran on, see `SharedStudy.refuse_other_device`."""
+USUAL: Mapping[str, int | None] = {"folds": None, "seeds_per_trial": 1}
+"""Settings of a sweep that are part of it where they differ from this: older studies lack them."""
 _FILES = tuple(f".{key}" for key in FILES)
 ABSENT = "absent"
 SHOWN = 3
@@ -24,7 +26,10 @@ def of_config(config: Mapping[str, Any]) -> dict[str, Any]:
     """The part of a configuration that trials depend on."""
     kept = {name: node for name, node in config.items() if name not in NOT_PART_OF_IT}
     sweep = kept.pop("sweep", {})
-    return {**kept, "sweep": {name: sweep.get(name) for name in ("seed", "try_defaults")}}
+    of_trials = {name: sweep.get(name) for name in ("seed", "try_defaults")}
+    repeated = {name: sweep.get(name, usual) for name, usual in USUAL.items()}
+    of_trials |= {name: n for name, n in repeated.items() if n != USUAL[name]}
+    return {**kept, "sweep": of_trials}
 
 
 def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, Any]) -> None:

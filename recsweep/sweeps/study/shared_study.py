@@ -16,6 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 from recsweep.build import build
 from recsweep.errors import InputError
 from recsweep.run_files import LOG, trial_folder
+from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
 from recsweep.sweeps.storage.backends import make_locks, open_storage
@@ -41,6 +42,8 @@ class Plan:
         n_trials: Number of trials to finish.
         deadline: Unix time after which no new trial is started; None = no limit.
         seed: The sampler's seed.
+        folds: Trainings of each trial, one per fold; None = one on the split as it is.
+        seeds_per_trial: Trainings of each trial, one per seed.
         try_defaults: Trial 0 is the configuration as it stands.
         max_retries: How often a trial is restarted after its process died.
         max_failures: More failed trials than this end the sweep.
@@ -67,6 +70,8 @@ class Plan:
     n_trials: int
     deadline: float | None
     seed: int
+    folds: int | None
+    seeds_per_trial: int
     try_defaults: bool
     max_retries: int
     max_failures: int
@@ -116,11 +121,12 @@ class SharedStudy:
         self.space = Space.of(plan.space)
         self.locks = make_locks(plan.storage, folder, plan.study)
         self.sampler = build(plan.sampler, "sampler")
+        self.pruner: Pruner = build(plan.pruner, "pruner")
         self.study = self._opened(open_storage(plan.storage, folder))
 
     def _opened(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
         """Optuna's study; an existing one is only read."""
-        plan, pruner = self.plan, build(self.plan.pruner, "pruner").make(self._n_epochs())
+        plan, pruner = self.plan, self.pruner.make(self._n_epochs())
         try:
             return optuna.load_study(study_name=plan.study, storage=storage, pruner=pruner)
         except KeyError:
@@ -240,6 +246,22 @@ class SharedStudy:
     def is_exhausted(self) -> bool:
         """Whether every point of the space has been tried."""
         return bool(self.study.user_attrs.get("exhausted"))
+
+    def add_replicate(self, frozen: FrozenTrial, values: list[float], n_replicates: int) -> bool:
+        """Record the objective of a trial's replicates so far; returns whether to prune it.
+
+        A restarted trial is not pruned before the replicate at which its process died.
+
+        Args:
+            frozen: The trial as it was claimed.
+            values: Its values, in order.
+            n_replicates: Their number if it is not pruned.
+        """
+        n_done, n_before = len(values), len(frozen.user_attrs.get(REPLICATES, []))
+        if n_done > n_before:
+            self.set_attrs(frozen, {REPLICATES: values})
+        is_asked = n_before <= n_done < n_replicates
+        return is_asked and falls_behind(self.pruner, n_replicates, self.study, frozen.number)
 
     def set_attrs(self, frozen: FrozenTrial, attrs: Mapping[str, Any]) -> None:
         """Set user attributes of an unfinished trial."""

@@ -10,6 +10,7 @@ from typing import Any, Self
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
+from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.storage.attempts import latest_attempts
 
 FINISHED = ("complete", "pruned", "failed")
@@ -29,17 +30,20 @@ class TrialRow:
         values: One per objective, at the best epoch, even if the trial was pruned later; empty for
             failed and unfinished trials.
         last_value: The single objective after the last epoch before pruning; None = nothing was
-            reported.
+            reported. With several replicates the last epoch of the first one, or their mean if
+            it was pruned after one.
+        replicates: The first objective of each replicate that is done; empty if a trial has one.
         params: Optuna's parameters.
         settings: Searched key or group -> value.
-        n_epochs: Number of trained epochs.
-        best_epoch: Best epoch of a complete or pruned trial, from 1.
-        train_s: Seconds of training.
+        n_epochs: Number of trained epochs, of all replicates.
+        best_epoch: Best epoch of a complete or pruned trial, from 1; the mean over replicates,
+            rounded.
+        train_s: Seconds of training; the mean over replicates.
         wall_s: Seconds from claim to end.
         cpu_s: CPU seconds of its process, all threads together.
         peak_bytes: Peak memory of its process until the trial's end.
         reason: Why it was pruned or failed.
-        metrics: Validation means at the best epoch.
+        metrics: Validation means at the best epoch, over all replicates.
         is_default: Whether it has the configuration's own values.
         worker: The process that runs or ran it.
         began: Start time in Unix seconds.
@@ -50,6 +54,7 @@ class TrialRow:
     state: str
     values: tuple[float, ...]
     last_value: float | None
+    replicates: tuple[float, ...]
     params: Mapping[str, Any]
     settings: Mapping[str, Any]
     n_epochs: int
@@ -78,14 +83,16 @@ class TrialRow:
         metrics = (noted.get("metrics") or {}) if is_scored else {}
         values = tuple(trial.values or ())
         last = trial.intermediate_values.get(max(trial.intermediate_values, default=0))
+        replicates = tuple(noted.get(REPLICATES, ()))
         if state == "pruned":
-            last = next(iter(values), last)
+            last = statistics.fmean(replicates) if replicates else next(iter(values), last)
             values = tuple(map(metrics.get, objectives, values))
         return cls(
             number=trial.number,
             state=state,
             values=values,
             last_value=last,
+            replicates=replicates,
             params=trial.params,
             settings=noted.get("settings", {}),
             n_epochs=noted.get("n_epochs", len(trial.intermediate_values)),
@@ -101,6 +108,25 @@ class TrialRow:
             began=noted.get("began"),
             changed=trial.datetime_complete or trial.datetime_start,
         )
+
+    @property
+    def deviation(self) -> float | None:
+        """Standard deviation of the first objective over replicates; None for fewer than two."""
+        is_spread = self.state in ("complete", "pruned") and len(self.replicates) > 1
+        return statistics.stdev(self.replicates) if is_spread else None
+
+    def shown_values(self, objectives: Sequence[str]) -> list[str]:
+        """Its values as text, the first with its standard deviation over replicates.
+
+        Args:
+            objectives: Their names.
+        """
+        shown = [
+            shown_value(name, value) for name, value in zip(objectives, self.values, strict=False)
+        ]
+        if shown and self.deviation is not None:
+            shown[0] += f" ± {shown_value(objectives[0], self.deviation)}"
+        return shown
 
 
 @dataclasses.dataclass(frozen=True)
@@ -186,9 +212,13 @@ class StudyStatus:
     def placed(self) -> tuple[TrialRow, ...]:
         """Complete and pruned trials, best first by the first objective at their best epoch.
 
-        Only complete ones compete: see `ranked` and `best`.
+        Only complete ones compete: see `ranked` and `best`. Where trials have several replicates
+        they come first, since a pruned one is the mean of fewer.
         """
-        return tuple(_ranked(self.rows, self.directions[0], ("complete", "pruned")))
+        rows = _ranked(self.rows, self.directions[0], ("complete", "pruned"))
+        if any(row.replicates for row in rows):
+            rows.sort(key=lambda row: row.state != "complete")
+        return tuple(rows)
 
     @property
     def best_so_far(self) -> dict[int, float]:
@@ -203,8 +233,8 @@ class StudyStatus:
 
     def shown(self, row: TrialRow) -> str:
         """A trial's values under their names, such as `ndcg@100 0.4123, train_s 12.5`."""
-        pairs = zip(self.objectives, row.values, strict=False)
-        return ", ".join(f"{name} {shown_value(name, value)}" for name, value in pairs)
+        pairs = zip(self.objectives, row.shown_values(self.objectives), strict=False)
+        return ", ".join(f"{name} {shown}" for name, shown in pairs)
 
 
 def shown_value(objective: str, value: float) -> str:

@@ -11,10 +11,12 @@ from recsweep.sweeps.space.space import make_space
 Config = Callable[..., dict[str, Any]]
 
 
-def announced(config: Config, *swept: str, sampler: str = "tpe", n_done: int = 0) -> list[str]:
+def announced(
+    config: Config, *swept: str, sampler: str = "tpe", n_done: int = 0, more: str = "seed=42"
+) -> list[str]:
     usual = ("model=ease", "data=synthetic", f"sampler={sampler}")
     typed = [line.partition("=")[0] for line in swept]
-    found = config(*usual, "sweep.n_workers=2")
+    found = config(*usual, "sweep.n_workers=2", more)
     space = make_space(lambda lines: config(*usual, *lines), [], list(swept))
     settings = validate(SweepSettings, found["sweep"], "sweep")
     return announce(
@@ -34,6 +36,13 @@ def test_a_study_that_continues_says_how_far_it_is(config: Config) -> None:
     assert announced(config, n_done=7)[-1] == (
         "budget    50 trials (7 done before) on 2 workers for ndcg@100 on validation users"
     )
+
+
+def test_what_a_trial_is_repeated_over_is_part_of_the_budget(config: Config) -> None:
+    for more, of_each in (("sweep.folds=5", "5 folds"), ("sweep.seeds_per_trial=3", "3 seeds")):
+        assert announced(config, more=more)[-1] == (
+            f"budget    50 trials of {of_each} on 2 workers for ndcg@100 on validation users"
+        )
 
 
 def test_a_grid_that_is_smaller_than_the_budget_says_so(config: Config) -> None:

@@ -105,6 +105,9 @@ def test_a_plan_is_all_that_a_worker_needs(
         ("sweep.max_retries=-1", "sweep.max_retries must be at least 0"),
         ("sweep.objectives=[]", "sweep.objectives must have at least 1 item"),
         ("+sweep.trials=3", "unknown key sweep.trials; did you mean sweep.n_trials?"),
+        ("sweep.folds=1", "sweep.folds must be at least 2, but is 1"),
+        ("sweep.seeds_per_trial=0", "sweep.seeds_per_trial must be at least 1, but is 0"),
+        ("sweep.folds=109", "sweep.folds must leave a user to each fold, but is 109 for 108 users"),
         ("task=evaluate", "-m needs task=train, but the task is "),
         ("k=[5,1000]", "k must not exceed the 50 items"),
     ],
@@ -113,6 +116,35 @@ def test_wrong_settings_are_refused(
     search: Callable[..., StudyRequest], override: str, expected: str
 ) -> None:
     assert expected in refused(search(override))
+
+
+def test_folds_of_seeds_are_refused(search: Callable[..., StudyRequest]) -> None:
+    line = refused(search("sweep.folds=5", "sweep.seeds_per_trial=3"))
+    assert "sweep.folds is 5 and sweep.seeds_per_trial is 3; set one of them" in line
+
+
+def test_folds_need_a_split_of_whole_users(search: Callable[..., StudyRequest]) -> None:
+    line = refused(search("sweep.folds=5", "split=weak"))
+    assert "120 users are in several of training, validation and test" in line
+    assert "set sweep.seeds_per_trial instead, or use split=strong" in line
+    search("sweep.seeds_per_trial=5", "split=weak").check()
+    search("sweep.folds=5", "split=kfold").check()
+
+
+@pytest.mark.parametrize(
+    ("override", "n"), [("sweep.folds=3", 3), ("sweep.seeds_per_trial=4", 4), ("sweep.seed=1", 1)]
+)
+def test_replicates_are_part_of_the_identity_where_there_are_several(
+    search: Callable[..., StudyRequest], override: str, n: int
+) -> None:
+    checked = search(override).check()
+    usual = {"seed": 0, "try_defaults": True}
+    key, value = override.removeprefix("sweep.").split("=")
+    assert checked.identity["config"]["sweep"] == {**usual, key: int(value)}
+    assert checked.n_replicates == n
+    plan = checked.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
+    expected = {"folds": None, "seeds_per_trial": 1, "seed": 0, key: int(value)}
+    assert {name: getattr(plan, name) for name in expected} == expected
 
 
 @pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "a\nb", "-m", ""])

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from mlflow_runs import tracker
 from plans import N_EPOCHS, toy_config, toy_plan, toy_space
 from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
+from recsweep import app
+from recsweep.build import validate
+from recsweep.experiment import Experiment
 from recsweep.sweeps.execution.device_errors import DeviceLostError
+from recsweep.sweeps.execution.replicates import tuning_folds
 from recsweep.sweeps.execution.trial_runner import Interrupted, Reports, TrialRunner
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study.claims import Claim, next_claim
@@ -394,3 +400,169 @@ def test_a_trial_begun_again_is_pruned_where_it_was_before(tmp_path: Path) -> No
     assert pruner.asked == []
     assert reports(1, {"valid/ndcg@10": 0.5}) is False
     assert reports.pruned == "pruned at epoch 2: ndcg@10 0.5000"
+
+
+# --- replicates ----------------------------------------------------------------------------------
+
+
+def separate(config: dict[str, Any], splits: list[Any], seeds: list[int]) -> list[Any]:
+    """Trainings of the same configuration, each by itself."""
+    from recsweep.api import fit
+
+    made = []
+    for split, seed in zip(splits, seeds, strict=True):
+        made.append(fit({**config, "seed": seed}, split, progress=False))
+    return made
+
+
+NETWORK = (
+    "model=multivae", "model.n_epochs=3", "model.hidden_dims=[16]", "model.latent_dim=8",
+    "model.beta_warmup_steps=0",
+)  # fmt: skip
+
+
+def network_config(folder: Path) -> dict[str, Any]:
+    from contracts import composed
+    from small_runs import SMALL_DATA
+
+    config = composed(*NETWORK, f"cache_dir={folder}/cache", *SMALL_DATA, "tracking=off")
+    return {**dict(config), "threads": 1}
+
+
+def only_default(folder: Path, config: dict[str, Any], **changes: Any) -> TrialRunner:
+    space = toy_space(config, "model.dropout_rate=interval(0.0,1.0)").plain()
+    plan = toy_plan(folder / "toy", config, space=space, n_trials=1, **changes)
+    return TrialRunner(SharedStudy(plan))
+
+
+def test_a_trial_of_folds_is_the_mean_of_trainings_on_each(tmp_path: Path) -> None:
+    config = network_config(tmp_path)
+    runner = only_default(tmp_path, config, folds=3)
+    ended(runner)
+    (trial,) = runner.study.trials()
+    settings = validate(app.Settings, config, "")
+    cut = tuning_folds(settings, app.load_split(settings), 3)
+    alone = separate(config, [cut.fold(index) for index in range(3)], [config["seed"]] * 3)
+    values = [each.valid.means["ndcg@10"] for each in alone]
+    assert len(set(values)) == 3
+    assert trial.user_attrs["replicates"] == values
+    assert trial.value == pytest.approx(sum(values) / 3, rel=1e-12)
+    assert trial.user_attrs["metrics"]["recall@5"] == pytest.approx(
+        sum(each.valid.means["recall@5"] for each in alone) / 3, rel=1e-12
+    )
+    assert trial.user_attrs["deviations"]["ndcg@10"] == pytest.approx(
+        np.std(values, ddof=1), rel=1e-12
+    )
+    assert trial.user_attrs["best_epoch"] == round(sum(each.best_epoch for each in alone) / 3)
+    assert trial.user_attrs["n_epochs"] == sum(len(each.curves) for each in alone)
+    assert max(trial.intermediate_values) == len(alone[0].curves), "only the first one's epochs"
+    folder = tmp_path / "toy" / "trials" / "0000"
+    for index, each in enumerate(alone):
+        file = folder / (f"replicate-{index}/curves.csv" if index else "curves.csv")
+        found = pd.read_csv(file, index_col="epoch")["valid/ndcg@10"]
+        assert found.tolist() == pytest.approx(each.curves["valid/ndcg@10"].tolist(), rel=1e-12)
+    assert "fold 3 of 3\n" in read(tmp_path, "log.txt")
+
+
+def test_a_trial_of_seeds_is_the_mean_of_trainings_with_each(tmp_path: Path) -> None:
+    config = network_config(tmp_path)
+    runner = only_default(tmp_path, config, seeds_per_trial=2)
+    ended(runner)
+    (trial,) = runner.study.trials()
+    alone = separate(config, [None, None], [config["seed"], config["seed"] + 1])
+    values = [each.valid.means["ndcg@10"] for each in alone]
+    assert values[0] != values[1]
+    assert trial.user_attrs["replicates"] == values
+    assert trial.value == pytest.approx(sum(values) / 2, rel=1e-12)
+
+
+def test_replicates_are_one_run_with_all_curves_and_the_spread(
+    tmp_path: Path, tracked: Tracked
+) -> None:
+    runner = tracked.runner(tmp_path, tracked.config(tmp_path), folds=2)
+    claim = ended(runner)
+    (trial,) = runner.study.trials()
+    run = tracked.run_of(claim, runner.study)
+    assert run.info.status == "FINISHED"
+    first, second = trial.user_attrs["replicates"]
+    assert run.data.metrics["valid_best_ndcg_at_10"] == mlflow_value("", trial.value)
+    deviation = trial.user_attrs["deviations"]["ndcg@10"]
+    assert run.data.metrics["valid_sd_ndcg_at_10"] == mlflow_value("", deviation)
+    assert deviation == pytest.approx(abs(first - second) / 2**0.5, rel=1e-12)
+    for index, value in enumerate((first, second)):
+        name = f"replicate_{index}/valid_best_ndcg_at_10"
+        assert run.data.metrics[name] == value
+    assert dict(tracked.curve(run, "valid/ndcg_at_10")) == trial.intermediate_values
+    later = dict(tracked.curve(run, "replicate_1/valid/ndcg_at_10"))
+    assert list(later) == list(range(1, N_EPOCHS + 1))
+    assert max(later.values()) == second
+
+
+def test_a_trial_is_pruned_between_folds_and_is_the_mean_of_those_done(tmp_path: Path) -> None:
+    config = toy_config(tmp_path)
+    worse = toy_space(config, "model.quality=interval(0.0,0.4)").plain()
+    median = {**MEDIAN, "n_warmup_epochs": 100}
+    runner = TrialRunner(
+        SharedStudy(toy_plan(tmp_path / "toy", config, pruner=median, space=worse, folds=3))
+    )
+    ended(runner)
+    ended(runner)
+    default, trial = runner.study.trials()
+    assert (default.state, trial.state) == (COMPLETE, PRUNED)
+    assert len(default.user_attrs["replicates"]) == 3
+    (value,) = trial.user_attrs["replicates"]
+    assert value < default.user_attrs["replicates"][0]
+    assert trial.user_attrs["reason"] == f"pruned after fold 1 of 3: mean ndcg@10 {value:.4f}"
+    assert trial.user_attrs["metrics"]["ndcg@10"] == value
+    assert "deviations" not in trial.user_attrs
+
+
+def test_a_trial_that_died_between_folds_begins_again_with_the_same_values(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = TrialRunner(SharedStudy(toy_plan(tmp_path / "whole" / "toy", folds=3)))
+    ended(whole)
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", folds=3)))
+    claim = claimed(runner)
+    fit, fitted = Experiment.fit, list[Any]()
+
+    def dies(self: Any, *args: Any) -> Any:
+        if len(fitted) == 2:
+            raise StorageError("its process is gone")
+        fitted.append(fit(self, *args))
+        return fitted[-1]
+
+    with monkeypatch.context() as half, claim.lease:
+        half.setattr(Experiment, "fit", dies)
+        with pytest.raises(StorageError):
+            runner.run(claim)
+    (trial,) = runner.study.trials()
+    assert (trial.state, len(trial.user_attrs["replicates"])) == (RUNNING, 2)
+    ended(runner)
+    (trial,) = runner.study.trials()
+    assert (trial.state, trial.user_attrs["n_deaths"]) == (COMPLETE, 1)
+    (undisturbed,) = whole.study.trials()
+    assert trial.user_attrs["replicates"] == undisturbed.user_attrs["replicates"]
+    assert trial.value == undisturbed.value
+
+
+def test_a_trial_begun_again_is_not_pruned_before_the_replicate_it_had_reached(
+    tmp_path: Path,
+) -> None:
+    study = SharedStudy(toy_plan(tmp_path / "toy", folds=4, pruner=MEDIAN))
+    for _ in range(2):
+        claim = next_claim(study)
+        assert claim is not None
+        with claim.lease:
+            is_pruned = [study.add_replicate(claim.frozen, [0.5] * n, 4) for n in range(1, 5)]
+            assert is_pruned == [False] * 4
+            study.finish(claim.frozen.number, COMPLETE, [0.5], {})
+    claim = next_claim(study)
+    assert claim is not None
+    study.set_attrs(claim.frozen, {"replicates": [0.1, 0.1]})
+    claim.lease.release()
+    again = next_claim(study)
+    assert again is not None
+    assert study.add_replicate(again.frozen, [0.1], 4) is False
+    assert study.trials()[2].user_attrs["replicates"] == [0.1, 0.1], "nothing is forgotten"
+    assert study.add_replicate(again.frozen, [0.1, 0.1], 4) is True

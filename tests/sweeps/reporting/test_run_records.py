@@ -18,9 +18,9 @@ IDENTITY = {"fixed": ["model=toy"], "versions": {"numpy": "2"},
             "fingerprint": {"data": "d", "split": "s"}}  # fmt: skip
 
 
-def ended(folder: Path, n_trials: int, **model: str) -> StudyRecords:
+def ended(folder: Path, n_trials: int, folds: int | None = None, **model: str) -> StudyRecords:
     """A sweep of the toy with so many finished trials and one more that was only started."""
-    study = SharedStudy(toy_plan(folder / "toy", toy_config(folder, **model)))
+    study = SharedStudy(toy_plan(folder / "toy", toy_config(folder, **model), folds=folds))
     study.study.set_user_attr("identity", IDENTITY)
     study.study.set_user_attr("objectives", ["ndcg@10"])
     runner = TrialRunner(study)
@@ -103,3 +103,16 @@ def test_a_sweeps_metrics_have_those_of_its_winner(tmp_path: Path) -> None:
     assert metrics["valid_best_ndcg@10"] == status.best.values[0]
     assert (metrics["test_ndcg@10"], metrics["test_sd_ndcg@10"]) == (0.5, 0.1)
     assert not [name for name in outcome_metrics(status, None) if name.startswith("test")]
+
+
+def test_the_curves_of_every_replicate_are_there(tmp_path: Path) -> None:
+    records = ended(tmp_path, 1, folds=2)
+    (trial,) = records.children("parent")
+    values = records.trials[0].user_attrs["replicates"]
+    for prefix, value in (("", values[0]), ("replicate_1/", values[1])):
+        name = f"{prefix}valid/ndcg@10"
+        curve = {step: metrics[name] for step, metrics in trial.curves if name in metrics}
+        assert list(curve) == list(range(1, N_EPOCHS + 1))
+        assert max(curve.values()) == value
+    assert trial.final[1]["replicate_1/valid_best_ndcg@10"] == values[1]
+    assert "valid_sd_ndcg@10" in trial.final[1]

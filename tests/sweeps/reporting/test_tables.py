@@ -8,7 +8,7 @@ import pytest
 import yaml
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
-from recsweep.sweeps.reporting.result_files import write_optimization_results
+from recsweep.sweeps.reporting.result_files import trial_records, write_optimization_results
 from recsweep.sweeps.reporting.tables import best_rows, best_table
 from recsweep.sweeps.study.status import StudyStatus
 
@@ -112,3 +112,34 @@ def test_before_anything_is_complete_there_are_only_counts(tmp_path: Path) -> No
     assert best_table(reached(study)) == (
         "0 of 5 trials done: 0 complete, 0 pruned, 0 failed, 1 lost"
     )
+
+
+def test_trials_of_several_replicates_show_their_spread_and_complete_ones_are_first(
+    tmp_path: Path,
+) -> None:
+    """Of 0.3 and 0.5: mean 0.4, standard deviation √0.02 = 0.1414."""
+    study = make_study(tmp_path / "vae")
+    add(study, COMPLETE, [0.4], is_default=True, replicates=[0.3, 0.5])
+    for replicates, value in (([0.6], 0.6), ([], 0.5)):
+        noted = {"replicates": replicates} if replicates else {}
+        metrics = {"ndcg@100": value}
+        add(study, PRUNED, [0.125], metrics=metrics, best_epoch=2, n_epochs=3, **noted)
+    lines = best_table(reached(study)).splitlines()
+    assert [line.split() for line in lines[2:5]] == [
+        ["1", "0", "default", "0.4000", "±", "0.1414", "0.2", "0.5", "[600]"],
+        ["1", "pruned", "after", "1", "0.6000", "2", "0.2", "0.5", "[600]"],
+        ["2", "pruned", "0.5000", "2", "0.2", "0.5", "[600]"],
+    ]
+    assert lines[5:] == [
+        "ndcg@100 is the mean ± standard deviation over a trial's folds or seeds",
+        "3 of 5 trials done: 1 complete, 2 pruned, 0 failed",
+    ]
+    file = tmp_path / "results.yaml"
+    write_optimization_results(file, study, reached(study), "the command")
+    found = yaml.safe_load(file.read_text("utf-8"))
+    assert found["best_replicates"] == [0.3, 0.5]
+    assert found["best_standard_deviation"] == pytest.approx(0.02**0.5, rel=1e-12)
+    _, rows = trial_records(reached(study))
+    assert [row.get("ndcg@100_replicates") for row in rows] == [[0.3, 0.5], [0.6], None]
+    assert rows[0]["ndcg@100_standard_deviation"] == pytest.approx(0.02**0.5, rel=1e-12)
+    assert rows[1]["ndcg@100_at_last_epoch"] == 0.6, "the mean when it was pruned"

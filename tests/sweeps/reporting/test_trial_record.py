@@ -43,7 +43,7 @@ def test_a_trial_logs_its_best_epochs_metrics_and_what_it_took() -> None:
         "metrics": {"ndcg@10": 0.5}, "best_epoch": 3, "train_s": 1.0, "wall_s": 2.0, "cpu_s": 3.0,
         "peak_bytes": 4,
     }  # fmt: skip
-    assert trial_metrics(attrs) == {
+    assert trial_metrics(attrs, "ndcg@10") == {
         "valid_best_ndcg@10": 0.5, "best_epoch": 3, "train_s": 1.0, "wall_s": 2.0,
         "cpu_s": 3.0, "peak_bytes": 4,
     }  # fmt: skip

@@ -13,7 +13,7 @@ from optuna.trial import Trial, TrialState
 from recsweep.build import build
 from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
-from recsweep.sweeps.sampling.pruners import AsyncHyperband, Pruner
+from recsweep.sweeps.sampling.pruners import AsyncHyperband, Pruner, falls_behind
 
 N_TRIALS, N_EPOCHS = 30, 60
 NAMES = ["hyperband", "median", "wilcoxon"]
@@ -187,3 +187,66 @@ def test_a_setting_out_of_range_is_one_line() -> None:
         pruner("hyperband", reduction_factor=1)
     with pytest.raises(InputError, match=r"pruner\.p_threshold must be above 0 and below 1"):
         pruner("wilcoxon", p_threshold=math.pi)
+
+
+# --- replicates ----------------------------------------------------------------------------------
+
+
+def after_replicates(made: Pruner, *trials: list[float], n: int = 5, sign: int = 1) -> bool:
+    """Whether the last trial is pruned; the ones before are complete."""
+    study = made_study(optuna.pruners.NopPruner(), "maximize" if sign > 0 else "minimize")
+    for values in trials:
+        is_last = values is trials[-1]
+        study.add_trial(
+            optuna.create_trial(
+                state=TrialState.RUNNING if is_last else TrialState.COMPLETE,
+                value=None if is_last else float(np.mean(values)),
+                user_attrs={"replicates": values},
+                intermediate_values={1: 9.0},  # epochs say nothing about replicates
+            )
+        )
+    return falls_behind(made, n, study, len(trials) - 1)
+
+
+def test_a_mean_below_the_median_after_as_many_replicates_is_pruned() -> None:
+    """Medians of the others after 1, 2 replicates: 0.40, 0.50."""
+    made = pruner("median", n_startup_trials=3)
+    others = [0.4, 0.6, 0.1], [0.3, 0.5, 0.9], [0.5, 0.7, 0.3]
+    assert after_replicates(made, *others, [0.39])
+    assert not after_replicates(made, *others, [0.41])
+    assert after_replicates(made, *others, [0.45, 0.5]), "its mean is 0.475, though 0.5 is as good"
+    assert after_replicates(made, *others, [0.6, 0.39]), "nor does its best mean so far count"
+    assert not after_replicates(made, *others, [0.35, 0.66])
+    assert not after_replicates(made, *others[:2], [0.1]), "two complete trials say nothing yet"
+    minima = pruner("median", n_startup_trials=3)
+    assert after_replicates(minima, *others, [0.41], sign=-1)
+
+
+def test_hyperband_compares_means_after_three_of_five_but_not_after_one() -> None:
+    made = pruner("hyperband")
+    others = [0.4] * 5, [0.5] * 5, [0.6] * 5
+    for n_done in (1, 2, 4):
+        assert not after_replicates(made, *others, [0.1] * n_done)
+    assert after_replicates(made, *others, [0.59] * 3)
+    assert not after_replicates(made, *others, [0.9, 0.9, 0.05])  # mean 0.617
+    assert not after_replicates(made, *others, [0.1] * 3, n=3), "which are all"
+
+
+def test_wilcoxon_compares_fold_by_fold() -> None:
+    """With n pairs that all are worse p = 1/2ⁿ: 1/16 after four, 1/32 after five."""
+    best = [0.50, 0.60, 0.40, 0.70, 0.50, 0.60]
+    worse = [value - 0.01 * place for place, value in enumerate(best, 1)]
+    made = pruner("wilcoxon", p_threshold=0.1)
+    assert after_replicates(made, best, worse[:4], n=6)
+    assert not after_replicates(made, best, worse[:3], n=6)
+    assert not after_replicates(pruner("wilcoxon"), best, worse[:4], n=6)
+    assert after_replicates(pruner("wilcoxon"), best, worse[:5], n=6)
+
+
+def test_none_and_a_pruner_of_ones_own_stop_no_trial_between_replicates() -> None:
+    class Own(Pruner):
+        def make(self, n_epochs: int) -> BasePruner:  # noqa: ARG002
+            return optuna.pruners.ThresholdPruner(lower=1.0)
+
+    for made in (pruner("none"), Own()):
+        assert not after_replicates(made, [0.5] * 5, [0.5] * 5, [0.5] * 5, [0.0] * 3)
