@@ -212,7 +212,8 @@ def _tensorflow_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:
     variables = Values(network.trainable_variables, network.non_trainable_variables, plan.variables)
 
     def steps_of(stage: Stage, before: list[Any], steps: Any) -> dict[str, Any]:
-        trained, names = stage.of(variables.trainable), []
+        trained = stage.of(variables.trainable)
+        names: list[str] = []
 
         def step(inputs: Any) -> Any:
             batch, hyper, rate = inputs

@@ -122,5 +122,9 @@ class EpochPlan:
         for of_stage, (_, users) in zip(parts, self.cut(n_users), strict=True):
             for name, values in of_stage.items():
                 found.setdefault(name, []).append((ops.convert_to_numpy(values), users))
-        totals = {name: [np.concatenate(x) for x in zip(*p, strict=True)] for name, p in found.items()}
-        return {name: float(np.average(each, weights=users)) for name, (each, users) in totals.items()}
+        totals = {
+            name: [np.concatenate(x) for x in zip(*p, strict=True)] for name, p in found.items()
+        }
+        return {
+            name: float(np.average(each, weights=users)) for name, (each, users) in totals.items()
+        }

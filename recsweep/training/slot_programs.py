@@ -67,8 +67,9 @@ def advance_of(network: keras.Model, plan: EpochPlan) -> Callable[..., Any]:
 
     Returns:
         (trainings, keep, (train, watched or ()), steps, constants) -> (trainings, loss parts by
-        stage, slot and step, ranked or ()). `keep` says which slots keep the weights that they begin with,
-        before they are trained; `constants` are the loss's inputs without noise, by slot.
+        stage, slot and step, ranked or ()). `keep` says which slots keep the weights that they
+        begin with, before they are trained; `constants` are the loss's inputs without noise, by
+        slot.
     """
 
     def scan(train: Rows, stage: Stage, others: Others, own: Values, steps: Steps) -> Any:
