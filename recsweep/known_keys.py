@@ -89,9 +89,10 @@ def _known_key(key: str, known: Sequence[str]) -> str | None:
     means = meant_key(key)
     if means.rpartition(".")[2] in siblings:
         return siblings[means.rpartition(".")[2]]
-    for name, last in leaves.items():
-        if means in (name, last) or _plain(last) == _plain(leaf):
-            return name
+    for meant in (leaf, means):  # a setting of this name comes before one that others call so
+        for name, last in leaves.items():
+            if meant == name or _plain(last) == _plain(meant):
+                return name
     anywhere = {last: name for name, last in leaves.items() if _plain(leaf) not in SYNONYMS}
     for names, cutoff in ((siblings, 0.6), (anywhere, 0.75)):
         if near := closest(leaf, names, cutoff):

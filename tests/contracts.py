@@ -27,6 +27,7 @@ SMALL = {
     "batch_size": 20,
     "n_epochs": 30,
     "hidden_dims": [32],
+    "hidden_dim": 32,
     "latent_dim": 16,
     "beta_warmup_steps": 0,
 }

@@ -54,6 +54,14 @@ def test_the_key_that_was_meant_is_named(typed: str, meant: str) -> None:
     assert unknown_key(typed, KNOWN) == f"unknown key {typed}; did you mean {meant}?"
 
 
+def test_a_setting_of_that_name_comes_before_one_that_others_call_so() -> None:
+    known = ["optimizer.learning_rate_decay", "model.gamma"]
+    assert unknown_key("gamma", known) == "unknown key gamma; did you mean model.gamma?"
+    decay = "did you mean optimizer.learning_rate_decay?"
+    assert unknown_key("gamma", known[:1]) == f"unknown key gamma; {decay}"
+    assert unknown_key("model.gamma", known[:1]) == f"unknown key model.gamma; {decay}"
+
+
 def test_without_an_idea_what_there_is_is_named() -> None:
     all_keys = "python -m recsweep --help lists all keys"
     assert unknown_key("xyzzy", KNOWN) == f"unknown key xyzzy; {all_keys}"

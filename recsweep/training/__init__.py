@@ -15,6 +15,7 @@ The modules, from the outside in:
     optimizers      the choices of `optimizer=`
     sparse          sums and products of a batch
     backend         the differences between JAX and TensorFlow
+    phases          what the parts of an epoch train, with optimizers of their own
     batches         batches of fixed shape
     initializers    initial weights, the same on both backends
     schedules       learning rates and warm-ups as arrays over steps

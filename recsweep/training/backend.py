@@ -10,6 +10,8 @@ from typing import Any, NamedTuple
 import keras
 from keras import ops
 
+from recsweep.training.phases import EpochPlan, Stage
+
 
 class Values(NamedTuple):
     """Everything that training changes, as plain tensors."""
@@ -19,8 +21,10 @@ class Values(NamedTuple):
     optimizer: list[Any]
 
 
-Epoch = Callable[[Values, Any], tuple[Values, dict[str, Any]]]
-"""(values, (batches, hyper, rates), all stacked by step) -> (values, loss parts by step)."""
+Epoch = Callable[[Values, Any], tuple[Values, list[dict[str, Any]]]]
+"""(values, (batches, hyper, rates), all stacked by step) -> (values, loss parts by stage, step)."""
+Step = Callable[[Values, Any], tuple[Values, dict[str, Any]]]
+"""(values, (batch, hyper, rate)) -> (values, loss parts)."""
 
 
 def name() -> str:
@@ -85,28 +89,88 @@ def csr_matmul(values: Any, columns: Any, row_starts: Any, dense: Any) -> Any:
     return tf.sparse.sparse_dense_matmul(tf.SparseTensor(indices, values, shape), dense)
 
 
-def epoch_of(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:
+def epoch_of(network: keras.Model, plan: EpochPlan) -> Epoch:
     """A compiled epoch of gradient steps.
 
     Args:
         network: `network(batch, hyper=…, training=True)` returns loss parts with the total `loss`.
-        optimizer: A built Keras optimizer; its learning rate is set at each step.
+        plan: Its stages, with their optimizers, whose learning rate is set at each step.
     """
     make = _jax_epoch if name() == "jax" else _tensorflow_epoch
-    return compile_program(make(network, optimizer), donate_first=True)
+    return compile_program(make(network, plan), donate_first=True)
 
 
-def _jax_epoch(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:
-    step = jax_step(network, optimizer)
-    return lambda values, steps: ops.scan(step, values, steps)
+def _jax_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:
+    def scan(stage: Stage, others: Others, own: Values, steps: Any) -> tuple[Values, Any]:
+        return ops.scan(jax_step(InStage(network, stage, others), stage.optimizer), own, steps)
+
+    return jax_stages(network, plan, scan)
 
 
-Gradients = Callable[[keras.Model, Values, Any, Any], tuple[dict[str, Any], list[Any], list[Any]]]
+class Others(NamedTuple):
+    """Weights that a stage reads and does not change."""
+
+    rest: list[Any]  # those that it does not train
+    before: list[Any]  # all weights that the epoch began with, if its loss needs them
+
+
+class InStage:
+    """A network in a stage: its weights are those that the stage trains.
+
+    Args:
+        network: The network.
+        stage: The stage.
+        others: The other weights.
+    """
+
+    def __init__(self, network: keras.Model, stage: Stage, others: Others) -> None:
+        self._network, self._stage, self._others = network, stage, others
+        self.adds_l2 = getattr(network, "adds_l2", False)
+
+    def stateless_call(
+        self, trained: list[Any], other: list[Any], batch: Any, *, hyper: Any, training: bool
+    ) -> tuple[dict[str, Any], list[Any]]:
+        """The call of the whole network."""
+        hyper = self._stage.inputs(self._network, self._others.before, batch, hyper)
+        weights = self._stage.join(trained, self._others.rest)
+        return self._network.stateless_call(weights, other, batch, hyper=hyper, training=training)
+
+
+def jax_stages(
+    network: keras.Model, plan: EpochPlan,
+    scan: Callable[[Stage, Others, Values, Any], tuple[Values, Any]],
+) -> Epoch:  # fmt: skip
+    """An epoch, stage after stage.
+
+    Args:
+        network: The network.
+        plan: Its stages.
+        scan: Takes the steps of a stage: (stage, other weights, its own values, steps) -> (its own
+            values, loss parts by step).
+    """
+
+    def epoch(values: Values, steps: Any) -> tuple[Values, list[dict[str, Any]]]:
+        first, parts = values.trainable, []
+        for stage, some in plan.cut(steps):
+            before = stage.weights_before(network, first)
+            others = Others(stage.rest_of(values.trainable), before)
+            own = Values(stage.of(values.trainable), values.other, values.optimizer[stage.state])
+            own, of_stage = scan(stage, others, own, some)
+            optimizer = [*values.optimizer]
+            optimizer[stage.state] = own.optimizer
+            values = Values(stage.join(own.trainable, others.rest), own.other, optimizer)
+            parts.append(of_stage)
+        return values, parts
+
+    return epoch
+
+
+Gradients = Callable[[Any, Values, Any, Any], tuple[dict[str, Any], list[Any], list[Any]]]
 """(network, values, batch, hyper) -> (loss parts, counters after the step, gradients)."""
 
 
 def jax_gradients(
-    network: keras.Model, values: Values, batch: Any, hyper: Any
+    network: keras.Model | InStage, values: Values, batch: Any, hyper: Any
 ) -> tuple[dict[str, Any], list[Any], list[Any]]:
     """Loss parts and gradients of one step, see `Gradients`."""
     import jax
@@ -122,11 +186,11 @@ def jax_gradients(
 
 
 def jax_step(
-    network: keras.Model,
+    network: keras.Model | InStage,
     optimizer: keras.optimizers.Optimizer,
     gradients_of: Gradients = jax_gradients,
-) -> Epoch:
-    """One gradient step on JAX: (values, (batch, hyper, rate)) -> (values, loss parts)."""
+) -> Step:
+    """One gradient step on JAX."""
     rate_at = [v is optimizer._learning_rate for v in optimizer.variables].index(True)
 
     def step(values: Values, inputs: Any) -> tuple[Values, Any]:
@@ -141,30 +205,36 @@ def jax_step(
     return step
 
 
-def _tensorflow_epoch(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Epoch:
+def _tensorflow_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:
     """Keras' TensorFlow optimizers cannot be called statelessly: values pass through variables."""
     import tensorflow as tf
 
-    variables = Values(
-        network.trainable_variables, network.non_trainable_variables, optimizer.variables
-    )
+    variables = Values(network.trainable_variables, network.non_trainable_variables, plan.variables)
 
-    def step(inputs: Any) -> Any:
-        batch, hyper, rate = inputs
-        with tf.GradientTape() as tape:
-            parts = network(batch, hyper=hyper, training=True)
-        gradients = tape.gradient(parts["loss"], [v.value for v in variables.trainable])
-        optimizer.learning_rate.assign(rate)
-        optimizer.apply(gradients, variables.trainable)
-        names[:] = parts
-        return tf.stack(list(parts.values()))
+    def steps_of(stage: Stage, before: list[Any], steps: Any) -> dict[str, Any]:
+        trained = stage.of(variables.trainable)
+        names: list[str] = []
 
-    names: list[str] = []
+        def step(inputs: Any) -> Any:
+            batch, hyper, rate = inputs
+            hyper = stage.inputs(network, before, batch, hyper)
+            with tf.GradientTape() as tape:
+                parts = network(batch, hyper=hyper, training=True)
+            gradients = tape.gradient(parts["loss"], [v.value for v in trained])
+            stage.optimizer.learning_rate.assign(rate)
+            stage.optimizer.apply(gradients, trained)
+            names[:] = parts
+            return tf.stack(list(parts.values()))
 
-    def epoch(values: Values, steps: Any) -> tuple[Values, Any]:
-        tf.nest.map_structure(lambda variable, value: variable.assign(value), variables, values)
         parts = tf.map_fn(step, steps, fn_output_signature=tf.float32, parallel_iterations=1)
-        after = tf.nest.map_structure(lambda variable: tf.identity(variable.value), variables)
-        return after, dict(zip(names, tf.unstack(parts, axis=1), strict=True))
+        return dict(zip(names, tf.unstack(parts, axis=1), strict=True))
+
+    def epoch(values: Values, steps: Any) -> tuple[Values, list[dict[str, Any]]]:
+        tf.nest.map_structure(lambda variable, value: variable.assign(value), variables, values)
+        parts = [
+            steps_of(stage, stage.weights_before(network, values.trainable), some)
+            for stage, some in plan.cut(steps)
+        ]
+        return tf.nest.map_structure(lambda variable: tf.identity(variable.value), variables), parts
 
     return epoch

@@ -58,7 +58,15 @@ def stack_batches(
     Returns:
         NumPy arrays of shape batches × capacity (`is_user`: batches × n_rows).
     """
-    n_batches = -(-len(order) // n_rows)
+    return _stack(train, _cut(order, n_rows), n_rows, capacity)
+
+
+def _cut(order: Int[np.ndarray, " users"], n_rows: int) -> list[np.ndarray]:
+    return [order[start : start + n_rows] for start in range(0, len(order), n_rows)]
+
+
+def _stack(train: CSR, users: list[np.ndarray], n_rows: int, capacity: int) -> Batch:
+    n_batches = len(users)
     batch = Batch(
         rows=np.full((n_batches, capacity), n_rows - 1, np.int32),
         items=np.zeros((n_batches, capacity), np.int32),
@@ -68,8 +76,8 @@ def stack_batches(
         by_item=np.tile(np.arange(capacity, dtype=np.int32), (n_batches, 1)),
         item_starts=np.empty((n_batches, train.shape[1] + 1), np.int32),
     )
-    for i in range(n_batches):
-        _fill(Batch(*(part[i] for part in batch)), train[order[i * n_rows : (i + 1) * n_rows]])
+    for i, some in enumerate(users):
+        _fill(Batch(*(part[i] for part in batch)), train[some])
     return batch
 
 
@@ -91,7 +99,7 @@ def _fill(batch: Batch, users: CSR) -> None:
 
 @dataclass(frozen=True)
 class Epochs(ABC):
-    """An order of users for every epoch, drawn from the seed and the epoch.
+    """An order of users for every pass of an epoch, drawn from the seed and the pass's number.
 
     All epochs share one capacity, so one compiled program serves them all.
     """
@@ -100,52 +108,63 @@ class Epochs(ABC):
     n_rows: int
     n_epochs: int
     seed: int
+    n_passes: int = 1  # of an epoch
 
     @property
     def n_batches(self) -> int:
         """Batches per epoch."""
+        return self.n_passes * self.batches_per_pass
+
+    @property
+    def batches_per_pass(self) -> int:
+        """Batches of one pass over the users."""
         return int(-(-self.train.shape[0] // self.n_rows))
 
     @abstractmethod
-    def order(self, epoch: int) -> Int[np.ndarray, " users"]:
-        """The users of one epoch, in the order of visiting."""
+    def order(self, number: int) -> Int[np.ndarray, " users"]:
+        """The users of one pass, in the order of visiting; passes are counted over all epochs."""
 
     @cached_property
     def capacity(self) -> int:
         """Interactions in the fullest batch of all epochs, rounded up so programs are reused."""
         lengths = np.diff(self.train.indptr)
-        orders = map(self.order, range(self.n_epochs))
+        orders = map(self.order, range(self.n_epochs * self.n_passes))
         return round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
 
     def batches(self, epoch: int) -> Batch:
         """The sparse batches of one epoch, stacked."""
-        return stack_batches(self.train, self.order(epoch), self.n_rows, self.capacity)
+        return _stack(self.train, self._users(epoch), self.n_rows, self.capacity)
 
     def rows(self, epoch: int) -> Int[np.ndarray, "batches n_rows"]:
         """The users of one epoch by batch; one past the last user where a batch is not full."""
-        order = self.order(epoch)
-        rows = np.full(self.n_batches * self.n_rows, self.train.shape[0], np.int32)
-        rows[: len(order)] = order
-        return rows.reshape(self.n_batches, self.n_rows)
+        rows = np.full((self.n_batches, self.n_rows), self.train.shape[0], np.int32)
+        for row, users in zip(rows, self._users(epoch), strict=True):
+            row[: len(users)] = users
+        return rows
+
+    def _users(self, epoch: int) -> list[np.ndarray]:
+        """The users of each batch of one epoch."""
+        numbers = range(epoch * self.n_passes, (epoch + 1) * self.n_passes)
+        return [users for number in numbers for users in _cut(self.order(number), self.n_rows)]
 
 
 @dataclass(frozen=True)
 class ShuffledEpochs(Epochs):
-    """Every epoch visits every user once."""
+    """Every pass visits every user once."""
 
-    def order(self, epoch: int) -> Int[np.ndarray, " users"]:
+    def order(self, number: int) -> Int[np.ndarray, " users"]:
         """A permutation of the users."""
-        return np.random.default_rng((self.seed, epoch)).permutation(self.train.shape[0])
+        return np.random.default_rng((self.seed, number)).permutation(self.train.shape[0])
 
 
 @dataclass(frozen=True)
 class SampledEpochs(Epochs):
     """Every batch is full and holds users drawn with replacement."""
 
-    def order(self, epoch: int) -> Int[np.ndarray, " users"]:
-        """As many draws as fit into the epoch's batches."""
-        random = np.random.default_rng((self.seed, epoch))
-        return random.integers(self.train.shape[0], size=self.n_batches * self.n_rows)
+    def order(self, number: int) -> Int[np.ndarray, " users"]:
+        """As many draws as fit into the batches of a pass."""
+        random = np.random.default_rng((self.seed, number))
+        return random.integers(self.train.shape[0], size=self.batches_per_pass * self.n_rows)
 
 
 def _fullest(lengths: Int[np.ndarray, " users"], n_rows: int) -> int:

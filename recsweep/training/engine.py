@@ -6,8 +6,14 @@ A network is a `keras.Model` written with `keras.ops` that defines, besides its 
     scores(batch)                -> n_rows × items
     architecture                 -> hashable; equal ones of a class share compiled programs
 
+and, if an epoch is not one pass that trains all weights,
+
+    phases                       -> the parts of an epoch, see `recsweep.training.phases`
+    old(batch)                   -> anything; what the weights that the epoch began with make of it
+                                    is the loss's input `old` in training
+
 Programs get weights and hyperparameters as inputs, so the next trial of a sweep compiles nothing.
-All programs of one architecture share one network and one optimizer as templates.
+All programs of one architecture share one network and its optimizers as templates.
 """
 
 from collections.abc import Callable, Hashable, Mapping
@@ -23,10 +29,11 @@ from recsweep.interfaces import CSR, State
 from recsweep.training.backend import Values, compile_program, epoch_of, with_values
 from recsweep.training.batches import Batch, Epochs, in_order
 from recsweep.training.optimizers import Optimizer
+from recsweep.training.phases import EpochPlan
 from recsweep.training.programs import call_program
 
 _TEMPLATES: WeakValueDictionary[Hashable, Any] = WeakValueDictionary()
-"""Networks and optimizers, as long as an engine or a program refers to them."""
+"""Networks and plans of their epochs, as long as an engine or a program refers to them."""
 
 
 def _loss_of(network: keras.Model) -> Callable[..., Any]:
@@ -58,15 +65,19 @@ class Engine:
         self._architecture = (type(network), network.architecture)
         self._step_key = (self._architecture, optimizer.constants())
         self._template = _TEMPLATES.setdefault(("network", self._architecture), network)
-        method = optimizer.build()
-        method.build(self._template.trainable_variables)
-        self._method = _TEMPLATES.setdefault(("optimizer", self._step_key), method)
+        plan = EpochPlan(self._template, optimizer.build)
+        self._plan = _TEMPLATES.setdefault(("plan", self._step_key), plan)
         self._values = Values(
             [ops.convert_to_tensor(v) for v in network.trainable_variables],
             [ops.convert_to_tensor(v) for v in network.non_trainable_variables],
-            [ops.convert_to_tensor(v) for v in method.variables],
+            [ops.convert_to_tensor(v) for v in plan.variables],
         )
         self._kept: list[Any] | None = None
+
+    @property
+    def n_passes(self) -> int:
+        """Passes over the users in an epoch."""
+        return self._plan.n_passes
 
     def train_epoch(
         self,
@@ -95,11 +106,10 @@ class Engine:
             Loss parts, means per user over the epoch.
         """
         self._values, parts = call_program(
-            ("epoch", self._step_key), lambda: epoch_of(self._template, self._method),
+            ("epoch", self._step_key), lambda: epoch_of(self._template, self._plan),
             self._values, (batches, dict(hyper), rates),
         )  # fmt: skip
-        users = batches.is_user.sum(axis=1)
-        return {name: float(np.average(part, weights=users)) for name, part in parts.items()}
+        return self._plan.means(parts, batches.is_user.sum(axis=1))
 
     def loss(self, rows: CSR, hyper: Mapping[str, float]) -> dict[str, float]:
         """Loss parts of whole rows without noise, means per user."""

@@ -73,7 +73,9 @@ class GradientModel(ABC):
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
         """Train for `n_epochs`, or until `on_epoch` returns False."""
         engine = self._engine = self._new_engine(train.shape[1], seeds)
-        epochs = self.epochs(train, self.batch_size, self.n_epochs, seeds.named("shuffle"))
+        epochs = self.epochs(
+            train, self.batch_size, self.n_epochs, seeds.named("shuffle"), engine.n_passes
+        )
         if self._watch is not None:
             self._ranking_engine().watch(*self._watch)
         try:
@@ -131,7 +133,8 @@ class GradientModel(ABC):
         """
         network = self.network(n_items, Seeds(0))
         n_weights = sum(int(np.prod(v.shape)) for v in network.trainable_variables)
-        return 4 * (N_COPIES * n_weights + N_BATCHES * self.batch_size * n_items)
+        n_copies = N_COPIES + hasattr(network, "old")  # the weights that an epoch began with
+        return 4 * (n_copies * n_weights + N_BATCHES * self.batch_size * n_items)
 
     def _inputs_at(self, steps: Float[np.ndarray, " steps"]) -> Hyper:
         inputs = self.inputs(steps)

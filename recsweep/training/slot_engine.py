@@ -28,6 +28,7 @@ from recsweep.training.backend import Values, with_values
 from recsweep.training.batches import DenseBatch, Epochs, round_up
 from recsweep.training.layout import MULTIPLE
 from recsweep.training.optimizers import Optimizer
+from recsweep.training.phases import EpochPlan
 from recsweep.training.programs import call_program
 from recsweep.training.resident import resident, upload
 from recsweep.training.slot_programs import Steps, Watched, scores_of
@@ -37,7 +38,7 @@ SCORES_BYTES = 1 << 29
 
 _lock = threading.Lock()
 _templates: "weakref.WeakValueDictionary[Hashable, Any]" = weakref.WeakValueDictionary()
-"""Networks and optimizers in the shapes of a program, as long as one refers to them."""
+"""Networks and plans in the shapes of a program, as long as one refers to them."""
 
 
 def padded_width(n_items: int) -> int:
@@ -65,8 +66,8 @@ class SlotEngine:
         widen: Callable[[], keras.Model],
     ) -> None:
         self._key = (key, type(network), n_rows, optimizer.constants())
-        self._template, method = self._templates(optimizer, widen)
-        self._method, self._n_rows = method, n_rows
+        self._template, self._plan = self._templates(optimizer, widen)
+        self._n_rows = n_rows
         self._network = network
         self._weights = self._widened([np.asarray(v) for v in network.trainable_variables])
         self._kept: list[Any] | None = None
@@ -77,16 +78,21 @@ class SlotEngine:
 
     def _templates(
         self, optimizer: Optimizer, widen: Callable[[], keras.Model]
-    ) -> tuple[keras.Model, Any]:
-        """The program's network and optimizer; trainings that begin together share them."""
+    ) -> tuple[keras.Model, EpochPlan]:
+        """The program's network and plan; trainings that begin together share them."""
         with _lock:
-            network, method = (_templates.get((self._key, kind)) for kind in ("network", "method"))
-            if network is None or method is None:
-                network, method = widen(), optimizer.build()
-                method.build(network.trainable_variables)
+            network, plan = (_templates.get((self._key, kind)) for kind in ("network", "plan"))
+            if network is None or plan is None:
+                network = widen()
+                plan = EpochPlan(network, optimizer.build)
                 _templates[self._key, "network"] = network
-                _templates[self._key, "method"] = method
-            return network, method
+                _templates[self._key, "plan"] = plan
+            return network, plan
+
+    @property
+    def n_passes(self) -> int:
+        """Passes over the users in an epoch."""
+        return self._plan.n_passes
 
     # --- training --------------------------------------------------------------------------------
 
@@ -133,14 +139,13 @@ class SlotEngine:
                 {name: float(total) / n_users for name, total in ranked.losses.items()},
                 bool(ranked.is_finite), answer.seconds,
             )  # fmt: skip
-        users = (rows < epochs.train.shape[0]).sum(axis=1)
-        return {name: float(np.average(p, weights=users)) for name, p in answer.parts.items()}
+        return self._plan.means(answer.parts, (rows < epochs.train.shape[0]).sum(axis=1))
 
     def _join(self, train: CSR, inputs: tuple[str, ...]) -> None:
         program = slots.Program(
             code=(self._key, inputs, bool(self._watched)),
             network=self._template,
-            optimizer=self._method,
+            plan=self._plan,
             train=resident(train, padded_width(train.shape[1])),
             watched=self._watched,
         )

@@ -13,8 +13,17 @@ import jax.numpy as jnp
 import keras
 from keras import ops
 
-from recsweep.training.backend import Values, jax_gradients, jax_step, with_values
+from recsweep.training.backend import (
+    InStage,
+    Others,
+    Values,
+    jax_gradients,
+    jax_stages,
+    jax_step,
+    with_values,
+)
 from recsweep.training.batches import DenseBatch
+from recsweep.training.phases import EpochPlan, Stage
 from recsweep.training.resident import Rows, n_rows_of
 
 
@@ -53,20 +62,24 @@ class Ranked(NamedTuple):
     is_finite: Any  # bool
 
 
-def advance_of(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> Callable[..., Any]:
+def advance_of(network: keras.Model, plan: EpochPlan) -> Callable[..., Any]:
     """A program that trains every slot for one epoch and ranks the watched fold.
 
     Returns:
         (trainings, keep, (train, watched or ()), steps, constants) -> (trainings, loss parts by
-        slot and step, ranked or ()). `keep` says which slots keep the weights that they begin with,
-        before they are trained; `constants` are the loss's inputs without noise, by slot.
+        stage, slot and step, ranked or ()). `keep` says which slots keep the weights that they
+        begin with, before they are trained; `constants` are the loss's inputs without noise, by
+        slot.
     """
-    step = jax_step(network, optimizer, _gradients)
 
-    def of_slot(train: Rows, values: Values, steps: Steps) -> tuple[Values, Any]:
-        is_user = steps.rows < n_rows_of(train)
-        batch = DenseBatch(train.take(steps.rows), is_user.astype(jnp.float32))
-        return step(values, (batch, steps.hyper, steps.rates))
+    def scan(train: Rows, stage: Stage, others: Others, own: Values, steps: Steps) -> Any:
+        def of_slot(others: Others, values: Values, steps: Steps) -> tuple[Values, Any]:
+            step = jax_step(InStage(network, stage, others), stage.optimizer, _gradients)
+            is_user = steps.rows < n_rows_of(train)
+            batch = DenseBatch(train.take(steps.rows), is_user.astype(jnp.float32))
+            return step(values, (batch, steps.hyper, steps.rates))
+
+        return jax.lax.scan(lambda *now: jax.vmap(of_slot)(others, *now), own, steps)
 
     def advance(
         trainings: Trainings, keep: Any, data: tuple[Rows, Watched | tuple[()]], steps: Steps,
@@ -77,10 +90,9 @@ def advance_of(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> C
             jnp.where(keep.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
             for new, old in zip(trainings.values.trainable, trainings.kept, strict=True)
         ]
-        values, parts = jax.lax.scan(
-            jax.vmap(partial(of_slot, train)), trainings.values,
-            jax.tree.map(lambda each: jnp.swapaxes(each, 0, 1), steps),
-        )  # fmt: skip
+        by_step = jax.tree.map(lambda each: jnp.swapaxes(each, 0, 1), steps)
+        epoch = jax_stages(network, plan, partial(scan, train))
+        values, parts = epoch(trainings.values, by_step)
         ranked = _ranked(network, values, constants, watched) if watched else ()
         parts = jax.tree.map(lambda part: jnp.swapaxes(part, 0, 1), parts)
         return Trainings(values, kept), parts, ranked
@@ -89,7 +101,7 @@ def advance_of(network: keras.Model, optimizer: keras.optimizers.Optimizer) -> C
 
 
 def _gradients(
-    network: keras.Model, values: Values, batch: DenseBatch, hyper: Any
+    network: keras.Model | InStage, values: Values, batch: DenseBatch, hyper: Any
 ) -> tuple[dict[str, Any], list[Any], list[Any]]:
     """Gradients with those of the l2 penalty apart, so that they join in the optimizer's update.
 

@@ -19,6 +19,7 @@ from keras import ops
 
 from recsweep.training import layout
 from recsweep.training.backend import Values
+from recsweep.training.phases import EpochPlan
 from recsweep.training.programs import call_program
 from recsweep.training.resident import Rows
 from recsweep.training.slot_programs import (
@@ -51,12 +52,12 @@ class Answer(NamedTuple):
     """The end of a training's epoch, on the host.
 
     Args:
-        parts: Loss parts by step.
+        parts: Loss parts by step, for each stage.
         ranked: The watched fold, without the axis of slots; () = nothing is watched.
         seconds: Duration of the program, divided by the trainings that it advanced.
     """
 
-    parts: dict[str, np.ndarray]
+    parts: list[dict[str, np.ndarray]]
     ranked: Ranked | tuple[()]
     seconds: float
 
@@ -68,14 +69,14 @@ class Program:
     Args:
         code: Equal for equal compiled programs.
         network: A network with the shapes of all of them.
-        optimizer: Its optimizer, built.
+        plan: The stages of its epochs.
         train: Training interactions.
         watched: The fold to rank after each epoch; () = none.
     """
 
     code: Hashable
     network: keras.Model
-    optimizer: keras.optimizers.Optimizer
+    plan: EpochPlan
     train: Rows
     watched: Watched | tuple[()]
 
@@ -91,7 +92,7 @@ class Program:
             trainable: Weights, in the shapes of the network.
             other: Counters of its random number streams.
         """
-        fresh = [ops.convert_to_tensor(v) for v in self.optimizer.variables]
+        fresh = [ops.convert_to_tensor(v) for v in self.plan.variables]
         return Values([jnp.asarray(w) for w in trainable], [jnp.asarray(o) for o in other], fresh)
 
 
@@ -206,7 +207,7 @@ class Bank:
             keep = np.array([slot in asked and asked[slot].keep for slot in range(self.n_slots)])
             self._trainings, *outputs = call_program(
                 ("advance", self.program.code),
-                lambda: advance_of(self.program.network, self.program.optimizer),
+                lambda: advance_of(self.program.network, self.program.plan),
                 self._trainings, keep, (self.program.train, self.program.watched), steps, constants,
             )  # fmt: skip
             parts, ranked = jax.device_get(outputs)

@@ -98,6 +98,20 @@ def test_rows_of_an_epoch_are_its_order_filled_up_by_nobody(train: sp.csr_matrix
     np.testing.assert_array_equal(rows.ravel()[23:], 23)
 
 
+def test_an_epoch_of_several_passes_visits_every_user_as_often(train: sp.csr_matrix) -> None:
+    epochs = ShuffledEpochs(train, n_rows=5, n_epochs=2, seed=7, n_passes=3)
+    assert epochs.n_batches == 15
+    rows = epochs.rows(1)
+    for number in range(3):  # each pass begins a batch and has an order of its own
+        one = rows[5 * number : 5 * number + 5].ravel()
+        np.testing.assert_array_equal(one[:23], epochs.order(3 + number))
+        np.testing.assert_array_equal(one[23:], 23)
+    batches = epochs.batches(1)
+    dense = np.vstack([train.toarray(), np.zeros(11)])
+    np.testing.assert_array_equal(densified(batches, 11), dense[rows.ravel()])
+    np.testing.assert_array_equal(batches.is_user, rows < 23)
+
+
 def test_a_matrix_without_interactions_has_batches_too() -> None:
     batches = in_order(sp.csr_matrix((3, 4), dtype=np.float32), 2)
     assert batches.is_user.sum() == 3
