@@ -6,7 +6,7 @@ Made data: histories of 10 to 200 items and 15 targets per user, drawn by a popu
 1/rank. The default sizes are the test users and items of MovieLens 1M and 20M under
 `experiment=liang2018`, with 2,000 of the 10,000 users. Scores come from a product of rank 32, less
 than most models need, and metrics and cut-offs are those of `conf/config.yaml`. Both parts are
-timed within the same evaluation, so that a noisy machine is noisy for both; medians over the rounds.
+timed within the same evaluation, so that a noisy machine is noisy for both; medians over rounds.
 """
 
 import argparse
