@@ -9,13 +9,14 @@ import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsweep import environment, source_code
+from recsweep.credentials import seal, unseal
 from recsweep.errors import InputError
 from recsweep.messages import named_error, one_line
 from recsweep.run_files import LOG, STDOUT
@@ -56,6 +57,8 @@ class Worker:
             `error`, the error that stopped this worker, or None and `n_trials`, which it finished;
             `is_device_lost` if its device must be blamed, `has_gpu` if its process keeps a GPU.
         """
+        if (opened := self.opened()) != self:
+            return opened(_config)
         try:
             self.prepare_process()
             self.refuse_changed_code()
@@ -63,6 +66,14 @@ class Worker:
                 return {"error": None, "n_trials": self._run_trials(), **_kept()}
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return _failure(error)
+
+    def sealed(self) -> "Worker":
+        """The same without credentials, for a file."""
+        return Worker(seal(self.plan))
+
+    def opened(self) -> "Worker":
+        """The inverse of `sealed`."""
+        return Worker(unseal(self.plan))
 
     def _run_trials(self) -> int:
         """Claim and run trials; return how many this worker finished."""
@@ -170,6 +181,10 @@ class FinalWorker:
         Returns:
             `error`, the error that stopped it, or None; the rest as a `Worker` does.
         """
+        if (opened := replace(
+            self, worker=self.worker.opened(), trainings=unseal(self.trainings)
+        )) != self:  # fmt: skip
+            return opened(_config)
         try:
             self.worker.prepare_process()
             self.worker.refuse_changed_code()
@@ -180,6 +195,10 @@ class FinalWorker:
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return _failure(error)
         return {"error": None, **_kept()}
+
+    def sealed(self) -> "FinalWorker":
+        """The same without credentials, for a file."""
+        return replace(self, worker=self.worker.sealed(), trainings=seal(self.trainings))
 
     def _train_all(self) -> None:
         from recsweep.sweeps.execution.trial_runner import TrialRunner
