@@ -97,7 +97,9 @@ def run_terminal(
     command = [sys.executable, "-m", "recsweep", *line, f"cache_dir={cache_in(folder.parent)}"]
     environment = {**os.environ, **variables}
     folder.mkdir(exist_ok=True)
-    return subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True)
+    return subprocess.run(
+        command, check=False, cwd=folder, env=environment, capture_output=True, text=True
+    )
 
 
 def sweep_cleanly(folder: Path, storage: str, uri: str) -> None:

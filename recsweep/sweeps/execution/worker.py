@@ -5,6 +5,7 @@ Nothing here imports NumPy or Optuna at the top: a new process must set its thre
 
 import os
 import shutil
+import socket
 import sys
 from collections import deque
 from collections.abc import Iterator
@@ -19,7 +20,7 @@ from recsweep import environment, source_code
 from recsweep.credentials import seal, unseal
 from recsweep.errors import InputError
 from recsweep.messages import named_error, one_line
-from recsweep.run_files import LOG, STDOUT
+from recsweep.run_files import JOURNAL, LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.crew import Crew, Gate, output_to
 from recsweep.sweeps.execution.device_errors import (
@@ -104,6 +105,7 @@ class Worker:
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
         plan = self.plan
+        _refuse_unshared(plan)
         refuse_lost_device()
         environment.choose_backend(
             plan["backend"], plan["threads"], plan["device"], plan["precision"]
@@ -137,6 +139,18 @@ class Worker:
                 f"a study's code must not change, but that of {' and '.join(changed)} has changed "
                 "since this command started; revert it, or start a new study with study=NAME"
             )
+
+
+def _refuse_unshared(plan: dict[str, Any]) -> None:
+    """Raise InputError on a host without the journal: it would run the study a second time."""
+    journal, parent = Path(plan["folder"]) / JOURNAL, watchdog.Process.of(plan["parent_process"])
+    is_elsewhere = parent.place != watchdog.Process.current().place
+    if plan["storage"] is None and is_elsewhere and not journal.exists():
+        raise InputError(
+            f"all hosts must share the study's journal, but {socket.gethostname()} has no "
+            f"{journal}; set sweep.folder to a folder that they share, or "
+            "sweep.storage=postgresql+psycopg://…"
+        )
 
 
 def _run_some(runner: "TrialRunner", gate: Gate) -> int:
