@@ -26,6 +26,8 @@ SECRET_VARIABLES = ("PGPASSWORD", "MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_T
 NAME, PLAIN = re.compile(r"[\w.+-]*"), re.compile(r"[\w./,+-]*")
 SEALED = "RECSWEEP_SEALED"
 """Variable of the environment with what `seal` replaced, which Slurm hands on to its jobs."""
+SHORT = 2
+"""Words up to this many letters are no secret on their own: hiding every `a` tells nothing."""
 HOST = re.compile(r"([\w.-]*|\[[0-9A-Fa-f:.]+\])(:\d*)?")
 WORD = re.compile(r"[^\W_]+")
 
@@ -75,7 +77,8 @@ def hide_credentials(address: str) -> str:
         _shown[address] = shown
         if len(rest) > 1:
             _shown[rest] = shown.partition("://")[2]
-        _secret_words.update(_words(address, unquote(address)) - _words(shown))
+        words = _words(address, unquote(address)) - _words(shown)
+        _secret_words.update(word for word in words if len(word) > SHORT)
     return shown
 
 

@@ -162,3 +162,8 @@ def test_sealing_changes_nothing_else(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(credentials.SEALED, json.dumps({}))  # undone after the test
     same = [seal("http://Zq7x@h"), seal("http://S3cr@h"), seal("http://Zq7x@h")]
     assert same[0] == same[2] != same[1]
+
+
+def test_a_letter_of_a_password_does_not_hide_every_word_like_it() -> None:
+    hide_credentials("http://Zq7x%2Fa@host")
+    assert redact("a worker with Zq7x/a") == "a worker with ***/a"
