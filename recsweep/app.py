@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep import environment, source_code
 from recsweep.build import build, validate
+from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath, RunTracker
 from recsweep.run_files import RESULTS
@@ -151,10 +152,8 @@ def run(
     Raises:
         InputError: The configuration or the data cannot be used.
     """
-    from recsweep.messages import without_passwords
-
     settings = validate(Settings, config, "")
-    config, overrides = without_passwords([config, overrides])
+    config, overrides = without_credentials([config, overrides])
     job = Job(settings, config, overrides, folder / RESULTS, tracker, listeners, split)
     build_group(settings, "task", "run").run(job)
 

@@ -12,10 +12,11 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator
+import traceback
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from types import FrameType
+from types import FrameType, TracebackType
 from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
@@ -34,6 +35,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recsweep import __version__, app
 from recsweep.command_help import help_text
+from recsweep.credentials import redact, without_credentials
 from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.mistakes import (
@@ -95,10 +97,13 @@ def main() -> None:
     wants_traceback = os.environ.get("HYDRA_FULL_ERROR") == "1" or "debug=true" in sys.argv
     warnings_to = logging.StreamHandler()  # stderr
     warnings_to.setLevel(logging.WARNING)  # Hydra's --info lowers the level of loggers
-    logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[warnings_to])
+    warnings_to.setFormatter(_Redacting("%(levelname)s: %(message)s"))
+    logging.basicConfig(handlers=[warnings_to])
+    sys.excepthook = _print_redacted
     write_with_any_encoding()
     end_politely_on_signals()
     run, arguments = _Run(), options_first(sys.argv[1:])
+    _note_credentials(arguments)
     try:
         refuse_mistyped(arguments, groups())
         if text := information(arguments):
@@ -122,7 +127,7 @@ def main() -> None:
         is_bug = error is run.error and not isinstance(error, InputError)
         if wants_traceback or run.is_debugged or is_bug:
             raise
-        _say(explain(error, arguments, groups()))
+        _say(redact(explain(error, arguments, groups())))
         sys.exit(1)
     finally:
         OutputFolder.remove_if_empty()
@@ -184,6 +189,31 @@ def _write_what_was_tracked() -> None:
 
 def _say(line: str) -> None:
     print(f"error: {line}", file=sys.stderr)  # noqa: T201 - the one line a user reads
+
+
+def _note_credentials(arguments: Sequence[str]) -> None:
+    """Make `redact` hide the credentials of addresses as typed, also of one cut at its spaces."""
+    address = ""
+    for argument in arguments:
+        is_rest = address and "=" not in argument and not argument.startswith("-")
+        address = f"{address} {argument}" if is_rest else argument * ("://" in argument)
+        without_credentials(address)
+
+
+class _Redacting(logging.Formatter):
+    """Log messages of libraries without credentials."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The message, and the traceback if there is one."""
+        return redact(super().format(record))
+
+
+def _print_redacted(
+    kind: type[BaseException], error: BaseException, where: TracebackType | None
+) -> None:
+    """Print the traceback of a bug without credentials."""
+    lines = traceback.format_exception(kind, error, where)
+    print(redact("".join(lines)), end="", file=sys.stderr)  # noqa: T201
 
 
 # --- process and terminal -----------------------------------------------------------------------

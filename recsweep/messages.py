@@ -1,9 +1,9 @@
 """Building blocks of messages and tables: one line, a close name, aligned columns."""
 
 import difflib
-import re
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
+
+from recsweep.credentials import redact
 
 
 def one_line(text: object) -> str:
@@ -12,8 +12,8 @@ def one_line(text: object) -> str:
 
 
 def named_error(error: BaseException) -> str:
-    """An error on one line, after its class: `KeyError: 'model'`."""
-    return one_line(f"{type(error).__name__}: {error}")
+    """An error on one line, after its class and without credentials: `KeyError: 'model'`."""
+    return one_line(f"{type(error).__name__}: {redact(error)}")
 
 
 def shorten(text: str, n_characters: int) -> str:
@@ -38,15 +38,6 @@ def alike(name: str, known: Sequence[str]) -> list[str]:
     names, typed = {each.lower(): each for each in known}, name.lower()
     found = [each for each in names if typed in each] or difflib.get_close_matches(typed, names)
     return [names[each] for each in found]
-
-
-def without_passwords(node: Any) -> Any:
-    """A copy of a configuration without passwords (between `user:` and `@`) in its URLs."""
-    if isinstance(node, Mapping):
-        return {key: without_passwords(value) for key, value in node.items()}
-    if isinstance(node, list):
-        return [without_passwords(entry) for entry in node]
-    return re.sub(r"(://[^:/@\s]*:)[^/\s]+@", r"\1***@", node) if isinstance(node, str) else node
 
 
 def align_columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

@@ -7,7 +7,6 @@ from recsweep.messages import (
     named_error,
     one_line,
     shorten,
-    without_passwords,
 )
 
 
@@ -34,22 +33,6 @@ def test_names_that_contain_what_was_typed_come_before_those_that_look_like_it()
     assert alike("vae", ["ease", "vaes"]) == ["vaes"]
     assert alike("VAE", ["MultiVAE-ml", "ease"]) == ["MultiVAE-ml"]
     assert alike("veas", ["vaes", "ease"])[0] == "vaes"
-
-
-def test_passwords_are_not_written_down() -> None:
-    config = {"tracking": {"uri": "postgresql://ann:s3cr@t@db:5432/x"}, "k": [10], "path": "a:b@c"}
-    told = without_passwords(config)
-    line = "sweep.storage=postgresql+psycopg://ann:s3cret@db/x"  # as the overrides of a command
-    nested = without_passwords({"overrides": [line, ["k=5", {"uri": "http://a:b@c"}]]})
-    assert nested == {
-        "overrides": [line.replace("s3cret", "***"), ["k=5", {"uri": "http://a:***@c"}]]
-    }
-    assert told == {
-        "tracking": {"uri": "postgresql://ann:***@db:5432/x"},
-        "k": [10],
-        "path": "a:b@c",
-    }
-    assert config["tracking"] == {"uri": "postgresql://ann:s3cr@t@db:5432/x"}
 
 
 def test_columns_are_as_wide_as_they_must_be_and_empty_ones_are_left_out() -> None:

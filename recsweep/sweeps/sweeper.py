@@ -23,8 +23,9 @@ from omegaconf import DictConfig, OmegaConf, open_dict
 from recsweep import app, environment, shell
 from recsweep.build import validate
 from recsweep.comparison.statistics import Statistics
+from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
-from recsweep.messages import align_columns, without_passwords
+from recsweep.messages import align_columns
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest, SweepSettings
@@ -279,9 +280,9 @@ def _search(
         fixed=sorted(fixed),
         typed=combination.typed,
         make_space=lambda: make_space(compose, [*fixed, *changed], combination.swept),
-        launch=partial(_launch, context, config, combination.fixed),
+        launch=partial(_launch, context, config),
         command=shlex.join(
-            ["python", "-m", "recsweep", *without_passwords(shell.typed_arguments())]
+            ["python", "-m", "recsweep", *without_credentials(shell.typed_arguments())]
         ),
     )
 
@@ -388,7 +389,6 @@ def _refuse_few_semaphores() -> None:
 def _launch(
     context: HydraContext,
     config: DictConfig,
-    overrides: list[str],
     task: Worker | FinalWorker,
     n: int,
     folder: str,
@@ -397,16 +397,19 @@ def _launch(
     own, place = config.copy(), [f"hydra.sweep.dir={encode(folder)}", "hydra.sweep.subdir=."]
     with open_dict(own.hydra):
         own.hydra.sweep.dir = folder
+        own.hydra.overrides.task = []  # may hold credentials; the task brings its own settings
         if _launches_with(config, "JoblibLauncher"):
             _refuse_few_semaphores()
             own.hydra.launcher.n_jobs = max(2, n)  # with 1, joblib starts no process
+    if "submitit" in str(config.hydra.launcher.get("_target_")):  # which keeps pickles on disk
+        task = task.sealed()
     launcher = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=own
     )
     if _launches_with(config, "JoblibLauncher"):  # some of its processes may never get a task
         watched = {"initializer": watchdog.attend, "initargs": (Process.current(),)}
         cast("Any", launcher).joblib.update(watched)
-    line = [*overrides, *place, "hydra.job.chdir=false"]
+    line = [*place, "hydra.job.chdir=false"]
     jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)
     results = [job.return_value for job in jobs]
     if any(result.get("is_device_lost") or result.get("has_gpu") for result in results):

@@ -11,7 +11,6 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
-from recsweep.messages import without_passwords
 from recsweep.shell import command, setting
 from recsweep.tracking.store import ANSWERS, Store, patience
 
@@ -83,7 +82,7 @@ class FaultTolerant:
                 print(self.lost, file=sys.stderr, flush=True)  # noqa: T201
 
     def _goodbye(self, found: str) -> str:
-        uri = setting("tracking.uri", without_passwords(self.store.uri))
+        uri = setting("tracking.uri", self.store.shown)
         upload = command("task=upload", setting("task.run", self._kept_in), uri)
         return (
             f"warning: the tracking store was lost, {found}; the run continues and keeps "

@@ -14,8 +14,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from recsweep.credentials import without_credentials
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
-from recsweep.messages import shorten, without_passwords
+from recsweep.messages import named_error, shorten
 from recsweep.run_files import COMPARISON
 from recsweep.shell import typed_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
@@ -441,7 +442,7 @@ def origin(command: str | None = None) -> dict[str, str]:
     Args:
         command: Command such as `recsweep model=ease`; None = that of this process.
     """
-    command = command or shlex.join(["recsweep", *without_passwords(typed_arguments())])
+    command = command or shlex.join(["recsweep", *without_credentials(typed_arguments())])
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
     tags[COMMAND] = shorten(command, TAG_CHARACTERS)
     with suppress(KeyError, OSError, ImportError):  # a container without a user database
@@ -455,4 +456,4 @@ def _ending(error: BaseException) -> tuple[RunStatus, str]:
         return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
     if isinstance(error, BrokenPipeError):
         return "KILLED", "stopped because the output is no longer read"
-    return "FAILED", f"{type(error).__name__}: {error}"
+    return "FAILED", named_error(error)

@@ -22,7 +22,6 @@ import numpy as np
 
 from recsweep.environment import versions
 from recsweep.errors import InputError
-from recsweep.messages import without_passwords
 from recsweep.persistence import read_item_ids
 from recsweep.run_files import CONFIG, MODEL, read_config, read_metrics
 from recsweep.tracking.nested_runs import STUDY
@@ -72,7 +71,7 @@ class Registered(NamedTuple):
         Args:
             store: The store with the registry.
         """
-        uri = without_passwords(store.uri)
+        uri = store.shown
         return (
             f"import mlflow; mlflow.set_tracking_uri({json.dumps(uri)})\n"
             f'mlflow.pyfunc.load_model("{self.uri}").predict(histories, params={{"k": 10}})'

@@ -5,8 +5,8 @@ import statistics
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
+from recsweep.credentials import hide_credentials
 from recsweep.errors import InputError
-from recsweep.messages import without_passwords
 from recsweep.run_files import MODEL
 from recsweep.tracking.nested_runs import (
     COMMAND,
@@ -211,7 +211,7 @@ def refuse_deleted(client: "MlflowClient", run: "Run", setting: str) -> None:
         InputError: It was deleted.
     """
     if run.info.lifecycle_stage == "deleted":
-        store = shlex.quote(without_passwords(client.tracking_uri))
+        store = shlex.quote(hide_credentials(client.tracking_uri))
         run_id = run.info.run_id
         raise InputError(
             f"{setting} must be a run that was not deleted, but {run_id} was; restore it with "

@@ -21,8 +21,9 @@ from urllib.parse import unquote
 
 from filelock import FileLock
 
+from recsweep.credentials import hide_credentials, redact
 from recsweep.errors import InputError
-from recsweep.messages import one_line, shorten, without_passwords
+from recsweep.messages import one_line, shorten
 from recsweep.shell import command, setting
 from recsweep.tracking.relocation import ARTIFACTS, follow_database
 
@@ -89,6 +90,7 @@ class Store:
         if self.uri.startswith((SQLITE, ENCODED)):
             self.database = _file_of(self.uri)
             self.uri = _address(self.database)
+        self.shown = hide_credentials(self.uri)
 
     @property
     def is_lost(self) -> bool:
@@ -125,9 +127,9 @@ class Store:
 
     @property
     def server(self) -> str:
-        """The address of the server, which has the UI, without a password; empty for a database."""
-        uri = without_passwords(self.uri).rstrip("/")
-        return uri if uri.startswith(("http://", "https://")) else ""
+        """The address of the server, which has the UI, without a login; empty for a database."""
+        scheme, _, rest = self.shown.partition("://")
+        return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/") if "http" in scheme else ""
 
     def ui_command(self, run_id: str, *links: str) -> str:
         """The command that opens the UI at a run's page; of a server, the links to pages.
@@ -139,7 +141,7 @@ class Store:
         if self.server:
             return "\n          ".join(f"{self.server}/{link}" for link in links)
         is_usual = self.given is None and self.setting == "tracking.uri"
-        uri = [] if is_usual else [setting("tracking.uri", without_passwords(self.uri))]
+        uri = [] if is_usual else [setting("tracking.uri", self.shown)]
         return command("task=ui", setting("task.run", run_id), *uri)
 
     def refuse_unusable(self) -> None:
@@ -204,7 +206,7 @@ class Store:
 
     def found(self, error: Exception) -> str:
         """Its address and the reason of the error."""
-        return str(without_passwords(f"{self.uri} ({_reason(error)})"))
+        return f"{self.shown} ({_reason(error)})"
 
 
 def _file_of(uri: str) -> Path:
@@ -333,7 +335,7 @@ def _experiment(store: Store, name: str, location: str | None) -> str:
             if found is None:
                 raise
     if found.lifecycle_stage == "deleted":
-        uri = shlex.quote(without_passwords(store.uri))
+        uri = shlex.quote(store.shown)
         command = f"{sys.executable} -m mlflow experiments restore -x {found.experiment_id}"
         raise InputError(
             f"tracking.experiment must be one that was not deleted, but {name} was; restore it "
@@ -349,7 +351,7 @@ def _reason(error: BaseException) -> str:
         chain.append(inner)
     kinds = (OSError, sqlite3.Error)
     deepest = next((each for each in reversed(chain) if isinstance(each, kinds)), error)
-    return shorten(one_line(deepest), ERROR_CHARACTERS)
+    return shorten(one_line(redact(deepest)), ERROR_CHARACTERS)
 
 
 def _refuse_database(database: Path) -> None:

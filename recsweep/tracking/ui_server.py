@@ -11,6 +11,7 @@ import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
+from recsweep.credentials import redact
 from recsweep.errors import InputError
 from recsweep.loopback import HOST, usable_port
 from recsweep.messages import one_line
@@ -39,10 +40,13 @@ def serve_ui(uri: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen
     address = f"http://{HOST}:{port}"
     command = [
         sys.executable, "-m", "mlflow", "ui", "--workers", "1", "--host", HOST,
-        "--port", str(port), "--backend-store-uri", uri,
+        "--port", str(port),
     ]  # fmt: skip
     # without its job runner the UI starts 2 processes instead of 15
-    environment = {**os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"}
+    environment = {
+        **os.environ, "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false",
+        "MLFLOW_BACKEND_STORE_URI": uri,  # others can read a command line
+    }  # fmt: skip
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: S603 - our own command
             command, env=environment, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
@@ -53,7 +57,7 @@ def serve_ui(uri: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen
             while not _responds(address):
                 if process.poll() is not None or time.monotonic() > deadline:
                     log.seek(0)
-                    said = one_line(log.read().decode(errors="replace"))[-LOG_CHARACTERS:]
+                    said = one_line(redact(log.read().decode(errors="replace")))[-LOG_CHARACTERS:]
                     raise InputError(
                         f"MLflow's UI must start, but does not: {said}; fix it, or set task.port"
                     )

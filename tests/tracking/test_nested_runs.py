@@ -214,7 +214,7 @@ def test_a_child_names_the_command_of_its_sweep_not_that_of_its_worker(
     with parent.nested(parent.run_id, "command", Part(0), "a") as child:
         pass
     told = run_of(child).data.tags["recsweep.command"]
-    assert told == "recsweep -m model=ease 'a=x://ann:***@host'"
+    assert told == "recsweep -m model=ease 'a=x://***@host'"
 
 
 def test_a_pruned_trial_is_killed_and_stays_so(store: str) -> None:

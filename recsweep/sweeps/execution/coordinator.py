@@ -7,10 +7,11 @@ from pathlib import Path
 
 from recsweep import app, environment
 from recsweep.build import is_deterministic
+from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
 from recsweep.interfaces import Part, RunStatus
-from recsweep.messages import named_error, one_line, without_passwords
+from recsweep.messages import named_error, one_line
 from recsweep.run_files import (
     PLOTS,
     RESULTS,
@@ -127,7 +128,7 @@ class SweepCoordinator:
 
     def _note_identity(self) -> None:
         study, spec = self.study.study, self.spec
-        study.set_user_attr("space", without_passwords(spec.space))
+        study.set_user_attr("space", without_credentials(spec.space))
         study.set_user_attr(FLAGS, config_flags())
         study.set_user_attr("objectives", spec.objectives)
         study.set_user_attr("identity", spec.identity)

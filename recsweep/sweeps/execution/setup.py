@@ -12,6 +12,7 @@ from sqlalchemy.engine import make_url
 
 from recsweep import app, environment, source_code
 from recsweep.build import validate
+from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.files import refuse_folder
 from recsweep.interfaces import STRICT, HomePath, SweepTracker
@@ -156,7 +157,8 @@ class StudyRequest:
             "versions": environment.versions(),
             "code": source_code.of_config(settings.sampler, settings.pruner, _classes(space)),
         }
-        identity = json.loads(json.dumps(identity))  # as the storage will return it
+        # as the storage will return it
+        identity = json.loads(json.dumps(without_credentials(identity)))
         return StudySpec(
             self._name_at_start(settings, identity), self.command, self.launch, self.typed,
             settings, sweep, objectives, space.plain(), identity, tracker,

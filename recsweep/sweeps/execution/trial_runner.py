@@ -16,13 +16,14 @@ from optuna.trial import TrialState
 
 from recsweep import app, environment
 from recsweep.build import validate
+from recsweep.credentials import redact, without_credentials
 from recsweep.data.split import Split
 from recsweep.errors import InputError
 from recsweep.experiment import Experiment
 from recsweep.fitting import FitResult
 from recsweep.interfaces import Part, RanksWhileTraining, Recommender, RunTracker, SweepTracker
 from recsweep.memory import peak_bytes
-from recsweep.messages import named_error, one_line, without_passwords
+from recsweep.messages import named_error, one_line
 from recsweep.run_files import CONFIG, LOG, replicate_folder, trial_folder, write_yaml
 from recsweep.runs.results import write_curves, write_environment
 from recsweep.sweeps.execution.device_errors import DeviceLostError, device_errors
@@ -131,7 +132,7 @@ class TrialRunner:
         started = time.perf_counter()
         try:
             config = self.study.space.config(claim.frozen.user_attrs["settings"])
-            write_yaml(folder / CONFIG, without_passwords(config))
+            write_yaml(folder / CONFIG, without_credentials(config))
             with (folder / LOG).open("a", encoding="utf-8") as log, device_errors():
                 self._run(claim, config, log)
         except (Interrupted, KeyboardInterrupt):
@@ -148,7 +149,7 @@ class TrialRunner:
             reason = one_line(error) if isinstance(error, InputError) else named_error(error)
             with (folder / LOG).open("a", encoding="utf-8") as log:
                 if not isinstance(error, InputError):
-                    traceback.print_exc(file=log)
+                    log.write(redact(traceback.format_exc()))
                 log.write(f"failed: {reason}\n")
             attrs = {"reason": reason, "wall_s": time.perf_counter() - started}
             self.study.finish(number, TrialState.FAIL, None, attrs)
@@ -163,7 +164,7 @@ class TrialRunner:
         with tracker:
             self.study.set_attrs(claim.frozen, {"run_id": tracker.run_id})
             write_environment(folder, tracker.run_id, run.tags, run.split)  # the store may go down
-            run.log_settings(without_passwords(config))
+            run.log_settings(without_credentials(config))
             tracker.log_settings(trial_logarithms(claim.frozen), {})
             tracker.set_note(trial_note(self.study.study, claim.frozen))
             with _killed_when_interrupted(tracker), device_errors():

@@ -5,20 +5,22 @@ Nothing here imports NumPy or Optuna at the top: a new process must set its thre
 
 import os
 import shutil
+import socket
 import sys
 from collections import deque
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from recsweep import environment, source_code
+from recsweep.credentials import seal, unseal
 from recsweep.errors import InputError
 from recsweep.messages import named_error, one_line
-from recsweep.run_files import LOG, STDOUT
+from recsweep.run_files import JOURNAL, LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.crew import Crew, Gate, output_to
 from recsweep.sweeps.execution.device_errors import (
@@ -56,6 +58,8 @@ class Worker:
             `error`, the error that stopped this worker, or None and `n_trials`, which it finished;
             `is_device_lost` if its device must be blamed, `has_gpu` if its process keeps a GPU.
         """
+        if (opened := self.opened()) != self:
+            return opened(_config)
         try:
             self.prepare_process()
             self.refuse_changed_code()
@@ -63,6 +67,14 @@ class Worker:
                 return {"error": None, "n_trials": self._run_trials(), **_kept()}
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return _failure(error)
+
+    def sealed(self) -> "Worker":
+        """The same without credentials, for a file."""
+        return Worker(seal(self.plan))
+
+    def opened(self) -> "Worker":
+        """The inverse of `sealed`."""
+        return Worker(unseal(self.plan))
 
     def _run_trials(self) -> int:
         """Claim and run trials; return how many this worker finished."""
@@ -94,6 +106,7 @@ class Worker:
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
         plan = self.plan
+        _refuse_unshared(plan)
         refuse_lost_device()
         environment.choose_backend(
             plan["backend"], plan["threads"], plan["device"], plan["precision"]
@@ -127,6 +140,18 @@ class Worker:
                 f"a study's code must not change, but that of {' and '.join(changed)} has changed "
                 "since this command started; revert it, or start a new study with study=NAME"
             )
+
+
+def _refuse_unshared(plan: dict[str, Any]) -> None:
+    """Raise InputError on a host without the journal: it would run the study a second time."""
+    journal, parent = Path(plan["folder"]) / JOURNAL, watchdog.Process.of(plan["parent_process"])
+    is_elsewhere = parent.place != watchdog.Process.current().place
+    if plan["storage"] is None and is_elsewhere and not journal.exists():
+        raise InputError(
+            f"all hosts must share the study's journal, but {socket.gethostname()} has no "
+            f"{journal}; set sweep.folder to a folder that they share, or "
+            "sweep.storage=postgresql+psycopg://…"
+        )
 
 
 def _run_some(runner: "TrialRunner", gate: Gate) -> int:
@@ -171,6 +196,10 @@ class FinalWorker:
         Returns:
             `error`, the error that stopped it, or None; the rest as a `Worker` does.
         """
+        if (opened := replace(
+            self, worker=self.worker.opened(), trainings=unseal(self.trainings)
+        )) != self:  # fmt: skip
+            return opened(_config)
         try:
             self.worker.prepare_process()
             self.worker.refuse_changed_code()
@@ -181,6 +210,10 @@ class FinalWorker:
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return _failure(error)
         return {"error": None, **_kept()}
+
+    def sealed(self) -> "FinalWorker":
+        """The same without credentials, for a file."""
+        return replace(self, worker=self.worker.sealed(), trainings=seal(self.trainings))
 
     def _train_all(self) -> None:
         from recsweep.sweeps.execution.trial_runner import TrialRunner

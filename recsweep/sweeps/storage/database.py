@@ -13,7 +13,8 @@ from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
 
-from recsweep.messages import one_line, shorten, without_passwords
+from recsweep.credentials import hide_credentials, redact
+from recsweep.messages import one_line, shorten
 from recsweep.sweeps.storage.errors import StorageError
 
 SQLITE, POSTGRES = "sqlite", "postgresql+psycopg"
@@ -31,6 +32,7 @@ def parse_address(url: str) -> URL:
     Raises:
         StorageError: It is neither an SQLite file nor PostgreSQL through psycopg.
     """
+    hide_credentials(url)  # from errors
     try:
         address = make_url(url)
     except (ArgumentError, ValueError):  # without the cause, which may show a password
@@ -47,9 +49,13 @@ def parse_address(url: str) -> URL:
     if address.drivername == POSTGRES:
         return address
     raise StorageError(
-        f"sweep.storage must be {FORMS}, but is {without_passwords(url)}; use one of these, or "
+        f"sweep.storage must be {FORMS}, but is {hide_credentials(url)}; use one of these, or "
         "set sweep.storage=null for a journal"
     )
+
+
+def _shown(address: URL) -> str:
+    return hide_credentials(address.render_as_string(hide_password=False))
 
 
 def _unreadable(url: str) -> str:
@@ -92,7 +98,7 @@ def has_tables(address: URL) -> bool:
         if is_mlflow or ("alembic_version" in tables and "studies" not in tables):
             raise StorageError(  # both would store their versions in alembic_version
                 "sweep.storage must be a database of its own, but "
-                f"{address.render_as_string()} is {'that of MLflow' if is_mlflow else 'taken'}; "
+                f"{_shown(address)} is {'that of MLflow' if is_mlflow else 'taken'}; "
                 "use another one, or set sweep.storage=null for a journal"
             )
         if "alembic_version" not in tables:
@@ -131,7 +137,7 @@ def _opened(address: URL, *, skip_table_creation: bool) -> RDBStorage:
         except RuntimeError as error:
             raise StorageError(
                 "sweep.storage must have the tables of this version of Optuna, but "
-                f"{address.render_as_string()} has those of another one; use a new database, or "
+                f"{_shown(address)} has those of another one; use a new database, or "
                 "run optuna storage upgrade"
             ) from error
 
@@ -160,7 +166,7 @@ def errors_in_one_line(address: URL) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
         raise StorageError(
             f"sweep.storage must be a usable database, but is "
-            f"{address.render_as_string()} ({_reason(error)}); check it, or set "
+            f"{_shown(address)} ({_reason(error)}); check it, or set "
             "sweep.storage=null for a journal"
         ) from error
 
@@ -170,4 +176,4 @@ def _reason(error: BaseException) -> str:
     while error.__cause__ and not isinstance(error, DBAPIError):
         error = error.__cause__
     said = error.orig if isinstance(error, DBAPIError) else error
-    return shorten(one_line(said), REASON_CHARACTERS)
+    return shorten(one_line(redact(said)), REASON_CHARACTERS)

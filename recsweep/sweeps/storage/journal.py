@@ -38,7 +38,7 @@ class Journal(BaseJournalBackend):
         path: The file; created if it does not exist.
 
     Raises:
-        StorageError: It is not writable.
+        StorageError: It is not writable, or its file system has no locks.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,6 +48,7 @@ class Journal(BaseJournalBackend):
             pass
         with self._opened("r+b") as file, FileLease(self._path) as lease:
             if lease.take():  # else a writer is active and has done this
+                lease.refuse_useless()
                 _cut_unreadable(file)
 
     def read_logs(self, log_number_from: int) -> Iterator[Record]:

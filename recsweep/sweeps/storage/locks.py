@@ -109,6 +109,20 @@ class FileLease(Lease):
         """Whether another process holds it: only then is a shared lock refused."""
         return not self._flock(fcntl.LOCK_SH | fcntl.LOCK_NB)
 
+    def refuse_useless(self) -> None:
+        """Check, while it is held, that a second open file cannot have it; takes microseconds.
+
+        Raises:
+            StorageError: The file system's flock does nothing.
+        """
+        with FileLease(self._file) as other:
+            if not other.is_taken():
+                raise StorageError(
+                    f"{self._file.parent} must be on a file system with locks, but its flock does "
+                    "nothing, so that workers would overwrite each other's trials; set "
+                    "sweep.folder to a local disk, or sweep.storage=postgresql+psycopg://…"
+                )
+
     def release(self) -> None:
         """Unlock explicitly: a newly forked child may not have closed its descriptor yet."""
         descriptor, self._descriptor = self._descriptor, None
@@ -150,10 +164,17 @@ class FileLocks:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._is_probed = False
 
-    def mutex(self) -> AbstractContextManager[None]:
+    @contextmanager
+    def mutex(self) -> Iterator[None]:
         """See `Locks`."""
-        return locked(self._folder / "mutex")
+        with FileLease(self._folder / "mutex") as lease:
+            lease.wait()
+            if not self._is_probed:
+                lease.refuse_useless()
+                self._is_probed = True
+            yield
 
     def lease(self, number: int) -> Lease | None:
         """See `Locks`."""

@@ -12,9 +12,10 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.build import validate
+from recsweep.credentials import hide_credentials
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
-from recsweep.messages import named_error, shorten, without_passwords
+from recsweep.messages import named_error, shorten
 from recsweep.run_files import JOURNAL, RESULTS, TRIALS, read_summary
 from recsweep.sweeps.storage import database
 from recsweep.sweeps.storage.backends import make_locks, open_storage
@@ -40,7 +41,7 @@ class StudyCatalog:
         return validate(cls, {name: sweep[name] for name in ("storage", "folder")}, "sweep")
 
     def __str__(self) -> str:
-        return str(without_passwords(self.storage or f"{self.folder}/"))
+        return hide_credentials(self.storage) if self.storage else f"{self.folder}/"
 
     @cached_property
     def _database(self) -> optuna.storages.BaseStorage | None:

@@ -62,6 +62,19 @@ def test_a_worker_can_be_sent_to_another_process(tmp_path: Path, toy: dict[str, 
     assert pickle.loads(pickle.dumps(worker)) == worker  # noqa: S301 - our own
 
 
+def test_a_worker_on_a_host_without_the_journal_runs_nothing(
+    tmp_path: Path, toy: dict[str, Any]
+) -> None:
+    plan = toy_plan(tmp_path / "toy", toy, n_trials=1).plain()
+    far = {**plan, "parent_process": {**plan["parent_process"], "place": "another host"}}
+    error = Worker(far)(None)["error"]
+    assert "all hosts must share the study's journal" in error
+    assert "sweep.storage=postgresql+psycopg://" in error
+    assert not (tmp_path / "toy" / "journal.log").exists()
+    assert Worker(plan)(None)["error"] is None  # which makes it
+    assert Worker(far)(None)["error"] is None
+
+
 def test_trials_that_fail_do_not_stop_the_worker(tmp_path: Path) -> None:
     plan = toy_plan(tmp_path / "toy", toy_config(tmp_path, breaks="a fault"), n_trials=2)
     assert Worker(plan.plain())(None) == {"error": None, "n_trials": 2}

@@ -1,5 +1,6 @@
 import fcntl
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -310,3 +311,31 @@ def test_limits_of_a_database_do_not_end_the_waiting(
         time.sleep(1.5)
         assert waiter.poll() is None
     assert waiter.wait(60) == 0
+
+
+NO_LOCKS = "int flock(int file, int operation) { return 0; }"
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///{}/s.db"], ids=["journal", "sqlite"])
+@pytest.mark.skipif(shutil.which("gcc") is None, reason="gcc is not here")
+def test_a_file_system_whose_flock_does_nothing_is_refused(url: str, tmp_path: Path) -> None:
+    (tmp_path / "none.c").write_text(NO_LOCKS)
+    library = tmp_path / "none.so"
+    subprocess.run(["gcc", "-shared", "-fPIC", "-o", library, tmp_path / "none.c"], check=True)
+    start = "from recsweep.sweeps.storage.backends import open_storage\n"
+    line = f"{start}open_storage(url or None, Path(folder))"
+    command = [sys.executable, "-c", f"{PREAMBLE}{line}", url.format(tmp_path), str(tmp_path), ""]
+    subprocess.run(command, check=True)  # with locks
+    (tmp_path / "s.db").unlink(missing_ok=True)
+    without = {**os.environ, "LD_PRELOAD": str(library)}
+    ended = subprocess.run(command, env=without, check=False, capture_output=True, text=True)
+    assert ended.returncode == 1
+    assert "must be on a file system with locks, but its flock does nothing" in ended.stderr
+    assert "sweep.storage=postgresql+psycopg://" in ended.stderr
+
+
+def test_the_probe_takes_no_time_and_sees_working_locks(tmp_path: Path) -> None:
+    began = time.perf_counter()
+    with make_locks(None, tmp_path, "study").mutex():
+        pass
+    assert time.perf_counter() - began < 0.05
