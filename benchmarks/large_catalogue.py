@@ -2,23 +2,24 @@
 
     python benchmarks/large_catalogue.py FOLDER [model=NAME SETTING=VALUE …]
 
-Without a model it is `mrf`. The first call writes `train.txt` and `test.txt` to FOLDER, in LightGCN's
-format. The command that is measured trains, scores validation and test, and saves the model.
+Without a model it is `mrf`. The first call writes `train.txt` and `test.txt` to FOLDER, in
+LightGCN's format. The command that is measured trains, scores validation and test, and saves the
+model.
 
-52,643 users choose among 91,599 items as in amazon-book's split (about 2.4 million training pairs
-and .6 million test pairs, at least 8 and 2 a user). Popularity is a power law. Items belong to 3,000
-series within 150 genres, whose sizes differ: a user likes three genres and, in each, four series,
-and draws 60 % of the items from those series, 25 % from those genres and the rest from anywhere.
+52,643 users choose among 91,599 items, as in amazon-book's split, in 2.4 million pairs for training
+and .6 million for test. Popularity is a power law. Items belong to 3,000 series within 150 genres,
+all of different sizes: a user likes three genres and, in each, four series, and draws 60 % of the
+items from those series, 25 % from those genres and the rest from anywhere.
 """
 
 import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -90,12 +91,12 @@ def write_data(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     more = np.stack([random.integers(N_USERS, size=len(missing)), missing], axis=1)
     test = pairs[is_test & ~np.isin(pairs[:, 1], missing)]
-    for name, chosen in (("train", np.concatenate([pairs[~is_test], more])), ("test", test)):
-        chosen = chosen[np.lexsort(chosen.T[::-1])]
+    for name, part in (("train", np.concatenate([pairs[~is_test], more])), ("test", test)):
+        chosen = part[np.lexsort(part.T[::-1])]
         starts = np.flatnonzero(np.diff(chosen[:, 0], prepend=-1))
         lines = [
-            " ".join(map(str, [chosen[start, 0], *part[:, 1]]))
-            for start, part in zip(starts, np.split(chosen, starts[1:]), strict=True)
+            " ".join(map(str, [chosen[start, 0], *line[:, 1]]))
+            for start, line in zip(starts, np.split(chosen, starts[1:]), strict=True)
         ]
         (folder / f"{name}.txt").write_text("\n".join(lines) + "\n", encoding="utf-8")
         counts = np.bincount(chosen[:, 1], minlength=N_ITEMS)
@@ -103,25 +104,30 @@ def write_data(folder: Path) -> None:
               f"{np.median(counts):.0f} and at most {counts.max():,}", flush=True)  # fmt: skip
 
 
+def measure(*overrides: str) -> dict[str, Any]:
+    """Seconds, peak memory and scores on test of one command with these overrides."""
+    with tempfile.TemporaryDirectory() as place:
+        command = [
+            sys.executable, "-m", "recsweep", "tracking=off", f"cache_dir={place}/cache",
+            f"hydra.run.dir={place}/run", *overrides,
+        ]  # fmt: skip
+        start = time.perf_counter()
+        process = subprocess.Popen(command, cwd=place, stdout=subprocess.DEVNULL)
+        _, status, used = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - start
+        if status:
+            sys.exit(f"this command failed: {' '.join(command)}")
+        found = json.loads((Path(place) / "run/results/metrics.json").read_text("utf-8"))
+    return {"s": seconds, "peak_mib": used.ru_maxrss // 1024, "test": found["test"]}
+
+
 def main() -> None:
     """Write the data unless it is there, and measure one command."""
     folder = Path(sys.argv[1]).absolute()
     if not (folder / "test.txt").exists():
         write_data(folder)
-    with tempfile.TemporaryDirectory() as place:
-        command = [
-            sys.executable, "-m", "recsweep", *(sys.argv[2:] or ["model=mrf"]), "data=lightgcn",
-            f"data.path='{folder}'", "k=20", "metrics=[recall_all,ndcg]", "tracking=off",
-            f"cache_dir={place}/cache", f"hydra.run.dir={place}/run",
-        ]  # fmt: skip
-        start = time.perf_counter()
-        done = subprocess.run(command, cwd=place, env=os.environ, check=False)
-        seconds = time.perf_counter() - start
-        if done.returncode:
-            sys.exit(done.returncode)
-        found = json.loads((Path(place) / "run/results/metrics.json").read_text("utf-8"))
-        peak = resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss // 1024
-    print(json.dumps({"s": round(seconds, 1), "peak_mib": peak, "test": found["test"]}))
+    data = ("data=lightgcn", f"data.path='{folder}'", "k=20", "metrics=[recall_all,ndcg]")
+    print(json.dumps(measure(*data, *(sys.argv[2:] or ["model=mrf"]))))
 
 
 if __name__ == "__main__":

@@ -60,7 +60,14 @@ class MRF(LearnedArrays):
         neighbors = _neighbors(train, self.n_neighbors)
         squares = np.asarray(columns.multiply(columns).sum(0, dtype=np.float64)).ravel()
         penalties = self.l2 + self.dropout_rate / (1 - self.dropout_rate) * squares
-        weights = _solve_all(columns, neighbors, penalties.astype(np.float32))
+        try:
+            weights = _solve_all(columns, neighbors, penalties.astype(np.float32))
+        except np.linalg.LinAlgError as error:
+            raise InputError(
+                "the products of an item's neighbours plus l2 on their diagonal must be positive "
+                "definite, but are not: some items have identical users; "
+                f"raise model.l2 (now {self.l2:g})"
+            ) from error
         parts = (weights, neighbors.indices, neighbors.indptr)
         rows = sp.csr_matrix(parts, shape=neighbors.shape)
         self.learned = sparse_arrays(rows.T.tocsr())  # column j holds the weights for item j
@@ -120,7 +127,11 @@ def _solve(
     neighbors: Int[np.ndarray, " neighbors"],
     penalties: Float[np.ndarray, " items"],
 ) -> Float[np.ndarray, " neighbors"]:
-    """(AᵀA + Λ_A)⁻¹·Aᵀx of one item's column x and its neighbours' A."""
+    """(AᵀA + Λ_A)⁻¹·Aᵀx of one item's column x and its neighbours' A.
+
+    Raises:
+        LinAlgError: AᵀA + Λ_A is not positive definite.
+    """
     from scipy.linalg import lapack  # takes a quarter of a second, not needed by other models
 
     if not neighbors.size:
@@ -131,8 +142,5 @@ def _solve(
     np.einsum("ii->i", gram)[:] += penalties[neighbors]
     _, weights, failed = lapack.sposv(gram, products[:-1, -1])
     if failed:
-        raise InputError(
-            "the products of an item's neighbours plus l2 on the diagonal must be positive "
-            f"definite, but are not: some items have identical users; raise model.l2 "
-        )
+        raise np.linalg.LinAlgError("not positive definite")
     return weights
