@@ -106,7 +106,7 @@ def _refuse_large(n_items: int, spare_bytes: int) -> None:
     refuse_beyond_memory(
         4 * n_items**2 + spare_bytes,
         f"the item–item matrix of {n_items:,} items",
-        "choose model=item_knn, which keeps model.n_neighbors per item",
+        "choose model=mrf, which keeps model.n_neighbors per item",
     )
 
 

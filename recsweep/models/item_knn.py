@@ -41,16 +41,8 @@ class ItemKNN(LearnedArrays):
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Find each item's nearest neighbours."""
-        squares = np.bincount(  # in float64
-            train.indices, weights=np.square(train.data, dtype=np.float64), minlength=train.shape[1]
-        )
-        norms = np.sqrt(squares.astype(np.float32))
-
-        def neighbors(start: int, products: CSR) -> CSR:
-            return nearest(_similarities(start, products, norms, self.shrinkage), self.n_neighbors)
-
-        rows = over_gram_rows(train.astype(np.float32, copy=False), neighbors)
-        similarities = sp.vstack(rows).T.tocsr()  # column j holds the neighbours of item j
+        rows = similar_items(train, self.n_neighbors, self.shrinkage)
+        similarities = rows.T.tocsr()  # column j holds the neighbours of item j
         self.learned = sparse_arrays(similarities)
         on_epoch(0, {})
 
@@ -58,6 +50,20 @@ class ItemKNN(LearnedArrays):
         """History · similarities: users × items."""
         similarities = sparse_matrix(self.learned, history.shape[1])
         return (history.astype(np.float32, copy=False) @ similarities).toarray()
+
+
+def similar_items(train: CSR, n_neighbors: int, shrinkage: float = 0.0) -> CSR:
+    """The largest similarities above 0 of each item, as a row; see `ItemKNN`."""
+    squares = np.bincount(  # in float64
+        train.indices, weights=np.square(train.data, dtype=np.float64), minlength=train.shape[1]
+    )
+    norms = np.sqrt(squares.astype(np.float32))
+
+    def neighbors(start: int, products: CSR) -> CSR:
+        return nearest(_similarities(start, products, norms, shrinkage), n_neighbors)
+
+    rows = over_gram_rows(train.astype(np.float32, copy=False), neighbors)
+    return sp.vstack(rows, format="csr")
 
 
 def _similarities(start: int, products: CSR, norms: np.ndarray, shrinkage: float) -> CSR:

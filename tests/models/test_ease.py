@@ -197,7 +197,8 @@ def test_what_cannot_fit_is_refused_before_it_is_allocated(
     # 4·n² bytes are 93,132.26 GiB, 64 rows that are mirrored 1.19 in each thread
     monkeypatch.setattr(environment, "n_threads", lambda: 3)
     wide = sp.csr_matrix((2, 5_000_000), dtype=np.float32)
-    with pytest.raises(InputError, match=r"5,000,000 items must have 93,135\.8 GiB of memory"):
+    refusal = r"5,000,000 items must have 93,135\.8 GiB of memory.*; choose model=mrf, which keeps"
+    with pytest.raises(InputError, match=refusal):
         EASE(l2=1.0, dropout_rate=0.0).fit(wide, lambda *_: True, Seeds(0))
 
 
