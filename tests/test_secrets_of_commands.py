@@ -147,6 +147,7 @@ def test_a_sweep_with_postgresql_and_a_hostile_password_writes_none(
             "CREATE DATABASE secrets",
         ):
             connection.execute(sqlalchemy.text(statement))
+    server.dispose()
     host = postgres.rpartition("@")[2].rpartition("/")[0]
     storage = f"postgresql+psycopg://ann%40corp:{quote(password, safe='')}@{host}/secrets"
     sweep_cleanly(tmp_path / "here", storage, f"sqlite:///{tmp_path}/mlflow.db")
@@ -155,4 +156,5 @@ def test_a_sweep_with_postgresql_and_a_hostile_password_writes_none(
     with own.connect() as connection:
         tables = sqlalchemy.inspect(connection).get_table_names()
         rows = [connection.execute(sqlalchemy.text(f"SELECT * FROM {t}")).all() for t in tables]  # noqa: S608
+    own.dispose()
     assert_no_secret(str(rows), "Optuna")
