@@ -59,7 +59,7 @@ def test_trained_weights_and_the_others_are_the_weights_again(which: int) -> Non
 
 def test_inputs_are_left_out_and_old_is_what_earlier_weights_make_of_the_batch() -> None:
     network: Any = Network(IN_TURNS)
-    network.old = lambda batch: network.b(batch)
+    network.old = network.b
     first, second = EpochPlan(network, keras.optimizers.SGD).stages
     weights = [np.full(v.shape, i, np.float32) for i, v in enumerate(network.trainable_variables)]
     assert len(first.weights_before(network, weights)) == 4
