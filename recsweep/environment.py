@@ -24,7 +24,7 @@ from recsweep.errors import InputError
 from recsweep.messages import one_line, shorten
 
 PACKAGES = (
-    "cmaes", "hydra-core", "implicit", "jax", "jaxlib", "keras", "mlflow", "numpy", "optuna",
+    "cmaes", "hydra-core", "jax", "jaxlib", "keras", "mlflow", "numpy", "optuna",
     "pandas", "pyarrow", "scipy", "tensorflow", "torch",
 )  # fmt: skip
 NOT_INSTALLED = "not installed"

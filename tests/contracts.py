@@ -21,8 +21,6 @@ from recsweep.interfaces import CSR, HasLoss, Recommender
 from recsweep.persistence import load_model, save_model
 from recsweep.seeds import Seeds
 
-NEEDED_BY = {"ials": "implicit"}
-"""Libraries of the extra `baselines`, by the model that needs them."""
 SMALL = {
     "batch_size": 20,
     "n_epochs": 30,
@@ -32,13 +30,6 @@ SMALL = {
     "beta_warmup_steps": 0,
 }
 """Settings for a small data set; a model takes those that it has."""
-
-
-def skip_without_its_library(name: str) -> None:
-    """Skip what is about a model whose optional library is absent."""
-    if name in NEEDED_BY:
-        reason = f"model={name} needs pip install 'recsweep[baselines]'"
-        pytest.importorskip(NEEDED_BY[name], reason=reason)
 
 
 def composed(*overrides: str) -> Mapping[str, Any]:

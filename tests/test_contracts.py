@@ -26,7 +26,6 @@ def split() -> Split:
 
 @pytest.fixture(scope="module", params=MODELS)
 def name(request: pytest.FixtureRequest) -> str:
-    contracts.skip_without_its_library(request.param)
     return str(request.param)
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contracts import composed, skip_without_its_library
+from contracts import composed
 
 from recsweep.build import build
 from recsweep.defaults import conf_folder
@@ -20,7 +20,6 @@ MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
 
 @pytest.mark.parametrize("name", MODELS)
 def test_a_model_without_arguments_is_the_one_of_the_command_line(name: str) -> None:
-    skip_without_its_library(name)
     by_command = build(composed(f"model={name}")["model"], "model")
     assert type(by_command)() == by_command
 

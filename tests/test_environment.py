@@ -60,7 +60,7 @@ def test_the_versions_are_those_that_are_installed() -> None:
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     for package in ("jax", "jaxlib", "keras", "numpy", "optuna", "pandas", "pyarrow", "scipy"):
         assert found[package] == version(package)
-    assert {"cmaes", "implicit", "mlflow", "tensorflow", "torch"} <= found.keys()
+    assert {"cmaes", "mlflow", "tensorflow", "torch"} <= found.keys()
 
 
 def test_a_library_that_is_not_there_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

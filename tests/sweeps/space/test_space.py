@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
-from contracts import skip_without_its_library
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
@@ -173,7 +172,6 @@ def test_a_group_in_yaml_is_searched_unless_the_command_line_fixes_it(tmp_path: 
 
 @pytest.mark.parametrize("model", MODELS)
 def test_random_trials_of_every_model_build_and_their_overrides_compose_to_them(model: str) -> None:
-    skip_without_its_library(model)
     searched = space([f"model={model}"])
     for n, params in enumerate(random_params(searched, 20)):
         config = searched.config(searched.settings(params))
