@@ -17,7 +17,7 @@ METRICS = {
     "jukebox": ("ndcg@100", "recall@20"),
     "yelp2018": ("ndcg@20", "recall_all@20"),
 }
-L2 = {"ml-1m": 500, "jukebox": 100, "yelp2018": 300}
+L2 = {"ml-1m": 500, "jukebox": 300, "yelp2018": 300}
 REFITTED = ("yelp2018",)
 Figures = tuple[list[tuple[float, float]], float]
 
