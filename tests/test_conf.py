@@ -19,7 +19,7 @@ from recsweep.sweeps.space.space import make_space
 VOCABULARY = {
     "_target_", "latent_dim", "hidden_dims", "dropout_rate", "decoder_dropout_rate", "batch_size",
     "n_epochs", "l2", "beta", "beta_warmup_steps", "optimizer", "n_neighbors", "shrinkage", "alpha",
-    "power", "filter_order", "xi", "l1", "positive",
+    "power", "filter_order", "xi", "l1", "positive", "n_layers",
 }  # fmt: skip
 """One word per idea in every model: a new one is a deliberate change here."""
 
