@@ -40,7 +40,8 @@ def weights_of(network: GraphNetwork) -> tuple[np.ndarray, np.ndarray]:
 
 def test_propagation_is_that_of_the_dense_graph() -> None:
     graph = network()
-    found = np.vstack([np.asarray(part) for part in graph.propagate(graph.users, graph.items)])
+    arrays = [np.asarray(each) for each in (graph.users, graph.items)]
+    found = np.vstack([np.asarray(part) for part in graph.propagate(*arrays)])
     np.testing.assert_allclose(found, dense_means(*weights_of(graph), TRAIN), atol=1e-7)
 
 
