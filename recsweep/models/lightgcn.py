@@ -61,8 +61,8 @@ class GraphNetwork(EmbeddingNetwork):
             return _mean_of_layers(self._step, users, items, self.n_layers), mean_back
 
         def mean_back(*upstream: Any) -> Any:
-            flat = upstream[0] if len(upstream) == 1 else upstream
-            return _mean_of_layers(self._step, *flat, self.n_layers)
+            of_users, of_items = upstream if len(upstream) == 2 else upstream[0]  # JAX: one tuple
+            return _mean_of_layers(self._step, of_users, of_items, self.n_layers)
 
         found = ops.custom_gradient(mean)(
             ops.convert_to_tensor(users), ops.convert_to_tensor(items)
@@ -70,10 +70,12 @@ class GraphNetwork(EmbeddingNetwork):
         return found[0], found[1]
 
     def _step(self, users: Any, items: Any) -> tuple[Any, Any]:
-        by_user, by_item = (
-            tuple(map(ops.convert_to_tensor, parts)) for parts in (self.by_user, self.by_item)
-        )
-        return csr_matmul(*by_user, items), csr_matmul(*by_item, users)
+        return _product(self.by_user, items), _product(self.by_item, users)
+
+
+def _product(matrix: tuple[Any, ...], dense: Any) -> Any:
+    values, columns, starts = map(ops.convert_to_tensor, matrix)
+    return csr_matmul(values, columns, starts, dense)
 
 
 def _mean_of_layers(step: Any, users: Any, items: Any, n_layers: int) -> tuple[Any, Any]:
@@ -91,8 +93,8 @@ class LightGCN(BPR):
 
     A history's layers 1 to `n_layers` follow from its items and the items' layers; layer 0 is the
     embedding of the training user whose items it holds, see `KnownUsers`, and the mean of all
-    users' for anyone else. For a training user with the history that they were trained on, the
-    sum is LightGCN's own; others have no influence on the items' layers.
+    users' for anyone else. For a training user with the items that they were trained on, this is
+    LightGCN's own vector. Other histories do not change the items' vectors.
 
     Args:
         n_layers: Steps to neighbours.
