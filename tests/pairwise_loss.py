@@ -12,8 +12,8 @@ L2 = 0.3
 
 
 def batch() -> Triples:
-    parts = (each.astype(np.int32) for each in (USERS, POSITIVES, NEGATIVES))
-    return Triples(*parts, IS_TRIPLE.astype(np.float32))
+    users, positives, negatives = (x.astype(np.int32) for x in (USERS, POSITIVES, NEGATIVES))
+    return Triples(users, positives, negatives, IS_TRIPLE.astype(np.float32))
 
 
 def numeric_gradient(function: Callable[[np.ndarray], float], at: np.ndarray) -> np.ndarray:

@@ -63,9 +63,11 @@ def test_loss_and_gradients_are_those_of_float64() -> None:
         pytest.skip("gradients of a network are taken by JAX")
     graph = network()
     users, items = weights_of(graph)
-    values = Values(*([jax.numpy.asarray(v) for v in each] for each in (
-        graph.trainable_variables, graph.non_trainable_variables, []
-    )))  # fmt: skip
+    weights, other = (
+        [jax.numpy.asarray(variable) for variable in variables]
+        for variables in (graph.trainable_variables, graph.non_trainable_variables)
+    )
+    values = Values(weights, other, [])
     parts, _, found = jax_gradients(graph, values, batch(), {"l2": np.float32(L2)})
     assert float(parts["loss"]) == pytest.approx(loss_in_float64(users, items), rel=1e-6)
     expected = numeric_gradient(lambda each: loss_in_float64(each, items), users)
