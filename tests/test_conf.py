@@ -20,7 +20,7 @@ VOCABULARY = {
     "_target_", "latent_dim", "hidden_dims", "dropout_rate", "decoder_dropout_rate", "batch_size",
     "n_epochs", "l2", "beta", "beta_warmup_steps", "optimizer", "n_neighbors", "shrinkage", "alpha",
     "power", "filter_order", "xi", "l1", "positive", "hidden_dim", "n_encoder_epochs", "gamma",
-    "l2_exponent", "unobserved_weight",
+    "l2_exponent", "unobserved_weight", "n_layers",
 }  # fmt: skip
 """One word per idea in every model: a new one is a deliberate change here."""
 

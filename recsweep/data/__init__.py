@@ -13,6 +13,7 @@ The modules, from the outside in:
     leaks           refuses held-out interactions that a model would see
     gram            the Gram matrix XᵀX
     degrees         degrees of users and items, and matrices normalised by them
+    known_users     recognises training users by their items
     transform       how values are transformed before a model sees them
     plain_text      lists of users, and `user item [value]` lines
     split           train, and two held-out folds

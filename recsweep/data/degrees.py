@@ -2,7 +2,7 @@
 
 import numpy as np
 import scipy.sparse as sp
-from jaxtyping import Float
+from jaxtyping import Float, Int
 
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
@@ -15,7 +15,7 @@ def item_degrees(train: CSR) -> Float[np.ndarray, " items"]:
         InputError: A value is negative.
     """
     _refuse_negative(train)
-    return np.bincount(train.indices, weights=train.data, minlength=train.shape[1])
+    return _sums(train.indices, train.data, train.shape[1])
 
 
 def normalized(train: CSR, user_exponent: float, item_exponent: float) -> CSR:
@@ -34,9 +34,7 @@ def normalized(train: CSR, user_exponent: float, item_exponent: float) -> CSR:
     """
     by_item = degree_powers(item_degrees(train), item_exponent)
     users = np.repeat(np.arange(train.shape[0]), np.diff(train.indptr))
-    by_user = degree_powers(
-        np.bincount(users, weights=train.data, minlength=train.shape[0]), user_exponent
-    )
+    by_user = degree_powers(_sums(users, train.data, train.shape[0]), user_exponent)
     values = (train.data * by_user[users] * by_item[train.indices]).astype(np.float32)
     return sp.csr_matrix((values, train.indices, train.indptr), shape=train.shape)
 
@@ -44,6 +42,13 @@ def normalized(train: CSR, user_exponent: float, item_exponent: float) -> CSR:
 def degree_powers(degrees: Float[np.ndarray, " n"], exponent: float) -> Float[np.ndarray, " n"]:
     """Powers of degrees; 0 for a degree of 0, whatever the exponent."""
     return np.power(degrees, exponent, out=np.zeros_like(degrees), where=degrees > 0)
+
+
+def _sums(
+    groups: Int[np.ndarray, " entries"], values: np.ndarray, n_groups: int
+) -> Float[np.ndarray, " groups"]:
+    """The sum of each group's values, in float64 even where there is no entry."""
+    return np.bincount(groups, weights=values, minlength=n_groups).astype(np.float64, copy=False)
 
 
 def _refuse_negative(train: CSR) -> None:

@@ -4,6 +4,7 @@ The modules, from the outside in:
 
     gradient_model  the common base of all gradient-trained recommenders
     loop            the epoch loop
+    triples         triples of user, positive and negative item, for pairwise losses
     engine          a network's epochs and scores as compiled programs, on sparse batches
     slot_engine     the same on dense batches: a training in a slot of a program
     slots           trainings that advance together, an epoch at a time

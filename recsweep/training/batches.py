@@ -36,6 +36,20 @@ class DenseBatch(NamedTuple):
     is_user: Any  # float32, n_rows: 1 for a user, 0 for a padding row
 
 
+class Triples(NamedTuple):
+    """Triples of one batch; those of an epoch are stacked, with a leading axis `batches`."""
+
+    users: Any  # int32, n_rows
+    positives: Any  # int32, n_rows: an item of the user
+    negatives: Any  # int32, n_rows: an item that the user does not have
+    is_triple: Any  # float32, n_rows: 1 for a triple, 0 for padding
+
+    @property
+    def is_user(self) -> Any:
+        """What the engine weighs batches by."""
+        return self.is_triple
+
+
 AnyBatch = Batch | DenseBatch
 
 
@@ -131,7 +145,7 @@ class Epochs(ABC):
         orders = map(self.order, range(self.n_epochs * self.n_passes))
         return round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
 
-    def batches(self, epoch: int) -> Batch:
+    def batches(self, epoch: int) -> Batch | Triples:
         """The sparse batches of one epoch, stacked."""
         return _stack(self.train, self._users(epoch), self.n_rows, self.capacity)
 

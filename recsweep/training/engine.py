@@ -27,7 +27,7 @@ from keras import ops
 
 from recsweep.interfaces import CSR, State
 from recsweep.training.backend import Values, compile_program, epoch_of, with_values
-from recsweep.training.batches import Batch, Epochs, in_order
+from recsweep.training.batches import Batch, Epochs, Triples, in_order
 from recsweep.training.optimizers import Optimizer
 from recsweep.training.phases import EpochPlan
 from recsweep.training.programs import call_program
@@ -91,7 +91,7 @@ class Engine:
 
     def train(
         self,
-        batches: Batch,
+        batches: Batch | Triples,
         hyper: Mapping[str, Float[np.ndarray, " steps"]],
         rates: Float[np.ndarray, " steps"],
     ) -> dict[str, float]:

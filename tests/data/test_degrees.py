@@ -32,6 +32,12 @@ def test_values_are_scaled_by_powers_of_degrees(
     np.testing.assert_allclose(found.toarray(), [*expected, [0, 0, 0]], rtol=1e-7)
 
 
+def test_an_empty_history_has_no_degrees() -> None:
+    nothing = sp.csr_matrix((1, 3), dtype=np.float32)
+    assert item_degrees(nothing).dtype == np.float64
+    assert normalized(nothing, -0.5, -0.5).toarray().tolist() == [[0, 0, 0]]
+
+
 def test_nobodys_degree_stays_0() -> None:
     assert degree_powers(np.array([0.0, 4.0]), -0.5).tolist() == [0, 0.5]
     assert degree_powers(np.array([0.0, 4.0]), 0.0).tolist() == [0, 1]

@@ -1,0 +1,53 @@
+"""Users are recognised by all of their training items, however many they have had since."""
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from recsweep.data.known_users import KnownUsers
+
+TRAIN = [[1, 1, 0, 0, 0], [0, 1, 1, 1, 0], [1, 0, 0, 0, 0], [0, 0, 0, 0, 0], [1, 1, 0, 0, 0]]
+
+
+def matrix(rows: list[list[int]]) -> sp.csr_matrix:
+    return sp.csr_matrix(np.array(rows, np.float32))
+
+
+@pytest.mark.parametrize(
+    ("history", "user"),
+    [
+        ([1, 1, 0, 0, 0], 0),  # and user 4, who comes later; user 2 has fewer items
+        ([1, 1, 0, 0, 1], 0),
+        ([0, 1, 1, 0, 0], -1),  # user 1's third item is missing
+        ([0, 1, 1, 1, 1], 1),
+        ([1, 0, 0, 0, 1], 2),  # a half of it
+        ([1, 0, 1, 0, 1], -1),  # a third
+        ([0, 0, 0, 0, 0], -1),
+    ],
+)
+def test_a_user_is_found_by_their_items(history: list[int], user: int) -> None:
+    assert KnownUsers(matrix(TRAIN)).find(matrix([history])).tolist() == [user]
+
+
+def test_values_do_not_matter_and_zero_is_an_interaction() -> None:
+    train = sp.csr_matrix((np.array([0.0, 7.0], np.float32), ([0, 0], [1, 3])), (1, 5))
+    history = sp.csr_matrix((np.array([2.0, 0.0], np.float32), ([0, 0], [1, 3])), (1, 5))
+    assert KnownUsers(train).find(history).tolist() == [0]
+
+
+def test_many_users_are_found_as_a_search_through_all_finds_them() -> None:
+    random = np.random.default_rng(7)
+    train = random.random((80, 15)) < random.uniform(0.05, 0.5, (80, 1))
+    history = (train | (random.random((80, 15)) < 0.15))[random.permutation(80)]
+
+    def search(row: np.ndarray) -> int:
+        inside = [u for u in range(80) if train[u].any() and not (train[u] & ~row).any()]
+        large = [u for u in inside if train[u].sum() >= 0.5 * row.sum()]
+        return max(large, key=lambda u: (train[u].sum(), -u), default=-1)
+
+    found = KnownUsers(sp.csr_matrix(train.astype(np.float32))).find(
+        sp.csr_matrix(history.astype(np.float32))
+    )
+    assert found.tolist() == [search(row) for row in history]
+    assert (found >= 0).sum() > 40
+    assert (found < 0).any()
