@@ -18,10 +18,10 @@ WIDE = {
     name: {"latent_dim": 24}
     for name in (
         "recsweep.models.multivae.MultiVAE", "recsweep.models.multidae.MultiDAE",
-        "recsweep.models.shallow_ae.ShallowAE",
+        "recsweep.models.shallow_ae.ShallowAE", "recsweep.models.elsa.ELSA",
     )
 }  # fmt: skip
-NAMES = ["multivae", "multidae", "shallow_ae", "shallow_ae full"]
+NAMES = ["multivae", "multidae", "shallow_ae", "shallow_ae full", "elsa"]
 
 
 @pytest.fixture(scope="module")
