@@ -128,11 +128,7 @@ class StudyRequest:
         pruner, sampler = (
             app.build_group(settings, group, "make") for group in ("pruner", "sampler")
         )
-        if len(objectives) > 1 and not isinstance(pruner, NoPruner):
-            raise InputError(
-                f"multi-objective trials cannot be pruned, but sweep.objectives is "
-                f"{objectives}; set pruner=none"
-            )
+        _refuse_pruning(objectives, pruner)
         _refuse_slots(sweep, settings.backend, objectives)
         _refuse_folds_of_seeds(sweep)
         tracker = app.build_group(settings, "tracking", "log_metrics")
@@ -244,6 +240,14 @@ class StudySpec:
             return self.sweep.slots
         is_timed = any(name.endswith("_s") for name in self.objectives)
         return 1 if is_timed or self.settings.backend != "jax" else None
+
+
+def _refuse_pruning(objectives: list[str], pruner: object) -> None:
+    if len(objectives) > 1 and not isinstance(pruner, NoPruner):
+        raise InputError(
+            f"multi-objective trials cannot be pruned, but sweep.objectives is {objectives}; "
+            "set pruner=none"
+        )
 
 
 def _refuse_slots(sweep: SweepSettings, backend: str, objectives: list[str]) -> None:

@@ -134,6 +134,7 @@ def test_only_a_process_of_its_own_leaves_ctrl_c_to_the_parent(
     monkeypatch.setattr("recsweep.sweeps.execution.watchdog.watch", watched.append)
     before = {number: signal.getsignal(number) for number in SIGNALS}
     plan = toy_plan(tmp_path / "toy", toy, n_trials=1)
+    SharedStudy(plan)  # a worker on another machine refuses to begin one
     try:
         Worker(plan.plain()).prepare_process()
         assert signal.getsignal(signal.SIGINT) == before[signal.SIGINT]
@@ -169,6 +170,7 @@ def test_workers_on_one_gpu_share_its_memory_and_not_that_of_others(
     monkeypatch.setattr("recsweep.sweeps.execution.watchdog.leave_signals_to_parent", lambda: None)
     other = {"pid": os.getppid(), "place": "", "started": 5}
     plan = toy_plan(tmp_path / "toy", toy, n_workers=4, parent_process=other)
+    SharedStudy(plan)
     Worker(plan.plain()).prepare_process()
     assert os.environ["CUDA_VISIBLE_DEVICES"] == UUIDS[0]
     assert os.environ["XLA_PYTHON_CLIENT_MEM_FRACTION"] == "0.450"  # of four workers on two GPUs
