@@ -1,4 +1,4 @@
-"""Holds models to published figures, and keeps the tables of docs/published.md.
+"""Holds models to published figures, and keeps the tables of docs/reference.md.
 
     python benchmarks/reference.py --data FOLDER [--rows NAME …]
 
@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-PAGE = Path(__file__).resolve().parent.parent / "docs" / "published.md"
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "reference.md"
 HALF_INTERVAL = 1.96
 HEAD = (
     "| settings | published | source | ours | difference | training, s | test, s | peak, MiB |"
