@@ -50,7 +50,6 @@ def test_two_of_three_items_by_hand() -> None:
 @pytest.mark.parametrize("share", [0.02, 0.3])
 def test_with_all_neighbours_it_is_ease(share: float, dropout_rate: float) -> None:
     train = values(200, 40, share)
-    assert (train.T @ train == 0).any() == (share < 0.1) or not train[:, 7].any()
     expected = ease_weights(train, 2.0, dropout_rate / (1 - dropout_rate))
     found = fitted(train, 39, 2.0, dropout_rate)
     np.testing.assert_allclose(found, expected, atol=1e-6)  # float32, weights below 1
