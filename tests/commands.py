@@ -13,7 +13,7 @@ from unittest.mock import patch
 
 from compiled_programs import cache_in
 
-from recsweep import command_line
+from recsweep import command_line, credentials
 
 
 class Ended(NamedTuple):
@@ -27,8 +27,9 @@ class Ended(NamedTuple):
 def run_command(folder: Path, line: str) -> Ended:
     """Run `python -m recsweep LINE` in a folder, but within this process.
 
-    Afterwards environment, signals, current folder and imported modules of the folder are as
-    before. The cache is beside the folder, so that the folder holds only what the command wrote.
+    Afterwards environment, signals, current folder, imported modules of the folder and the
+    credentials that are not to be printed are as before. The cache is beside the folder, so that
+    the folder holds only what the command wrote.
 
     Args:
         folder: The current folder; made when it is not there.
@@ -52,13 +53,14 @@ def run_command(folder: Path, line: str) -> Ended:
 def _put_back(folder: Path) -> Iterator[None]:
     environment, modules = dict(os.environ), set(sys.modules)
     signals = {number: signal.getsignal(number) for number in (2, signal.SIGTERM, signal.SIGHUP)}
-    hook = sys.unraisablehook
+    hooks = sys.excepthook, sys.unraisablehook
     try:
-        yield
+        with patch.multiple(credentials, _shown={}, _secret_words=set()):
+            yield
     finally:
         os.environ.clear()
         os.environ.update(environment)
-        sys.unraisablehook = hook
+        sys.excepthook, sys.unraisablehook = hooks
         for name in set(sys.modules) - modules:  # another test's folder may have one of that name
             if Path(getattr(sys.modules[name], "__file__", None) or "/").is_relative_to(folder):
                 del sys.modules[name]

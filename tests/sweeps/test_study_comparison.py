@@ -122,7 +122,8 @@ def test_a_command_with_several_models_prints_the_comparison(both: tuple[Path, E
     (place,) = (folder / "sweeps").glob("comparison-*")
     assert f"page      {place / 'comparison.html'}" in ended.out
     names = {f"comparison.{kind}" for kind in ("md", "tex", "csv", "html")}
-    assert {file.name for file in place.iterdir()} == {*names, "pairs.csv", "studies.yaml"}
+    names |= {"pairs.csv", "groups.csv", "studies.yaml"}
+    assert {file.name for file in place.iterdir()} == names
 
 
 def test_task_compare_of_the_studies_says_the_same(both: tuple[Path, Ended]) -> None:
