@@ -63,8 +63,9 @@ def test_a_worker_can_be_sent_to_another_process(tmp_path: Path, toy: dict[str, 
 
 
 def test_a_worker_on_a_host_without_the_journal_runs_nothing(
-    tmp_path: Path, toy: dict[str, Any]
+    tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("recsweep.sweeps.execution.watchdog.attend", lambda _: None)
     plan = toy_plan(tmp_path / "toy", toy, n_trials=1).plain()
     far = {**plan, "parent_process": {**plan["parent_process"], "place": "another host"}}
     error = Worker(far)(None)["error"]
