@@ -70,7 +70,9 @@ TABLES = (
             "normalised to sum 1, and item means."),
         Row("multivae", "model=multivae", ".0584 / .0450", "BARS", NO_GPU, is_measured=False),
         Row("lightgcn", "model=lightgcn", ".0653 / .0532", "BARS", NO_GPU, is_measured=False),
-        Row("bpr", "model=bpr", ".0576 / .0468", "BARS, MF-BPR", "Not measured: its l2 and learning rate were not searched on these data.", is_measured=False),
+        Row("bpr", "model=bpr", ".0576 / .0468", "BARS, MF-BPR",
+            "Not measured: its l2 and learning rate were not searched on these data.",
+            is_measured=False),
     )),
     Data("Jukebox", "jukebox", "data=jukebox split=weak split.per=all split.valid_fraction=0.01"
         " split.unknown_items=count k=100 metrics=ndcg_full_ideal objective=null",
