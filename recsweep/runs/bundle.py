@@ -29,6 +29,8 @@ from recsweep.run_files import (
     DEFINITIONS,
     ENVIRONMENT,
     FOLDS,
+    GROUPS,
+    GROUPS_PER_USER,
     METRICS,
     MODEL,
     OVERRIDES,
@@ -46,6 +48,8 @@ COPIED = (
     SPLIT, METRICS, DEFINITIONS, CURVES, *(per_user_file(Path(), fold).name for fold in FOLDS),
 )  # fmt: skip
 """Files of a run that are bundled as they are."""
+COPIED_IF_THERE = (GROUPS, GROUPS_PER_USER)
+"""Likewise, of runs with metrics by group."""
 LEFT_OUT = [name for name in OF_NOW if name != "task"]
 """Parts of a configuration that a repeat takes from its own command line."""
 TRAINS = "recsweep.tasks.train.Train"
@@ -108,7 +112,7 @@ def _of_run(folder: Path, with_models: bool) -> Iterator[tuple[str, Path | bytes
     yield OVERRIDES, yaml_text(_portable_overrides(read_overrides(folder))).encode()
     environment = {k: v for k, v in read_yaml(folder / ENVIRONMENT).items() if k != "run_id"}
     yield ENVIRONMENT, yaml_text(environment).encode()
-    names = [*COPIED]
+    names = [*COPIED, *(name for name in COPIED_IF_THERE if (folder / name).is_file())]
     if with_models:
         if not (folder / MODEL).is_dir():
             raise InputError(

@@ -75,6 +75,7 @@ def test_rows_come_back_file_by_file(
         for before, after in zip(results[row], folders, strict=True):
             names = {file.name for file in after.iterdir()}
             assert {"metrics.json", "curves.csv", "test_metrics_per_user.parquet"} < names
+            assert {"test_groups.csv", "test_groups_per_user.parquet"} < names
             for name in names - {"config.yaml", "overrides.yaml", "environment.yaml"}:
                 assert (after / name).read_bytes() == (before / name).read_bytes()
             assert read_config(after)["seed"] == read_config(before)["seed"]
