@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 N_TRIALS, N_EPOCHS, N_SEEDS = 4, 3, 2
+CUTOFFS = (5, 10)
 SWEEP = (
     "-m", "model=multivae", "data=synthetic", "data.n_users=600", "data.n_items=100", "k=[5,10]",
     f"model.n_epochs={N_EPOCHS}", "model.hidden_dims=[32]", "model.latent_dim=8,16",
@@ -80,6 +81,11 @@ class Swept(NamedTuple):
             [experiment.experiment_id], order_by=[f"metrics.`{OBJECTIVE}` DESC"]
         )
         return sorted(found, key=lambda run: run.data.tags["recsweep.kind"] != "sweep")
+
+    @property
+    def n_complete(self) -> int:
+        """Trials that were not pruned."""
+        return sum(run.data.tags["recsweep.state"] == "complete" for run in self.trials)
 
     @property
     def trials(self) -> list[Any]:
@@ -231,6 +237,18 @@ def test_the_page_of_a_sweep_tells_what_it_found_and_how_to_have_it_again(
     assert cells(opened.value, NAME, N_TRIALS)[0] == best.info.run_name
 
 
+def test_the_metrics_of_a_sweep_begin_with_its_best_value_by_trial(
+    swept: Swept, ui: str, page: "Page"
+) -> None:
+    page.goto(f"{ui}/{swept.links[2]}")
+    page.get_by_role("tab", name="Model metrics").click()
+    best = charts(page, "ndcg_at_10").first
+    expect(best).to_be_in_viewport()
+    expect(best.locator(".scatterlayer .point")).to_have_count(swept.n_complete)
+    expect(charts(page, "n_complete").locator(".scatterlayer .point")).to_have_count(1)
+    expect(page.locator(".barlayer .point")).to_have_count(0)
+
+
 def test_the_page_of_a_trial_draws_its_curves(
     swept: Swept, ui: str, page: "Page", pictures: Path
 ) -> None:
@@ -239,11 +257,14 @@ def test_the_page_of_a_trial_draws_its_curves(
     page.get_by_role("link", name=best.info.run_name).click()
     expect(page.get_by_role("heading", name=best.info.run_name)).to_be_visible()
     page.get_by_role("tab", name="Model metrics").click()
-    for title in ("loss", "ndcg_at_10"):
-        expect(charts(page, title).first).to_be_in_viewport()
+    for title, n in {"valid_best_ndcg": len(CUTOFFS), "loss": N_EPOCHS}.items():
+        first = charts(page, title).first
+        expect(first).to_be_in_viewport()
+        expect(first.locator(".scatterlayer .point")).to_have_count(n)
     sections = page.get_by_test_id("experiment-view-compare-runs-section-header")
     shown = [section.split()[0] for section in sections.all_inner_texts()]
-    assert shown == ["train", "valid", "Model"], "what has no curve comes last"
+    assert shown == ["by_k", "train", "valid", "Model"], "what has no curve comes last"
+    expect(page.locator(".barlayer .point")).to_have_count(0)
     expect(charts(page, "ndcg_at_10").locator(".scatterlayer .point")).to_have_count(N_EPOCHS)
     page.screenshot(path=pictures / "the_metrics_of_a_trial_begin_with_its_curves.png")
     page.get_by_placeholder("Search metric charts").fill(f"^({'|'.join(CURVES)})$")
