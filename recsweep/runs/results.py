@@ -33,6 +33,8 @@ from recsweep.run_files import (
 )
 from recsweep.runs.consistency import read_groups
 
+OVER_K = {"valid_best_ndcg": "valid/best_ndcg_by_k", "test_ndcg": "test/ndcg_by_k"}
+
 
 def write_results(
     folder: Path,
@@ -139,13 +141,13 @@ def curves_over_k(final: Mapping[str, float]) -> list[tuple[int, dict[str, float
         final: Metrics logged at the end of a run or a trial, such as `test_ndcg@10`.
 
     Returns:
-        Cut-off -> values such as `by_k/test_ndcg`, in ascending order.
+        Cut-off -> values such as `test/ndcg_by_k`, in ascending order.
     """
     curves: dict[int, dict[str, float]] = {}
     for name, value in final.items():
         metric, _, k = name.partition("@")
-        if metric in ("valid_best_ndcg", "test_ndcg") and k.isdigit():
-            curves.setdefault(int(k), {})[f"by_k/{metric}"] = value
+        if metric in OVER_K and k.isdigit():
+            curves.setdefault(int(k), {})[OVER_K[metric]] = value
     return sorted(curves.items())
 
 

@@ -59,6 +59,6 @@ def test_ndcg_over_k_has_a_point_per_cutoff_and_fold() -> None:
         "test_ndcg@100_tail": 0.75, "test_se_ndcg@20": 0.1, "test_recall@20": 0.9, "best_epoch": 3,
     }  # fmt: skip
     assert curves_over_k(final) == [
-        (20, {"by_k/valid_best_ndcg": 0.25, "by_k/test_ndcg": 0.125}),
-        (100, {"by_k/valid_best_ndcg": 0.5}),
+        (20, {"valid/best_ndcg_by_k": 0.25, "test/ndcg_by_k": 0.125}),
+        (100, {"valid/best_ndcg_by_k": 0.5}),
     ]

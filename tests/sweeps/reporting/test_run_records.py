@@ -46,7 +46,7 @@ def test_a_trial_is_what_the_study_and_its_folder_say(tmp_path: Path) -> None:
     values = {step: metrics["valid/ndcg@10"] for step, metrics in by_epoch}
     assert values == trial.intermediate_values
     final = second.final[1]
-    assert by_k == [(k, {"by_k/valid_best_ndcg": final[f"valid_best_ndcg@{k}"]}) for k in (5, 10)]
+    assert by_k == [(k, {"valid/best_ndcg_by_k": final[f"valid_best_ndcg@{k}"]}) for k in (5, 10)]
     assert second.final[0] == trial.user_attrs["best_epoch"]
     assert second.final[1]["valid_best_ndcg@10"] == trial.value
     assert (first.status, first.reason, first.run_id) == ("FINISHED", "", None)
