@@ -22,6 +22,7 @@ DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 SEVERAL = "metrics"
 """The group with several choices per run."""
 STUDIES = ("sweep.folder", "sweep.storage")
+NUMBERS = {"interval": "interval(LOW,HIGH)", "range": "range(START,STOP,STEP)"}
 OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study")
 """Settings of searches, which tasks do not read, except for these:"""
 READ_BY: Mapping[str, Sequence[str]] = {
@@ -294,6 +295,11 @@ def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], grou
         return (
             f"each setting must be a word of its own, but {shlex.quote(override)} is one word; "
             f"write {COMMAND} {override}"
+        )
+    if function := re.search(r"while evaluating '(interval|range)\(", error.message):
+        form = shlex.quote(f"{name}={NUMBERS[function[1]]}")
+        return (
+            f"{function[1]}(…) must have numbers as its ends, but {override} has not; write {form}"
         )
     reason = one_line(error.message.partition("See https:")[0].replace("^", ""))
     return (

@@ -36,6 +36,8 @@ _OTHERS = {
     b"\x89HDF\r\n\x1a\n": "an HDF5 file",
     b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": "an old Excel workbook",
     b"%PDF-": "a PDF",
+    b"\x89PNG": "a picture",
+    b"\xff\xd8\xff": "a picture",
     b"\x93NUMPY": "a NumPy array",
     b"FEA1": "a Feather file of version 1",
     b"Obj\x01": "an Avro file",

@@ -59,7 +59,9 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
     """
     file = table_file(path, layout)
     if not path.stat().st_size:
-        raise InputError(f"{path} must hold at least one interaction, but it is empty")
+        raise InputError(
+            f"{path} must hold at least one interaction, but it is empty; give another file"
+        )
     try:
         if isinstance(file, Text):
             refuse_other_formats(path)
@@ -194,7 +196,8 @@ def _explained(file: TableFile, reason: str) -> InputError:
         reason = f"{file.unit} {file.place:,} is not ({error})"
     else:
         if row is None:
-            return InputError(f"{file.path} must hold at least one interaction, but it has none")
+            must = "must hold at least one interaction, but it has none; give another file"
+            return InputError(f"{file.path} {must}")
     short = shorten(one_line(reason), 300)
     return InputError(f"{file.path} must be {file.kind}, but {short}; fix it or give another file")
 

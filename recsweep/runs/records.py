@@ -18,7 +18,7 @@ from recsweep.run_files import (
 )
 from recsweep.runs.consistency import checked_curves, metrics_per_user
 from recsweep.runs.past_run import objective_of
-from recsweep.runs.results import final_metrics
+from recsweep.runs.results import curves_over_k, final_metrics
 from recsweep.shell import command, setting
 from recsweep.tracking.backfill import Record
 from recsweep.tracking.run_note import run_note
@@ -81,7 +81,7 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         began=ended - sum(took),
         ended=ended,
         marks=marks,
-        curves=curves,
+        curves=[*curves, *curves_over_k(final)],
         final=(best_epoch, final),
         files={"": results},
         note=page_note(results),

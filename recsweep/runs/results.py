@@ -11,6 +11,7 @@ import pandas as pd
 from recsweep.data.split import Split
 from recsweep.evaluation import Evaluation, objective_of
 from recsweep.fitting import FitResult
+from recsweep.interfaces import RunTracker
 from recsweep.metrics.groups import DEFINITIONS as OF_GROUPS
 from recsweep.report import plot_curves
 from recsweep.run_files import (
@@ -31,6 +32,8 @@ from recsweep.run_files import (
     write_yaml,
 )
 from recsweep.runs.consistency import read_groups
+
+OVER_K = {"valid_best_ndcg": "valid/best_ndcg_by_k", "test_ndcg": "test/ndcg_by_k"}
 
 
 def write_results(
@@ -116,6 +119,36 @@ def final_metrics(results: Path) -> tuple[dict[str, float], int]:
     }
     numbers = {name: math.nan if value is None else value for name, value in metrics.items()}
     return numbers, found["best_epoch"]
+
+
+def log_final(tracker: RunTracker, final: Mapping[str, float], best_epoch: int) -> None:
+    """Log what a run or a trial has at its end.
+
+    Args:
+        tracker: Its tracker.
+        final: Metrics such as `valid_best_ndcg@10`.
+        best_epoch: From 1.
+    """
+    tracker.log_metrics(final, step=best_epoch)
+    for k, values in curves_over_k(final):
+        tracker.log_metrics(values, step=k)
+
+
+def curves_over_k(final: Mapping[str, float]) -> list[tuple[int, dict[str, float]]]:
+    """NDCG by cut-off instead of epoch: MLflow draws each single value as a chart of one dot.
+
+    Args:
+        final: Metrics logged at the end of a run or a trial, such as `test_ndcg@10`.
+
+    Returns:
+        Cut-off -> values such as `test/ndcg_by_k`, in ascending order.
+    """
+    curves: dict[int, dict[str, float]] = {}
+    for name, value in final.items():
+        metric, _, k = name.partition("@")
+        if metric in OVER_K and k.isdigit():
+            curves.setdefault(int(k), {})[OVER_K[metric]] = value
+    return sorted(curves.items())
 
 
 def _objective_by_group(results: Path) -> dict[str, float]:

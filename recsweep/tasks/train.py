@@ -27,7 +27,7 @@ class Train:
         from recsweep.experiment import Experiment
         from recsweep.files import refuse_folder
         from recsweep.runs.records import page_note
-        from recsweep.runs.results import final_metrics
+        from recsweep.runs.results import final_metrics, log_final
 
         refuse_folder(job.results, "hydra.run.dir")
         run = Experiment.prepare(job.settings, job.tracker, job.split)
@@ -43,7 +43,7 @@ class Train:
                 test = run.evaluate_on_test()
             _write(job, run, fitted, test)
             at_the_end.callback(_report, job, run, fitted, test)  # even if tracking is stopped
-            tracker.log_metrics(*final_metrics(job.results))
+            log_final(tracker, *final_metrics(job.results))
             tracker.log_artifacts(job.results)
             tracker.set_note(page_note(job.results))
 

@@ -60,7 +60,7 @@ class Upload:
         records = self._study(job, place)
         uploader = _uploader(job, records.config)
         parent_run_id = uploader.begin(records.parent())
-        views = uploader.share_view(records.status.study, *records.view_columns())
+        views = uploader.share_view(parent_run_id, records.status.study, *records.view_columns())
         parent = records.parent(views, parent_run_id)
         children = list(records.children(parent_run_id))
         said = []

@@ -133,6 +133,7 @@ class Uploader:
 
     def share_view(
         self,
+        run_id: str,
         study: str,
         params: Mapping[str, Sequence[Any]],
         metrics: Sequence[str],
@@ -140,11 +141,18 @@ class Uploader:
     ) -> dict[str, str]:
         """Make the UI show the study's trials best first, see `MLflowTracker.share_view`.
 
+        Args:
+            run_id: The sweep's own run; the rest is passed on.
+            study: Name of the study.
+            params: Searched keys.
+            metrics: Columns.
+            logarithms: Keys on a logarithmic scale.
+
         Returns:
             Title -> link of the UI.
         """
         with self.tracker.mirror():
-            self.tracker._experiment_id = self.experiment
+            self.tracker.run_id, self.tracker._experiment_id = run_id, self.experiment
             self.tracker.share_view(study, params, metrics, logarithms)
         return self.tracker.views
 

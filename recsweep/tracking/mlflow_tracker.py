@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.credentials import without_credentials
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.messages import named_error, shorten
-from recsweep.run_files import COMPARISON
+from recsweep.run_files import COMPARISON, PLOTS, SWEEP_PAGE
 from recsweep.shell import typed_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
 from recsweep.tracking.nested_runs import (
@@ -195,6 +195,7 @@ class MLflowTracker(FaultTolerant):
         self.views = {
             "trials, best first": view_link(self._experiment_id, query),
             "their curves": view_link(self._experiment_id, query, is_charts=True),
+            "all plots": self.link(f"{self.run_id}/artifacts/{PLOTS}/{SWEEP_PAGE}"),
         }
 
     @best_effort

@@ -30,7 +30,7 @@ from recsweep.tracking.relocation import ARTIFACTS, follow_database
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-FIRST = ("loss", "ndcg")
+FIRST = ("loss", "ndcg", "best_ndcg")
 SQLITE = "sqlite:///"
 ENCODED = "sqlite+pysqlite:///"
 """The same store; after `SQLITE`, MLflow would not decode a percent-encoded path."""

@@ -27,6 +27,7 @@ pytestmark = [
 ]
 
 N_TRIALS, N_EPOCHS, N_SEEDS = 4, 3, 2
+CUTOFFS = (5, 10)
 SWEEP = (
     "-m", "model=multivae", "data=synthetic", "data.n_users=600", "data.n_items=100", "k=[5,10]",
     f"model.n_epochs={N_EPOCHS}", "model.hidden_dims=[32]", "model.latent_dim=8,16",
@@ -63,7 +64,7 @@ class Swept(NamedTuple):
 
     @property
     def links(self) -> list[str]:
-        """Of the UI, on its own page and of that: its trials, their curves, the page."""
+        """Of the UI, on its own page and of that: its trials, their curves, its plots, the page."""
         run = self.runs[0]
         own = f"#/experiments/{run.info.experiment_id}/runs/{run.info.run_id}"
         views = re.findall(r"\]\((#/\S+)\)", run.data.tags["mlflow.note.content"])
@@ -80,6 +81,11 @@ class Swept(NamedTuple):
             [experiment.experiment_id], order_by=[f"metrics.`{OBJECTIVE}` DESC"]
         )
         return sorted(found, key=lambda run: run.data.tags["recsweep.kind"] != "sweep")
+
+    @property
+    def n_complete(self) -> int:
+        """Trials that were not pruned."""
+        return sum(run.data.tags["recsweep.state"] == "complete" for run in self.trials)
 
     @property
     def trials(self) -> list[Any]:
@@ -212,9 +218,13 @@ def test_the_page_of_a_sweep_tells_what_it_found_and_how_to_have_it_again(
 ) -> None:
     best = swept.trials[0]
     number, value = best.data.tags["recsweep.trial"], best.data.metrics[OBJECTIVE]
-    page.goto(f"{ui}/{swept.links[2]}")
+    page.goto(f"{ui}/{swept.links[-1]}")
     headline = page.get_by_text(f"Trial {number}: validation ndcg@10 {value:.4f}")
     expect(headline).to_be_in_viewport()
+    fold = page.get_by_text("Show more").bounding_box()
+    for line in (headline, page.get_by_text("all plots"), page.get_by_text("Matters: ")):
+        box = line.bounding_box()
+        assert box["y"] + box["height"] < fold["y"], "it is shown without a click"
     page.get_by_text("Show more").click()
     picture = page.locator("img[src*='overview.png']")
     expect(picture).to_be_in_viewport(ratio=0.99)
@@ -229,6 +239,21 @@ def test_the_page_of_a_sweep_tells_what_it_found_and_how_to_have_it_again(
     with page.context.expect_page() as opened:
         page.get_by_role("link", name="trials, best first").click()
     assert cells(opened.value, NAME, N_TRIALS)[0] == best.info.run_name
+    page.goto(f"{ui}/{swept.links[2]}")
+    plots = page.frame_locator("iframe")
+    expect(plots.locator("svg.main-svg").first).to_be_visible()
+
+
+def test_the_metrics_of_a_sweep_begin_with_its_best_value_by_trial(
+    swept: Swept, ui: str, page: "Page"
+) -> None:
+    page.goto(f"{ui}/{swept.links[-1]}")
+    page.get_by_role("tab", name="Model metrics").click()
+    best = charts(page, "ndcg_at_10").first
+    expect(best).to_be_in_viewport()
+    expect(best.locator(".scatterlayer .point")).to_have_count(swept.n_complete)
+    expect(charts(page, "n_complete").locator(".scatterlayer .point").first).to_be_visible()
+    expect(page.locator(".barlayer .point")).to_have_count(0)
 
 
 def test_the_page_of_a_trial_draws_its_curves(
@@ -239,12 +264,14 @@ def test_the_page_of_a_trial_draws_its_curves(
     page.get_by_role("link", name=best.info.run_name).click()
     expect(page.get_by_role("heading", name=best.info.run_name)).to_be_visible()
     page.get_by_role("tab", name="Model metrics").click()
-    for title in ("loss", "ndcg_at_10"):
+    in_view = {"loss": 2 * N_EPOCHS, "best_ndcg_by_k": len(CUTOFFS), "ndcg_at_10": N_EPOCHS}
+    for title, n in in_view.items():
         expect(charts(page, title).first).to_be_in_viewport()
+        expect(charts(page, title).locator(".scatterlayer .point")).to_have_count(n)
     sections = page.get_by_test_id("experiment-view-compare-runs-section-header")
     shown = [section.split()[0] for section in sections.all_inner_texts()]
     assert shown == ["train", "valid", "Model"], "what has no curve comes last"
-    expect(charts(page, "ndcg_at_10").locator(".scatterlayer .point")).to_have_count(N_EPOCHS)
+    expect(page.locator(".barlayer .point")).to_have_count(0)
     page.screenshot(path=pictures / "the_metrics_of_a_trial_begin_with_its_curves.png")
     page.get_by_placeholder("Search metric charts").fill(f"^({'|'.join(CURVES)})$")
     for title, n in {"ndcg_at_10": 1, "loss": 2}.items():

@@ -86,6 +86,7 @@ def test_byte_order_marks_are_known(written: str, found: str | None):
         (zipped("[Content_Types].xml", "xl/workbook.xml"), "an Excel workbook"),
         (zipped("mimetype"), "an OpenDocument file"),
         (array(), "a NumPy array"),
+        (b"\x89PNG\r\n\x1a\n", "a picture"),
         (pickle.dumps(TEXT), "a pickled object"),
         (b'{"user": "u", "items": ["i"]}\n', "JSON"),
         (b'\xef\xbb\xbf [\n  {\n"user": 1}]', "JSON"),

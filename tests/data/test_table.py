@@ -191,7 +191,7 @@ def test_a_missing_file_and_a_folder_are_refused(refused, tmp_path: Path):
     "content", ["", "user,item,value", "user,item,value\n", "user,item,value\n\n"]
 )
 def test_a_file_without_interactions_is_refused(refused, tmp_path: Path, content: str):
-    with refused("must hold at least one interaction"):
+    with refused("must hold at least one interaction", "give another file"):
         read(tmp_path, content)
 
 
@@ -435,8 +435,8 @@ def test_a_parquet_file_without_rows_or_columns_is_refused(refused, tmp_path: Pa
     path = tmp_path / "clicks.parquet"
     with refused("must have one column 'value'", "'user, item'"):
         read_table(parquet(path, user=[1], item=[2]), CSV)
-    with refused("must hold at least one interaction"):
+    with refused("must hold at least one interaction", "give another file"):
         read_table(parquet(path, user=[], item=[], value=[]), CSV)
     path.write_bytes(b"")
-    with refused("must hold at least one interaction"):
+    with refused("must hold at least one interaction", "give another file"):
         read_table(path, CSV)

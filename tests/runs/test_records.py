@@ -51,8 +51,9 @@ def test_a_folder_says_what_the_tracker_was_told(run: tuple[Path, dict[str, Any]
     results, heard = run
     record = asdict(run_record(results, {"a": "b"}, "a name", "recsweep model=multivae"))
     assert {name: record[name] for name in heard} == heard
+    assert [k for k, m in heard["curves"] if "test/ndcg_by_k" in m] == [5, 10]
     assert (record["name"], record["marks"], record["status"]) == ("a name", {"a": "b"}, "FINISHED")
-    took = [m["epoch_s"] + m["evaluate_s"] for _, m in heard["curves"]]
+    took = [m["epoch_s"] + m["evaluate_s"] for _, m in heard["curves"] if "epoch_s" in m]
     assert math.isclose(record["ended"] - record["began"], sum(took), abs_tol=1e-5)
 
 

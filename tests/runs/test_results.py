@@ -9,7 +9,7 @@ from fits import CURVES, evaluation, fit_result
 from metric_names import definitions
 
 from recsweep.fitting import FitResult
-from recsweep.runs.results import write_results
+from recsweep.runs.results import curves_over_k, write_results
 
 
 def test_all_files_of_a_run_are_written(tmp_path: Path) -> None:
@@ -51,3 +51,14 @@ def test_one_epoch_is_no_curve(tmp_path: Path) -> None:
     single = FitResult(best_epoch=0, valid=evaluation(), curves=CURVES[:1], train_s=0.1)
     write_results(tmp_path, {}, [], single, evaluation())
     assert not (tmp_path / "curves.png").exists()
+
+
+def test_ndcg_over_k_has_a_point_per_cutoff_and_fold() -> None:
+    final = {
+        "valid_best_ndcg@100": 0.5, "valid_best_ndcg@20": 0.25, "test_ndcg@20": 0.125,
+        "test_ndcg@100_tail": 0.75, "test_se_ndcg@20": 0.1, "test_recall@20": 0.9, "best_epoch": 3,
+    }  # fmt: skip
+    assert curves_over_k(final) == [
+        (20, {"valid/best_ndcg_by_k": 0.25, "test/ndcg_by_k": 0.125}),
+        (100, {"valid/best_ndcg_by_k": 0.5}),
+    ]

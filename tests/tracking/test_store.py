@@ -34,6 +34,7 @@ def test_names_have_only_characters_that_mlflow_takes() -> None:
     assert mlflow_name("valid/ndcg@100") == "valid/ndcg_at_100"
     assert mlflow_name("train/loss") == "train/loss"
     assert mlflow_name("train/kl") == "train_kl"
+    assert mlflow_name("valid/best_ndcg_by_k") == "valid/best_ndcg_by_k"
     assert mlflow_name("valid/recall_all@5") == "valid_recall_all_at_5"
     assert mlflow_name("hydra/launcher") == "hydra/launcher"
     assert mlflow_name("search.model.beta") == "search.model.beta"

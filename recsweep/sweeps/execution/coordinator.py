@@ -39,7 +39,7 @@ from recsweep.sweeps.reporting.result_files import (
     write_optimization_results,
     write_trials,
 )
-from recsweep.sweeps.reporting.run_records import outcome_metrics
+from recsweep.sweeps.reporting.run_records import outcome_curve, outcome_metrics
 from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.study.final_scores import Looks
@@ -279,7 +279,9 @@ class SweepCoordinator:
         """Log the outcome to the run of the whole sweep."""
         status, tracker = outcome.status, self.spec.tracker
         test = outcome.test.plain() if outcome.test else None
-        tracker.log_metrics(outcome_metrics(status, test))
+        tracker.log_metrics(outcome_metrics(status, test), step=len(status.rows))
+        for n_trials, values in outcome_curve(status):
+            tracker.log_metrics(values, step=n_trials)
         looks = outcome.looks.plain()
         tracker.log_settings({}, {
             "recsweep.test_scored": str(looks["n_times"]),

@@ -25,7 +25,7 @@ from recsweep.interfaces import Part, RanksWhileTraining, Recommender, RunTracke
 from recsweep.memory import peak_bytes
 from recsweep.messages import named_error, one_line
 from recsweep.run_files import CONFIG, LOG, replicate_folder, trial_folder, write_yaml
-from recsweep.runs.results import write_curves, write_environment
+from recsweep.runs.results import log_final, write_curves, write_environment
 from recsweep.sweeps.execution.device_errors import DeviceLostError, device_errors
 from recsweep.sweeps.execution.replicates import Replicates
 from recsweep.sweeps.reporting.trial_record import (
@@ -176,7 +176,7 @@ class TrialRunner:
                 "peak_bytes": peak_bytes(),
             }
             state = TrialState.PRUNED if pruned else TrialState.COMPLETE
-            tracker.log_metrics(trial_metrics(attrs, objective), step=attrs["best_epoch"])
+            log_final(tracker, trial_metrics(attrs, objective), attrs["best_epoch"])
             tracker.flush()  # sets `lost`
             self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
             tracker.end(STATUS[state], pruned or "")

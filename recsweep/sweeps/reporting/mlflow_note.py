@@ -9,8 +9,8 @@ from typing import Any, Self
 from recsweep import shell
 from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import shorten
-from recsweep.run_files import NOTE, OVERVIEW, PLOTS, read_run_id
-from recsweep.sweeps.reporting.result import StudyOutcome
+from recsweep.run_files import NOTE, OVERVIEW, PLOTS, SWEEP_PAGE, read_run_id
+from recsweep.sweeps.reporting.result import StudyOutcome, importance_shares
 from recsweep.sweeps.reporting.tables import (
     best_rows,
     counts_line,
@@ -18,7 +18,7 @@ from recsweep.sweeps.reporting.tables import (
     remark_on_spread,
 )
 from recsweep.sweeps.space.space import Space
-from recsweep.sweeps.study.final_scores import FinalScores
+from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import StudyStatus, shown_value
 from recsweep.tracking.run_note import artifact_link, markdown_commands, markdown_table
@@ -26,6 +26,9 @@ from recsweep.tracking.run_note import artifact_link, markdown_commands, markdow
 NOTE_CHARACTERS = 4300  # leaves room for links and pictures on the page
 PLACES = ("sweep.folder", "sweep.storage", "tracking.uri", "tracking.experiment", "cache_dir")
 """Settings that later commands must repeat if the sweep had them."""
+
+MATTERS = "Matters"
+"""First word of the paragraph about importance."""
 
 Table = tuple[Sequence[str], Sequence[Sequence[str]]]
 
@@ -39,12 +42,14 @@ class NoteContent:
         searched: Dotted key or group -> its sweep in Hydra's grammar.
         commands: Purpose -> command line.
         made_with: Package such as `jax` -> its version.
+        shares: Each hyperparameter's share of the variance, as text; may be empty.
     """
 
     best: Table
     searched: Mapping[str, str]
     commands: Mapping[str, str]
     made_with: Mapping[str, str]
+    shares: str
 
     @classmethod
     def of(
@@ -73,7 +78,8 @@ class NoteContent:
             )
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
         best, searched = best_rows(outcome.status), study.space.described()
-        return cls(best, searched, commands, made_with)
+        shares = importance_shares(study.study, outcome.status)
+        return cls(best, searched, commands, made_with, shares)
 
 
 def view_columns(
@@ -132,21 +138,27 @@ def write_note(results: Path, note: str) -> None:
 
 
 def page_note(results: Path, links: Mapping[str, str], run_id: str | None) -> str:
-    """The note with links and a picture below its headline, for the page of the sweep's run.
+    """The note with links and a picture near its top, for the page of the sweep's run.
+
+    MLflow 3.17 shows the first 100 pixels of it, whatever they are, and the rest on a click: the
+    result, the links and what matters have to be lines at the top.
 
     Args:
         results: Folder of the sweep's results, with its note and its plots.
         links: Title -> link of the UI.
         run_id: Id of the sweep's run, which has the results as artifacts.
     """
-    headline, _, rest = (results / NOTE).read_text(encoding="utf-8").partition("\n\n")
-    picture = f"{PLOTS}/{OVERVIEW}"
-    has_picture = (results / picture).exists()
+    headline, *rest = (results / NOTE).read_text(encoding="utf-8").split("\n\n")
+    n_above = int(bool(rest) and rest[0].startswith(MATTERS))
+    picture, page = f"{PLOTS}/{OVERVIEW}", f"{PLOTS}/{SWEEP_PAGE}"
+    has_picture, has_page = (results / picture).exists(), (results / page).exists()
+    kept = {what: where for what, where in links.items() if has_page or page not in where}
     parts = [
         headline,
-        " · ".join(f"[{what}]({where})" for what, where in links.items()),
+        " · ".join(f"[{what}]({where})" for what, where in kept.items()),
+        *rest[:n_above],
         f"![history and importance]({artifact_link(run_id, picture)})" if has_picture else "",
-        rest,
+        *rest[n_above:],
     ]
     return "\n\n".join(filter(None, parts))
 
@@ -159,10 +171,12 @@ def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
     ]
     return [
         _headline(outcome),
+        f"{MATTERS}: {told.shares} (share of the variance)." if told.shares else "",
         f"### Best trials\n\n{markdown_table(*best)}" if best[1] else "",
         remark_on_spread(status),
         remark_on_pruned(status),
         counts_line(status),
+        _capitalized(outcome.looks) if outcome.looks.n_times else "",
         _scores(status.objectives[0], outcome.test) if outcome.test else "",
         f"### Commands\n\n{markdown_commands(told.commands)}",
         f"### Searched\n\n{markdown_table(['setting', 'sweep', 'default'], searched)}"
@@ -185,15 +199,13 @@ def _headline(outcome: StudyOutcome) -> str:
     if outcome.test:
         error = outcome.test.test.standard_errors.get(name)
         shown = f"{outcome.test.test.means[name]:.4f}" + (f" ± {error:.4f}" if error else "")
-        n, deviation = len(outcome.test.replicates), outcome.test.deviations.get(name)
-        spread = f"; standard deviation {deviation:.4f}" if deviation is not None else ""
-        sentences.append(
-            f"**Test {shown}**: mean of {n} trainings ± standard error over users{spread}."
-        )
-    if outcome.looks.n_times:
-        looks = str(outcome.looks)
-        sentences.append(f"{looks[0].upper()}{looks[1:]}.")
+        sentences.append(f"**Test {shown}**.")
     return " ".join(sentences)
+
+
+def _capitalized(looks: Looks) -> str:
+    text = str(looks)
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _default(status: StudyStatus) -> str:
@@ -213,7 +225,12 @@ def _scores(name: str, test: FinalScores) -> str:
         for each in test.replicates
     ]
     head = ["seed", f"validation {name}", f"test {name}"]
-    return f"### The winner, retrained\n\n{markdown_table(head, rows)}"
+    deviation, n_users = test.deviations.get(name), len(test.test.per_user)
+    spread = f"; standard deviation over seeds {deviation:.4f}" if deviation is not None else ""
+    return (
+        f"### The winner, retrained\n\n{markdown_table(head, rows)}\n\nTest: mean ± standard error "
+        f"over {n_users:,} users{spread}"
+    )
 
 
 def _run_ids(outcome: StudyOutcome, folder: Path) -> list[str]:

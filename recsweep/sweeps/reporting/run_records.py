@@ -25,6 +25,7 @@ from recsweep.run_files import (
     trial_folder,
 )
 from recsweep.runs.records import logged_fields, run_record
+from recsweep.runs.results import curves_over_k
 from recsweep.sweeps.reporting.mlflow_note import page_note, view_columns
 from recsweep.sweeps.reporting.tables import best_table, counts_line
 from recsweep.sweeps.reporting.trial_record import (
@@ -59,6 +60,16 @@ def outcome_metrics(status: StudyStatus, test: Mapping[str, Any] | None) -> dict
         values |= {f"test_{name}": value for name, value in test["mean"].items()}
         values |= {f"test_sd_{name}": value for name, value in deviations.items()}
     return values
+
+
+def outcome_curve(status: StudyStatus) -> list[tuple[int, dict[str, float]]]:
+    """The best value so far of the first objective, by number of trials, for the sweep's run.
+
+    Args:
+        status: The study's status.
+    """
+    name = f"best/{status.objectives[0]}"
+    return [(number + 1, {name: value}) for number, value in status.best_so_far.items()]
 
 
 class StudyRecords:
@@ -113,8 +124,8 @@ class StudyRecords:
             },
             marks=sweep_tags(status.study),
             data=None,
-            curves=[],
-            final=(0, outcome_metrics(status, self.outcome.get("test"))),
+            curves=outcome_curve(status),
+            final=(len(rows), outcome_metrics(status, self.outcome.get("test"))),
             files=self._files(),
             note=self._note(links or {}, run_id),
             command=self.command,
@@ -153,6 +164,7 @@ class StudyRecords:
         config = read_config(folder)
         logged = self._logged(trial, config)
         logged["params"] |= trial_logarithms(trial)
+        final = trial_metrics(noted, self.status.objectives[0]) if "metrics" in noted else {}
         return Record(
             name=trial_name(f"#{trial.number}", noted["settings"]),
             run_id=noted.get("run_id"),
@@ -161,11 +173,8 @@ class StudyRecords:
             began=noted.get("began"),
             ended=trial.datetime_complete.timestamp() if trial.datetime_complete else None,
             marks=child_tags(parent_run_id, self.status.study, Part(trial.number)),
-            curves=self._curves(trial),
-            final=(
-                noted.get("best_epoch", 0),
-                trial_metrics(noted, self.status.objectives[0]) if "metrics" in noted else {},
-            ),
+            curves=[*self._curves(trial), *curves_over_k(final)],
+            final=(noted.get("best_epoch", 0), final),
             files={},
             note=trial_note(self.study, trial),
             command=self.command,

@@ -14,8 +14,10 @@ from recsweep.run_files import write_yaml
 from recsweep.sweeps.reporting.mlflow_note import (
     NOTE_CHARACTERS,
     NoteContent,
+    page_note,
     summary_note,
     view_columns,
+    write_note,
 )
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
@@ -63,10 +65,10 @@ def test_a_note_begins_with_the_winner_against_the_default_and_on_test(
     outcome = StudyOutcome(status(study), scores(".", "."), Looks(2, (1,)))
     note = summary_note(outcome, told(study, outcome, data="ml-1m", **{"version.jax": "0.10"}))
     assert note.split("\n\n")[0] == (
-        "**Trial 1: validation ndcg@100 0.5000** (default: 0.4000). **Test 0.5000 ± 0.2500**: mean "
-        "of 2 trainings ± standard error over users; standard deviation 0.3536. Test was scored 2 "
-        "times for this study (trial 1)."
+        "**Trial 1: validation ndcg@100 0.5000** (default: 0.4000). **Test 0.5000 ± 0.2500**."
     )
+    assert "Test was scored 2 times for this study (trial 1)." in note
+    assert "Test: mean ± standard error over 2 users; standard deviation over seeds 0.3536" in note
     assert "| 1&ensp; | 1&ensp; | &ensp; | 0.5000&ensp;" in note
     assert "| 2&ensp; | 0&ensp; | default&ensp; | 0.4000&ensp;" in note
     assert "2 of 4 trials done: 2 complete, 0 pruned, 0 failed" in note
@@ -77,6 +79,33 @@ def test_a_note_begins_with_the_winner_against_the_default_and_on_test(
     assert f"`python -m recsweep task=reproduce task.run=abc {places}" in note
     assert "| `model.beta`&ensp; | `interval(0.0,1.0)`&ensp; | 0.2 |" in note
     assert note.endswith("data ml-1m, jax 0.10")
+
+
+def test_a_page_begins_with_the_result_links_and_what_matters(
+    study: SharedStudy, tmp_path: Path
+) -> None:
+    for n in range(6):
+        add(study.study, COMPLETE, [n / 8], beta=n / 8)
+    outcome = StudyOutcome(status(study), None, NO_LOOKS)
+    note = summary_note(outcome, told(study, outcome))
+    write_note(tmp_path, note)
+    links = {"trials": "#/a", "all plots": "#/b/artifacts/plots/sweep.html?c"}
+    headline, shown, matters, table, *_ = page_note(tmp_path, links, "abc").split("\n\n")
+    assert (headline, shown) == (note.split("\n\n")[0], "[trials](#/a)")
+    assert matters.startswith("Matters: beta 1.00, "), matters
+    assert matters.endswith(" (share of the variance).")
+    assert table == "### Best trials"
+    (tmp_path / "plots").mkdir()
+    for name in ("sweep.html", "overview.png"):
+        (tmp_path / "plots" / name).touch()
+    whole = page_note(tmp_path, links, "abc").split("\n\n")
+    assert whole[:5] == [
+        headline,
+        "[trials](#/a) · [all plots](#/b/artifacts/plots/sweep.html?c)",
+        matters,
+        "![history and importance](get-artifact?run_uuid=abc&path=plots/overview.png)",
+        table,
+    ]
 
 
 def test_a_note_is_never_too_long_and_keeps_the_commands(study: SharedStudy) -> None:

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 import yaml
 from plans import N_EPOCHS, toy_config, toy_plan
+from studies import COMPLETE, PRUNED, add, make_study
 
 from recsweep.interfaces import Part
 from recsweep.sweeps.execution.trial_runner import TrialRunner
-from recsweep.sweeps.reporting.run_records import StudyRecords, outcome_metrics
+from recsweep.sweeps.reporting.run_records import StudyRecords, outcome_curve, outcome_metrics
 from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
@@ -40,9 +41,12 @@ def test_a_trial_is_what_the_study_and_its_folder_say(tmp_path: Path) -> None:
     assert second.name == f"#1 quality={trial.params['model.quality']:.3g}".replace("=0.", "=.")
     assert second.params["model.quality"] == trial.params["model.quality"]
     assert second.marks == child_tags("parent", "toy", Part(1))
-    assert [step for step, _ in second.curves] == list(range(1, N_EPOCHS + 1))
-    values = {step: metrics["valid/ndcg@10"] for step, metrics in second.curves}
+    by_epoch, by_k = second.curves[:N_EPOCHS], second.curves[N_EPOCHS:]
+    assert [step for step, _ in by_epoch] == list(range(1, N_EPOCHS + 1))
+    values = {step: metrics["valid/ndcg@10"] for step, metrics in by_epoch}
     assert values == trial.intermediate_values
+    final = second.final[1]
+    assert by_k == [(k, {"valid/best_ndcg_by_k": final[f"valid_best_ndcg@{k}"]}) for k in (5, 10)]
     assert second.final[0] == trial.user_attrs["best_epoch"]
     assert second.final[1]["valid_best_ndcg@10"] == trial.value
     assert (first.status, first.reason, first.run_id) == ("FINISHED", "", None)
@@ -103,6 +107,14 @@ def test_a_sweeps_metrics_have_those_of_its_winner(tmp_path: Path) -> None:
     assert metrics["valid_best_ndcg@10"] == status.best.values[0]
     assert (metrics["test_ndcg@10"], metrics["test_sd_ndcg@10"]) == (0.5, 0.1)
     assert not [name for name in outcome_metrics(status, None) if name.startswith("test")]
+
+
+def test_a_sweeps_curve_is_the_best_value_so_far_by_number_of_trials(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae", "ndcg@100")
+    for state, value in ((COMPLETE, 0.25), (PRUNED, 0.75), (COMPLETE, 0.125), (COMPLETE, 0.5)):
+        add(study, state, [value])
+    curve = outcome_curve(StudyStatus.of(study, 4))
+    assert curve == [(n, {"best/ndcg@100": best}) for n, best in ((1, 0.25), (3, 0.25), (4, 0.5))]
 
 
 def test_the_curves_of_every_replicate_are_there(tmp_path: Path) -> None:
