@@ -197,6 +197,9 @@ class SweepTracker(RunTracker, Protocol):
     def link(self, run_id: str) -> str:
         """The path of a run's page, relative to the UI's address; empty without a store."""
 
+    def waits(self, timeout_s: float) -> None:
+        """Set how long a server that stops responding is waited for; nested trackers do so, too."""
+
     def open_sweep(
         self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
     ) -> None:

@@ -34,6 +34,7 @@ MODEL, LOG, STDOUT = "model", "log.txt", "stdout.txt"
 JOURNAL, RESULTS, TRIALS, WINNER = "journal.log", "results", "trials", "winner"
 SUMMARY, TRIALS_TABLE, PLOTS = "optimization_results.yaml", "trials.csv", "plots"
 SWEEP_PAGE, OVERVIEW = "sweep.html", "overview.png"
+FAILURES = ".failures"
 REPRODUCTION = "reproduction.yaml"
 NOTE, COMPARISON, STUDIES, COMPARED = "note.md", "comparison", "studies.yaml", "studies"
 FOLDS = ("valid", "test")

@@ -90,6 +90,7 @@ def toy_plan(folder: Path, config: dict[str, Any] | None = None, **changes: Any)
     plan = Plan(
         study=folder.name, folder=str(folder), storage=None, n_trials=4, deadline=None, seed=0,
         folds=None, seeds_per_trial=1, try_defaults=True, max_retries=2, max_failures=10,
+        outage_timeout_s=60.0,
         sampler={"_target_": "recsweep.sweeps.sampling.samplers.Random"},
         pruner={"_target_": "recsweep.sweeps.sampling.pruners.NoPruner"},
         objectives=["ndcg@10"], space=toy_space(config).plain(), backend="jax", threads=1,

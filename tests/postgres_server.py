@@ -5,9 +5,10 @@ import pwd
 import shutil
 import subprocess
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 from ports import free_port
 
@@ -27,9 +28,36 @@ def binaries() -> Path | None:
     )
 
 
+class Server(NamedTuple):
+    """A running server.
+
+    Args:
+        url: Address of its database `postgres`.
+        control: Runs pg_ctl with an action, such as `restart`.
+    """
+
+    url: str
+    control: Callable[..., None]
+
+    def restart(self) -> None:
+        """Let it crash and recover: all sessions are lost."""
+        self.control("restart", "-m", "immediate")
+
+
 @contextmanager
 def postgres_server(*settings: str) -> Iterator[str]:
     """Start a server; the address of its database `postgres` is valid in this context.
+
+    Args:
+        settings: Such as `fsync=off`.
+    """
+    with mortal_postgres(*settings) as server:
+        yield server.url
+
+
+@contextmanager
+def mortal_postgres(*settings: str) -> Iterator[Server]:
+    """Start a server that a test can stop and start again.
 
     Args:
         settings: Such as `fsync=off`.
@@ -54,17 +82,20 @@ def postgres_server(*settings: str) -> Iterator[str]:
     def run(*command: str | Path) -> None:
         subprocess.run(command, user=user, cwd=folder, check=True, stdout=subprocess.DEVNULL)
 
-    pg_ctl = (found / "pg_ctl", "-D", data, "-w")
+    def control(*action: str) -> None:
+        run(found / "pg_ctl", "-D", data, "-w", "-l", folder / "log", "-o", options, *action)
+
     try:
         run(
             found / "initdb", "-D", data, "-U", "sweeper", "--no-sync", "--encoding=UTF8",
             "--auth=scram-sha-256", f"--pwfile={folder / 'password'}",
         )  # fmt: skip
-        run(*pg_ctl, "-l", folder / "log", "-o", options, "start")
-        yield f"postgresql+psycopg://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
+        control("start")
+        address = f"postgresql+psycopg://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
+        yield Server(address, control)
     finally:
         if (data / "postmaster.pid").exists():
-            run(*pg_ctl, "-m", "immediate", "stop")
+            control("stop", "-m", "immediate")
         shutil.rmtree(folder)
 
 

@@ -70,7 +70,7 @@ class MLflowTracker(FaultTolerant):
         self._child_tags: dict[str, str] = {}
         self._is_ended = False
         self._has_replaced = True
-        self._buffer = RunBuffer(self.store.uri, self._write, self.flush)
+        self._buffer = RunBuffer(self.store.uri, self._write_patiently, self.flush)
         self.views: dict[str, str] = {}
 
     def named(self, name: str) -> Self:
@@ -119,19 +119,25 @@ class MLflowTracker(FaultTolerant):
         if error is None:
             self.flush() if self._is_ended else self.end("FINISHED")
             return
+        self.waits(0)
         with suppress(Exception), patience(0, INTERRUPTED_S):  # it must not hide the error
             self._flush(INTERRUPTED_S)
             if self.lost is None and not self._is_ended:
                 self.end_at(*_ending(error))
 
-    @best_effort
     def end(self, status: RunStatus, reason: str = "") -> None:
         """End the run now; leaving the context has no further effect.
 
         Args:
-            status: Final status.
+            status: Final status; whoever was interrupted waits for no server.
             reason: Why it did not finish, such as `pruned at epoch 7: …`; empty = it did.
         """
+        if status == "KILLED":
+            self.waits(0)
+        self._end(status, reason)
+
+    @best_effort
+    def _end(self, status: RunStatus, reason: str) -> None:
         self.end_at(status, reason)
 
     def end_at(self, status: RunStatus, reason: str, at_ms: int | None = None) -> None:
@@ -237,6 +243,7 @@ class MLflowTracker(FaultTolerant):
         child = MLflowTracker(uri=self.uri, experiment=self.experiment, run_name=name)
         child.store = self.store
         child.kept_in(Path(self._kept_in or study))
+        child.waits(self.outage_timeout_s)
         child._child_tags = child_tags(str(parent_run_id), study, part)
         return child
 
@@ -394,6 +401,10 @@ class MLflowTracker(FaultTolerant):
     @best_effort
     def _flush(self, wait_s: float | None) -> None:
         self._buffer.flush(wait_s=wait_s)
+
+    def _write_patiently(self, entries: Sequence[Entry]) -> None:
+        """The same; entries are kept while a server does not respond."""
+        self.patiently(lambda: self._write(entries))
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Write entries in as few requests as possible; errors are raised."""

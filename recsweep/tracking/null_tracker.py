@@ -48,6 +48,9 @@ class NullTracker:
     def kept_in(self, folder: Path) -> None:
         """Nothing."""
 
+    def waits(self, timeout_s: float) -> None:
+        """For nothing."""
+
     def end(self, status: RunStatus, reason: str = "") -> None:
         """Nothing."""
 

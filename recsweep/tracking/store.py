@@ -12,6 +12,7 @@ import shlex
 import sqlite3
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from functools import cached_property
@@ -77,6 +78,10 @@ class Store:
 
     lost: ClassVar[dict[str, str]] = {}
     """Stores lost during use, by address, with the warning; the process does not wait for them."""
+    away_since: ClassVar[dict[str, float]] = {}
+    """When servers last stopped responding, by address, on the clock `time.monotonic`."""
+    is_hurried: ClassVar[bool] = False
+    """Whether the process ends, so that nothing waits for a server any more."""
 
     def __init__(self, uri: str | None) -> None:
         elsewhere, self.given = os.environ.get("MLFLOW_TRACKING_URI"), uri
@@ -96,6 +101,22 @@ class Store:
     def is_lost(self) -> bool:
         """Whether it was lost during use and has not responded since."""
         return self.uri in Store.lost
+
+    def may_return(self, error: BaseException, timeout_s: float) -> bool:
+        """Whether to wait for a server that does not respond.
+
+        Args:
+            error: What a request to it raised.
+            timeout_s: How long it is waited for in one outage.
+        """
+        if Store.is_hurried or self.is_lost or not (self.server and _is_unreachable(error)):
+            return False
+        now = time.monotonic()
+        return now - Store.away_since.setdefault(self.uri, now) < timeout_s
+
+    def note_response(self) -> None:
+        """The server has responded."""
+        Store.away_since.pop(self.uri, None)
 
     @contextmanager
     def turn(self) -> Iterator[None]:
@@ -344,13 +365,24 @@ def _experiment(store: Store, name: str, location: str | None) -> str:
     return str(found.experiment_id)
 
 
-def _reason(error: BaseException) -> str:
-    """The error of the network, the disk or SQLite, if there is one, else the error itself."""
+def _is_unreachable(error: BaseException) -> bool:
+    """Whether a server, or the proxy before it, was not there; requests' errors are OSErrors."""
+    is_network = any(type(each).__module__.startswith("requests") for each in _chain(error))
+    return is_network or re.search(r"\b(502|503|504)\b", str(error)) is not None
+
+
+def _chain(error: BaseException) -> list[BaseException]:
+    """An error and those that led to it."""
     chain = [error]
     while inner := chain[-1].__cause__ or chain[-1].__context__:
         chain.append(inner)
+    return chain
+
+
+def _reason(error: BaseException) -> str:
+    """The error of the network, the disk or SQLite, if there is one, else the error itself."""
     kinds = (OSError, sqlite3.Error)
-    deepest = next((each for each in reversed(chain) if isinstance(each, kinds)), error)
+    deepest = next((each for each in reversed(_chain(error)) if isinstance(each, kinds)), error)
     return shorten(one_line(redact(deepest)), ERROR_CHARACTERS)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from weakref import WeakSet
 
 from recsweep.messages import shorten
-from recsweep.tracking.store import mlflow_name, mlflow_value
+from recsweep.tracking.store import Store, mlflow_name, mlflow_value
 
 FLUSH_S = 1.0
 """Seconds between two writes of a run; its curves are that late in MLflow's UI."""
@@ -163,7 +163,8 @@ _buffers: WeakSet[RunBuffer] = WeakSet()
 
 
 def write_all() -> None:
-    """Write the buffers of all runs, such as before the process ends."""
+    """Write the buffers of all runs before the process ends, which waits for no server."""
+    Store.is_hurried = True
     for writer in list(_writers.values()):
         for buffer in writer.unfinished():
             buffer.flush_safely()

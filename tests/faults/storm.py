@@ -121,7 +121,7 @@ class Sweep:
         finally:
             send(signal.SIGKILL, processes(self.mark))
             if isinstance(self._locks, PostgresLocks):
-                self._locks._engine.dispose()
+                self._locks.engine.dispose()
 
     def _comes(self, moment: str, n_begun: int) -> bool:
         """Wait for a moment after so many trials were begun; a start is waited for at once."""
@@ -244,7 +244,7 @@ class Sweep:
     def _position(self) -> Any:
         import sqlalchemy
 
-        with self._locks._engine.connect() as connection:
+        with self._locks.engine.connect() as connection:
             return connection.execute(sqlalchemy.text("SELECT pg_current_wal_lsn()")).scalar()
 
     def _tracking_mark(self) -> Any:

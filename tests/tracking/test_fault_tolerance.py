@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from threading import Barrier, Event, Thread
+from threading import Barrier, Event, Thread, Timer
 
 import pytest
 from mlflow_runs import history, run_of, start, tracker
@@ -242,6 +242,76 @@ def test_a_server_that_is_started_again_meanwhile_is_not_missed(
         again.join()
     assert one.lost is None
     assert (history(one, "a"), run_of(one).info.status) == ([(1, 1.0)], "FINISHED")
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_a_sweep_waits_for_its_server_and_loses_nothing(
+    mortal: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "is_hurried", False)
+    parent = tracker(mortal.uri)
+    parent.open_sweep("away", "a sweep", {}, {})
+    parent.waits(300)
+    with parent.nested(parent.run_id, "away", Part(0), "a trial") as child:
+        child.log_metrics({"a": 1.0}, step=1)
+        child.flush()
+        mortal.kill()
+        again = Timer(8.0, mortal.start)
+        again.start()
+        for step in range(2, 20):
+            started = time.monotonic()
+            child.log_metrics({"a": float(step)}, step=step)
+            assert time.monotonic() - started < 1, "training does not wait for the server"
+            time.sleep(0.1)
+    with parent.nested(parent.run_id, "away", Part(1), "a trial") as second:
+        second.log_metrics({"a": 1.0}, step=1)
+    again.join()
+    assert [each.lost for each in (parent, child, second)] == [None] * 3
+    assert history(child, "a") == [(step, float(step)) for step in range(1, 20)]
+    assert {run_of(each).info.status for each in (child, second)} == {"FINISHED"}
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_a_sweep_waits_for_its_server_in_vain_only_once(
+    mortal: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "is_hurried", False)
+    parent = tracker(mortal.uri)
+    parent.open_sweep("gone", "a sweep", {}, {})
+    parent.waits(5)
+    with parent.nested(parent.run_id, "gone", Part(0), "a trial") as child:
+        mortal.kill()
+        started = time.monotonic()
+        child.log_metrics({"a": 1.0}, step=1)
+        child.flush()
+        assert 5 <= time.monotonic() - started < 30
+        started = time.monotonic()
+    parent.close_sweep("FINISHED")
+    assert time.monotonic() - started < 5
+    assert str(child.lost).startswith("warning: the tracking store was lost")
+    assert capfd.readouterr().err.count("\n") == 1
+    mortal.start()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("impatient")
+def test_whoever_is_interrupted_does_not_wait_for_the_server(
+    mortal: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Store, "is_hurried", False)
+    parent = tracker(mortal.uri)
+    parent.open_sweep("stopped", "a sweep", {}, {})
+    parent.waits(300)
+    with parent.nested(parent.run_id, "stopped", Part(0), "a trial") as child:
+        mortal.kill()
+        started = time.monotonic()
+        child.end("KILLED", "stopped on request")
+    assert time.monotonic() - started < 15
+    assert child.lost is not None
+    mortal.start()
 
 
 @pytest.mark.slow

@@ -2,6 +2,7 @@
 
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -26,7 +27,12 @@ from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.progress import SweepProgress, best_line
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
-from recsweep.sweeps.execution.worker_errors import Killed, LossCounter, first_error
+from recsweep.sweeps.execution.worker_errors import (
+    Killed,
+    LossCounter,
+    WorkerErrors,
+    first_error,
+)
 from recsweep.sweeps.reporting.mlflow_note import (
     NoteContent,
     page_note,
@@ -42,6 +48,7 @@ from recsweep.sweeps.reporting.result_files import (
 from recsweep.sweeps.reporting.run_records import outcome_curve, outcome_metrics
 from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS
+from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
 from recsweep.sweeps.study.shared_study import FLAGS, Plan, SharedStudy, is_untracked
@@ -73,7 +80,7 @@ class SweepCoordinator:
         self.study = SharedStudy(plan)
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
             Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not create it
-        self._identify()
+        self.study.alone(self._identify)
         self.study.refuse_other_slots()
         if self.spec.sweep.retry_failed:
             failed = [trial._trial_id for trial in self.study.failed()]
@@ -109,22 +116,21 @@ class SweepCoordinator:
     def _identify(self) -> None:
         """Record the identity of a new study, or refuse to resume a different one."""
         spec, study = self.spec, self.study.study
-        with self.study.locks.mutex():
-            attrs = study.user_attrs
-            if "identity" in attrs:
-                refuse_difference(study.study_name, attrs["identity"], spec.identity)
-                if attrs["identity"]["config"] != spec.identity["config"]:
-                    self._note_identity()  # its files have moved
-            elif self.study.trials():
-                raise InputError(
-                    f"study {study.study_name} must be a recsweep study, but another program "
-                    "created it; choose another name with study=NAME"
-                )
-            else:
-                self._note_identity()
-            n_trials = max(self.study.n_planned, len(self.study.trials()))
-            if attrs.get("n_trials") != n_trials:
-                study.set_user_attr("n_trials", n_trials)
+        attrs = study.user_attrs
+        if "identity" in attrs:
+            refuse_difference(study.study_name, attrs["identity"], spec.identity)
+            if attrs["identity"]["config"] != spec.identity["config"]:
+                self._note_identity()  # its files have moved
+        elif self.study.trials():
+            raise InputError(
+                f"study {study.study_name} must be a recsweep study, but another program "
+                "created it; choose another name with study=NAME"
+            )
+        else:
+            self._note_identity()
+        n_trials = max(self.study.n_planned, len(self.study.trials()))
+        if attrs.get("n_trials") != n_trials:
+            study.set_user_attr("n_trials", n_trials)
 
     def _note_identity(self) -> None:
         study, spec = self.study.study, self.spec
@@ -144,11 +150,13 @@ class SweepCoordinator:
         """Do everything that is left to do, tracked as one run."""
         spec, tracker = self.spec, self.spec.tracker
         tracker.kept_in(folder)
+        tracker.waits(spec.sweep.outage_timeout_s)
         name = f"sweep {self.spec.name}"
         params = {**app.parameters(spec.identity), "n_trials": spec.sweep.n_trials}
-        with self.study.locks.mutex():  # two terminals adopt or create the same run
-            tracker.open_sweep(spec.name, name, params, self._tags())
-            tracker.share_view(spec.name, *view_columns(self.study.space, self._status()))
+        self.study.alone(  # two terminals adopt or create the same run
+            lambda: tracker.open_sweep(spec.name, name, params, self._tags())
+        )
+        tracker.share_view(spec.name, *view_columns(self.study.space, self._status()))
         timeout = spec.sweep.timeout
         with StopRequest(folder) as stop:
             plan = spec.plan(
@@ -164,10 +172,12 @@ class SweepCoordinator:
                 if stop.reason is not None:
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
             except BaseException as error:
+                tracker.waits(0)
                 if isinstance(error, KeyboardInterrupt):
                     self.study.interrupt()
                     self._say_how_to_go_on()  # first: closing the tracker may take a while
-                self._tidy()
+                with suppress(StorageError):  # which may be the error
+                    self._tidy()
                 tracker.close_sweep(*_ending(error))
                 raise
             self._tidy()
@@ -184,13 +194,18 @@ class SweepCoordinator:
     def _search(self, plan: Plan, stop: StopRequest) -> None:
         """Launch workers repeatedly until nothing is left to run."""
         spec, n_idle = self.spec, 0  # launches in a row in which no trial was started
-        losses = LossCounter(self.study)
+        losses, told = LossCounter(self.study), WorkerErrors(plan)
+
+        def look() -> StudyStatus:
+            told.look()
+            return self._status()
+
         self._refuse_failures()
-        with SweepProgress(self._status, is_interrupted=lambda: stop.reason is not None):
+        with SweepProgress(look, is_interrupted=lambda: stop.reason is not None):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
                 self._tidy()
-                error = self._launch(Worker(plan.plain()), spec.sweep.n_workers)
+                error = self._launch(Worker(plan.plain()), spec.sweep.n_workers, told)
                 self._refuse_failures()
                 is_late = plan.deadline is not None and time.time() > plan.deadline
                 if stop.reason is not None or is_late:
@@ -206,12 +221,15 @@ class SweepCoordinator:
                     )
                 time.sleep(POLL_S)  # another terminal's workers run the last trials
 
-    def _launch(self, task: Worker | FinalWorker, n_processes: int) -> str | None:
+    def _launch(
+        self, task: Worker | FinalWorker, n_processes: int, told: WorkerErrors
+    ) -> str | None:
         """Run a task in `n_processes` processes; return the error of one of them, if any."""
         try:
             done = self.spec.launch(task, n_processes, self.study.plan.folder)
         except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
             return Killed(named_error(error))
+        told.note(done)
         return first_error(done)
 
     def _mark(self) -> object:
@@ -374,7 +392,8 @@ class SweepCoordinator:
                 continue
             finalist = winner.finalist(Worker(plan.plain()))
             n_processes = -(-len(left) // (self.study.agreed_slots or 1))
-            error = self._launch(finalist, min(n_processes, self.spec.sweep.n_workers))
+            n_processes = min(n_processes, self.spec.sweep.n_workers)
+            error = self._launch(finalist, n_processes, WorkerErrors(plan))
             n_deaths += isinstance(error, Killed)
             if error and not (isinstance(error, Killed) and n_deaths <= plan.max_retries):
                 raise InputError(

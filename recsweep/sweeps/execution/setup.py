@@ -58,6 +58,7 @@ class SweepSettings:
         try_defaults: Trial 0 is the configuration as it stands.
         max_retries: How often a trial is restarted after its process died.
         max_failures: More failed trials than this end the sweep.
+        outage_timeout_s: How long a database or tracking server that is away is waited for.
         retry_failed: Retry trials that failed in earlier commands.
         final_seeds: How often the winner is retrained and scored on test; 0 = never.
         score_another: Score test even if it was scored for another trial of the study.
@@ -77,6 +78,7 @@ class SweepSettings:
     try_defaults: bool
     max_retries: Annotated[int, Field(ge=0)]
     max_failures: Annotated[int, Field(ge=0)]
+    outage_timeout_s: Annotated[float, Field(ge=0, strict=False)]
     retry_failed: bool
     final_seeds: Annotated[int, Field(ge=0)]
     score_another: bool
@@ -137,6 +139,8 @@ class StudyRequest:
         sampler.refuse(space, len(objectives))
         tracker.refuse_unusable()
         _refuse_shared_database(sweep.storage, tracker)
+        if sweep.storage is not None:  # later, outages of a database are waited for
+            database.has_tables(database.parse_address(sweep.storage))
         split = app.load_split(settings)
         evaluator.refuse_large_k(split.train.shape[1])
         evaluator.warn_of_full_lists(split.train.shape[1])
@@ -213,7 +217,7 @@ class StudySpec:
         sweep, settings = self.sweep, self.settings
         shared = (
             "n_trials", "seed", "folds", "seeds_per_trial", "try_defaults", "max_retries",
-            "max_failures", "storage",
+            "max_failures", "storage", "outage_timeout_s",
         )  # fmt: skip
         return Plan(
             study=self.name,

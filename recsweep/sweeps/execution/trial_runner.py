@@ -7,11 +7,11 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from threading import Lock
 from typing import Any, NamedTuple, TextIO
 
-from optuna.exceptions import StorageInternalError
 from optuna.trial import TrialState
 
 from recsweep import app, environment
@@ -36,7 +36,13 @@ from recsweep.sweeps.reporting.trial_record import (
 )
 from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.claims import DEVICE_ERROR, Claim
+from recsweep.sweeps.study.claims import (
+    DEVICE_ERROR,
+    Claim,
+    TrialLostError,
+    refuse_begun,
+    refuse_lost,
+)
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 from recsweep.tracking.nested_runs import trial_name
 
@@ -54,12 +60,14 @@ class Reports:
         plan: The sweep's plan.
         objective: The reported metric, such as `ndcg@100`.
         is_halted: Whether this worker's trials should stop soon.
+        refuse_lost: Raises if another worker has begun the trial.
     """
 
     claim: Claim
     plan: Plan
     objective: str
     is_halted: Callable[[], bool] = lambda: False
+    refuse_lost: Callable[[], object] = lambda: None
     pruned: str | None = field(default=None, init=False)
 
     def __call__(self, epoch: int, metrics: Mapping[str, float]) -> bool:
@@ -67,7 +75,9 @@ class Reports:
 
         Raises:
             Interrupted: The workers are to stop.
+            TrialLostError: Another worker has begun the trial.
         """
+        self.refuse_lost()
         trial, value = self.claim.trial, metrics[f"valid/{self.objective}"]
         if len(self.plan.objectives) == 1:
             # a restarted trial is not pruned before the epoch at which its process died
@@ -83,7 +93,9 @@ class Reports:
 
         Raises:
             Interrupted: The workers are to stop.
+            TrialLostError: Another worker has begun the trial.
         """
+        self.refuse_lost()
         if self.plan.is_stopped or self.is_halted():
             raise Interrupted("stopped on request; the trial will restart in another run")
         return True
@@ -105,6 +117,7 @@ class TrialRunner:
     _preparing: Lock = field(default_factory=Lock)
     _replicates: Replicates = field(init=False)
     _without_slots: Lock = field(default_factory=Lock)
+    _known_gaps: dict[float, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         plan = self.study.plan
@@ -125,6 +138,7 @@ class TrialRunner:
         Raises:
             Interrupted: The workers were asked to stop; the trial will be restarted.
             DeviceLostError: Another worker will restart the trial, at most `max_retries` times.
+            TrialLostError: Another worker has restarted the trial, as an outage took its lease.
         """
         number, plan = claim.frozen.number, self.study.plan
         folder = trial_folder(plan.folder, number)
@@ -138,7 +152,7 @@ class TrialRunner:
         except (Interrupted, KeyboardInterrupt):
             self.study.set_attrs(claim.frozen, {"is_interrupted": True})
             raise
-        except (StorageError, StorageInternalError):  # the trial is not to blame
+        except (StorageError, TrialLostError):  # the trial is not to blame
             raise
         except DeviceLostError as lost:
             with (folder / LOG).open("a", encoding="utf-8") as log:
@@ -152,7 +166,7 @@ class TrialRunner:
                     log.write(redact(traceback.format_exc()))
                 log.write(f"failed: {reason}\n")
             attrs = {"reason": reason, "wall_s": time.perf_counter() - started}
-            self.study.finish(number, TrialState.FAIL, None, attrs)
+            self._finish(claim, TrialState.FAIL, None, attrs)
 
     def _run(self, claim: Claim, config: dict[str, Any], log: TextIO) -> None:
         started, cpu_began = time.perf_counter(), time.process_time()
@@ -178,13 +192,15 @@ class TrialRunner:
             state = TrialState.PRUNED if pruned else TrialState.COMPLETE
             log_final(tracker, trial_metrics(attrs, objective), attrs["best_epoch"])
             tracker.flush()  # sets `lost`
-            self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
+            with _killed_when_interrupted(tracker):
+                self._tell(claim, state, {**attrs, "is_untracked": tracker.lost is not None})
             tracker.end(STATUS[state], pruned or "")
 
     def _train(self, claim: Claim, run: Experiment, log: TextIO) -> "_Trained":
         """Fit the trial's replicates, one after the other."""
         number, objective = claim.frozen.number, str(run.evaluator.objective)
-        reports = Reports(claim, self.study.plan, objective, self.is_halted)
+        refuse_lost = partial(self._refuse_gap, claim)
+        reports = Reports(claim, self.study.plan, objective, self.is_halted, refuse_lost)
         n_replicates = self._replicates.count(run.settings.model)
         trained = _Trained([], [], None)
         for index in range(n_replicates):
@@ -217,6 +233,7 @@ class TrialRunner:
         name = trial_name(f"#{frozen.number}", frozen.user_attrs["settings"])
         tracking: SweepTracker = app.build_group(settings, "tracking", "log_metrics")
         tracking.kept_in(Path(plan.folder))
+        tracking.waits(plan.outage_timeout_s)
         return tracking.nested(plan.parent_run, plan.study, Part(frozen.number), name)
 
     def _tell(self, claim: Claim, state: TrialState, attrs: dict[str, Any]) -> None:
@@ -226,14 +243,29 @@ class TrialRunner:
         if not all(value is not None and math.isfinite(value) for value in values):
             named = dict(zip(self.study.plan.objectives, values, strict=True))
             raise InputError(f"all objectives must be finite numbers, but are {named}")
-        if not claim.lease.is_held():
-            raise StorageError(
-                f"a worker must hold the lease of its trial, but that of trial "
-                f"{claim.frozen.number} was lost, and another worker may have it; make sure "
-                "that sweep.storage or sweep.folder stays reachable"
-            )
-        complete = state == TrialState.COMPLETE
-        self.study.finish(claim.frozen.number, state, values if complete else None, attrs)
+        self._finish(claim, state, values if state == TrialState.COMPLETE else None, attrs)
+
+    def _finish(
+        self, claim: Claim, state: TrialState, values: list[float] | None, attrs: dict[str, Any]
+    ) -> None:
+        """Record how a trial ended, unless another worker has begun it.
+
+        Raises:
+            TrialLostError: One has.
+        """
+
+        def finish() -> None:
+            if refuse_lost(self.study, claim):
+                self.study.finish(claim.frozen.number, state, values, attrs)
+
+        self.study.at_once(finish)
+
+    def _refuse_gap(self, claim: Claim) -> None:
+        """Look whether another worker has begun the trial if the lease has had another gap."""
+        n_gaps = claim.lease.n_gaps
+        if n_gaps != self._known_gaps.get(claim.began, 0):
+            refuse_begun(self.study, claim)
+            self._known_gaps[claim.began] = n_gaps
 
 
 class _Trained(NamedTuple):
@@ -275,6 +307,6 @@ def _killed_when_interrupted(tracker: RunTracker) -> Iterator[None]:
     """Mark the run of an interrupted trial as killed, not failed: it will restart in another."""
     try:
         yield
-    except (Interrupted, DeviceLostError) as stop:
+    except (Interrupted, DeviceLostError, TrialLostError) as stop:
         tracker.end("KILLED", str(stop))
         raise

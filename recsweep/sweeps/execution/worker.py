@@ -20,7 +20,7 @@ from recsweep import environment, source_code
 from recsweep.credentials import seal, unseal
 from recsweep.errors import InputError
 from recsweep.messages import named_error, one_line
-from recsweep.run_files import JOURNAL, LOG, STDOUT
+from recsweep.run_files import FAILURES, JOURNAL, LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.crew import Crew, Gate, output_to
 from recsweep.sweeps.execution.device_errors import (
@@ -66,7 +66,7 @@ class Worker:
             with watchdog.task():
                 return {"error": None, "n_trials": self._run_trials(), **_kept()}
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
-            return _failure(error)
+            return _failure(error, self.plan)
 
     def sealed(self) -> "Worker":
         """The same without credentials, for a file."""
@@ -157,7 +157,7 @@ def _refuse_unshared(plan: dict[str, Any]) -> None:
 def _run_some(runner: "TrialRunner", gate: Gate) -> int:
     """Claim and run trials until none is left; return how many were finished."""
     from recsweep.sweeps.execution.trial_runner import Interrupted
-    from recsweep.sweeps.study.claims import ALONE, next_claim
+    from recsweep.sweeps.study.claims import ALONE, TrialLostError, next_claim
 
     n_trials = 0
     with suppress(Interrupted):
@@ -166,12 +166,12 @@ def _run_some(runner: "TrialRunner", gate: Gate) -> int:
                 claim = next_claim(runner.study)
                 if claim is None:
                     break
-                with claim.lease:
+                with claim.lease, suppress(TrialLostError):
                     if claim.is_alone:
                         be_alone()
                         runner.study.set_attrs(claim.frozen, {ALONE: True})
                     runner.run(claim)
-            n_trials += 1
+                    n_trials += 1
     return n_trials
 
 
@@ -208,7 +208,7 @@ class FinalWorker:
         except KeyboardInterrupt:  # the parent's, or an orphan's own
             pass
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
-            return _failure(error)
+            return _failure(error, self.worker.plan)
         return {"error": None, **_kept()}
 
     def sealed(self) -> "FinalWorker":
@@ -260,6 +260,7 @@ class FinalWorker:
         part = Part(training["trial"], training["index"])
         tracking = app.build_group(settings, "tracking", "log_metrics")
         tracking.kept_in(Path(plan.folder))
+        tracking.waits(plan.outage_timeout_s)
         tracker = tracking.nested(plan.parent_run, plan.study, part, training["name"])
         _note_look(study, training)
         log = (folder / LOG).open("w", encoding="utf-8")
@@ -281,10 +282,13 @@ def _stops(plan: "Plan", crew: Crew, _epoch: int, _metrics: object) -> bool:
 def _note_look(study: "SharedStudy", training: dict[str, Any]) -> None:
     """Record a test evaluation before it happens, once per training."""
     look = {"trial": training["trial"], "seed": training["config"]["seed"]}
-    with study.locks.mutex():
+
+    def note() -> None:
         looks = study.study.user_attrs.get(TEST_SCORED, [])
         if look not in looks:
             study.study.set_user_attr(TEST_SCORED, [*looks, look])
+
+    study.alone(note)
 
 
 @contextmanager
@@ -302,14 +306,23 @@ def _in_slots(own: "Layout") -> Iterator[None]:
                 slots.free()
 
 
-def _failure(error: Exception) -> dict[str, Any]:
-    """What a worker returns after an error; a lost device is said at once, as others continue."""
+def _failure(error: Exception, plan: dict[str, Any]) -> dict[str, Any]:
+    """What a worker returns after an error, which is said at once, as others continue."""
     if isinstance(error, DeviceLostError):
         mark_lost()
         print(f"warning: a worker ended: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return {"error": str(error), "is_device_lost": True, **_kept()}
     line = one_line(error) if isinstance(error, InputError) else named_error(error)
+    if not watchdog.Process.of(plan["parent_process"]).is_current:
+        with suppress(OSError):
+            (folder := failures_folder(plan)).mkdir(exist_ok=True)
+            (folder / f"{socket.gethostname()}-{os.getpid()}").write_text(line, encoding="utf-8")
     return {"error": line, **_kept()}
+
+
+def failures_folder(plan: dict[str, Any]) -> Path:
+    """Where workers leave the errors that ended them, for the process that launched them."""
+    return Path(plan["folder"]) / f"{FAILURES}-{plan['parent_process']['pid']}"
 
 
 def _kept() -> dict[str, Any]:

@@ -1,13 +1,17 @@
 """How workers end early, as the process that launches them sees it."""
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from threading import Lock
 from typing import Any
 
 from optuna.trial import TrialState
 
 from recsweep.errors import InputError
+from recsweep.sweeps.execution.worker import failures_folder
 from recsweep.sweeps.study.claims import MAX_SHARED_DEATHS
-from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 
 
 class Killed(str):
@@ -30,6 +34,56 @@ def first_error(results: Iterable[Mapping[str, Any]]) -> str | None:
         if each["error"]
     )  # fmt: skip
     return next(found, None)
+
+
+class WorkerErrors:
+    """Prints each error that ends a worker while others go on, once and as soon as it is known.
+
+    A launcher returns when all its workers have ended. Until then, those that share the sweep's
+    folder leave their errors there.
+
+    Args:
+        plan: The sweep's plan.
+    """
+
+    def __init__(self, plan: Plan) -> None:
+        self._folder = failures_folder(plan.plain())
+        self._n_workers = plan.n_workers
+        self._printed: set[str] = set()
+        self._lock = Lock()
+
+    def look(self) -> None:
+        """Print what workers have left since the last look."""
+        with suppress(OSError):
+            left = [file.read_text(encoding="utf-8") for file in sorted(self._folder.iterdir())]
+            if self._n_workers > 1:
+                self._print(left)
+
+    def note(self, results: Sequence[Mapping[str, Any]]) -> None:
+        """Print the errors of workers that have ended, and how many had none.
+
+        Args:
+            results: What the workers of one launch returned, see
+                `recsweep.sweeps.execution.worker.Worker`.
+        """
+        with suppress(OSError):
+            for file in self._folder.iterdir():
+                file.unlink()
+            self._folder.rmdir()
+        failed = [each for each in results if each["error"]]
+        if not failed or len(failed) == len(results):
+            return  # the sweep itself ends with the error of all
+        self._print([each["error"] for each in failed if not each.get("is_device_lost")])
+        n_worked = len(results) - len(failed)
+        print(f"workers   {n_worked} of {len(results)} worked", file=sys.stderr, flush=True)  # noqa: T201
+
+    def _print(self, errors: Iterable[str]) -> None:
+        with self._lock:
+            for error in errors:
+                if error and error not in self._printed:
+                    self._printed.add(error)
+                    line = f"warning: a worker ended, the others continue: {error}"
+                    print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class LossCounter:

@@ -2,11 +2,14 @@
 
 The modules, from the outside in:
 
-    backends        the storage and the locks that `sweep.storage` names
-    postgres_locks  leases in PostgreSQL
-    database        a storage URL: checked address, engine, Optuna's tables, one-line errors
-    journal         an append-only file
-    attempts        failed trials that are retried under the same number
-    locks           leases and locks in files, which the system frees when their holder dies
-    errors          errors that stop a worker without failing its trial
+    backends           the storage and the locks that `sweep.storage` names
+    database_storage   Optuna's tables, written in few statements and waited for in an outage
+    postgres_locks     leases in PostgreSQL
+    shared_connection  a process's only connection: transactions, and locks of its session
+    database           a storage URL: checked address, engine, Optuna's tables, one-line errors
+    outages            which errors are an outage, and how long it is waited for
+    journal            an append-only file
+    attempts           failed trials that are retried under the same number
+    locks              leases and locks in files, which the system frees when their holder dies
+    errors             errors that stop a worker without failing its trial
 """

@@ -1,7 +1,6 @@
-"""Database storage of a URL: a checked address, an engine, Optuna's tables, one-line errors."""
+"""A database of a URL: its checked address, an engine, Optuna's tables, one-line errors."""
 
 import re
-import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,19 +10,23 @@ import sqlalchemy
 from optuna.exceptions import StorageInternalError
 from optuna.storages import RDBStorage
 from sqlalchemy.engine import URL, Engine, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
-from recsweep.credentials import hide_credentials, redact
-from recsweep.messages import one_line, shorten
+from recsweep.credentials import hide_credentials
 from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.storage.outages import reason
 
 SQLITE, POSTGRES = "sqlite", "postgresql+psycopg"
 FORMS = f"{SQLITE}:///PATH or {POSTGRES}://USER:PASSWORD@HOST/DATABASE"
 BUSY_S = 60.0
 """How long a process waits while another one writes to an SQLite file, in seconds."""
-PATIENCE = {"connect_timeout": "10", "keepalives_idle": "30", "tcp_user_timeout": "30000"}
+PATIENCE = {
+    "connect_timeout": "10", "keepalives_idle": "30", "keepalives_interval": "10",
+    "keepalives_count": "3", "tcp_user_timeout": "30000",
+}  # fmt: skip
 """Detect a dead PostgreSQL server within half a minute; parameters of the URL take precedence."""
-REASON_CHARACTERS = 200
+ONE_CONNECTION = {"pool_size": 1, "max_overflow": 0, "pool_timeout": None}
+"""Of a process to PostgreSQL, which its threads use in turn."""
 
 
 def parse_address(url: str) -> URL:
@@ -70,7 +73,7 @@ def options(address: URL) -> dict[str, Any]:
     if address.drivername == SQLITE:
         return {"connect_args": {"timeout": BUSY_S}}
     patience = {name: value for name, value in PATIENCE.items() if name not in address.query}
-    return {"connect_args": patience, "pool_pre_ping": True}
+    return {"connect_args": patience}
 
 
 def make_engine(address: URL, **more: Any) -> Engine:
@@ -115,25 +118,22 @@ def make_tables(address: URL) -> None:
     """
     if address.drivername == SQLITE:
         _write_ahead(address)
-    _opened(address, skip_table_creation=False).engine.dispose()
+    with optuna_versions(address):
+        url = address.render_as_string(hide_password=False)
+        RDBStorage(url, options(address)).engine.dispose()
 
 
-def open_tables(address: URL) -> RDBStorage:
-    """The storage in a database that `has_tables`.
-
-    Raises:
-        StorageError: They have another version (they stay unchanged), or cannot be reached.
-    """
-    storage = _opened(address, skip_table_creation=True)
-    weakref.finalize(storage, storage.engine.dispose).atexit = False
-    return storage
+def shown(url: str | None) -> str:
+    """An address without credentials; empty for a journal."""
+    return "" if url is None else _shown(parse_address(url))
 
 
-def _opened(address: URL, *, skip_table_creation: bool) -> RDBStorage:
-    url = address.render_as_string(hide_password=False)
+@contextmanager
+def optuna_versions(address: URL) -> Iterator[None]:
+    """Turn errors into one line, also that about tables of another version of Optuna."""
     with errors_in_one_line(address):
         try:
-            return RDBStorage(url, options(address), skip_table_creation=skip_table_creation)
+            yield
         except RuntimeError as error:
             raise StorageError(
                 "sweep.storage must have the tables of this version of Optuna, but "
@@ -166,14 +166,6 @@ def errors_in_one_line(address: URL) -> Iterator[None]:
     except (SQLAlchemyError, StorageInternalError, OSError) as error:
         raise StorageError(
             f"sweep.storage must be a usable database, but is "
-            f"{_shown(address)} ({_reason(error)}); check it, or set "
+            f"{_shown(address)} ({reason(error)}); check it, or set "
             "sweep.storage=null for a journal"
         ) from error
-
-
-def _reason(error: BaseException) -> str:
-    """The driver's message."""
-    while error.__cause__ and not isinstance(error, DBAPIError):
-        error = error.__cause__
-    said = error.orig if isinstance(error, DBAPIError) else error
-    return shorten(one_line(redact(said)), REASON_CHARACTERS)

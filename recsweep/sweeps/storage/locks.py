@@ -5,7 +5,7 @@ import os
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
@@ -13,11 +13,14 @@ from typing import TYPE_CHECKING, Protocol, Self
 from recsweep.sweeps.storage.errors import StorageError
 
 if TYPE_CHECKING:
-    from sqlalchemy.engine import Engine
+    from recsweep.sweeps.storage.shared_connection import SharedConnection
 
 
 class Lease(ABC):
     """Held by one process at a time until it is released or the process dies; a context manager."""
+
+    n_gaps = 0
+    """How often it was lost and taken again: another process may have held it in between."""
 
     @abstractmethod
     def is_held(self) -> bool:
@@ -50,11 +53,17 @@ class Locks(Protocol):
     def is_leased(self, number: int) -> bool:
         """Whether a live process holds the lease of trial `number`; has no side effects."""
 
+    def perhaps_free(self, numbers: Sequence[int]) -> list[int]:
+        """The trials whose lease may be free."""
+
+    def is_settled(self) -> bool:
+        """Whether live processes have had the time to take again what an outage took from them."""
+
 
 open_leases: set[Lease] = set()
 """Open leases of this process."""
-engines: weakref.WeakSet["Engine"] = weakref.WeakSet()
-"""SQLAlchemy engines whose connections hold leases."""
+connections: weakref.WeakSet["SharedConnection"] = weakref.WeakSet()
+"""Connections to databases whose sessions hold leases."""
 
 
 def _abandon_all() -> None:
@@ -62,8 +71,8 @@ def _abandon_all() -> None:
     for lease in list(open_leases):
         lease.abandon()
     open_leases.clear()
-    for engine in list(engines):
-        engine.dispose(close=False)
+    for connection in list(connections):
+        connection.abandon()
 
 
 os.register_at_fork(after_in_child=_abandon_all)
@@ -190,6 +199,14 @@ class FileLocks:
             return False
         with FileLease(self._of(number)) as probe:
             return probe.is_taken()
+
+    def perhaps_free(self, numbers: Sequence[int]) -> list[int]:
+        """All of them: to take a lease is as cheap as to look at it."""
+        return list(numbers)
+
+    def is_settled(self) -> bool:
+        """Always: a file's lock is lost with its process only."""
+        return True
 
     def _of(self, number: int) -> Path:
         return self._folder / f"{number:04d}"

@@ -8,8 +8,10 @@ with the same number and the same parameters.
 import os
 import socket
 import time
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
+from functools import partial
+from threading import Lock
 from typing import Any
 
 import optuna
@@ -27,6 +29,9 @@ MAX_SHARED_DEATHS = 2
 """After so many deaths beside other trials, which may have been to blame, a trial runs alone."""
 DEVICE_ERROR = "device_error"
 """Attribute of a trial whose process lost its device: how."""
+SETTLING_PAUSE_S, N_REGAINS = 1.0, 120
+"""How long to wait before looking again for leases that an outage has taken, and how often a trial
+tries to get its own back."""
 PATIENCE_S, N_TRIES = 5.0, 100
 """How long and how often a claim waits for the lock of a process that died while claiming."""
 
@@ -39,6 +44,7 @@ class Claim:
         trial: Optuna's trial, for reports.
         frozen: The trial as it was claimed.
         lease: Held until the trial is finished or the process dies.
+        began: When it was claimed, which tells it from other claims of the trial.
         is_alone: Whether its process must run no other trial beside it, since processes that ran
             it beside others have died.
     """
@@ -46,13 +52,23 @@ class Claim:
     trial: Trial
     frozen: FrozenTrial
     lease: Lease
+    began: float
     is_alone: bool = False
+
+
+class TrialLostError(Exception):
+    """Another process has begun the trial, since this one had lost its lease."""
+
+
+class _OutrunError(Exception):
+    """Another process has added a trial meanwhile."""
 
 
 def next_claim(study: SharedStudy) -> Claim | None:
     """The next trial to run; None if no trial is left or none may start.
 
-    Trials whose process died come first, then failed ones to retry, then new ones.
+    Trials whose process died come first, then failed ones to retry, then new ones. Parameters are
+    proposed before the study is locked, and again if another process has added a trial meanwhile.
 
     Args:
         study: The study.
@@ -60,22 +76,75 @@ def next_claim(study: SharedStudy) -> Claim | None:
     Raises:
         StorageError: Another process does not release the lock of a new trial.
     """
-    with study.locks.mutex():
-        if _may_not_begin(study):
+    while True:
+        attempts = study.attempts()
+        trials = study.latest(attempts)
+        if _may_not_begin(study, trials):
             return None
-        for number in study.unfinished():
-            if claim := _take_over(study, number):
-                return claim
-        if failed := study.to_retry():
-            return _retry(study, failed[0])
-        trials = study.trials()
-        return None if len(trials) >= study.plan.n_trials else _begin(study, trials)
+        unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
+        dead = study.locks.perhaps_free(unfinished)
+        if dead and (is_settled := study.locks.is_settled()):
+            if claim := study.alone(partial(_take_over_one, study, dead)):
+                return _confirmed(claim)
+            if study.unfinished() != unfinished:
+                continue
+        template = _next_template(study, trials)
+        if template is None and dead and not is_settled:
+            time.sleep(SETTLING_PAUSE_S)
+            continue
+        if template is None:
+            return None
+        with suppress(_OutrunError):
+            return _confirmed(study.alone(partial(_add, study, template, len(attempts))))
 
 
-def _may_not_begin(study: SharedStudy) -> bool:
+def refuse_lost(study: SharedStudy, claim: Claim) -> bool:
+    """Make sure that a trial is still this process's, inside `SharedStudy.at_once`.
+
+    Args:
+        study: The study.
+        claim: The claim, whose session may have been lost and replaced.
+
+    Returns:
+        Whether the trial is unfinished: an outage may hide that it was finished before.
+
+    Raises:
+        TrialLostError: Another process has begun it.
+        StorageError: The lease was lost.
+    """
+    for _ in range(N_REGAINS):
+        is_held = claim.lease.is_held()
+        state = refuse_begun(study, claim)
+        if is_held or state.is_finished():
+            return not state.is_finished()
+        if not claim.lease.n_gaps:
+            break
+        time.sleep(SETTLING_PAUSE_S)  # the server has not yet ended the former session
+    raise StorageError(
+        f"a worker must hold the lease of its trial, but that of trial {claim.frozen.number} was "
+        "lost, and another worker may have it; make sure that sweep.storage or sweep.folder stays "
+        "reachable"
+    )
+
+
+def refuse_begun(study: SharedStudy, claim: Claim) -> TrialState:
+    """The trial's state; raises TrialLostError if another process has begun it."""
+    state, began = study.began(claim.frozen)
+    if began != claim.began:
+        raise TrialLostError("another worker restarted the trial after an outage")
+    return state
+
+
+def _may_not_begin(study: SharedStudy, trials: list[FrozenTrial]) -> bool:
     plan = study.plan
     is_late = plan.deadline is not None and time.time() > plan.deadline
-    return is_late or plan.is_stopped or len(study.failed()) > plan.max_failures
+    return is_late or plan.is_stopped or len(study.failed(trials)) > plan.max_failures
+
+
+def _take_over_one(study: SharedStudy, numbers: list[int]) -> Claim | None:
+    """The first of some trials whose process died; None if all are alive or died too often."""
+    claims = (_take_over(study, number) for number in numbers)
+    return next(filter(None, claims), None)
 
 
 def _take_over(study: SharedStudy, number: int) -> Claim | None:
@@ -89,7 +158,8 @@ def _take_over(study: SharedStudy, number: int) -> Claim | None:
         if frozen.state.is_finished():  # just before its process released the lease
             return None
         attrs = frozen.user_attrs
-        has_died = not attrs.get("is_interrupted", False)
+        is_ours = attrs.get("began") in _unconfirmed  # written, but an outage hid that
+        has_died = not attrs.get("is_interrupted", False) and not is_ours
         was_alone = attrs.get(ALONE, True)
         n_deaths = attrs.get("n_deaths", 0) + (has_died and was_alone)
         n_shared = attrs.get("n_shared_deaths", 0) + (has_died and not was_alone)
@@ -99,29 +169,39 @@ def _take_over(study: SharedStudy, number: int) -> Claim | None:
             study.finish(number, TrialState.FAIL, None, {"reason": reason})
             return None
         noted = {"n_deaths": n_deaths, "n_shared_deaths": n_shared, "is_interrupted": False}
-        study.set_attrs(frozen, {**noted, **_who(study)})
+        who = _who(study)
+        study.set_attrs(frozen, {**noted, **who})
         at_the_end.pop_all()
-        trial = Trial(study.study, frozen._trial_id)
-        return Claim(trial, frozen, lease, n_shared >= MAX_SHARED_DEATHS)
+        trial = _ClaimedTrial(study.study, frozen)
+        return Claim(trial, frozen, lease, who["began"], n_shared >= MAX_SHARED_DEATHS)
 
 
-def _retry(study: SharedStudy, failed: FrozenTrial) -> Claim:
+def _next_template(study: SharedStudy, trials: list[FrozenTrial]) -> FrozenTrial | None:
+    """A failed trial to retry, or else a new one; None if neither is left."""
+    if failed := study.to_retry(trials):
+        return _again(failed[0])
+    return _proposed(study, trials) if len(trials) < study.plan.n_trials else None
+
+
+def _again(failed: FrozenTrial) -> FrozenTrial:
     """Another attempt at a failed trial, with the same parameters."""
     kept = {name: failed.user_attrs[name] for name in ("settings", "is_default")}
     template = optuna.trial.create_trial(
         state=TrialState.RUNNING, params=failed.params, distributions=failed.distributions,
         user_attrs={**kept, RETRIES: failed.number}, system_attrs=failed.system_attrs,
     )  # fmt: skip
-    return _add(study, failed.number, template)
+    template.number = failed.number
+    return template
 
 
-def _begin(study: SharedStudy, trials: list[FrozenTrial]) -> Claim | None:
+def _proposed(study: SharedStudy, trials: list[FrozenTrial]) -> FrozenTrial | None:
     """A new trial proposed by the sampler; None when the space is exhausted."""
     plan, number = study.plan, len(trials)
-    template = propose(
-        study.sampler, study.space, trials, directions(plan.objectives), plan.seed,
-        plan.try_defaults,
-    )  # fmt: skip
+    with _proposing:
+        template = propose(
+            study.sampler, study.space, trials, directions(plan.objectives), plan.seed,
+            plan.try_defaults,
+        )  # fmt: skip
     if template is None:
         study.study.set_user_attr("exhausted", True)
         return None
@@ -129,19 +209,40 @@ def _begin(study: SharedStudy, trials: list[FrozenTrial]) -> Claim | None:
     if plan.try_defaults and number == 0 and template.params == study.space.default_params():
         settings = own or settings  # the sampler sees a value outside clipped to its interval
     template.user_attrs.update(settings=settings, is_default=settings == own)
-    return _add(study, number, template)
+    return template
 
 
-def _add(study: SharedStudy, number: int, template: FrozenTrial) -> Claim:
-    """Take the lease of a new trial and add it to the study."""
+def _add(study: SharedStudy, template: FrozenTrial, n_attempts: int) -> Claim:
+    """Take the lease of a new trial and add it to the study.
+
+    Raises:
+        _OutrunError: It was proposed for a study with fewer trials.
+    """
+    if study.n_attempts != n_attempts:
+        raise _OutrunError
     template.user_attrs.update(_who(study))
-    lease = _new_lease(study, number)
+    lease = _new_lease(study, template.number)
     with ExitStack() as at_the_end:
         at_the_end.enter_context(lease)
-        study.study.add_trial(template)
-        frozen = study.trials()[number]
+        frozen = study.add(template)
         at_the_end.pop_all()
-        return Claim(Trial(study.study, frozen._trial_id), frozen, lease)
+        began = template.user_attrs["began"]
+        return Claim(_ClaimedTrial(study.study, frozen), frozen, lease, began)
+
+
+class _ClaimedTrial(Trial):
+    """A trial whose parameters are known; Optuna's own one is read again first.
+
+    Args:
+        study: Optuna's study.
+        frozen: The trial as it was claimed.
+    """
+
+    def __init__(self, study: optuna.Study, frozen: FrozenTrial) -> None:
+        self.study, self.storage = study, study._storage
+        self._trial_id, self._cached_frozen_trial = frozen._trial_id, frozen
+        self.relative_search_space = self._relative_params = None
+        self._fixed_params = {}
 
 
 def _new_lease(study: SharedStudy, number: int) -> Lease:
@@ -161,9 +262,24 @@ def _new_lease(study: SharedStudy, number: int) -> Lease:
 
 
 def _who(study: SharedStudy) -> dict[str, Any]:
+    began = time.time()
+    _unconfirmed.add(began)
     return {
         "worker": f"{socket.gethostname()}:{os.getpid()}",
         "parent": study.plan.parent_process,
-        "began": time.time(),
+        "began": began,
         ALONE: study.n_slots == 1,
     }
+
+
+def _confirmed(claim: Claim) -> Claim:
+    """A claim that is known to be stored."""
+    _unconfirmed.discard(claim.began)
+    return claim
+
+
+_proposing = Lock()
+"""Proposals silence warnings, which threads cannot do at the same time."""
+_unconfirmed: set[float] = set()
+"""When this process began the claims of which an outage hides whether they were stored. If it finds
+one in the study, no process has died."""

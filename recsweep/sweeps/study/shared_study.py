@@ -3,12 +3,13 @@
 Trials are begun and taken over in `claims`.
 """
 
+import os
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
@@ -18,8 +19,13 @@ from recsweep.errors import InputError
 from recsweep.run_files import LOG, trial_folder
 from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
-from recsweep.sweeps.storage.attempts import latest_attempts
+from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts, numbered
 from recsweep.sweeps.storage.backends import make_locks, open_storage
+from recsweep.sweeps.storage.database import shown
+from recsweep.sweeps.storage.database_storage import CachedTrials, DatabaseStorage
+from recsweep.sweeps.storage.outages import Outages
+
+T = TypeVar("T")
 
 SLOTS = "slots"
 """The study's attribute with the number of trials that a worker trains at the same time."""
@@ -47,6 +53,7 @@ class Plan:
         try_defaults: Trial 0 is the configuration as it stands.
         max_retries: How often a trial is restarted after its process died.
         max_failures: More failed trials than this end the sweep.
+        outage_timeout_s: How long a database or a tracking server that is away is waited for.
         sampler: Configuration of the sampler.
         pruner: Configuration of the pruner.
         objectives: Metrics and times, such as `ndcg@100`, `train_s`.
@@ -75,6 +82,7 @@ class Plan:
     try_defaults: bool
     max_retries: int
     max_failures: int
+    outage_timeout_s: float
     sampler: dict[str, Any]
     pruner: dict[str, Any]
     objectives: list[str]
@@ -119,10 +127,15 @@ class SharedStudy:
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder = Path(plan.folder)
         self.space = Space.of(plan.space)
-        self.locks = make_locks(plan.storage, folder, plan.study)
         self.sampler = build(plan.sampler, "sampler")
         self.pruner: Pruner = build(plan.pruner, "pruner")
-        self.study = self._opened(open_storage(plan.storage, folder))
+        is_parent = plan.parent_process["pid"] == os.getpid()
+        self._outages = Outages(shown(plan.storage), plan.outage_timeout_s, is_parent)
+        self.storage = self._outages.wait(lambda: open_storage(plan.storage, folder, self._outages))
+        self.locks = make_locks(plan.storage, folder, plan.study, self.storage)
+        cached = CachedTrials(self.storage) if isinstance(self.storage, DatabaseStorage) else None
+        self.study = self._opened(cached or self.storage)
+        self._ids: dict[int, int] = {}
 
     def _opened(self, storage: optuna.storages.BaseStorage) -> optuna.Study:
         """Optuna's study; an existing one is only read."""
@@ -139,6 +152,37 @@ class SharedStudy:
                 study.set_metric_names(list(plan.objectives))  # what dashboards show
             return study
 
+    def alone(self, action: Callable[[], T]) -> T:
+        """Do something while no other process does such a thing.
+
+        In PostgreSQL all that it stores is one transaction.
+
+        Args:
+            action: Called again if an outage has interrupted it, or may have.
+        """
+
+        def act() -> T:
+            with self.locks.mutex():
+                return action()
+
+        return self._outages.wait(act)
+
+    def at_once(self, action: Callable[[], T]) -> T:
+        """The same in the presence of others; in a database all that it stores is one transaction.
+
+        Args:
+            action: Called again if an outage has interrupted it, or may have.
+        """
+        storage = self.storage
+        if not isinstance(storage, DatabaseStorage) or storage.connection.is_in_transaction:
+            return action()
+
+        def act() -> T:
+            with storage.connection.transaction():
+                return action()
+
+        return self._outages.wait(act)
+
     def _n_epochs(self) -> int:
         """Maximum number of epochs of a trial."""
         return max(int(branch.config["model"].get("n_epochs", 1)) for branch in self.space.branches)
@@ -154,10 +198,14 @@ class SharedStudy:
             InputError: Trials of this study have run on another kind of device.
         """
         own = f"{kind} ({precision})"
-        with self.locks.mutex():
+
+        def note() -> Any:
             known = self.study.user_attrs.get(DEVICE)
             if known is None:
                 self.study.set_user_attr(DEVICE, own)
+            return known
+
+        known = self.alone(note)
         if known not in (None, own):
             raise InputError(
                 f"all trials of a study must run on one kind of device, but {self.plan.study} runs "
@@ -182,10 +230,13 @@ class SharedStudy:
         """
         if (agreed := self.agreed_slots) is None:
             chosen = self.plan.slots or choose()
-            with self.locks.mutex():
-                agreed = self.agreed_slots
-                if agreed is None:
-                    self.study.set_user_attr(SLOTS, agreed := chosen)
+
+            def agree() -> int:
+                if (known := self.agreed_slots) is None:
+                    self.study.set_user_attr(SLOTS, chosen)
+                return known or chosen
+
+            agreed = self.alone(agree)
         self.refuse_other_slots()
         self.n_slots = agreed
         return agreed
@@ -207,20 +258,58 @@ class SharedStudy:
 
     def trials(self) -> list[FrozenTrial]:
         """All trials by number; for a retried one, the latest attempt."""
-        return latest_attempts(self.study.get_trials(deepcopy=False))
+        return self.latest(self.attempts())
+
+    def attempts(self) -> list[FrozenTrial]:
+        """All trials as Optuna has them."""
+        return self.study.get_trials(deepcopy=False)
+
+    def latest(self, attempts: Sequence[FrozenTrial]) -> list[FrozenTrial]:
+        """The trials by number among all attempts."""
+        trials = latest_attempts(attempts)
+        self._ids = {trial.number: trial._trial_id for trial in trials}
+        return trials
+
+    def add(self, template: FrozenTrial) -> FrozenTrial:
+        """Add a trial and return it as stored; an attempt has the number that it retries."""
+        if isinstance(self.storage, DatabaseStorage):
+            frozen = self.storage._create_new_trial(self.study._study_id, template)
+        else:
+            self.study.add_trial(template)
+            frozen = self.attempts()[-1]
+        number = frozen.user_attrs.get(RETRIES, template.number)
+        self._ids = {**self._ids, number: frozen._trial_id}
+        return numbered(frozen, number)
+
+    @property
+    def n_attempts(self) -> int:
+        """Their number, in one statement."""
+        if isinstance(self.storage, DatabaseStorage):
+            return self.storage.n_attempts(self.study._study_id)
+        return len(self.attempts())
 
     def unfinished(self) -> list[int]:
         """Numbers of the trials that were started but not finished."""
         return [trial.number for trial in self.trials() if not trial.state.is_finished()]
 
-    def failed(self) -> list[FrozenTrial]:
-        """Failed trials, except those to retry."""
-        failed = (trial for trial in self.trials() if trial.state == TrialState.FAIL)
+    def failed(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+        """Failed trials, except those to retry.
+
+        Args:
+            trials: The trials, if they were just read.
+        """
+        trials = self.trials() if trials is None else trials
+        failed = (trial for trial in trials if trial.state == TrialState.FAIL)
         return [trial for trial in failed if trial._trial_id not in self.plan.retry]
 
-    def to_retry(self) -> list[FrozenTrial]:
-        """Failed trials to retry."""
-        return [trial for trial in self.trials() if trial._trial_id in self.plan.retry]
+    def to_retry(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+        """Failed trials to retry.
+
+        Args:
+            trials: The trials, if they were just read.
+        """
+        trials = self.trials() if trials is None else trials
+        return [trial for trial in trials if trial._trial_id in self.plan.retry]
 
     def last_failure(self) -> str:
         """The reason of the most recent failure, and the path of its log."""
@@ -230,8 +319,8 @@ class SharedStudy:
         return f"the last one because {last.user_attrs['reason']} (see {log})"
 
     def is_alive(self, number: int) -> bool:
-        """Whether a process is running this trial."""
-        return self.locks.is_leased(number)
+        """Whether a process is running this trial, or may be: it has just lost its session."""
+        return self.locks.is_leased(number) or not self.locks.is_settled()
 
     def is_finished(self) -> bool:
         """Whether no trial is left to run."""
@@ -265,8 +354,11 @@ class SharedStudy:
 
     def set_attrs(self, frozen: FrozenTrial, attrs: Mapping[str, Any]) -> None:
         """Set user attributes of an unfinished trial."""
+        if isinstance(self.storage, DatabaseStorage):
+            self.storage.set_trial_attrs(frozen._trial_id, attrs)
+            return
         for name, value in attrs.items():
-            self.study._storage.set_trial_user_attr(frozen._trial_id, name, value)
+            self.storage.set_trial_user_attr(frozen._trial_id, name, value)
 
     def finish(
         self, number: int, state: TrialState, values: list[float] | None, attrs: Mapping[str, Any]
@@ -279,10 +371,22 @@ class SharedStudy:
             values: Values of the objectives, if complete.
             attrs: Other user attributes.
         """
+        storage = self.storage
+        if isinstance(storage, DatabaseStorage):
+            trial_id = self._ids[number] if number in self._ids else self.trials()[number]._trial_id
+            self.at_once(lambda: storage.finish_trial(trial_id, state, values, attrs))
+            return
         frozen = self.trials()[number]
         self.set_attrs(frozen, attrs)
-        of_optuna = self.study._storage.get_trial_number_from_id(frozen._trial_id)
+        of_optuna = storage.get_trial_number_from_id(frozen._trial_id)
         self.study.tell(of_optuna, values, state=state)
+
+    def began(self, frozen: FrozenTrial) -> tuple[TrialState, Any]:
+        """A trial's state, and when the process that runs it has begun it."""
+        if isinstance(self.storage, DatabaseStorage):
+            return self.storage.began(frozen._trial_id)
+        found = self.storage.get_trial(frozen._trial_id)
+        return found.state, found.user_attrs.get("began")
 
     def interrupt(self) -> None:
         """Mark trials that this command's workers are running as interrupted."""

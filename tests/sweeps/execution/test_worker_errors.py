@@ -1,13 +1,22 @@
 """The launching process tells a dead worker and a lost device from an error that remains."""
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from plans import toy_config, toy_plan
 from studies import COMPLETE, FAIL, PRUNED
 
-from recsweep.sweeps.execution.worker_errors import DeviceLost, Killed, LossCounter, first_error
+from recsweep.sweeps.execution.worker import Worker, failures_folder
+from recsweep.sweeps.execution.worker_errors import (
+    DeviceLost,
+    Killed,
+    LossCounter,
+    WorkerErrors,
+    first_error,
+)
 
 LOST = DeviceLost("the device was lost (INTERNAL: …)")
 
@@ -61,3 +70,29 @@ def test_a_scored_trial_or_another_error_begins_a_new_count(
     losses.count(error)
     for _ in range(2):
         losses.count(LOST)
+
+
+def test_an_error_that_ends_some_workers_is_printed_once_and_at_once(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsweep.sweeps.execution.watchdog.attend", lambda _: None)
+    plan = toy_plan(tmp_path / "toy", toy_config(tmp_path), n_workers=4)
+    (tmp_path / "toy").mkdir()
+    errors = WorkerErrors(plan)
+    errors.look()
+    elsewhere = {**plan.plain(), "parent_process": {**plan.parent_process, "place": "another"}}
+    failed = Worker(elsewhere)(None)  # on a host without the journal
+    assert list(failures_folder(plan.plain()).iterdir())
+    for _ in range(2):
+        errors.look()
+    line = f"warning: a worker ended, the others continue: {failed['error']}\n"
+    assert capsys.readouterr().err == line
+    worked = {"error": None, "n_trials": 2}
+    errors.note([failed, worked, failed, worked])
+    assert capsys.readouterr().err == "workers   2 of 4 worked\n"
+    assert not failures_folder(plan.plain()).exists()
+    errors.note([worked, worked])
+    errors.note([{"error": "of all"}, {"error": "of all"}])
+    assert capsys.readouterr().err == ""
+    errors.note([{"error": "another one"}, worked])
+    assert "continue: another one\nworkers   1 of 2 worked" in capsys.readouterr().err
