@@ -3,6 +3,9 @@
     sweeps/STUDY/winner/0024/replicate-0/   results/, log.txt, and stdout.txt once everything
                                             is tracked
 
+In a database the study also notes each training that is done, so that other hosts, which lack its
+files, do not repeat it.
+
 The study records every test evaluation under `test_scored` before it happens, so that a crash
 cannot hide one; scoring another trial of the same study is refused unless requested.
 """
@@ -12,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsweep.run_files import STDOUT, training_folder
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.trial_record import training_name
-from recsweep.sweeps.study.final_scores import FinalScores, Looks
+from recsweep.sweeps.study.final_scores import FinalScores, FinalTrainings, Looks
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import TrialRow
 
@@ -36,17 +38,30 @@ class FinalEvaluation:
     n_seeds: int
 
     @property
+    def trainings(self) -> FinalTrainings:
+        """The trainings of this study's winners that are done."""
+        return FinalTrainings(self.study.study, self.study.plan)
+
+    @property
     def folders(self) -> list[Path]:
         """One per training."""
-        folder, number = self.study.plan.folder, self.best.number
-        return [training_folder(folder, number, index) for index in range(self.n_seeds)]
+        return [self.trainings.folder(self.best.number, index) for index in range(self.n_seeds)]
 
     @property
     def missing(self) -> list[int]:
         """Indices of the trainings that are not done yet."""
-        return [
-            index for index, folder in enumerate(self.folders) if not (folder / STDOUT).exists()
-        ]
+        done = self.trainings.indices(self.best.number)
+        return [index for index in range(self.n_seeds) if index not in done]
+
+    @property
+    def elsewhere(self) -> dict[Path, str]:
+        """Folder -> run id of the tracked trainings whose files are on another host."""
+        number, trainings = self.best.number, self.trainings
+        return {
+            trainings.folder(number, index): noted["run_id"]
+            for index, noted in trainings.noted(number).items()
+            if noted["run_id"] and not trainings.has_files(number, index)
+        }
 
     def others_scored(self) -> list[int]:
         """Other trials of the study that were scored on test."""
@@ -80,10 +95,6 @@ class FinalEvaluation:
 
     def scores(self) -> FinalScores | None:
         """The scores of the trainings; None unless all are done."""
-        return (
-            None
-            if self.missing or not self.n_seeds
-            else FinalScores.of(
-                self.folders, Path(self.study.plan.folder), Looks.of(self.study.study)
-            )
-        )
+        if self.missing or not self.n_seeds:
+            return None
+        return self.trainings.scores(self.best.number, self.n_seeds)
