@@ -1,5 +1,6 @@
 """The process that launches workers: from the first trial to the winner's score on test."""
 
+import shutil
 import sys
 import time
 from contextlib import suppress
@@ -406,6 +407,7 @@ class SweepCoordinator:
     def _fetch(self, winner: FinalEvaluation) -> None:
         """Get the files of trainings of other hosts, as far as the tracking store has them."""
         for folder, run_id in winner.elsewhere.items():
+            shutil.rmtree(folder, ignore_errors=True)  # of a training that did not finish here
             with suppress(InputError), whole_folder(folder, "sweep.folder") as unfinished:
                 (unfinished / RESULTS).mkdir()
                 if not self.spec.tracker.fetch(run_id, unfinished / RESULTS):

@@ -60,7 +60,7 @@ class FinalEvaluation:
         return {
             trainings.folder(number, index): noted["run_id"]
             for index, noted in trainings.noted(number).items()
-            if noted["run_id"] and not trainings.has_files(number, index)
+            if index < self.n_seeds and noted["run_id"] and not trainings.has_files(number, index)
         }
 
     def others_scored(self) -> list[int]:

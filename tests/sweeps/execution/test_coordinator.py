@@ -604,6 +604,9 @@ def test_a_second_host_gets_the_winners_files_from_the_tracking_store(
     tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
     first = host("a", *tracked).run()
     one = host("b", *tracked, launch=nothing)
+    half = tmp_path / "b" / "toy" / "winner" / "0000" / "replicate-1" / "log.txt"
+    half.parent.mkdir(parents=True)
+    half.touch()  # this host died in a training that another one did
     second = one.run()
     assert first.test is not None
     assert second.test is not None
@@ -652,3 +655,31 @@ def test_too_many_failures_are_told_to_workers_of_other_hosts(host: Made) -> Non
     with pytest.raises(InputError, match=r"^at most sweep\.max_failures=1"):
         one.run()
     assert counts(one.study.study)[NO_MORE] == 1
+
+
+def test_a_worker_with_other_data_than_the_studys_ends_with_the_reason(
+    host: Made, refused: Any
+) -> None:
+    def elsewhere(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        study = one.study.study
+        identity = study.user_attrs["identity"]
+        fingerprint = {**identity["fingerprint"], "split": "0" * 64}
+        study.set_user_attr("identity", {**identity, "fingerprint": fingerprint})
+        return in_this_process(task, n, folder)
+
+    one = host("a", launch=elsewhere)
+    with refused("all hosts must have the split that toy started with", "is 000000000000 there"):
+        one.run()
+    assert one.study.trials() == []
+
+
+def test_a_winner_whose_files_are_elsewhere_is_not_registered(
+    host: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host("a").run()
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    one = host("b", *tracked, "sweep.register=shop", "sweep.n_trials=3")
+    one.study.study.set_user_attr(ENDED, None)
+    one.run()
+    said = "warning: the winner is not registered: its files are on another host"
+    assert said in capsys.readouterr().err

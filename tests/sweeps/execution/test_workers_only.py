@@ -1,7 +1,7 @@
-"""Hosts that share a database and a tracking server, and nothing else."""
+"""Workers without a parent; hosts that share a database and a tracking server, and nothing else."""
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +11,14 @@ import pytest
 import yaml
 from hosts import PATIENCE_S, Host, wait_until
 from mlflow_server import Server
+from plans import toy_config, toy_space
 
+from recsweep.sweeps.execution import workers_only
+from recsweep.sweeps.execution.coordinator import SweepCoordinator
+from recsweep.sweeps.execution.setup import StudyRequest
+from recsweep.sweeps.execution.workers_only import WorkersOnly
 from recsweep.sweeps.storage.backends import open_storage
-
-pytestmark = pytest.mark.postgres
+from recsweep.sweeps.study.stop_requests import NO_MORE, STOP, request
 
 N_TRIALS, N_SEEDS = 12, 2
 
@@ -97,6 +101,7 @@ def summary(host: Host) -> dict[str, Any]:
     return found
 
 
+@pytest.mark.postgres
 def test_two_hosts_share_a_study_and_each_has_its_results(cluster: Cluster) -> None:
     hosts = [cluster.add(), cluster.add()]
     commands = [host.start() for host in hosts]
@@ -118,6 +123,7 @@ def test_two_hosts_share_a_study_and_each_has_its_results(cluster: Cluster) -> N
     assert all((host.study / "results" / "plots" / "sweep.html").exists() for host in hosts)
 
 
+@pytest.mark.postgres
 def test_workers_alone_leave_the_winner_to_the_parent(cluster: Cluster) -> None:
     alone, parent = cluster.add(), cluster.add()
     assert alone.start("sweep.workers_only=true").wait(PATIENCE_S) == 0, cluster.said()
@@ -143,6 +149,7 @@ def test_workers_alone_leave_the_winner_to_the_parent(cluster: Cluster) -> None:
     assert "15 runs: all there, nothing to do" in parent.run("task=upload", "task.run=hosts")
 
 
+@pytest.mark.postgres
 def test_a_host_that_vanishes_is_survived_by_another(cluster: Cluster) -> None:
     gone, left = cluster.add(0.3), cluster.add(0.3)
     commands = [gone.start(), left.start("sweep.n_trials=12")]
@@ -162,6 +169,7 @@ def workers_of(cluster: Cluster, pid: int) -> list[int]:
     ]
 
 
+@pytest.mark.postgres
 def test_ctrl_c_at_a_parent_stops_the_workers_of_all_hosts(cluster: Cluster) -> None:
     parent, alone, other = cluster.add(0.5), cluster.add(0.5), cluster.add(0.5)
     typed = parent.start("sweep.n_trials=100")
@@ -181,6 +189,7 @@ def test_ctrl_c_at_a_parent_stops_the_workers_of_all_hosts(cluster: Cluster) -> 
     assert not any(trial.user_attrs.get("n_deaths") for trial in cluster.study.trials)
 
 
+@pytest.mark.postgres
 @pytest.mark.parametrize("role", [[], ["sweep.workers_only=true"]])
 def test_a_scheduler_that_wants_a_host_back_leaves_the_others_alone(
     cluster: Cluster, role: list[str]
@@ -195,3 +204,104 @@ def test_a_scheduler_that_wants_a_host_back_leaves_the_others_alone(
     assert keeping.wait(PATIENCE_S) == 0, cluster.said()
     cluster.is_exact()
     cluster.is_scored_once()
+
+
+# --- one process ----------------------------------------------------------------------------------
+
+Made = Callable[..., Any]
+
+
+def in_this_process(task: Any, n: int, folder: str) -> list[dict[str, Any]]:  # noqa: ARG001
+    """A launcher that runs one after the other."""
+    return [task(None) for _ in range(n)]
+
+
+@pytest.fixture
+def command(config: Any, tmp_path: Path, undrawn: None) -> Made:  # noqa: ARG001
+    """A sweep of the toy: three trials at random."""
+
+    def make(
+        kind: type[SweepCoordinator], *overrides: str, launch: Any = in_this_process, **model: Any
+    ) -> SweepCoordinator:
+        alone = f"sweep.workers_only={kind is WorkersOnly}".lower()
+        usual = (f"sweep.folder={tmp_path}/sweeps", "sampler=random", "pruner=none", alone)
+        small = ("sweep.n_trials=3", "sweep.final_seeds=1")
+        toy = toy_config(tmp_path, *usual, *small, *overrides, **model)
+        wanted = StudyRequest("toy", toy, [], lambda: toy_space(toy), launch, "python -m recsweep")
+        return kind(wanted.check())
+
+    return make
+
+
+def test_workers_wait_for_a_journal_and_create_none(
+    command: Made,
+    tmp_path: Path,
+    refused: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(workers_only, "PATIENCE_S", 1.0)
+    with refused("sweep.workers_only=true needs a study that exists, but there is no", "journal"):
+        command(WorkersOnly)
+    journal = tmp_path / "sweeps" / "toy" / "journal.log"
+    assert capsys.readouterr().err == (
+        f"waiting up to 1 s for {journal}, which another command creates\n"
+    )
+    assert not (tmp_path / "sweeps").exists()
+
+
+@pytest.mark.parametrize("storage", ["null", "sqlite:///{}/sweeps.db"])
+def test_workers_run_what_the_parent_has_planned_and_leave_the_rest(
+    command: Made, tmp_path: Path, storage: str
+) -> None:
+    place = f"sweep.storage={storage.format(tmp_path)}"
+    parent = command(SweepCoordinator, place, "sweep.n_trials=4")
+    alone = command(WorkersOnly, place)
+    alone.help_out()
+    assert [trial.state.name for trial in parent.study.trials()] == 4 * ["COMPLETE"]
+    assert not (tmp_path / "sweeps" / "toy" / "results").exists()
+    assert "test_scored" not in parent.study.study.user_attrs
+    assert parent.run().test is not None
+    assert parent.study.study.user_attrs["n_trials"] == 4
+
+
+def test_too_many_failures_end_workers_without_an_error(command: Made, tmp_path: Path) -> None:
+    place = f"sweep.storage=sqlite:///{tmp_path}/sweeps.db"
+    alone = command(WorkersOnly, place, "sweep.max_failures=1", breaks="a fault")
+    alone.help_out()
+    assert [trial.state.name for trial in alone.study.trials()] == ["FAIL", "FAIL"]
+    alone.help_out()
+
+
+def asked_first(kind: str, reason: str) -> Any:
+    """A launcher whose workers start after a request."""
+
+    def launch(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        plan = task.plan if hasattr(task, "plan") else task.worker.plan
+        storage = open_storage(plan["storage"], Path(plan["folder"]))
+        request(optuna.load_study(study_name="toy", storage=storage), kind, reason)
+        return in_this_process(task, n, folder)
+
+    return launch
+
+
+def test_workers_begin_no_trial_once_the_parent_is_late(command: Made, tmp_path: Path) -> None:
+    place = f"sweep.storage=sqlite:///{tmp_path}/sweeps.db"
+    launch = asked_first(NO_MORE, "sweep.timeout on b")
+    alone = command(WorkersOnly, place, launch=launch)
+    alone.help_out()
+    assert alone.study.trials() == []
+    parent = command(SweepCoordinator, place, launch=launch).run()
+    assert parent.status.count("complete") == 3, "another parent has its own limits"
+
+
+def test_ctrl_c_on_another_host_ends_both_kinds_of_commands(command: Made, tmp_path: Path) -> None:
+    place = f"sweep.storage=sqlite:///{tmp_path}/sweeps.db"
+    launch = asked_first(STOP, "Ctrl-C on b")
+    alone = command(WorkersOnly, place, launch=launch)
+    alone.help_out()
+    assert alone.study.trials() == []
+    with pytest.raises(KeyboardInterrupt, match=r"^Ctrl-C on b$"):
+        command(SweepCoordinator, place, launch=launch).run()
+    assert alone.study.trials() == []
+    assert command(SweepCoordinator, place).run().status.count("complete") == 3
