@@ -41,12 +41,14 @@ class Host:
         Args:
             overrides: More of it.
         """
-        return self._started(
-            "-m", "--config-dir=.", "model=sleeper", "data=synthetic", "data.n_users=120",
-            "data.n_items=50", "k=[10]", "metrics=[ndcg]", "sampler=random", "pruner=none",
-            "study=hosts", "threads=1", "sweep.n_workers=2", "sweep.n_trials=12",
-            "sweep.final_seeds=2", *overrides,
+        usual = (
+            "model=sleeper", "data=synthetic", "data.n_users=120", "data.n_items=50", "k=[10]",
+            "metrics=[ndcg]", "sampler=random", "pruner=none", "study=hosts", "threads=1",
+            "sweep.n_workers=2", "sweep.n_trials=12", "sweep.final_seeds=2",
         )  # fmt: skip
+        given = {line.partition("=")[0] for line in overrides}
+        kept = [line for line in usual if line.partition("=")[0] not in given]
+        return self._started("-m", "--config-dir=.", *kept, *overrides)
 
     def run(self, *arguments: str) -> str:
         """Type any other command, which must succeed, and return what it prints."""

@@ -1,23 +1,20 @@
 """The process that launches workers: from the first trial to the winner's score on test."""
 
-import shutil
 import sys
 import time
-from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from recsweep import app, environment
+from recsweep import app
 from recsweep.build import is_deterministic
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
-from recsweep.files import disk_errors_in_one_line, whole_folder
+from recsweep.files import disk_errors_in_one_line
 from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import named_error, one_line
 from recsweep.run_files import (
     PLOTS,
     RESULTS,
-    STDOUT,
     TRIALS_TABLE,
     is_run,
     read_run_id,
@@ -197,7 +194,7 @@ class SweepCoordinator:
         params = {**app.parameters(spec.identity), "n_trials": spec.sweep.n_trials}
         with self.study.locks.mutex():  # two terminals adopt or create the same run
             known = study.user_attrs.get(PARENT_RUN)
-            tracker.open_sweep(spec.name, f"sweep {spec.name}", params, self._tags(), known)
+            tracker.open_sweep(spec.name, f"sweep {spec.name}", params, self.spec.tags, known)
             if tracker.run_id not in (None, known):
                 study.set_user_attr(PARENT_RUN, tracker.run_id)
             tracker.share_view(spec.name, *view_columns(self.study.space, self._status()))
@@ -292,19 +289,6 @@ class SweepCoordinator:
 
     # --- tracking --------------------------------------------------------------------------------
 
-    def _tags(self) -> dict[str, str]:
-        identity = self.spec.identity
-        return {
-            **environment.git_state(),
-            **{f"version.{name}": text for name, text in identity["versions"].items()},
-            **app.code_tags(identity["code"]),
-            "backend": self.spec.settings.backend,
-            "threads": str(self.spec.settings.threads),
-            "data": app.data_name(self.spec.settings),
-            "data.fingerprint": identity["fingerprint"]["data"],
-            "split.fingerprint": identity["fingerprint"]["split"],
-        }
-
     def _tidy(self) -> None:
         """End the runs of trials whose process died before it could do so."""
         self.spec.tracker.tidy(self.spec.name, self._verdict)
@@ -339,7 +323,7 @@ class SweepCoordinator:
         from recsweep.sweeps.reporting import plots  # takes 2 s: plotly, pyplot, scikit-learn
 
         plots.write_plots(self.study.study, status, self._results() / PLOTS)
-        told = NoteContent.of(self.study, outcome, self.spec.command, self._tags())
+        told = NoteContent.of(self.study, outcome, self.spec.command, self.spec.tags)
         write_note(self._results(), summary_note(outcome, told))
         tracker.log_artifacts(self._results())
         tracker.share_view(status.study, *view_columns(self.study.space, status))
@@ -392,7 +376,7 @@ class SweepCoordinator:
         if winner and plan and winner.missing and not self._is_locked(winner):
             self._train(winner, plan)
         if winner:
-            self._fetch(winner)
+            winner.fetch(self.spec.tracker)
         test = winner.scores() if winner else None
         outcome, results = StudyOutcome(status, test, Looks.of(self.study.study)), self._results()
         results.mkdir(exist_ok=True)
@@ -403,17 +387,6 @@ class SweepCoordinator:
         )  # fmt: skip
         write_trials(results / TRIALS_TABLE, status)
         return outcome
-
-    def _fetch(self, winner: FinalEvaluation) -> None:
-        """Get the files of trainings of other hosts, as far as the tracking store has them."""
-        for folder, run_id in winner.elsewhere.items():
-            shutil.rmtree(folder, ignore_errors=True)  # of a training that did not finish here
-            with suppress(InputError), whole_folder(folder, "sweep.folder") as unfinished:
-                (unfinished / RESULTS).mkdir()
-                if not self.spec.tracker.fetch(run_id, unfinished / RESULTS):
-                    raise InputError(f"run {run_id} has no files")
-                text = f"trained on another host, in run {run_id}\n"
-                (unfinished / STDOUT).write_text(text, encoding="utf-8")
 
     def _winner(self, status: StudyStatus) -> FinalEvaluation | None:
         sweep, best = self.spec.sweep, status.best

@@ -11,10 +11,16 @@ cannot hide one; scoring another trial of the same study is refused unless reque
 """
 
 import copy
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from recsweep.errors import InputError
+from recsweep.files import whole_folder
+from recsweep.interfaces import SweepTracker
+from recsweep.run_files import RESULTS, STDOUT
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.trial_record import training_name
@@ -62,6 +68,21 @@ class FinalEvaluation:
             for index, noted in trainings.noted(number).items()
             if index < self.n_seeds and noted["run_id"] and not trainings.has_files(number, index)
         }
+
+    def fetch(self, tracker: SweepTracker) -> None:
+        """Get the files of trainings of other hosts, as far as the tracking store has them.
+
+        Args:
+            tracker: The sweep's tracker.
+        """
+        for folder, run_id in self.elsewhere.items():
+            shutil.rmtree(folder, ignore_errors=True)  # of a training that did not finish here
+            with suppress(InputError), whole_folder(folder, "sweep.folder") as unfinished:
+                (unfinished / RESULTS).mkdir()
+                if not tracker.fetch(run_id, unfinished / RESULTS):
+                    raise InputError(f"run {run_id} has no files")
+                text = f"trained on another host, in run {run_id}\n"
+                (unfinished / STDOUT).write_text(text, encoding="utf-8")
 
     def others_scored(self) -> list[int]:
         """Other trials of the study that were scored on test."""

@@ -208,6 +208,21 @@ class StudySpec:
         """Trainings of a trial that is not pruned."""
         return Replicates(self.sweep.folds, self.sweep.seeds_per_trial).count(self.settings.model)
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the run of the whole sweep."""
+        identity = self.identity
+        return {
+            **environment.git_state(),
+            **{f"version.{name}": text for name, text in identity["versions"].items()},
+            **app.code_tags(identity["code"]),
+            "backend": self.settings.backend,
+            "threads": str(self.settings.threads),
+            "data": app.data_name(self.settings),
+            "data.fingerprint": identity["fingerprint"]["data"],
+            "split.fingerprint": identity["fingerprint"]["split"],
+        }
+
     def plan(self, **more: Any) -> Plan:
         """The plan that is passed to workers.
 

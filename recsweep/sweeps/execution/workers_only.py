@@ -90,7 +90,7 @@ class WorkersOnly(SweepCoordinator):
         spec, study, tracker = self.spec, self.study.study, self.spec.tracker
         tracker.kept_in(folder)
         words = shlex.split(spec.command)[2:]  # without python -m
-        tags = {**self._tags(), COMMAND: shlex.join(words)}
+        tags = {**spec.tags, COMMAND: shlex.join(words)}
         with self.study.locks.mutex():
             known = study.user_attrs.get(PARENT_RUN)
             tracker.join_sweep(spec.name, f"sweep {spec.name}", tags, known)
