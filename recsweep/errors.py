@@ -28,3 +28,7 @@ def concerning(setting: str) -> Iterator[None]:
     except InputError as error:
         error.add_note(setting)
         raise
+
+
+class UnfitHostError(InputError):
+    """This host must not work on a study, and another attempt would not change that."""

@@ -201,9 +201,22 @@ class SweepTracker(RunTracker, Protocol):
         """Set how long a server that stops responding is waited for; nested trackers do so, too."""
 
     def open_sweep(
-        self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+        self,
+        study: str,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        known: str | None = None,
     ) -> None:
         """Resume the parent run of a study, or create it with these parameters and tags."""
+
+    def join_sweep(
+        self, study: str, name: str, tags: Mapping[str, str], known: str | None = None
+    ) -> None:
+        """Find the parent run of a study without opening it, or create it."""
+
+    def fetch(self, run_id: str, folder: Path) -> bool:
+        """Copy the files of a run into an existing folder; returns whether the store has them."""
 
     def share_view(
         self,

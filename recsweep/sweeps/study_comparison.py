@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,10 +18,11 @@ from recsweep.comparison.fairness import (
 from recsweep.comparison.rendering import write_comparison
 from recsweep.comparison.statistics import Statistics
 from recsweep.files import whole_folder
-from recsweep.run_files import COMPARED, COMPARISON, STUDIES, write_yaml
+from recsweep.run_files import COMPARED, COMPARISON, STUDIES, is_run, write_yaml
 from recsweep.runs.scored_run import read_run
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.reporting.result import StudyOutcome
+from recsweep.sweeps.study.final_scores import FinalScores
 from recsweep.sweeps.study.status import TrialRow
 
 
@@ -52,10 +54,20 @@ def compare_studies(
     """
     pairs: dict[str, list[tuple[SweepCoordinator, StudyOutcome]]] = {}
     for coordinator, outcome in zip(coordinators, outcomes, strict=True):
-        if outcome.test is not None:
+        if outcome.test is not None and _has_files(coordinator, outcome.test):
             shared = (coordinator.spec.identity["fingerprint"], coordinator.spec.objectives)
             pairs.setdefault(str(shared), []).append((coordinator, outcome))
     return [_written(group, statistics) for group in pairs.values() if len(group) > 1]
+
+
+def _has_files(coordinator: SweepCoordinator, test: FinalScores) -> bool:
+    """Whether a winner can be compared user by user; another host may have its files."""
+    folder = Path(coordinator.study.plan.folder)
+    has_all = all(is_run(folder / replicate["results"]) for replicate in test.replicates)
+    if not has_all:
+        line = f"{coordinator.spec.name} is not compared: its winner's files are on another host"
+        print(f"warning: {line}", file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+    return has_all
 
 
 def _written(

@@ -28,9 +28,10 @@ from recsweep.errors import InputError
 from recsweep.messages import align_columns
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
-from recsweep.sweeps.execution.setup import StudyRequest, SweepSettings
+from recsweep.sweeps.execution.setup import StudyRequest, StudySpec, SweepSettings
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
+from recsweep.sweeps.execution.workers_only import WorkersOnly
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.sampling.samplers import Grid
 from recsweep.sweeps.space.branch import resolve
@@ -107,7 +108,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
     _refuse_same_names(names, requests)
     _refuse_backends_in_one_process(config, requests)
     specs = _each(names, StudyRequest.check, requests)  # check all, then run any
-    coordinators = _each(names, SweepCoordinator, specs)  # refuses changed studies
+    coordinators = _each(names, _coordinator, specs)  # refuses changed studies
     begins = [name and f"{f'{n} of {len(names)}':<10}{name}" for n, name in enumerate(names, 1)]
     outcomes, errors = _run_all(names, coordinators, begins)
     comparisons = []
@@ -119,8 +120,12 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
             print(f"\n{written.text}\n\npage      {written.folder / 'comparison.html'}")  # noqa: T201
             comparisons.append(written.folder)
     _raise_one(errors, len(coordinators))
-    studies = {each.spec.name: each.spec.settings.sweep for each in coordinators}
+    studies = {coordinators[n].spec.name: coordinators[n].spec.settings.sweep for n in outcomes}
     return Swept(studies, comparisons)
+
+
+def _coordinator(spec: StudySpec) -> SweepCoordinator:
+    return WorkersOnly(spec) if spec.sweep.workers_only else SweepCoordinator(spec)
 
 
 def _each(names: Sequence[str], act: Callable[..., T], *things: Sequence[Any]) -> list[T]:
@@ -142,7 +147,7 @@ def _run_all(
     """Run one study after the other; an error in one does not stop the others.
 
     Returns:
-        Outcomes by the study's position, and the errors of the failed ones.
+        Outcomes by the study's position, none from workers only, and errors of the failed ones.
     """
     outcomes: dict[int, StudyOutcome] = {}
     errors: list[InputError] = []
@@ -150,7 +155,9 @@ def _run_all(
         zip(names, coordinators, begins, strict=True)
     ):
         try:
-            (outcomes[place],) = _each([name], _run, [coordinator], [begin])
+            (outcome,) = _each([name], _run, [coordinator], [begin])
+            if outcome is not None:
+                outcomes[place] = outcome
         except InputError as error:
             errors.append(error)
             if name:
@@ -281,10 +288,13 @@ def _search(
         typed=combination.typed,
         make_space=lambda: make_space(compose, [*fixed, *changed], combination.swept),
         launch=partial(_launch, context, config),
-        command=shlex.join(
-            ["python", "-m", "recsweep", *without_credentials(shell.typed_arguments())]
-        ),
+        command=shlex.join(["python", "-m", "recsweep", *without_credentials(_resuming())]),
     )
+
+
+def _resuming() -> list[str]:
+    """The arguments of the command that finishes the sweep."""
+    return [each for each in shell.typed_arguments() if not _is_of(each, ("sweep.workers_only",))]
 
 
 def _refuse_same_names(parts: Sequence[str], requests: Sequence[StudyRequest]) -> None:
@@ -313,8 +323,8 @@ def _launches_with(config: DictConfig, name: str) -> bool:
     return str(config.hydra.launcher.get("_target_")).endswith(f".{name}")
 
 
-def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome:
-    """Run one study, after printing its header and remarks.
+def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome | None:
+    """Run one study, after printing its header and remarks; workers only have no outcome.
 
     Args:
         coordinator: The study.
@@ -328,6 +338,9 @@ def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome:
     )
     before = _executor()
     try:
+        if isinstance(coordinator, WorkersOnly):
+            coordinator.help_out()
+            return None
         return coordinator.run()
     finally:
         if (executor := _executor()) is not before:

@@ -260,8 +260,10 @@ def _timed(record: Record, epochs: Sequence[Epoch]) -> list[tuple[int, int, Mapp
 
 
 def _is_same(there: float | None, value: float) -> bool:
-    """Whether two values are equal; MLflow stores infinity as the largest number."""
-    return there is not None and (there == value or not math.isfinite(value))
+    """Whether two values are equal but for the order of a sum; MLflow has no infinity."""
+    return there is not None and (
+        math.isclose(there, value, rel_tol=1e-12) or not math.isfinite(value)
+    )
 
 
 def _ms(seconds: float | None) -> int | None:

@@ -17,7 +17,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.credentials import without_credentials
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.messages import named_error, shorten
-from recsweep.run_files import COMPARISON, PLOTS, SWEEP_PAGE
+from recsweep.run_files import COMPARISON, PLOTS, SWEEP_PAGE, is_run
 from recsweep.shell import typed_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
 from recsweep.tracking.nested_runs import (
@@ -33,9 +33,11 @@ from recsweep.tracking.nested_runs import (
     mlflow_status,
     oldest,
     running_children,
+    set_running,
+    set_scheduled,
     supersede,
 )
-from recsweep.tracking.run_by_name import NamedRun, find_finished
+from recsweep.tracking.run_by_name import NamedRun, find_existing, find_finished
 from recsweep.tracking.store import ANSWERS, Store, mlflow_name, patience
 from recsweep.tracking.system_metrics import system_metrics
 from recsweep.tracking.ui_view import RUNS, share_view, view_link
@@ -43,6 +45,7 @@ from recsweep.tracking.write_buffer import Entry, Epoch, RunBuffer, log_batches
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import Run
 
 TAG_CHARACTERS = 5000
 INTERRUPTED_S = 5
@@ -158,7 +161,12 @@ class MLflowTracker(FaultTolerant):
     # --- sweeps ---------------------------------------------------------------------------------
 
     def open_sweep(
-        self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+        self,
+        study: str,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        known: str | None = None,
     ) -> None:
         """Resume the parent run of a study, or create it.
 
@@ -169,15 +177,66 @@ class MLflowTracker(FaultTolerant):
             name: Name of a new run.
             params: Parameters of a new run; an existing one keeps its own, which cannot change.
             tags: Tags of a new run.
+            known: Id of the run that the study names; another experiment gets a new one.
         """
-        with self.store.opened(self.experiment) as self._experiment_id:
-            client, tags = self.store.client, {**origin(), **cut_tags(tags)}
-            run = adopt_or_create(client, self._experiment_id, study, name, tags)
+        run = self._sweep(study, name, tags, known, is_parent=True)
         self.run_id, self._is_ended = run.info.run_id, False
         with self.store.errors_in_one_line(ANSWERS), patience(3, 10):
             self.log_missing(params)
         self.kept_in(Path(study))
         self.found_again()
+
+    def join_sweep(
+        self, study: str, name: str, tags: Mapping[str, str], known: str | None = None
+    ) -> None:
+        """Find the parent run of a study, for workers without a parent, or create it.
+
+        It is left as it is: a new one is scheduled until a parent opens it.
+
+        Args:
+            study: Name of the study.
+            name: Name of a new run.
+            tags: Tags of a new run.
+            known: Id of the run that the study names.
+        """
+        run = self._sweep(study, name, tags, known, is_parent=False)
+        self.run_id, self._experiment_id = run.info.run_id, run.info.experiment_id
+        self.kept_in(Path(study))
+        self.found_again()
+
+    def _sweep(
+        self, study: str, name: str, tags: Mapping[str, str], known: str | None, *, is_parent: bool
+    ) -> "Run":
+        with self.store.opened(self.experiment) as self._experiment_id:
+            client, tags = self.store.client, {**origin(), **cut_tags(tags)}
+            noted = find_existing(client, known) if known else None
+            is_usable = (
+                noted is not None
+                and noted.info.lifecycle_stage != "deleted"
+                and (not is_parent or noted.info.experiment_id == self._experiment_id)
+            )
+            run = adopt_or_create(
+                client, self._experiment_id, study, name, tags, noted if is_usable else None
+            )
+            (set_running if is_parent else set_scheduled)(client, run)
+        return run
+
+    def fetch(self, run_id: str, folder: Path) -> bool:
+        """Copy the files of a run into an existing folder.
+
+        Args:
+            run_id: Its id.
+            folder: Gets the files.
+
+        Returns:
+            Whether the store has them.
+        """
+        try:
+            with patience(3, 60):
+                self.store.client.download_artifacts(run_id, "", str(folder))
+        except Exception:  # noqa: BLE001 - whatever MLflow, SQLAlchemy or the disk says
+            return False
+        return is_run(folder)
 
     @best_effort
     def share_view(

@@ -111,9 +111,14 @@ def supersede(
 
 
 def adopt_or_create(
-    client: "MlflowClient", experiment_id: str, study: str, name: str, tags: Mapping[str, str]
+    client: "MlflowClient",
+    experiment_id: str,
+    study: str,
+    name: str,
+    tags: Mapping[str, str],
+    known: "Run | None" = None,
 ) -> "Run":
-    """The parent run of a study, set to RUNNING.
+    """The parent run of a study.
 
     With a server, two terminals may both create one; the older is kept. Age is by the clients'
     clocks: a delayed request may appear to be the older one after the other terminal has already
@@ -125,17 +130,28 @@ def adopt_or_create(
         study: Name of the study.
         name: Name of a new run.
         tags: Tags of a new run.
+        known: The run that the study names.
     """
-    found = oldest(client, experiment_id, study)
+    found = known or oldest(client, experiment_id, study)
     if found is None:
         made = client.create_run(experiment_id, run_name=name, tags={**tags, **sweep_tags(study)})
         found = oldest(client, experiment_id, study) or made
         if found.info.run_id != made.info.run_id:
             client.delete_run(made.info.run_id)
-    if found.info.status != "RUNNING":
-        client.update_run(found.info.run_id, status="RUNNING")
-        forget_reason(client, found)
     return found
+
+
+def set_running(client: "MlflowClient", run: "Run") -> None:
+    """Show that a parent works on a study."""
+    if run.info.status != "RUNNING":
+        client.update_run(run.info.run_id, status="RUNNING")
+        forget_reason(client, run)
+
+
+def set_scheduled(client: "MlflowClient", run: "Run") -> None:
+    """Show that no parent works on a study yet: workers alone do not end its run."""
+    if not run.data.params and run.info.status == "RUNNING":  # which a parent logs first
+        client.update_run(run.info.run_id, status="SCHEDULED")
 
 
 def forget_reason(client: "MlflowClient", run: "Run") -> None:

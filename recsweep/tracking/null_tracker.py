@@ -77,9 +77,23 @@ class NullTracker:
         """Nothing."""
 
     def open_sweep(
-        self, study: str, name: str, params: Mapping[str, Any], tags: Mapping[str, str]
+        self,
+        study: str,
+        name: str,
+        params: Mapping[str, Any],
+        tags: Mapping[str, str],
+        known: str | None = None,
     ) -> None:
         """Nothing."""
+
+    def join_sweep(
+        self, study: str, name: str, tags: Mapping[str, str], known: str | None = None
+    ) -> None:
+        """Nothing."""
+
+    def fetch(self, run_id: str, folder: Path) -> bool:
+        """No files."""
+        return False
 
     def share_view(
         self,

@@ -15,6 +15,7 @@ import yaml
 from faults.processes import MARK, processes, send, wait_until_gone
 from mlflow_runs import ROOT
 from optuna.trial import FrozenTrial
+from sleeper import write_sleeper
 
 from recsweep.run_files import JOURNAL, STDOUT
 from recsweep.sweeps.storage.backends import open_storage
@@ -24,48 +25,6 @@ pytestmark = pytest.mark.slow
 N_KILLS = {"trials": 16, "winner": 4}
 N_WORKERS, N_TRIALS, N_SEEDS = 3, 150, 30
 PATIENCE_S = 300.0
-
-MODEL = '''
-"""Popular items first, after some epochs of doing nothing."""
-
-import time
-from typing import Any
-
-import numpy as np
-from pydantic.dataclasses import dataclass
-
-from recsweep.interfaces import STRICT
-
-
-@dataclass(kw_only=True, config=STRICT)
-class Sleeper:
-    """Sleeps for ten epochs; `sign` is what is searched."""
-
-    sign: float
-
-    def fit(self, train: Any, on_epoch: Any, seeds: Any) -> None:
-        self.counts = np.asarray(train.sum(axis=0)).ravel()
-        for epoch in range(10):
-            time.sleep(0.1)
-            if not on_epoch(epoch, {"loss": 1.0}):
-                return
-
-    def score(self, history: Any) -> Any:
-        return np.tile(self.sign * self.counts, (history.shape[0], 1))
-
-    def state(self) -> Any:
-        return {"counts": self.counts}
-
-    def restore(self, state: Any) -> None:
-        self.counts = state["counts"]
-'''
-YAML = """# @package _global_
-model:
-  _target_: sleeper.Sleeper
-  sign: 1.0
-search:
-  model.sign: interval(-1.0, 1.0)
-"""
 
 
 class Orphanage:
@@ -80,9 +39,7 @@ class Orphanage:
         self.folder, self.cache = folder, cache
         self.place, self.mark = folder / "sweeps" / "orphans", str(folder)
         self.seconds: list[float] = []
-        (folder / "model").mkdir(parents=True)
-        (folder / "model" / "sleeper.yaml").write_text(YAML, encoding="utf-8")
-        (folder / "sleeper.py").write_text(MODEL, encoding="utf-8")
+        write_sleeper(folder)
 
     def start(self) -> subprocess.Popen[bytes]:
         """Type the command."""

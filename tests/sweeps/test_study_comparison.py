@@ -155,3 +155,13 @@ def test_what_a_sweep_was_asked_to_reach_is_compared_first(tmp_path: Path) -> No
     pairs = pd.read_csv(place / "pairs.csv")
     assert list(pairs.metric) == [name for name in head.split() for _ in range(3)]
     assert "Validation recall@10 of all trials." in (place / "comparison.md").read_text("utf-8")
+
+
+def test_a_winner_whose_files_are_on_another_host_is_not_compared(
+    swept: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    runs = [swept("here", quality=0.9), swept("there", quality=0.1)]
+    shutil.rmtree(tmp_path / "sweeps" / "there" / "winner")
+    assert compared(*runs) == []
+    said = "warning: there is not compared: its winner's files are on another host\n"
+    assert capsys.readouterr().err.endswith(said)

@@ -108,6 +108,40 @@ def test_a_sweep_that_another_terminal_broke_off_can_still_finish(store: str) ->
     assert (run.info.status, run.data.tags.get("reason")) == ("FINISHED", None)
 
 
+def test_workers_without_a_parent_leave_its_run_as_it_is(store: str) -> None:
+    alone = tracker(store)
+    alone.join_sweep("workers first", "sweep workers first", {"git.commit": "abc"})
+    assert run_of(alone).info.status == "SCHEDULED"
+    assert run_of(alone).data.params == {}
+    parent = opened(store, "workers first")
+    assert parent.run_id == alone.run_id
+    assert run_of(parent).info.status == "RUNNING"
+    assert run_of(parent).data.params == {"sweep.n_trials": "30"}
+    alone.join_sweep("workers first", "sweep workers first", {})
+    assert run_of(parent).info.status == "RUNNING"
+    parent.close_sweep("KILLED", "stopped by Ctrl-C")
+    alone.join_sweep("workers first", "sweep workers first", {})
+    closed = run_of(parent)
+    assert (closed.info.status, closed.data.tags["reason"]) == ("KILLED", "stopped by Ctrl-C")
+
+
+def test_the_run_that_a_study_names_is_taken_unless_it_is_gone(store: str) -> None:
+    first, second = opened(store, "one"), opened(store, "two")
+    again = tracker(store)
+    again.open_sweep("two", "sweep two", {}, {}, first.run_id)
+    assert again.run_id == first.run_id
+    first.store.client.delete_run(first.run_id)
+    again.open_sweep("two", "sweep two", {}, {}, first.run_id)
+    assert again.run_id == second.run_id
+    again.open_sweep("two", "sweep two", {}, {}, "0" * 32)
+    assert again.run_id == second.run_id
+    elsewhere = tracker(store, experiment="elsewhere")
+    elsewhere.open_sweep("two", "sweep two", {}, {}, second.run_id)
+    assert elsewhere.run_id != second.run_id
+    elsewhere.join_sweep("two", "sweep two", {}, second.run_id)
+    assert elsewhere.run_id == second.run_id, "workers go where the parent is"
+
+
 def test_a_deleted_parent_and_those_of_other_experiments_are_not_adopted(store: str) -> None:
     first = opened(store, "deleted")
     first.store.client.delete_run(first.run_id)

@@ -2,6 +2,7 @@
 
 The modules, from the outside in:
 
+    workers_only      workers for a study that another command finishes
     coordinator       the process that launches workers: from the first trial to the score on test
     announcement      what a sweep says before its first trial
     setup             all checks before the first trial of a study
@@ -17,5 +18,6 @@ The modules, from the outside in:
     watchdog          ends a worker whose parent was killed
     device_errors     a lost device, which is not the trial's fault, and one that is too small
     gpus              the GPUs of this machine, found without importing a backend
+    stop_relay        carries requests to stop between a command and its study
     interrupt         Ctrl-C and how it reaches the workers
 """

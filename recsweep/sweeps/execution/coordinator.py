@@ -6,7 +6,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from recsweep import app, environment
+from recsweep import app
 from recsweep.build import is_deterministic
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
@@ -17,6 +17,7 @@ from recsweep.run_files import (
     PLOTS,
     RESULTS,
     TRIALS_TABLE,
+    is_run,
     read_run_id,
     summary_file,
 )
@@ -26,10 +27,12 @@ from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.progress import SweepProgress, best_line
 from recsweep.sweeps.execution.setup import StudySpec
+from recsweep.sweeps.execution.stop_relay import StopRelay
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
 from recsweep.sweeps.execution.worker_errors import (
     Killed,
     LossCounter,
+    Unfit,
     WorkerErrors,
     first_error,
 )
@@ -49,14 +52,18 @@ from recsweep.sweeps.reporting.run_records import outcome_curve, outcome_metrics
 from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.study import stop_requests
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
-from recsweep.sweeps.study.shared_study import FLAGS, Plan, SharedStudy, is_untracked
+from recsweep.sweeps.study.shared_study import FLAGS, RESUME, Plan, SharedStudy, is_untracked
 from recsweep.sweeps.study.status import StudyStatus
+from recsweep.sweeps.study.stop_requests import NO_MORE
 
 POLL_S = 0.5
 ENDED = "n_trials_at_end"
 """Attribute of a study: its number of trials when everything was finished."""
+PARENT_RUN = "parent_run"
+"""Attribute of a study: the id of its run in the tracking store."""
 
 
 @dataclass
@@ -77,7 +84,7 @@ class SweepCoordinator:
             InputError: The existing study is a different one.
         """
         plan = self.spec.plan(deadline=None, parent_run=None, stop_file=None, retry=[])
-        self.study = SharedStudy(plan)
+        self.study = self._opened(plan)
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
             Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not create it
         self.study.alone(self._identify)
@@ -87,6 +94,9 @@ class SweepCoordinator:
             self.study.plan = replace(plan, retry=failed)
             if failed:
                 self.study.study.set_user_attr(ENDED, None)
+
+    def _opened(self, plan: Plan) -> SharedStudy:
+        return SharedStudy(plan)
 
     def run(self) -> StudyOutcome:
         """Launch workers until all trials are finished, then retrain the winner and score test.
@@ -128,12 +138,17 @@ class SweepCoordinator:
             )
         else:
             self._note_identity()
+        self._agree_on_n_trials(attrs.get("n_trials"))
+
+    def _agree_on_n_trials(self, noted: int | None) -> None:
+        """Note this command's number of trials; those that have begun are not taken back."""
         n_trials = max(self.study.n_planned, len(self.study.trials()))
-        if attrs.get("n_trials") != n_trials:
-            study.set_user_attr("n_trials", n_trials)
+        if noted != n_trials:
+            self.study.study.set_user_attr("n_trials", n_trials)
 
     def _note_identity(self) -> None:
         study, spec = self.study.study, self.spec
+        study.set_user_attr(RESUME, spec.command)
         study.set_user_attr("space", without_credentials(spec.space))
         study.set_user_attr(FLAGS, config_flags())
         study.set_user_attr("objectives", spec.objectives)
@@ -148,26 +163,18 @@ class SweepCoordinator:
 
     def _run(self, folder: Path) -> StudyOutcome:
         """Do everything that is left to do, tracked as one run."""
-        spec, tracker = self.spec, self.spec.tracker
+        tracker = self.spec.tracker
         tracker.kept_in(folder)
-        tracker.waits(spec.sweep.outage_timeout_s)
-        name = f"sweep {self.spec.name}"
-        params = {**app.parameters(spec.identity), "n_trials": spec.sweep.n_trials}
-        self.study.alone(  # two terminals adopt or create the same run
-            lambda: tracker.open_sweep(spec.name, name, params, self._tags())
-        )
-        tracker.share_view(spec.name, *view_columns(self.study.space, self._status()))
-        timeout = spec.sweep.timeout
+        tracker.waits(self.spec.sweep.outage_timeout_s)
+        self._open_run()
         with StopRequest(folder) as stop:
-            plan = spec.plan(
-                deadline=timeout and time.time() + timeout,
-                parent_run=tracker.run_id,
-                stop_file=str(stop.file),
-                retry=self.study.plan.retry,
-            )
+            plan = self._plan(stop)
             try:
-                with tracker.monitored(self.study.is_on_gpu):
-                    self._search(plan, stop)
+                with (
+                    StopRelay(stop, self.study.study, plan) as relay,
+                    tracker.monitored(self.study.is_on_gpu),
+                ):
+                    self._search(plan, stop, relay)
                     outcome = self._outcome(plan if self.study.is_finished() else None)
                 if stop.reason is not None:
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
@@ -191,7 +198,33 @@ class SweepCoordinator:
         self._note_end()
         return outcome
 
-    def _search(self, plan: Plan, stop: StopRequest) -> None:
+    def _open_run(self) -> None:
+        """Open the run of the whole sweep, which the study names for commands on other hosts."""
+        spec, tracker, study = self.spec, self.spec.tracker, self.study.study
+        params = {**app.parameters(spec.identity), "n_trials": spec.sweep.n_trials}
+
+        def open_or_adopt() -> None:
+            known = study.user_attrs.get(PARENT_RUN)
+            tracker.open_sweep(spec.name, f"sweep {spec.name}", params, spec.tags, known)
+            if tracker.run_id not in (None, known):
+                study.set_user_attr(PARENT_RUN, tracker.run_id)
+
+        self.study.alone(open_or_adopt)  # two terminals adopt or create the same run
+        tracker.share_view(spec.name, *view_columns(self.study.space, self._status()))
+
+    def _plan(self, stop: StopRequest) -> Plan:
+        """What the workers of this command are told."""
+        timeout = self.spec.sweep.timeout
+        plan = self.spec.plan(
+            deadline=timeout and time.time() + timeout,
+            parent_run=self.spec.tracker.run_id,
+            stop_file=str(stop.file),
+            retry=self.study.plan.retry,
+            stops=stop_requests.counts(self.study.study),
+        )
+        return replace(plan, n_trials=self.study.plan.n_trials)
+
+    def _search(self, plan: Plan, stop: StopRequest, relay: StopRelay) -> None:
         """Launch workers repeatedly until nothing is left to run."""
         spec, n_idle = self.spec, 0  # launches in a row in which no trial was started
         losses, told = LossCounter(self.study), WorkerErrors(plan)
@@ -200,18 +233,20 @@ class SweepCoordinator:
             told.look()
             return self._status()
 
-        self._refuse_failures()
+        if self._has_failed():
+            return
         with SweepProgress(look, is_interrupted=lambda: stop.reason is not None):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
                 self._tidy()
                 error = self._launch(Worker(plan.plain()), spec.sweep.n_workers, told)
-                self._refuse_failures()
-                is_late = plan.deadline is not None and time.time() > plan.deadline
-                if stop.reason is not None or is_late:
+                is_closed = relay.look() is not None or self._has_failed() or plan.is_late
+                if stop.reason is not None or is_closed:
                     return
                 losses.count(error)
                 n_idle = n_idle + 1 if self._mark() == before else 0
+                if n_idle and isinstance(error, Unfit):
+                    raise InputError(error)
                 if n_idle <= spec.sweep.max_retries * isinstance(error, Killed):
                     continue
                 if not any(map(self.study.is_alive, self.study.unfinished())):
@@ -219,7 +254,16 @@ class SweepCoordinator:
                         f"workers must be able to run trials, but none ran ({error}); fix "
                         "it and re-run the same command"
                     )
-                time.sleep(POLL_S)  # another terminal's workers run the last trials
+                self._wait_for_others(stop)
+
+    def _wait_for_others(self, stop: StopRequest) -> None:
+        """Wait until a trial that another command's workers run has ended, or they have died."""
+        before = self._mark()
+        while stop.reason is None and self._mark() == before:
+            running = self.study.unfinished()
+            if not running or not all(map(self.study.is_alive, running)):
+                return
+            time.sleep(POLL_S)
 
     def _launch(
         self, task: Worker | FinalWorker, n_processes: int, told: WorkerErrors
@@ -237,14 +281,21 @@ class SweepCoordinator:
         claims = [(trial.state, trial.user_attrs.get("began")) for trial in self.study.trials()]
         return claims, self.study.is_exhausted()
 
-    def _refuse_failures(self) -> None:
+    def _has_failed(self) -> bool:
+        """Whether too many trials have failed, which is an error of this command.
+
+        Raises:
+            InputError: They have.
+        """
         n_failed, limit = len(self.study.failed()), self.spec.sweep.max_failures
         if n_failed > limit:
+            stop_requests.request(self.study.study, NO_MORE, f"sweep.max_failures={limit}")
             raise InputError(
                 f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
                 f"{self.study.last_failure()}; fix it and add sweep.retry_failed=true to retry "
                 "them, or raise sweep.max_failures"
             )
+        return False
 
     def _failure(self, status: StudyStatus) -> str | None:
         """Why a study has no result; None if it has one, or is not that far yet."""
@@ -258,19 +309,6 @@ class SweepCoordinator:
         )
 
     # --- tracking --------------------------------------------------------------------------------
-
-    def _tags(self) -> dict[str, str]:
-        identity = self.spec.identity
-        return {
-            **environment.git_state(),
-            **{f"version.{name}": text for name, text in identity["versions"].items()},
-            **app.code_tags(identity["code"]),
-            "backend": self.spec.settings.backend,
-            "threads": str(self.spec.settings.threads),
-            "data": app.data_name(self.spec.settings),
-            "data.fingerprint": identity["fingerprint"]["data"],
-            "split.fingerprint": identity["fingerprint"]["split"],
-        }
 
     def _tidy(self) -> None:
         """End the runs of trials whose process died before it could do so."""
@@ -308,7 +346,7 @@ class SweepCoordinator:
         from recsweep.sweeps.reporting import plots  # takes 2 s: plotly, pyplot, scikit-learn
 
         plots.write_plots(self.study.study, status, self._results() / PLOTS)
-        told = NoteContent.of(self.study, outcome, self.spec.command, self._tags())
+        told = NoteContent.of(self.study, outcome, self.spec.command, self.spec.tags)
         write_note(self._results(), summary_note(outcome, told))
         tracker.log_artifacts(self._results())
         tracker.share_view(status.study, *view_columns(self.study.space, status))
@@ -323,6 +361,9 @@ class SweepCoordinator:
         from recsweep.tracking.registry import register  # imports MLflow's models: takes seconds
 
         results = Path(self.study.plan.folder) / outcome.test.replicates[0]["results"]
+        if not is_run(results):
+            _say("warning: the winner is not registered: its files are on another host")
+            return
         run_id = read_run_id(results)
         if run_id is not None:
             objective = self.spec.objectives[0]
@@ -357,6 +398,8 @@ class SweepCoordinator:
         winner = self._winner(status) if self.study.is_finished() else None
         if winner and plan and winner.missing and not self._is_locked(winner):
             self._train(winner, plan)
+        if winner:
+            winner.fetch(self.spec.tracker)
         test = winner.scores() if winner else None
         outcome, results = StudyOutcome(status, test, Looks.of(self.study.study)), self._results()
         results.mkdir(exist_ok=True)

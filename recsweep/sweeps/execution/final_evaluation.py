@@ -3,20 +3,28 @@
     sweeps/STUDY/winner/0024/replicate-0/   results/, log.txt, and stdout.txt once everything
                                             is tracked
 
+In a database the study also notes each training that is done, so that other hosts, which lack its
+files, do not repeat it.
+
 The study records every test evaluation under `test_scored` before it happens, so that a crash
 cannot hide one; scoring another trial of the same study is refused unless requested.
 """
 
 import copy
+import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from recsweep.run_files import STDOUT, training_folder
+from recsweep.errors import InputError
+from recsweep.files import whole_folder
+from recsweep.interfaces import SweepTracker
+from recsweep.run_files import RESULTS, STDOUT
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.trial_record import training_name
-from recsweep.sweeps.study.final_scores import FinalScores, Looks
+from recsweep.sweeps.study.final_scores import FinalScores, FinalTrainings, Looks
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import TrialRow
 
@@ -36,17 +44,45 @@ class FinalEvaluation:
     n_seeds: int
 
     @property
+    def trainings(self) -> FinalTrainings:
+        """The trainings of this study's winners that are done."""
+        return FinalTrainings(self.study.study, self.study.plan)
+
+    @property
     def folders(self) -> list[Path]:
         """One per training."""
-        folder, number = self.study.plan.folder, self.best.number
-        return [training_folder(folder, number, index) for index in range(self.n_seeds)]
+        return [self.trainings.folder(self.best.number, index) for index in range(self.n_seeds)]
 
     @property
     def missing(self) -> list[int]:
         """Indices of the trainings that are not done yet."""
-        return [
-            index for index, folder in enumerate(self.folders) if not (folder / STDOUT).exists()
-        ]
+        done = self.trainings.indices(self.best.number)
+        return [index for index in range(self.n_seeds) if index not in done]
+
+    @property
+    def elsewhere(self) -> dict[Path, str]:
+        """Folder -> run id of the tracked trainings whose files are on another host."""
+        number, trainings = self.best.number, self.trainings
+        return {
+            trainings.folder(number, index): noted["run_id"]
+            for index, noted in trainings.noted(number).items()
+            if index < self.n_seeds and noted["run_id"] and not trainings.has_files(number, index)
+        }
+
+    def fetch(self, tracker: SweepTracker) -> None:
+        """Get the files of trainings of other hosts, as far as the tracking store has them.
+
+        Args:
+            tracker: The sweep's tracker.
+        """
+        for folder, run_id in self.elsewhere.items():
+            shutil.rmtree(folder, ignore_errors=True)  # of a training that did not finish here
+            with suppress(InputError), whole_folder(folder, "sweep.folder") as unfinished:
+                (unfinished / RESULTS).mkdir()
+                if not tracker.fetch(run_id, unfinished / RESULTS):
+                    raise InputError(f"run {run_id} has no files")
+                text = f"trained on another host, in run {run_id}\n"
+                (unfinished / STDOUT).write_text(text, encoding="utf-8")
 
     def others_scored(self) -> list[int]:
         """Other trials of the study that were scored on test."""
@@ -80,10 +116,6 @@ class FinalEvaluation:
 
     def scores(self) -> FinalScores | None:
         """The scores of the trainings; None unless all are done."""
-        return (
-            None
-            if self.missing or not self.n_seeds
-            else FinalScores.of(
-                self.folders, Path(self.study.plan.folder), Looks.of(self.study.study)
-            )
-        )
+        if self.missing or not self.n_seeds:
+            return None
+        return self.trainings.scores(self.best.number, self.n_seeds)

@@ -16,6 +16,8 @@ SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
 
+CTRL_C = "Ctrl-C"
+
 
 class StopRequest:
     """Context manager that turns the first signal into a file that workers look for.
@@ -48,6 +50,17 @@ class StopRequest:
             signal.signal(number, handler)
         self.file.unlink(missing_ok=True)
 
+    def hear(self, reason: str) -> None:
+        """Stop as after a signal, since somebody else has asked for it.
+
+        Args:
+            reason: Who and how, such as `Ctrl-C on HOST`.
+        """
+        self.reason = reason
+        self.file.touch()
+        with suppress(OSError):  # a terminal that was closed
+            print(f"stopping after this epoch: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+
     def _tidy(self) -> None:
         """Remove files left behind by killed processes of this host."""
         for file in self.file.parent.iterdir():
@@ -56,7 +69,7 @@ class StopRequest:
                 file.unlink(missing_ok=True)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
-        name = "Ctrl-C" if number == signal.SIGINT else signal.Signals(number).name
+        name = CTRL_C if number == signal.SIGINT else signal.Signals(number).name
         if self.reason is not None:
             raise KeyboardInterrupt(f"{name}, twice")
         self.reason = name

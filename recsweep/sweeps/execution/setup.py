@@ -47,6 +47,8 @@ class SweepSettings:
     Args:
         n_trials: Number of trials to finish: complete, pruned or failed.
         n_workers: Number of parallel processes.
+        workers_only: Run workers until the study is complete or stopped, and nothing else.
+        require_same_cpu: Refuse hosts of another CPU type than the first worker's.
         slots: Trials that a process trains at the same time; `auto` = one on a CPU, as many as are
             useful and fit on an accelerator.
         timeout: Seconds after which no new trial is started; None = no limit.
@@ -69,6 +71,8 @@ class SweepSettings:
 
     n_trials: Annotated[int, Field(ge=1)]
     n_workers: Annotated[int, Field(ge=1, le=1024)]
+    workers_only: bool
+    require_same_cpu: bool
     slots: Annotated[Any, AfterValidator(_as_slots)]
     timeout: Annotated[float, Field(gt=0, strict=False)] | None
     seed: Annotated[int, Field(ge=0)]
@@ -208,16 +212,31 @@ class StudySpec:
         """Trainings of a trial that is not pruned."""
         return Replicates(self.sweep.folds, self.sweep.seeds_per_trial).count(self.settings.model)
 
+    @property
+    def tags(self) -> dict[str, str]:
+        """Tags of the run of the whole sweep."""
+        identity = self.identity
+        return {
+            **environment.git_state(),
+            **{f"version.{name}": text for name, text in identity["versions"].items()},
+            **app.code_tags(identity["code"]),
+            "backend": self.settings.backend,
+            "threads": str(self.settings.threads),
+            "data": app.data_name(self.settings),
+            "data.fingerprint": identity["fingerprint"]["data"],
+            "split.fingerprint": identity["fingerprint"]["split"],
+        }
+
     def plan(self, **more: Any) -> Plan:
         """The plan that is passed to workers.
 
         Args:
-            more: `deadline`, `parent_run`, `stop_file` and `retry` of this command.
+            more: `deadline`, `parent_run`, `stop_file`, `retry` and `stops` of this command.
         """
         sweep, settings = self.sweep, self.settings
         shared = (
             "n_trials", "seed", "folds", "seeds_per_trial", "try_defaults", "max_retries",
-            "max_failures", "storage", "outage_timeout_s",
+            "max_failures", "storage", "outage_timeout_s", "workers_only", "require_same_cpu",
         )  # fmt: skip
         return Plan(
             study=self.name,

@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsweep import environment, source_code
 from recsweep.credentials import seal, unseal
-from recsweep.errors import InputError
+from recsweep.errors import InputError, UnfitHostError
 from recsweep.messages import named_error, one_line
 from recsweep.run_files import FAILURES, JOURNAL, LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
@@ -29,12 +29,13 @@ from recsweep.sweeps.execution.device_errors import (
     refuse_lost_device,
 )
 from recsweep.sweeps.execution.gpu_lease import has_gpu, mark_lost, take_gpu
-from recsweep.sweeps.study.final_scores import TEST_SCORED
+from recsweep.sweeps.study.final_scores import TEST_SCORED, FinalTrainings
 
 if TYPE_CHECKING:
     from recsweep.data.split import Split
     from recsweep.sweeps.execution.trial_runner import TrialRunner
     from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+    from recsweep.sweeps.study.stop_requests import StopListener
     from recsweep.training.layout import Layout
 
 FINAL = 1 << 30
@@ -56,7 +57,8 @@ class Worker:
 
         Returns:
             `error`, the error that stopped this worker, or None and `n_trials`, which it finished;
-            `is_device_lost` if its device must be blamed, `has_gpu` if its process keeps a GPU.
+            `is_device_lost` if its device must be blamed, `is_unfit` if its host may not work on
+            the study, `has_gpu` if its process keeps a GPU.
         """
         if (opened := self.opened()) != self:
             return opened(_config)
@@ -81,11 +83,13 @@ class Worker:
         from recsweep.sweeps.execution import slot_plan
         from recsweep.sweeps.execution.trial_runner import TrialRunner
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+        from recsweep.sweeps.study.stop_requests import STOP, StopListener
         from recsweep.training import layout
 
         study = SharedStudy(Plan(**self.plan))
         self.prepare_device(study)
         runner = TrialRunner(study)
+        study.refuse_other_data(runner.load())
 
         def choose() -> int:
             if not layout.is_dense():  # on a CPU trials gain nothing from each other
@@ -99,9 +103,11 @@ class Worker:
         n_slots = study.agree_on_slots(choose)
         widest = slot_plan.widest(study.space) if n_slots > 1 else {}
         crew, gate = Crew(n_slots), Gate()
-        runner.is_halted = lambda: crew.is_halted
+        stops = StopListener(study.study, study.plan.stops)
+        runner.is_halted = lambda: crew.is_halted or stops.heard(STOP) is not None
+        may_begin = partial(_may_begin, study.plan, stops)
         with _in_slots(layout.Layout(n_slots, widest)):
-            return crew.run(lambda: _run_some(runner, gate))
+            return crew.run(lambda: _run_some(runner, gate, may_begin))
 
     def prepare_process(self) -> None:
         """Set backend, threads and device; a child watches its parent and leaves signals to it."""
@@ -121,10 +127,14 @@ class Worker:
         """Load the backend before any trial is claimed: a missing device is not a trial's fault.
 
         Raises:
-            InputError: The device is missing, or is not the study's.
+            InputError: The device is missing or not the study's, or the CPU is of another type.
         """
         environment.load_backend()
         study.refuse_other_device(environment.device(), environment.precision())
+        cpu = environment.machine()
+        if study.note_cpu(cpu):
+            line = f"{socket.gethostname()} has another CPU type than the study started on, {cpu}"
+            print(f"warning: {line}: last digits may differ", file=sys.stderr, flush=True)  # noqa: T201
 
     def refuse_changed_code(self) -> None:
         """Refuse to run other code than the study started with.
@@ -154,14 +164,21 @@ def _refuse_unshared(plan: dict[str, Any]) -> None:
         )
 
 
-def _run_some(runner: "TrialRunner", gate: Gate) -> int:
+def _may_begin(plan: "Plan", stops: "StopListener") -> bool:
+    """Whether nobody has asked the workers of this command to begin no more trials."""
+    from recsweep.sweeps.study.stop_requests import NO_MORE
+
+    return not (plan.workers_only and stops.heard(NO_MORE))
+
+
+def _run_some(runner: "TrialRunner", gate: Gate, may_begin: Callable[[], bool]) -> int:
     """Claim and run trials until none is left; return how many were finished."""
     from recsweep.sweeps.execution.trial_runner import Interrupted
     from recsweep.sweeps.study.claims import ALONE, TrialLostError, next_claim
 
     n_trials = 0
     with suppress(Interrupted):
-        while not (watchdog.is_orphan() or runner.is_halted()):
+        while may_begin() and not (watchdog.is_orphan() or runner.is_halted()):
             with gate.together() as be_alone:
                 claim = next_claim(runner.study)
                 if claim is None:
@@ -218,17 +235,22 @@ class FinalWorker:
     def _train_all(self) -> None:
         from recsweep.sweeps.execution.trial_runner import TrialRunner
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+        from recsweep.sweeps.study.stop_requests import STOP, StopListener
         from recsweep.training import layout
 
         study = SharedStudy(Plan(**self.worker.plan))
         self.worker.prepare_device(study)
         split = TrialRunner(study).load()  # trainings share a program only with the same matrices
+        study.refuse_other_data(split)
         left, agreed = deque(self.trainings), study.agreed_slots or 1
         n_slots = max(1, min(agreed, self.n_seeds))  # the same in a command that trains the rest
-        crew = Crew(n_slots)
+        crew, stops = Crew(n_slots), StopListener(study.study, study.plan.stops)
+
+        def is_halted() -> bool:
+            return study.plan.is_stopped or crew.is_halted or stops.heard(STOP) is not None
 
         def train_some() -> int:
-            while not (watchdog.is_orphan() or crew.is_halted):
+            while not (watchdog.is_orphan() or is_halted()):
                 try:
                     training = left.popleft()
                 except IndexError:
@@ -236,18 +258,22 @@ class FinalWorker:
                 lease = study.locks.lease(FINAL + training["index"])
                 if lease is not None:
                     with lease:
-                        self._train(study, training, split, crew)
+                        self._train(study, training, split, is_halted)
             return 0
 
         with _in_slots(layout.Layout(n_slots, is_dense=agreed > 1)):
             crew.run(train_some)
 
     def _train(
-        self, study: "SharedStudy", training: dict[str, Any], split: "Split", crew: Crew
+        self,
+        study: "SharedStudy",
+        training: dict[str, Any],
+        split: "Split",
+        is_halted: Callable[[], bool],
     ) -> None:
-        """Do one run; its output is written to a file last, which marks it as done."""
-        folder = Path(training["folder"])
-        if (folder / STDOUT).exists() or study.plan.is_stopped:
+        """Do one run; its output is written to a file last, then the study marks it as done."""
+        folder, done = Path(training["folder"]), FinalTrainings(study.study, study.plan)
+        if training["index"] in done.indices(training["trial"]) or is_halted():
             return
         shutil.rmtree(folder, ignore_errors=True)  # left by one that died before all was tracked
         folder.mkdir(parents=True)
@@ -265,16 +291,17 @@ class FinalWorker:
         _note_look(study, training)
         log = (folder / LOG).open("w", encoding="utf-8")
         with log, output_to(said, log):
-            stops = partial(_stops, plan, crew)
+            stops = partial(_stops, is_halted)
             app.run(config, folder, training["overrides"], tracker, [stops], split)
         (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8")
+        done.add(training["trial"], training["index"])
         if environment.QUIET not in os.environ:
             print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _stops(plan: "Plan", crew: Crew, _epoch: int, _metrics: object) -> bool:
+def _stops(is_halted: Callable[[], bool], _epoch: int, _metrics: object) -> bool:
     """A listener that interrupts the training, which restarts with the next command."""
-    if plan.is_stopped or crew.is_halted:
+    if is_halted():
         raise KeyboardInterrupt("request; the training will restart in another run")
     return True
 
@@ -317,7 +344,8 @@ def _failure(error: Exception, plan: dict[str, Any]) -> dict[str, Any]:
         with suppress(OSError):
             (folder := failures_folder(plan)).mkdir(exist_ok=True)
             (folder / f"{socket.gethostname()}-{os.getpid()}").write_text(line, encoding="utf-8")
-    return {"error": line, **_kept()}
+    unfit = {"is_unfit": True} if isinstance(error, UnfitHostError) else {}
+    return {"error": line, **unfit, **_kept()}
 
 
 def failures_folder(plan: dict[str, Any]) -> Path:

@@ -22,18 +22,23 @@ class DeviceLost(Killed):
     """The error of a process whose device was lost: another one may have a device that works."""
 
 
+class Unfit(str):
+    """The error of a process whose host may not work on the study, however often it tries."""
+
+
 def first_error(results: Iterable[Mapping[str, Any]]) -> str | None:
     """The first error that workers have returned, if any.
 
     Args:
         results: See `recsweep.sweeps.execution.worker.Worker`.
     """
-    found = (
-        DeviceLost(each["error"]) if each.get("is_device_lost") else each["error"]
-        for each in results
-        if each["error"]
-    )  # fmt: skip
-    return next(found, None)
+    return next((_error(each) for each in results if each["error"]), None)
+
+
+def _error(result: Mapping[str, Any]) -> str:
+    if result.get("is_device_lost"):
+        return DeviceLost(result["error"])
+    return Unfit(result["error"]) if result.get("is_unfit") else str(result["error"])
 
 
 class WorkerErrors:

@@ -9,7 +9,7 @@ from typing import Any, Self
 from recsweep import shell
 from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import shorten
-from recsweep.run_files import NOTE, OVERVIEW, PLOTS, SWEEP_PAGE, read_run_id
+from recsweep.run_files import NOTE, OVERVIEW, PLOTS, SWEEP_PAGE, is_run, read_run_id
 from recsweep.sweeps.reporting.result import StudyOutcome, importance_shares
 from recsweep.sweeps.reporting.tables import (
     best_rows,
@@ -234,7 +234,8 @@ def _scores(name: str, test: FinalScores) -> str:
 
 
 def _run_ids(outcome: StudyOutcome, folder: Path) -> list[str]:
-    """Run ids of the winner's tracked trainings."""
+    """Run ids of the winner's tracked trainings, as far as their files are on this host."""
     replicates = outcome.test.replicates if outcome.test else []
-    found = (read_run_id(folder / each["results"]) for each in replicates)
+    results = (folder / each["results"] for each in replicates)
+    found = (read_run_id(each) for each in results if is_run(each))
     return [run_id for run_id in found if run_id]

@@ -8,9 +8,11 @@ import optuna
 from optuna.trial import FrozenTrial
 
 from recsweep import app
+from recsweep.credentials import without_credentials
 from recsweep.interfaces import Part
 from recsweep.run_files import (
     COMPARISON,
+    CONFIG,
     CURVES,
     ENVIRONMENT,
     NOTE,
@@ -39,7 +41,8 @@ from recsweep.sweeps.reporting.trial_record import (
 from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
-from recsweep.sweeps.study.final_scores import Looks
+from recsweep.sweeps.study.final_scores import FinalScores, Looks, noted_trainings
+from recsweep.sweeps.study.shared_study import RESUME
 from recsweep.sweeps.study.status import FINISHED, StudyStatus
 from recsweep.tracking.backfill import Record
 from recsweep.tracking.nested_runs import child_tags, sweep_tags, trial_name
@@ -85,14 +88,15 @@ class StudyRecords:
         self.study, self.status, self.folder = study, status, folder
         self.results = folder / RESULTS
         self.outcome = read_summary(folder)
-        self.command = str(self.outcome.get("resume", "")).removeprefix("python -m ")
+        resume = self.outcome.get("resume") or study.user_attrs.get(RESUME, "")
+        self.command = str(resume).removeprefix("python -m ")
         trials = latest_attempts(study.get_trials(deepcopy=False))
         self.trials = [trial for trial in trials if trial.state.is_finished()]
 
     @property
     def config(self) -> app.Config:
         """The configuration of a trial; empty if none is finished."""
-        return read_config(self._folder(self.trials[0])) if self.trials else {}
+        return self._config(self.trials[0]) if self.trials else {}
 
     def view_columns(self) -> tuple[dict[str, list[Any]], list[str], set[str]]:
         """What a table of its trials shows, see `mlflow_note.view_columns`."""
@@ -125,7 +129,7 @@ class StudyRecords:
             marks=sweep_tags(status.study),
             data=None,
             curves=outcome_curve(status),
-            final=(len(rows), outcome_metrics(status, self.outcome.get("test"))),
+            final=(len(rows), outcome_metrics(status, self._test())),
             files=self._files(),
             note=self._note(links or {}, run_id),
             command=self.command,
@@ -145,6 +149,14 @@ class StudyRecords:
         for file in sorted(self.folder.glob(f"{WINNER}/*/*/{STDOUT}")):
             yield self._replicate(file.parent, parent_run_id)
 
+    def _test(self) -> Mapping[str, Any] | None:
+        """The winner's scores: as the sweep wrote them here, or from the study."""
+        best = self.status.best
+        if self.outcome or best is None:
+            return self.outcome.get("test")
+        noted = noted_trainings(self.study, best.number).values()
+        return FinalScores.of_study([*noted], Looks.of(self.study)).plain() if noted else None
+
     def _files(self) -> dict[str, Path]:
         comparison = newest_comparison(self.folder)
         found = {"": self.results if self.outcome else None, COMPARISON: comparison}
@@ -160,8 +172,7 @@ class StudyRecords:
         return trial_folder(self.folder, trial.number)
 
     def _trial(self, trial: FrozenTrial, parent_run_id: str) -> Record:
-        folder, noted = self._folder(trial), trial.user_attrs
-        config = read_config(folder)
+        noted, config = trial.user_attrs, self._config(trial)
         logged = self._logged(trial, config)
         logged["params"] |= trial_logarithms(trial)
         final = trial_metrics(noted, self.status.objectives[0]) if "metrics" in noted else {}
@@ -180,6 +191,13 @@ class StudyRecords:
             command=self.command,
             **logged,
         )
+
+    def _config(self, trial: FrozenTrial) -> app.Config:
+        """The configuration of a trial, whose files may be on another host."""
+        if (self._folder(trial) / CONFIG).exists():
+            return read_config(self._folder(trial))
+        space = Space.of(self.study.user_attrs["space"])
+        return without_credentials(space.config(trial.user_attrs["settings"]))
 
     def _logged(self, trial: FrozenTrial, config: app.Config) -> dict[str, Any]:
         """Fields recorded by the trial, or by the sweep if the trial failed before that."""

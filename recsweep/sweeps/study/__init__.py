@@ -2,10 +2,11 @@
 
 The modules, from the outside in:
 
-    catalog       all studies of a folder or of a database
-    claims        who runs which trial: takes over a dead worker's, retries a failed one, begins one
-    shared_study  the study as workers see it: its trials, and how one of them is finished
-    final_scores  the winner's test scores, and how often test was scored
-    status        the progress of a study: its trials, the best one, the time left
-    identity      what must stay the same when a study is resumed
+    catalog        all studies of a folder or of a database
+    claims         who runs which trial: takes over a dead worker's, retries or begins one
+    shared_study   the study as workers see it: its trials, and how one of them is finished
+    final_scores   the winner's trainings and test scores, and how often test was scored
+    stop_requests  requests to stop, which workers on every host hear
+    status         the progress of a study: its trials, the best one, the time left
+    identity       what must stay the same when a study is resumed
 """

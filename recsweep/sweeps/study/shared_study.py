@@ -4,18 +4,19 @@ Trials are begun and taken over in `claims`.
 """
 
 import os
+import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import optuna
 from optuna.trial import FrozenTrial, TrialState
 
 from recsweep.build import build
-from recsweep.errors import InputError
+from recsweep.errors import InputError, UnfitHostError
 from recsweep.run_files import LOG, trial_folder
 from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
@@ -25,16 +26,22 @@ from recsweep.sweeps.storage.database import shown
 from recsweep.sweeps.storage.database_storage import CachedTrials, DatabaseStorage
 from recsweep.sweeps.storage.outages import Outages
 
+if TYPE_CHECKING:
+    from recsweep.data.split import Split
+
 T = TypeVar("T")
 
 SLOTS = "slots"
 """The study's attribute with the number of trials that a worker trains at the same time."""
 DEVICE = "device"
 """The study's attribute with the device and precision that all its trials run on."""
-
+CPUS = "cpus"
+"""The study's attribute with the CPU types of its workers, the first one's first."""
 
 FLAGS = "flags"
 """The attribute with the command's options that its trials need, such as --config-dir."""
+RESUME = "command"
+"""The attribute with the command that started the study."""
 
 
 @dataclass(frozen=True)
@@ -69,6 +76,9 @@ class Plan:
         parent_process: The process that launches the workers, see `watchdog.Process`.
         stop_file: Workers stop after their epoch once this file exists; None = never.
         retry: Optuna's ids of the failed trials to retry.
+        workers_only: Whether the command only runs workers of a sweep that others finish.
+        require_same_cpu: Whether to refuse hosts of another CPU type than the first worker's.
+        stops: Requests to stop from before this command, see `stop_requests.counts`.
     """
 
     study: str
@@ -98,6 +108,9 @@ class Plan:
     parent_process: dict[str, Any]
     stop_file: str | None
     retry: list[int]
+    workers_only: bool = False
+    require_same_cpu: bool = False
+    stops: dict[str, int] = field(default_factory=dict)
 
     def plain(self) -> dict[str, Any]:
         """As a dict, for another process."""
@@ -107,6 +120,11 @@ class Plan:
     def is_stopped(self) -> bool:
         """Whether the workers were asked to stop."""
         return self.stop_file is not None and Path(self.stop_file).exists()
+
+    @property
+    def is_late(self) -> bool:
+        """Whether no new trial may start any more."""
+        return self.deadline is not None and time.time() > self.deadline
 
 
 def directions(objectives: list[str]) -> list[Literal["maximize", "minimize"]]:
@@ -207,11 +225,60 @@ class SharedStudy:
 
         known = self.alone(note)
         if known not in (None, own):
-            raise InputError(
+            raise UnfitHostError(
                 f"all trials of a study must run on one kind of device, but {self.plan.study} runs "
                 f"on {known} and this worker on {own}; set device and precision as before, or "
                 "start another study with study=NAME"
             )
+
+    def note_cpu(self, cpu: str) -> bool:
+        """Note this host's CPU type.
+
+        Args:
+            cpu: See `environment.machine`.
+
+        Returns:
+            Whether it is the first of a type that is not the study's.
+
+        Raises:
+            UnfitHostError: It is of another type, and the plan requires the same one.
+        """
+
+        def note() -> list[str]:
+            known: list[str] = self.study.user_attrs.get(CPUS, [])
+            is_refused = self.plan.require_same_cpu and known and known[0] != cpu
+            if cpu not in known and not is_refused:
+                self.study.set_user_attr(CPUS, [*known, cpu])
+            return known
+
+        known = self.alone(note)
+        is_other = bool(known) and known[0] != cpu
+        if is_other and self.plan.require_same_cpu:
+            raise UnfitHostError(
+                f"sweep.require_same_cpu=true needs the CPU type that {self.plan.study} "
+                f"started on, {known[0]}, but this host is {cpu}; run workers elsewhere, or "
+                "leave sweep.require_same_cpu=true out"
+            )
+        return is_other and cpu not in known
+
+    def refuse_other_data(self, split: "Split") -> None:
+        """Hold this host's data, and what its cache made of them, against the study's.
+
+        Args:
+            split: The data of this process.
+
+        Raises:
+            UnfitHostError: They are not what the study started with.
+        """
+        known = self.study.user_attrs.get("identity", {}).get("fingerprint", {})
+        own = {"data": split.data_fingerprint, "split": split.fingerprint}
+        for part, digest in own.items():
+            if known.get(part, digest) != digest:
+                raise UnfitHostError(
+                    f"all hosts must have the {part} that {self.plan.study} started with, but "
+                    f"its fingerprint is {known[part][:12]} there and {digest[:12]} on this host; "
+                    "copy the files again, or name another cache_dir"
+                )
 
     @property
     def agreed_slots(self) -> int | None:

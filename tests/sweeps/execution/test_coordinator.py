@@ -18,12 +18,13 @@ from studies import COMPLETE, FAIL, PRUNED
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
 from recsweep.sweeps.execution import device_errors, worker
-from recsweep.sweeps.execution.coordinator import ENDED, FINAL, SweepCoordinator
+from recsweep.sweeps.execution.coordinator import ENDED, FINAL, PARENT_RUN, SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.final_scores import TEST_SCORED
-from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.sweeps.study.shared_study import CPUS, Plan, SharedStudy
+from recsweep.sweeps.study.stop_requests import NO_MORE, counts
 from recsweep.tracking import NullTracker
 
 pytestmark = pytest.mark.usefixtures("undrawn")
@@ -552,3 +553,133 @@ def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> N
     assert one._verdict(Part(0, 1), "any") == ("KILLED", "its process died")
     with study.locks.lease(FINAL + 1):  # type: ignore[union-attr]
         assert one._verdict(Part(0, 1), "any") is None
+
+
+# --- other hosts, with a database and folders of their own ----------------------------------------
+
+
+@pytest.fixture
+def host(parent: Made, tmp_path: Path) -> Made:
+    """The same on a host of its own, which shares a database alone."""
+
+    def make(name: str, *overrides: str, **more: Any) -> SweepCoordinator:
+        shared = f"sweep.storage=sqlite:///{tmp_path}/sweeps.db"
+        return parent(shared, f"sweep.folder={tmp_path}/{name}", *overrides, **more)
+
+    return make
+
+
+def test_a_second_host_does_not_train_the_winner_again(host: Made, tmp_path: Path) -> None:
+    first = host("a").run()
+    second = host("b", launch=nothing).run()
+    assert (second.status, second.looks) == (first.status, first.looks)
+    assert first.test is not None
+    assert second.test is not None
+    assert second.test.replicates == first.test.replicates
+    for fold in ("valid", "test"):
+        ours, theirs = getattr(first.test, fold), getattr(second.test, fold)
+        assert theirs.means == pytest.approx(ours.means, rel=1e-12), "sums in another order"
+        assert theirs.standard_errors == {}, "which need each user's metrics"
+        assert theirs.summary()["n_users"] == ours.summary()["n_users"]
+    tables = [tmp_path / name / "toy" / "results" / "trials.csv" for name in "ab"]
+    assert tables[0].read_text() == tables[1].read_text()
+
+    calls = []
+
+    def noted(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        calls.append([training["index"] for training in task.trainings])
+        return in_this_process(task, n, folder)
+
+    host("b").study.study.set_user_attr(ENDED, None)
+    more = host("b", "sweep.final_seeds=3", launch=noted).run()
+    assert calls == [[2]]
+    assert more.looks.n_times == 3
+    assert more.test is not None
+    assert [each["seed"] for each in more.test.replicates] == [42, 43, 44]
+
+
+def test_a_second_host_gets_the_winners_files_from_the_tracking_store(
+    host: Made, tmp_path: Path
+) -> None:
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    first = host("a", *tracked).run()
+    one = host("b", *tracked, launch=nothing)
+    half = tmp_path / "b" / "toy" / "winner" / "0000" / "replicate-1" / "log.txt"
+    half.parent.mkdir(parents=True)
+    half.touch()  # this host died in a training that another one did
+    second = one.run()
+    assert first.test is not None
+    assert second.test is not None
+    assert second.test.plain() == first.test.plain()
+    assert second.test.test.per_user.equals(first.test.test.per_user)
+    replicate = tmp_path / "b" / "toy" / "winner" / "0000" / "replicate-0"
+    assert (replicate / "stdout.txt").read_text().startswith("trained on another host, in run ")
+    own = {f.name for f in (tmp_path / "a" / replicate.relative_to(tmp_path / "b")).glob("*/*")}
+    assert {f.name for f in replicate.glob("*/*")} == own
+
+
+def test_the_study_names_the_run_that_later_commands_take(host: Made, tmp_path: Path) -> None:
+    import mlflow
+
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    one = host("a", *tracked)
+    one.run()
+    named = one.study.study.user_attrs[PARENT_RUN]
+    assert named == one.spec.tracker.run_id
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    client.set_tag(named, "recsweep.study", "renamed")  # only the study knows it now
+    again = host("b", *tracked, "sweep.n_trials=4")
+    again.run()
+    assert again.spec.tracker.run_id == named
+    client.delete_run(named)
+    third = host("b", *tracked, "sweep.n_trials=5")
+    third.run()
+    assert third.study.study.user_attrs[PARENT_RUN] == third.spec.tracker.run_id != named
+
+
+def test_a_host_that_may_not_work_on_the_study_ends_with_the_reason(
+    host: Made, refused: Any
+) -> None:
+    one = host("a", "sweep.n_trials=2")
+    others = next_claim(SharedStudy(one.study.plan))
+    assert others is not None, "which runs on, so that another error would be waited out"
+    one.study.study.set_user_attr(CPUS, ["an abacus"])
+    with refused("sweep.require_same_cpu=true needs the CPU type that toy started on, an abacus"):
+        host("b", "sweep.n_trials=2", "sweep.require_same_cpu=true").run()
+    others.lease.release()
+    assert host("b", "sweep.n_trials=2").run().status.count("complete") == 2
+
+
+def test_too_many_failures_are_told_to_workers_of_other_hosts(host: Made) -> None:
+    one = host("a", "sweep.max_failures=1", "sweep.n_trials=9", breaks="a fault")
+    with pytest.raises(InputError, match=r"^at most sweep\.max_failures=1"):
+        one.run()
+    assert counts(one.study.study)[NO_MORE] == 1
+
+
+def test_a_worker_with_other_data_than_the_studys_ends_with_the_reason(
+    host: Made, refused: Any
+) -> None:
+    def elsewhere(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
+        study = one.study.study
+        identity = study.user_attrs["identity"]
+        fingerprint = {**identity["fingerprint"], "split": "0" * 64}
+        study.set_user_attr("identity", {**identity, "fingerprint": fingerprint})
+        return in_this_process(task, n, folder)
+
+    one = host("a", launch=elsewhere)
+    with refused("all hosts must have the split that toy started with", "is 000000000000 there"):
+        one.run()
+    assert one.study.trials() == []
+
+
+def test_a_winner_whose_files_are_elsewhere_is_not_registered(
+    host: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    host("a").run()
+    tracked = ("tracking=mlflow", f"tracking.uri=sqlite:///{tmp_path}/mlflow.db")
+    one = host("b", *tracked, "sweep.register=shop", "sweep.n_trials=3")
+    one.study.study.set_user_attr(ENDED, None)
+    one.run()
+    said = "warning: the winner is not registered: its files are on another host"
+    assert said in capsys.readouterr().err

@@ -641,9 +641,9 @@ def test_a_stop_ends_all_seeds_of_the_winner_after_their_epoch(
     stop = sweeps.folder / "stop the winners"
     stops = worker._stops
 
-    def press(plan: Plan, own: Any, epoch: int, metrics: object) -> bool:
+    def press(*given: Any) -> bool:
         stop.touch()
-        return stops(plan, own, epoch, metrics)
+        return stops(*given)
 
     with monkeypatch.context() as patch:
         patch.setattr(worker, "_stops", press)

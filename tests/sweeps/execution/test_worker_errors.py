@@ -14,6 +14,7 @@ from recsweep.sweeps.execution.worker_errors import (
     DeviceLost,
     Killed,
     LossCounter,
+    Unfit,
     WorkerErrors,
     first_error,
 )
@@ -38,6 +39,9 @@ def test_a_lost_device_is_retried_as_a_killed_process_is() -> None:
     assert not isinstance(first_error([{"error": None}, other, lost]), Killed)
     assert isinstance(first_error([lost, other]), DeviceLost)
     assert first_error([lost]) == "the device was lost (…)"
+    unfit = {"error": "this host has other data", "is_unfit": True}
+    assert isinstance(first_error([unfit]), Unfit)
+    assert not isinstance(first_error([other]), Unfit)
 
 
 def test_devices_that_are_lost_again_and_again_end_the_sweep(refused: Any) -> None:

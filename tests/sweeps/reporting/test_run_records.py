@@ -24,6 +24,7 @@ def ended(folder: Path, n_trials: int, folds: int | None = None, **model: str) -
     study = SharedStudy(toy_plan(folder / "toy", toy_config(folder, **model), folds=folds))
     study.study.set_user_attr("identity", IDENTITY)
     study.study.set_user_attr("objectives", ["ndcg@10"])
+    study.study.set_user_attr("space", study.plan.space)
     runner = TrialRunner(study)
     for number in range(n_trials + 1):
         claim = next_claim(study)
@@ -53,6 +54,37 @@ def test_a_trial_is_what_the_study_and_its_folder_say(tmp_path: Path) -> None:
     assert second.began is not None
     assert second.ended is not None
     assert 0 <= second.ended - second.began < 600
+
+
+def test_a_trial_of_another_host_is_what_the_study_says(tmp_path: Path) -> None:
+    records = ended(tmp_path, 2)
+    here = list(records.children("parent"))
+    elsewhere = StudyRecords(records.study, records.status, tmp_path / "other" / "toy")
+    for own, other in zip(here, elsewhere.children("parent"), strict=True):
+        assert other.params == own.params
+        assert (other.name, other.status, other.marks) == (own.name, own.status, own.marks)
+        assert other.final == own.final
+        values = {step: metrics["valid/ndcg@10"] for step, metrics in own.curves}
+        assert other.curves == [(step, {"valid/ndcg@10": value}) for step, value in values.items()]
+        assert other.tags["split.fingerprint"] == "s"
+    assert elsewhere.config["model"] == records.config["model"]
+
+
+def test_the_sweep_of_another_host_has_the_winners_scores(tmp_path: Path) -> None:
+    records = ended(tmp_path, 2)
+    assert records.status.best is not None
+    users = {fold: {"n_users": 12, "n_without_target": 0} for fold in ("valid", "test")}
+    for index, value in enumerate((0.25, 0.75)):
+        replicate = {"seed": index, "valid": {"ndcg@10": 0.5}, "test": {"ndcg@10": value}}
+        noted = {"run_id": None, "replicate": replicate, "users": users}
+        name = f"final_training/{records.status.best.number:04d}/{index}"
+        records.study.set_user_attr(name, noted)
+    records.study.set_user_attr("command", "python -m recsweep -m model=toy")
+    elsewhere = StudyRecords(records.study, records.status, tmp_path / "other" / "toy")
+    parent = elsewhere.parent()
+    assert parent.final[1]["test_ndcg@10"] == 0.5
+    assert parent.final[1]["test_sd_ndcg@10"] == pytest.approx(0.5 / 2**0.5)
+    assert parent.command == "recsweep -m model=toy"
 
 
 def test_a_trial_that_broke_has_the_curve_that_the_study_knows(tmp_path: Path) -> None:

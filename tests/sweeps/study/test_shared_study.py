@@ -3,15 +3,19 @@
 import warnings
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from plans import toy_plan
 from studies import COMPLETE, RUNNING
 
-from recsweep.errors import InputError
+from recsweep.data.split import Split
+from recsweep.errors import InputError, UnfitHostError
 from recsweep.sweeps.study.claims import next_claim
-from recsweep.sweeps.study.shared_study import SharedStudy, directions
+from recsweep.sweeps.study.shared_study import CPUS, SharedStudy, directions
 
 Refused = Callable[..., AbstractContextManager[None]]
 
@@ -97,3 +101,38 @@ def test_the_first_of_two_workers_that_choose_at_once_decides(tmp_path: Path) ->
         return 3
 
     assert first.agree_on_slots(choose_late) == first.n_slots == 7
+
+
+def test_a_host_of_another_cpu_type_is_told_of_once_or_refused(
+    tmp_path: Path, refused: Refused
+) -> None:
+    study = SharedStudy(toy_plan(tmp_path / "toy"))
+    told = [study.note_cpu(cpu) for cpu in ("x86 A", "x86 A", "x86 B", "x86 B", "x86 A")]
+    assert told == [False, False, True, False, False]
+    assert study.study.user_attrs[CPUS] == ["x86 A", "x86 B"]
+    strict = SharedStudy(replace(study.plan, require_same_cpu=True))
+    assert not strict.note_cpu("x86 A")
+    for cpu in ("x86 B", "arm C"):
+        with refused("sweep.require_same_cpu=true", "toy started on, x86 A,", f"host is {cpu};"):
+            strict.note_cpu(cpu)
+    assert study.study.user_attrs[CPUS] == ["x86 A", "x86 B"]
+
+
+@pytest.mark.parametrize("part", ["data", "split"])
+def test_a_host_with_other_data_is_refused(tmp_path: Path, refused: Refused, part: str) -> None:
+    study = SharedStudy(toy_plan(tmp_path / "toy"))
+
+    def held(**changed: str) -> None:
+        own = {"data": "d" * 64, "split": "5" * 64, **changed}
+        given = SimpleNamespace(data_fingerprint=own["data"], fingerprint=own["split"])
+        study.refuse_other_data(cast("Split", given))
+
+    held(data="anything")  # a study without an identity is nobody's
+    fingerprint = {"data": "d" * 64, "split": "5" * 64}
+    study.study.set_user_attr("identity", {"fingerprint": fingerprint})
+    held()
+    was = {"data": "d" * 12, "split": "5" * 12}[part]
+    with refused(f"must have the {part} that toy", f"is {was} there and {'e' * 12} on this host"):
+        held(**{part: "e" * 64})
+    with pytest.raises(UnfitHostError):
+        held(**{part: "e" * 64})
