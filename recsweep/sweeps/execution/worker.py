@@ -273,7 +273,8 @@ class FinalWorker:
     ) -> None:
         """Do one run; its output is written to a file last, then the study marks it as done."""
         folder, done = Path(training["folder"]), FinalTrainings(study.study, study.plan)
-        if training["index"] in done.indices(training["trial"]) or is_halted():
+        is_elsewhere = training["index"] in done.noted(training["trial"])
+        if (folder / STDOUT).exists() or is_elsewhere or is_halted():
             return
         shutil.rmtree(folder, ignore_errors=True)  # left by one that died before all was tracked
         folder.mkdir(parents=True)
