@@ -9,6 +9,7 @@ The modules, from the outside in:
     progress          the progress display while workers run
     final_evaluation  the winner, retrained with several seeds
     worker_errors     how workers end early, as the launching process sees it
+    run_endings       how runs ended, as the tracking store is told
     worker            the task given to a launcher; runs trials until none is left
     gpu_lease         one GPU per worker process: the least loaded one
     trial_runner      one trial: fit, report every epoch, stop early, record how it ended

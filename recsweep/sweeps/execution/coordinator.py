@@ -4,6 +4,7 @@ import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 
 from recsweep import app
@@ -11,8 +12,7 @@ from recsweep.build import is_deterministic
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
-from recsweep.interfaces import Part, RunStatus
-from recsweep.messages import named_error, one_line
+from recsweep.messages import named_error
 from recsweep.run_files import (
     PLOTS,
     RESULTS,
@@ -26,6 +26,7 @@ from recsweep.sweeps.execution.announcement import announce
 from recsweep.sweeps.execution.final_evaluation import FinalEvaluation
 from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.progress import SweepProgress, best_line
+from recsweep.sweeps.execution.run_endings import ending, verdict
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.stop_relay import StopRelay
 from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
@@ -50,12 +51,11 @@ from recsweep.sweeps.reporting.result_files import (
 )
 from recsweep.sweeps.reporting.run_records import outcome_curve, outcome_metrics
 from recsweep.sweeps.reporting.tables import counts_line
-from recsweep.sweeps.reporting.trial_record import STATUS
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study import stop_requests
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
-from recsweep.sweeps.study.shared_study import FLAGS, RESUME, Plan, SharedStudy, is_untracked
+from recsweep.sweeps.study.shared_study import FLAGS, RESUME, Plan, SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
 from recsweep.sweeps.study.stop_requests import NO_MORE
 
@@ -185,7 +185,7 @@ class SweepCoordinator:
                     self._say_how_to_go_on()  # first: closing the tracker may take a while
                 with suppress(StorageError):  # which may be the error
                     self._tidy()
-                tracker.close_sweep(*_ending(error))
+                tracker.close_sweep(*ending(error))
                 raise
             self._tidy()
         self._track(outcome)
@@ -312,24 +312,7 @@ class SweepCoordinator:
 
     def _tidy(self) -> None:
         """End the runs of trials whose process died before it could do so."""
-        self.spec.tracker.tidy(self.spec.name, self._verdict)
-
-    def _verdict(self, part: Part, run_id: str) -> tuple[RunStatus, str] | None:
-        """How a run ended that the tracker still considers running; None if it is running."""
-        if part.replicate is not None:
-            is_alive = self.study.is_alive(FINAL + part.replicate)
-            return None if is_alive else ("KILLED", "its process died")
-        number = part.trial
-        is_alive = self.study.is_alive(number)  # first: the trial may end in between
-        trial = next((t for t in self.study.trials() if t.number == number), None)
-        if trial is not None and trial.state.is_finished():
-            if is_untracked(trial):
-                return "KILLED", "the tracking store was lost; task=upload completes this run"
-            if trial.user_attrs.get("run_id") == run_id:
-                return STATUS[trial.state], trial.user_attrs.get("reason", "")
-        elif is_alive:
-            return None
-        return "KILLED", "its process died; the trial was restarted in another run"
+        self.spec.tracker.tidy(self.spec.name, partial(verdict, self.study))
 
     def _track(self, outcome: StudyOutcome) -> None:
         """Log the outcome to the run of the whole sweep."""
@@ -450,13 +433,6 @@ class SweepCoordinator:
         status = self._status()
         best = f"{best_line(status)}\n" if status.front else ""
         _say(f"{best}{counts_line(status)}\nresume    {self.spec.command}")
-
-
-def _ending(error: BaseException) -> tuple[RunStatus, str]:
-    """The tracker's status and reason for a sweep that was interrupted or failed."""
-    if isinstance(error, KeyboardInterrupt):
-        return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
-    return "FAILED", one_line(error)
 
 
 def _say(line: str) -> None:

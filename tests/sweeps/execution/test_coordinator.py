@@ -12,13 +12,12 @@ from typing import Any
 import jax
 import pytest
 import yaml
-from plans import Toy, toy_config, toy_plan, toy_space
-from studies import COMPLETE, FAIL, PRUNED
+from plans import Toy, toy_config, toy_space
+from studies import COMPLETE, FAIL
 
 from recsweep.errors import InputError
-from recsweep.interfaces import Part
 from recsweep.sweeps.execution import device_errors, worker
-from recsweep.sweeps.execution.coordinator import ENDED, FINAL, PARENT_RUN, SweepCoordinator
+from recsweep.sweeps.execution.coordinator import ENDED, PARENT_RUN, SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.study.claims import next_claim
@@ -527,32 +526,6 @@ def test_an_exhausted_space_is_the_end(parent: Made) -> None:
     assert grid.study.study.user_attrs["n_trials"] == 2
     outcome = grid.run()
     assert (outcome.status.n_finished, outcome.status.n_trials) == (2, 2)
-
-
-def test_runs_of_dead_processes_are_put_right(tmp_path: Path, parent: Made) -> None:
-    one = parent()
-    one.study = study = SharedStudy(toy_plan(tmp_path / "toy"))
-    for state in (COMPLETE, PRUNED, FAIL):
-        claim = next_claim(study)
-        assert claim is not None
-        noted = {} if state == COMPLETE else {"reason": "a reason"}
-        values = [0.5] if state == COMPLETE else None
-        study.finish(claim.frozen.number, state, values, {"run_id": "own", **noted})
-        claim.lease.release()
-    alive = next_claim(study)
-    assert alive is not None
-    died = ("KILLED", "its process died; the trial was restarted in another run")
-    assert [one._verdict(Part(n), "own") for n in range(3)] == [
-        ("FINISHED", ""), ("PRUNED", "a reason"), ("FAILED", "a reason"),
-    ]  # fmt: skip
-    assert one._verdict(Part(0), "another") == died
-    assert one._verdict(Part(alive.frozen.number), "any") is None
-    alive.lease.release()
-    assert one._verdict(Part(alive.frozen.number), "any") == died
-    assert one._verdict(Part(99), "any") == died
-    assert one._verdict(Part(0, 1), "any") == ("KILLED", "its process died")
-    with study.locks.lease(FINAL + 1):  # type: ignore[union-attr]
-        assert one._verdict(Part(0, 1), "any") is None
 
 
 # --- other hosts, with a database and folders of their own ----------------------------------------
