@@ -9,7 +9,7 @@ ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo test test-extended postgres faults faults-short browser docs docs-links test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo cluster-demo test test-extended postgres launchers faults faults-short browser docs docs-links test-all lint format types imports check bench bench-peers wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -29,6 +29,9 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to open the UI
 	$(BIN)/python -m recsweep model=multivae
 
+cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server, of which a worker is killed
+	$(BIN)/python benchmarks/cluster_demo.py
+
 test: setup lint types imports  ## checks and the default test suite, about 6 minutes
 	$(PYTEST) $(ALL_CORES) --durations=20
 
@@ -37,6 +40,10 @@ test-extended: setup  ## the other backend, new processes, the notebooks
 
 postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
 	$(PYTEST) -m 'postgres and not slow'
+
+launchers: setup  ## sweeps on a private Slurm (as root) and a local Ray, with jobs and nodes killed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,slurm]'
+	$(PYTEST) -m 'slurm or ray' tests/sweeps/test_slurm_jobs.py tests/sweeps/test_ray_jobs.py
 
 faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 30 minutes
 	$(PYTEST) -m slow tests/faults
@@ -58,7 +65,7 @@ docs-links: setup  ## look whether every page that the docs link to is there; ne
 	$(BIN)/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
 
 test-all: setup lint types imports  ## every test there is, about 45 minutes
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,docs]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,docs,ray,slurm]'
 	$(PYTEST) $(ALL_CORES) -m "" --durations=20
 
 lint: setup  ## style and format

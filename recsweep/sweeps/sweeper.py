@@ -1,24 +1,20 @@
 """`python -m recsweep -m …`: one study per combination of model, data and backend, in turn."""
 
-import atexit
 import hashlib
 import itertools
-import multiprocessing
-import multiprocessing.util
 import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple, TypeVar, cast
 
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from hydra.core.override_parser.types import ChoiceSweep, Override, Sweep
-from hydra.core.plugins import Plugins
 from hydra.errors import HydraException
 from hydra.types import HydraContext
-from omegaconf import DictConfig, OmegaConf, open_dict
+from omegaconf import DictConfig, OmegaConf
 
 from recsweep import app, environment, shell
 from recsweep.build import validate
@@ -26,16 +22,19 @@ from recsweep.comparison.statistics import Statistics
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.messages import align_columns
-from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest, StudySpec, SweepSettings
-from recsweep.sweeps.execution.watchdog import Process
-from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.execution.workers_only import WorkersOnly
+from recsweep.sweeps.launching import (
+    current_pool,
+    default_threads,
+    end_processes,
+    launch,
+    launches_with,
+)
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.sampling.samplers import Grid
 from recsweep.sweeps.space.branch import resolve
-from recsweep.sweeps.space.dimension import encode
 from recsweep.sweeps.space.model_overrides import (
     of_some_models,
     only_model,
@@ -45,9 +44,6 @@ from recsweep.sweeps.space.space import make_space, setting_names
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study_comparison import compare_studies
 
-if TYPE_CHECKING:
-    from joblib.executor import MemmappingExecutor
-
 COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
 """Settings that give one study per value, all with the same budget."""
 COMBINED_BELOW = ("data.", "transform.", "split.")
@@ -56,8 +52,6 @@ NOT_IN_THE_NAME = ("study", "tracking", "cache_dir", "debug", "sweep")
 """Settings that may change when a study is resumed."""
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
 """Settings that do not affect a single run."""
-N_SEMAPHORES = 16
-"""More than joblib needs for its processes."""
 IN_THE_NAME = (
     "sweep.seed", "sweep.objectives", "sweep.try_defaults", "sweep.folds", "sweep.seeds_per_trial",
 )  # fmt: skip
@@ -277,7 +271,7 @@ def _search(
     wanted = validate(SweepSettings, settings.sweep, "sweep")
     fixed = [line for line in combination.fixed if not _is_of(line, NOT_IN_THE_RUN)]
     if settings.threads is None:  # each worker gets an equal share of the cores
-        fixed.append(f"threads={max(1, environment.n_cores() // wanted.n_workers)}")
+        fixed.append(f"threads={default_threads(config, wanted.n_workers)}")
     if settings.objective is None and wanted.objectives:
         fixed.append(f"objective={wanted.objectives[0]}")
     changed = [line for line in combination.fixed if _is_of(line, NOT_IN_THE_RUN)]
@@ -287,7 +281,7 @@ def _search(
         fixed=sorted(fixed),
         typed=combination.typed,
         make_space=lambda: make_space(compose, [*fixed, *changed], combination.swept),
-        launch=partial(_launch, context, config),
+        launch=partial(launch, context, config),
         command=shlex.join(["python", "-m", "recsweep", *without_credentials(_resuming())]),
     )
 
@@ -312,15 +306,11 @@ def _refuse_same_names(parts: Sequence[str], requests: Sequence[StudyRequest]) -
 
 def _refuse_backends_in_one_process(config: DictConfig, requests: Sequence[StudyRequest]) -> None:
     backends = sorted({str(search.config["backend"]) for search in requests})
-    if len(backends) > 1 and _launches_with(config, "BasicLauncher"):
+    if len(backends) > 1 and launches_with(config, "BasicLauncher"):
         raise InputError(
             f"a process can have only one backend, but hydra/launcher=basic runs backend="
             f"{','.join(backends)} in one process; set hydra/launcher=joblib"
         )
-
-
-def _launches_with(config: DictConfig, name: str) -> bool:
-    return str(config.hydra.launcher.get("_target_")).endswith(f".{name}")
 
 
 def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome | None:
@@ -336,15 +326,15 @@ def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome | None:
     environment.choose_for_children(
         settings.backend, settings.threads, settings.device, settings.precision
     )
-    before = _executor()
+    before = current_pool()
     try:
         if isinstance(coordinator, WorkersOnly):
             coordinator.help_out()
             return None
         return coordinator.run()
     finally:
-        if (executor := _executor()) is not before:
-            _end_processes(executor)
+        if (executor := current_pool()) is not before:
+            end_processes(executor)
 
 
 def _remark(study: SharedStudy) -> str | None:
@@ -362,73 +352,6 @@ def _remark(study: SharedStudy) -> str | None:
         f"trial 0 is the configuration as it stands, where {outside}; sweep.try_defaults=false "
         "skips it"
     )
-
-
-def _executor() -> "MemmappingExecutor | None":
-    """Joblib's current pool of processes; None if there is none."""
-    loky = sys.modules.get("joblib.externals.loky.reusable_executor")
-    return loky and loky._executor
-
-
-def _end_processes(executor: "MemmappingExecutor | None") -> None:
-    """End joblib's idle processes: the next study may need another backend.
-
-    Shared resources are released here and not at exit: after Ctrl-C this process ends at once, and
-    loky would warn about leaked resources.
-    """
-    if executor is None:
-        return
-    executor.terminate(kill_workers=True)
-    cast("Any", multiprocessing.util)._run_finalizers(0)  # semaphores
-    for remove_folder in executor._temp_folder_manager._finalizers.values():
-        remove_folder()
-        atexit.unregister(remove_folder)
-
-
-def _refuse_few_semaphores() -> None:
-    """Raise InputError if workers cannot be started, such as in a container with 4 kB of shm."""
-    spawn = multiprocessing.get_context("spawn")
-    try:
-        for _ in [spawn.Semaphore() for _ in range(N_SEMAPHORES)]:
-            pass
-    except OSError as error:
-        raise InputError(
-            f"workers need {N_SEMAPHORES} semaphores, but the system provides fewer "
-            f"({error.strerror}); give /dev/shm at least 1 MB (docker run --shm-size=64m), or "
-            "set hydra/launcher=basic, which needs none"
-        ) from error
-
-
-def _launch(
-    context: HydraContext,
-    config: DictConfig,
-    task: Worker | FinalWorker,
-    n: int,
-    folder: str,
-) -> list[dict[str, Any]]:
-    """Run a task in `n` parallel processes through Hydra's launcher and return their results."""
-    own, place = config.copy(), [f"hydra.sweep.dir={encode(folder)}", "hydra.sweep.subdir=."]
-    with open_dict(own.hydra):
-        own.hydra.sweep.dir = folder
-        own.hydra.overrides.task = []  # may hold credentials; the task brings its own settings
-        if _launches_with(config, "JoblibLauncher"):
-            _refuse_few_semaphores()
-            own.hydra.launcher.n_jobs = max(2, n)  # with 1, joblib starts no process
-    if "submitit" in str(config.hydra.launcher.get("_target_")):  # which keeps pickles on disk
-        task = task.sealed()
-    launcher = Plugins.instance().instantiate_launcher(
-        hydra_context=context, task_function=task, config=own
-    )
-    if _launches_with(config, "JoblibLauncher"):  # some of its processes may never get a task
-        watched = {"initializer": watchdog.attend, "initargs": (Process.current(),)}
-        cast("Any", launcher).joblib.update(watched)
-    line = [*place, "hydra.job.chdir=false"]
-    jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)
-    results = [job.return_value for job in jobs]
-    if any(result.get("is_device_lost") or result.get("has_gpu") for result in results):
-        # nothing succeeds without its device, and an idle process keeps its GPU's memory
-        _end_processes(_executor())
-    return results
 
 
 def _name(settings: app.Settings, combination: _Combination, is_alone: bool) -> str:

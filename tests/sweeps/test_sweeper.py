@@ -3,7 +3,6 @@
 import csv
 import json
 import re
-import resource
 import shlex
 import signal
 import subprocess
@@ -24,7 +23,6 @@ from recsweep.app import Settings, model_name, parameters
 from recsweep.build import validate
 from recsweep.command_line import compose_config
 from recsweep.defaults import conf_folder
-from recsweep.errors import InputError
 from recsweep.run_files import JOURNAL
 from recsweep.sweeps.space.space import setting_names
 from recsweep.sweeps.storage.backends import open_storage
@@ -34,7 +32,6 @@ from recsweep.sweeps.sweeper import (
     _combinations,
     _is_of,
     _name,
-    _refuse_few_semaphores,
 )
 
 BASIC = "-m hydra/launcher=basic"
@@ -741,24 +738,6 @@ def test_one_process_and_several_try_the_same(tmp_path: Path) -> None:
     alone = first_trials(tmp_path / "basic", "basic")
     assert alone == first_trials(tmp_path / "joblib", "joblib")
     assert len({str(params) for params, _ in alone}) == 6
-
-
-@pytest.mark.ray
-@pytest.mark.slow
-def test_ray_tries_the_same(tmp_path: Path) -> None:
-    pytest.importorskip("ray", reason="needs the extra ray and hydra-ray-launcher")
-    assert first_trials(tmp_path / "ray", "ray") == first_trials(tmp_path / "basic", "basic")
-
-
-def test_too_few_semaphores_are_one_line_before_any_worker_starts() -> None:
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (0, before[1]))  # a semaphore is a file, too
-    try:
-        with pytest.raises(InputError, match=r"workers need 16 semaphores, .* --shm-size=64m"):
-            _refuse_few_semaphores()
-    finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
-    _refuse_few_semaphores()
 
 
 # --- names ----------------------------------------------------------------------------------------

@@ -27,6 +27,8 @@ from recsweep.sweeps.storage.locks import FileLocks, Lease
 
 OURS, BEFORE = "RECSWEEP_GPU", "RECSWEEP_GPUS"
 """Variables with the CUDA_VISIBLE_DEVICES that recsweep has set, and the one it has replaced."""
+SHARED_BY = "RECSWEEP_GPU_SHARED_BY"
+"""Variable with the number of workers that Ray lets share a GPU."""
 LOST = "lost"
 
 
@@ -137,7 +139,9 @@ def _n_workers_here(plan: Mapping[str, Any]) -> int:
     parent = Process.of(plan["parent_process"])
     is_slurm_job = "SLURM_JOB_ID" in os.environ and os.getppid() != parent.pid
     # tasks in the parent itself run one after the other; a job of Slurm has its own GPUs
-    return 1 if parent.is_current or is_slurm_job else int(plan["n_workers"])
+    if parent.is_current or is_slurm_job:
+        return 1
+    return int(os.environ.get(SHARED_BY) or plan["n_workers"])
 
 
 def _runtime_folder() -> Path:

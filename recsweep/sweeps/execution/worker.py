@@ -300,6 +300,15 @@ class FinalWorker:
             print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 
 
+def plan_of(task: Worker | FinalWorker) -> dict[str, Any]:
+    """The plan of a task.
+
+    Args:
+        task: The task.
+    """
+    return task.plan if isinstance(task, Worker) else task.worker.plan
+
+
 def _stops(is_halted: Callable[[], bool], _epoch: int, _metrics: object) -> bool:
     """A listener that interrupts the training, which restarts with the next command."""
     if is_halted():

@@ -122,6 +122,15 @@ def test_a_job_of_slurm_has_its_gpus_for_itself(
         assert taken == [("0", 8)]
 
 
+def test_workers_of_ray_share_a_gpu_with_as_many_as_ray_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setenv(gpu_lease.SHARED_BY, "2")
+    with workers(tmp_path, 1, n_workers=8) as taken:
+        assert taken == [("0", 2)]
+
+
 def test_a_gpu_that_was_lost_comes_last_among_equals(tmp_path: Path) -> None:
     with workers(tmp_path, 1, "--lost") as first:
         assert first == [(UUIDS[0], 1)]
