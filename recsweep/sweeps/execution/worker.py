@@ -9,7 +9,7 @@ import socket
 import sys
 from collections import deque
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from io import StringIO
@@ -80,13 +80,17 @@ class Worker:
 
     def _run_trials(self) -> int:
         """Claim and run trials; return how many this worker finished."""
+        from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+
+        with closing(SharedStudy(Plan(**self.plan))) as study:
+            return self._run_trials_of(study)
+
+    def _run_trials_of(self, study: "SharedStudy") -> int:
         from recsweep.sweeps.execution import slot_plan
         from recsweep.sweeps.execution.trial_runner import TrialRunner
-        from recsweep.sweeps.study.shared_study import Plan, SharedStudy
         from recsweep.sweeps.study.stop_requests import STOP, StopListener
         from recsweep.training import layout
 
-        study = SharedStudy(Plan(**self.plan))
         self.prepare_device(study)
         runner = TrialRunner(study)
         study.refuse_other_data(runner.load())
@@ -233,12 +237,16 @@ class FinalWorker:
         return replace(self, worker=self.worker.sealed(), trainings=seal(self.trainings))
 
     def _train_all(self) -> None:
-        from recsweep.sweeps.execution.trial_runner import TrialRunner
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+
+        with closing(SharedStudy(Plan(**self.worker.plan))) as study:
+            self._train_all_of(study)
+
+    def _train_all_of(self, study: "SharedStudy") -> None:
+        from recsweep.sweeps.execution.trial_runner import TrialRunner
         from recsweep.sweeps.study.stop_requests import STOP, StopListener
         from recsweep.training import layout
 
-        study = SharedStudy(Plan(**self.worker.plan))
         self.worker.prepare_device(study)
         split = TrialRunner(study).load()  # trainings share a program only with the same matrices
         study.refuse_other_data(split)

@@ -170,6 +170,11 @@ class SharedStudy:
                 study.set_metric_names(list(plan.objectives))  # what dashboards show
             return study
 
+    def close(self) -> None:
+        """Close the connection to a database, which an idle process would keep."""
+        if isinstance(self.storage, DatabaseStorage):
+            self.storage.engine.dispose()
+
     def alone(self, action: Callable[[], T]) -> T:
         """Do something while no other process does such a thing.
 

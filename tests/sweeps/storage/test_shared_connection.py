@@ -1,6 +1,7 @@
 """A process's only connection: what its threads do in one transaction, all or nothing."""
 
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -85,3 +86,19 @@ def test_sessions_end_soon_after_their_host_has_vanished(storage: DatabaseStorag
     idle, interval, count, _, stopped = found
     assert int(idle) + int(interval) * int(count) <= 60
     assert stopped == "1min"
+
+
+def test_a_closed_connection_stays_closed(
+    storage: DatabaseStorage, postgres_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("recsweep.sweeps.storage.shared_connection.BEAT_S", 0.2)
+    lease = make_locks(postgres_url, tmp_path, "study", storage).lease(1)
+    assert lease is not None
+    lease.release()
+    storage.engine.dispose()
+    time.sleep(1.0)
+    count = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+    watcher = sqlalchemy.create_engine(postgres_url)
+    with watcher.connect() as connection:
+        assert connection.execute(sqlalchemy.text(count)).scalar() == 1
+    watcher.dispose()
