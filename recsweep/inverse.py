@@ -9,9 +9,9 @@ from jaxtyping import Float
 
 from recsweep.step_lines import reported
 
-BLOCK = 384
+BLOCK = 512
 """Rows eliminated at a time: more make the pivots' own work longer, fewer the updates slower."""
-STRIP = 4096
+STRIP = 8192
 """Rows updated per call, so that calls are short and Ctrl-C is handled between them."""
 
 Square = Float[np.ndarray, "rows rows"]

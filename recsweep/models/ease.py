@@ -22,7 +22,7 @@ from recsweep.seeds import Seeds
 if TYPE_CHECKING:
     import jax
 
-STRIP = 64
+STRIP = 256
 """Rows mirrored at a time by each thread."""
 N_MATRICES_ON_DEVICE = 4
 """XLA holds the Gram matrix, a factor, the inverse and B."""

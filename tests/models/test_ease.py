@@ -194,10 +194,10 @@ def test_items_that_nobody_can_tell_apart_need_l2(
 def test_what_cannot_fit_is_refused_before_it_is_allocated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # 4·n² bytes are 93,132.26 GiB, 64 rows that are mirrored 1.19 in each thread
+    # 4·n² bytes are 93,132.26 GiB, 256 rows that are mirrored 4.77 in each thread
     monkeypatch.setattr(environment, "n_threads", lambda: 3)
     wide = sp.csr_matrix((2, 5_000_000), dtype=np.float32)
-    refusal = r"5,000,000 items must have 93,135\.8 GiB of memory.*; choose model=mrf, which keeps"
+    refusal = r"5,000,000 items must have 93,146\.6 GiB of memory.*; choose model=mrf, which keeps"
     with pytest.raises(InputError, match=refusal):
         EASE(l2=1.0, dropout_rate=0.0).fit(wide, lambda *_: True, Seeds(0))
 
