@@ -5,7 +5,7 @@ Ray itself restarts a task whose process or node died.
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -21,6 +21,13 @@ PASSED_ON = ("PG", "MLFLOW_", "RECSWEEP_")
 """Beginnings of variables that tasks get from the command, beside those of their node."""
 OBJECT_STORE = 78_643_200
 """Bytes of shared memory: results of tasks are small, and Ray takes no less."""
+
+
+class _Place(NamedTuple):
+    """What a task has in common with the command."""
+
+    folder: Path
+    variables: dict[str, str]
 
 
 class Jobs(NamedTuple):
@@ -61,10 +68,10 @@ class Jobs(NamedTuple):
             # a process runs one task: another study may need another backend
             task = ray.remote(max_calls=1, max_retries=settings["max_retries"])(_run)
             task = task.options(num_cpus=n_cpus, num_gpus=n_gpus)
-            variables = _variables(n_gpus)
+            place = _Place(Path.cwd(), _variables(n_gpus))
             state = Singleton.get_state()
             started = [
-                task.remote(self.context, self.task, self._of_job(line, number), state, variables)
+                task.remote(self.context, self.task, self._of_job(line, number), state, place)
                 for number, line in enumerate(overrides, first)
             ]
             return _results(ray, started)
@@ -147,10 +154,12 @@ def _run(
     task: Any,
     config: DictConfig,
     state: dict[Any, Any],
-    variables: dict[str, str],
+    place: _Place,
 ) -> JobReturn:
     """What a process of Ray does."""
-    os.environ.update(variables)
+    os.environ.update(place.variables)
+    with suppress(OSError):  # another machine may not have it
+        os.chdir(place.folder)
     setup_globals()
     Singleton.set_state(state)
     return run_job(

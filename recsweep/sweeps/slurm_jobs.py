@@ -7,6 +7,7 @@ Nothing here imports NumPy or Optuna: a job unpickles its task before it has set
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,13 +17,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from recsweep.credentials import redact
 from recsweep.errors import InputError
 from recsweep.sweeps.execution.worker import FinalWorker, Worker, plan_of
 
 if TYPE_CHECKING:
     from submitit import SlurmJob
 
-POLL_S = 2.0
+POLL_S = 3.0
 GRACE_S = 15.0
 """How long after a job's end its result may take to appear in a shared folder."""
 DEFAULT_MINUTES = 60
@@ -154,6 +156,7 @@ class _Jobs:
         self._results: list[dict[str, Any]] = []
         self._ended: dict[str, float] = {}
         self._lost: dict[str, str] = {}
+        self._reasons: dict[str, str] = {}  # the first one after submission often changes
         self._told = set(USUAL_REASONS)
 
     def results(self, n: int) -> list[dict[str, Any]]:
@@ -184,13 +187,14 @@ class _Jobs:
         for job_id, job in [*self._left.items()]:
             state, reason = states.get(job_id, ("", ""))
             if _has_result(job):
-                self._results += self._left.pop(job_id).results()
+                self._results.append(_result(self._left.pop(job_id)))
             elif state == "PENDING" and self._is_nothing_left:
                 _slurm("scancel", "--state=PENDING", job_id)
-            elif state == "PENDING" and reason not in self._told:
+            elif state == "PENDING" and self._reasons.get(job_id) == reason not in self._told:
                 self._told.add(reason)
                 line = f"warning: jobs of Slurm pend: {reason}"
                 print(line, file=sys.stderr, flush=True)  # noqa: T201
+            self._reasons[job_id] = reason
             if state not in ENDED:
                 self._ended.pop(job_id, None)
             elif job_id in self._left:
@@ -213,15 +217,30 @@ class _Jobs:
     @property
     def _is_nothing_left(self) -> bool:
         """Whether a job that starts now has nothing to do: a worker found no trial, or all stop."""
-        return bool(self._results) or (
-            self._stop_file is not None and Path(self._stop_file).exists()
-        )
+        is_stopped = self._stop_file is not None and Path(self._stop_file).exists()
+        return is_stopped or any(each["error"] is None for each in self._results)
 
 
 def _has_result(job: "SlurmJob[dict[str, Any]]") -> bool:
     file = job.paths.result_pickle
     # a listing sees on NFS what a cached look-up does not
     return file.parent.is_dir() and file in file.parent.iterdir()
+
+
+def _result(job: "SlurmJob[dict[str, Any]]") -> dict[str, Any]:
+    """What a job returned, or the last line of its traceback, as of a node without recsweep."""
+    error = job.exception()
+    return job.result() if error is None else {"error": _job_error(str(error)), "n_trials": 0}
+
+
+def _job_error(text: str) -> str:
+    """The error of a job as one line.
+
+    Args:
+        text: Submitit's error, with a traceback between two lines of dashes.
+    """
+    trace = re.split(r"^-{10,}$", text, flags=re.MULTILINE)[1]
+    return f"a job of Slurm failed: {redact(trace.strip().splitlines()[-1])}"
 
 
 def _states(job_ids: Iterable[str]) -> dict[str, tuple[str, str]]:

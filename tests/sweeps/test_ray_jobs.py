@@ -77,6 +77,7 @@ class TestAsALauncher(LauncherTestSuite):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=ray"])])
 class TestInAnApplication(IntegrationTestSuite):
     pass

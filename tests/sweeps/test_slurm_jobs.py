@@ -1,6 +1,7 @@
 """Workers as jobs of Slurm: what is asked for, and whole sweeps on a real cluster of one node."""
 
 import os
+import pickle
 import shlex
 import signal
 import subprocess
@@ -16,7 +17,7 @@ from postgres_server import PASSWORD
 from slurm_cluster import missing_programs, slurm_cluster
 from small_runs import SMALL, SMALL_DATA
 
-from recsweep.sweeps.slurm_jobs import job_settings
+from recsweep.sweeps.slurm_jobs import _result, job_settings
 
 PLUGIN = {
     "_target_": "SlurmLauncher", "submitit_folder": "x/%j", "timeout_min": None,
@@ -85,6 +86,18 @@ def test_a_worker_for_gpus_has_one(
 def test_several_tasks_in_a_job_are_refused(name: str, refused: Any) -> None:
     with refused("one worker", f"hydra.launcher.{name} is 2", "sweep.n_workers"):
         job_settings({**PLUGIN, name: 2}, PLAN)
+
+
+def test_the_error_of_a_job_is_the_last_line_of_its_traceback(tmp_path: Path) -> None:
+    core = pytest.importorskip("submitit.core.core", reason="needs the extra slurm")
+    job = core.Job(tmp_path, "7")
+    trace = "Traceback:\n  File x\nModuleNotFoundError: No module named 'recsweep'\n"
+    job.paths.folder.mkdir(exist_ok=True)
+    job.paths.result_pickle.write_bytes(pickle.dumps(("error", trace)))
+    expected = "a job of Slurm failed: ModuleNotFoundError: No module named 'recsweep'"
+    assert _result(job) == {"error": expected, "n_trials": 0}
+    job.paths.result_pickle.write_bytes(pickle.dumps(("success", {"error": None, "n_trials": 3})))
+    assert _result(job) == {"error": None, "n_trials": 3}
 
 
 # --- a real cluster -------------------------------------------------------------------------------
