@@ -55,7 +55,7 @@ def test_a_worker_that_no_node_can_run_is_refused(refused: Any) -> None:
 # --- Hydra's own tests ---------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="class")
 def local_ray() -> Iterator[Any]:
     """A cluster that the tests share, with GPUs that nobody computes on."""
     ray = pytest.importorskip("ray", reason="needs the extra ray")

@@ -227,10 +227,8 @@ def _scores(name: str, test: FinalScores) -> str:
     head = ["seed", f"validation {name}", f"test {name}"]
     deviation, n_users = test.deviations.get(name), len(test.test.per_user)
     spread = f"; standard deviation over seeds {deviation:.4f}" if deviation is not None else ""
-    return (
-        f"### The winner, retrained\n\n{markdown_table(head, rows)}\n\nTest: mean ± standard error "
-        f"over {n_users:,} users{spread}"
-    )
+    over = f" ± standard error over {n_users:,} users" if n_users else ""
+    return f"### The winner, retrained\n\n{markdown_table(head, rows)}\n\nTest: mean{over}{spread}"
 
 
 def _run_ids(outcome: StudyOutcome, folder: Path) -> list[str]:

@@ -62,6 +62,7 @@ def test_a_note_begins_with_the_winner_against_the_default_and_on_test(
     add(study.study, COMPLETE, [0.4], is_default=True)
     add(study.study, COMPLETE, [0.5], beta=0.125)
     write_yaml(tmp_path / "vae" / "environment.yaml", {"run_id": "abc"})
+    (tmp_path / "vae" / "metrics.json").write_text("{}", encoding="utf-8")
     outcome = StudyOutcome(status(study), scores(".", "."), Looks(2, (1,)))
     note = summary_note(outcome, told(study, outcome, data="ml-1m", **{"version.jax": "0.10"}))
     assert note.split("\n\n")[0] == (
