@@ -343,4 +343,6 @@ def _unknown_choice(wrong: str, options: list[str]) -> str:
     group, _, name = wrong.rpartition("/")
     close = closest(name, options, 0.65)
     hint = f"did you mean {group}={close}?" if close else f"set {group}=CHOICE"
+    if name == "submitit_slurm":
+        hint = "it needs the extra slurm; run pip install 'recsweep[slurm]'"
     return f"{group} must be one of {', '.join(options)}, but is {name}; {hint}"

@@ -3,7 +3,13 @@
 import pytest
 
 from recsweep.errors import InputError
-from recsweep.mistakes import READ_BY, options_first, refuse_mistyped, refuse_unread
+from recsweep.mistakes import (
+    READ_BY,
+    _unknown_choice,
+    options_first,
+    refuse_mistyped,
+    refuse_unread,
+)
 
 GROUPS = {"model": ["ease", "ials"], "task": ["best", "train"], "pruner": ["none"]}
 
@@ -91,3 +97,11 @@ def test_what_a_task_reads_is_not_refused() -> None:
         refuse_unread(["sweep.folder=x", "sweep.storage=y"], task)
     refuse_unread(["study=mine"], "best")
     refuse_unread(["sweep.n_trials=3", "study=x"], "a task of the user's own")
+
+
+def test_a_launcher_of_an_extra_is_named_with_its_extra() -> None:
+    told = _unknown_choice("hydra/launcher/submitit_slurm", ["basic", "joblib", "ray"])
+    assert told == (
+        "hydra/launcher must be one of basic, joblib, ray, but is submitit_slurm; it needs the "
+        "extra slurm; run pip install 'recsweep[slurm]'"
+    )

@@ -4,6 +4,10 @@ Ray itself restarts a task whose process or node died.
 """
 
 import os
+import signal
+import socket
+import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +20,11 @@ from omegaconf import DictConfig, open_dict
 
 from recsweep.errors import InputError
 from recsweep.sweeps.execution.gpu_lease import SHARED_BY
+from recsweep.sweeps.execution.interrupt import SIGNALS
 
 PASSED_ON = ("PG", "MLFLOW_", "RECSWEEP_")
 """Beginnings of variables that tasks get from the command, beside those of their node."""
+POLL_S, CONNECT_S = 0.5, 10.0
 OBJECT_STORE = 78_643_200
 """Bytes of shared memory: results of tasks are small, and Ray takes no less."""
 
@@ -100,19 +106,53 @@ def _cluster(ray: Any, address: str | None, n_cpus: int) -> Iterator[None]:
     if ray.is_initialized():
         yield
         return
+    wanted = address or os.environ.get("RAY_ADDRESS", "auto")
+    _refuse_unreachable(wanted)
     try:
-        try:
-            ray.init(address=address or "auto", logging_level="WARNING")
-        except ConnectionError as error:
-            if address or os.environ.get("RAY_ADDRESS"):
-                raise InputError(
-                    f"no cluster of Ray answers at {address or os.environ['RAY_ADDRESS']}; start "
-                    "one with ray start, or set hydra.launcher.address=local"
-                ) from error
-            _start(ray, n_cpus)
+        with _signals_put_back():
+            _connect(ray, wanted, n_cpus)
         yield
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _signals_put_back() -> Iterator[None]:
+    """Take Ctrl-C and the like back from Ray, whose handlers end the process."""
+    is_main = threading.current_thread() is threading.main_thread()
+    handlers = {number: signal.getsignal(number) for number in SIGNALS if is_main}
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            if handler is not None:  # not from Python
+                signal.signal(number, handler)
+
+
+def _refuse_unreachable(address: str) -> None:
+    """Raise InputError if nobody listens at HOST:PORT: Ray tries for minutes."""
+    host, separator, port = address.removeprefix("ray://").rpartition(":")
+    if not (separator and port.isdigit()):
+        return
+    try:
+        socket.create_connection((host.strip("[]"), int(port)), CONNECT_S).close()
+    except OSError as error:
+        raise InputError(
+            f"no cluster of Ray answers at {address} ({error.strerror or error}); start one with "
+            "ray start, or set hydra.launcher.address=local"
+        ) from error
+
+
+def _connect(ray: Any, address: str, n_cpus: int) -> None:
+    if address != "local":
+        try:
+            ray.init(address=address, logging_level="WARNING")
+        except ConnectionError:  # there is none on this machine
+            if address != "auto":
+                raise
+        else:
+            return
+    _start(ray, n_cpus)
 
 
 def _start(ray: Any, n_cpus: int) -> None:
@@ -171,7 +211,10 @@ def _run(
 def _results(ray: Any, started: Sequence[Any]) -> list[JobReturn]:
     """Wait for all, also when one fails: else its successor would run beside the others."""
     try:
-        ray.wait(started, num_returns=len(started))
+        left = list(started)
+        while left:  # an interrupt that Ray hears has lost its message
+            _, left = ray.wait(left, num_returns=len(left), timeout=0)
+            time.sleep(POLL_S * bool(left))
         return list(ray.get(started))
     except KeyboardInterrupt:
         for task in started:

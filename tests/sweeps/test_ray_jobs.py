@@ -15,7 +15,7 @@ from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, Launche
 from mlflow_runs import start
 from small_runs import SMALL, SMALL_DATA
 
-from recsweep.sweeps.ray_jobs import _gpus, _refuse_too_large
+from recsweep.sweeps.ray_jobs import _gpus, _refuse_too_large, _refuse_unreachable
 
 
 @pytest.mark.parametrize(
@@ -50,6 +50,14 @@ def test_a_worker_that_no_node_can_run_is_refused(refused: Any) -> None:
         _refuse_too_large({"CPU": 8, "GPU": 0}, NODES)
     with refused("4 CPUs and 1 GPUs"):
         _refuse_too_large({"CPU": 4, "GPU": 1}, NODES)
+
+
+def test_an_address_where_nobody_listens_is_refused_at_once(refused: Any) -> None:
+    for address in ("auto", "local"):
+        _refuse_unreachable(address)
+    for address in ("127.0.0.1:1", "ray://127.0.0.1:1", "[::1]:1"):
+        with refused(f"no cluster of Ray answers at {address} (", "hydra.launcher.address=local"):
+            _refuse_unreachable(address)
 
 
 # --- Hydra's own tests ---------------------------------------------------------------------------
@@ -188,7 +196,7 @@ def test_ctrl_c_twice_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     process.send_signal(signal.SIGCONT)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
-    assert ", twice; what was tracked until now is kept" in err
+    assert ", twice; what was tracked until now is kept" in err, err[-600:]
     end = time.monotonic() + 30
     while (left := processes(f"MARK_OF_TEST={tmp_path}")) and time.monotonic() < end:
         time.sleep(0.2)
@@ -203,4 +211,4 @@ def test_without_a_cluster_at_its_address_a_sweep_says_so(tmp_path: Path) -> Non
     process = sweep(tmp_path / "here", f"{line} sweep.n_trials=1")
     _, err = process.communicate(timeout=300)
     assert process.returncode == 1
-    assert "no cluster of Ray answers at 127.0.0.1:1" in err.splitlines()[-1]
+    assert "no cluster of Ray answers at 127.0.0.1:1 (Connection refused)" in err.splitlines()[-1]
