@@ -321,6 +321,10 @@ def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
         return f"write {text if text in groups else 'KEY'}=VALUE without spaces"
     typed = list(arguments)
     before = typed[typed.index(text) - 1] if text in typed[1:] else ""
+    named_by = NAMED_BY.get(_task(arguments))
+    if named_by and before.startswith("task="):
+        what = f"[{text}]" if named_by == RUNS else text
+        return f"did you mean {shlex.quote(f'{named_by}={what}')}?"
     if "=" in before:
         name, _, start = before.partition("=")
         whole = f'{name}="{start} {text}"'
