@@ -124,6 +124,7 @@ class Cluster:
 
     def __init__(self, folder: Path, variables: dict[str, str]) -> None:
         self.folder, self.variables = folder, variables
+        self.sweeps: list[subprocess.Popen[str]] = []
 
     def sweep(self, line: str, **variables: str) -> "subprocess.Popen[str]":
         """Start a sweep."""
@@ -131,7 +132,8 @@ class Cluster:
         os.environ.update(self.variables | variables)  # put back after the test
         cache = f"cache_dir={self.folder.parent / 'cache'}"
         replaced = {word.partition("=")[0]: word for word in shlex.split(line)}  # the last counts
-        return start(self.folder, COMMAND, *replaced.values(), cache)
+        self.sweeps.append(start(self.folder, COMMAND, *replaced.values(), cache))
+        return self.sweeps[-1]
 
     def slurm(self, *command: str) -> str:
         """What one of Slurm's programs prints."""
@@ -180,6 +182,9 @@ def variables() -> Iterator[dict[str, str]]:
 def cluster(tmp_path: Path, variables: dict[str, str]) -> Iterator[Cluster]:
     found = Cluster(tmp_path / "here", variables)
     yield found
+    for process in found.sweeps:
+        process.kill()
+        process.communicate()
     found.slurm("scancel", "--signal=KILL", "--full", "--user=root")
     found.slurm("scancel", "--user=root")
     while found.slurm("squeue", "--noheader"):
