@@ -156,6 +156,7 @@ def test_a_host_that_vanishes_is_survived_by_another(cluster: Cluster) -> None:
     wait_until(lambda: bool(workers_of(cluster, commands[0].pid)), cluster.said)
     cluster.wait_for_trials(5)
     gone.kill()
+    assert commands[0].wait(10) == -signal.SIGKILL
     assert commands[1].wait(PATIENCE_S) == 0, cluster.said()
     cluster.is_exact()
     cluster.is_scored_once()
