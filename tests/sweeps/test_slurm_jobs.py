@@ -268,8 +268,8 @@ class TestOnACluster:
         assert len(cluster.jobs("foreign")) == 1
 
     def test_jobs_that_are_requeued_resume_the_study(self, cluster: Cluster) -> None:
-        line = f"{SWEEP} tracking=off sweep.n_trials=6 sweep.n_workers=2 threads=2"
-        process = cluster.sweep(f"{line} model.n_epochs=100")
+        line = f"{SWEEP} tracking=off sweep.n_trials=4 sweep.n_workers=2 threads=2"
+        process = cluster.sweep(f"{line} model.n_epochs=1000")  # not over before it is pre-empted
         cluster.wait_for_epochs(process)
         first = cluster.jobs()
         cluster.slurm(
@@ -280,7 +280,7 @@ class TestOnACluster:
         _, err = process.communicate(timeout=400)
         assert process.returncode == 0, err
         found = trials(cluster.folder)
-        assert [trial.state.name for trial in found] == ["COMPLETE"] * 6
+        assert [trial.state.name for trial in found] == ["COMPLETE"] * 4
         assert sum(trial.user_attrs.get("n_deaths", 0) for trial in found) >= 1
         logs = sorted((cluster.folder / "sweeps" / "mine" / ".submitit").rglob("*_log.out"))
         assert any("Starting with JobEnvironment" in log.read_text() for log in logs)
