@@ -29,7 +29,7 @@ $(STAMP): pyproject.toml constraints.txt
 demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to open the UI
 	$(BIN)/python -m recsweep model=multivae
 
-cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server, of which a worker is killed
+cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server: a worker is killed, the database restarts
 	$(BIN)/python benchmarks/cluster_demo.py
 
 test: setup lint types imports  ## checks and the default test suite, about 6 minutes

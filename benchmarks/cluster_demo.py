@@ -3,7 +3,8 @@
     python benchmarks/cluster_demo.py [--trials N] [--workers N]
 
 Starts a private PostgreSQL server and an MLflow server that keeps the files of runs, runs a sweep
-with 4 workers on them, kills one of the workers, counts what there is in the end and shuts down.
+with 4 workers on them, kills one of the workers, lets the database crash and restart, counts what
+there is in the end and shuts down.
 Needs PostgreSQL's programs, as Debian's package `postgresql` brings them, and the extra `postgres`.
 """
 
@@ -94,12 +95,12 @@ def main() -> None:
 
     from faults.processes import MARK, workers
     from mlflow_server import Server
-    from postgres_server import binaries, postgres_server
+    from postgres_server import binaries, mortal_postgres
 
     if binaries() is None:
         sys.exit("error: PostgreSQL's initdb and pg_ctl must be here; apt-get install postgresql")
-    with tempfile.TemporaryDirectory() as name, postgres_server() as url:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as name, mortal_postgres() as database:
+        folder, url = Path(name), database.url
         print("started   PostgreSQL", flush=True)
         with Server(folder) as server:
             print(f"started   MLflow at {server.uri}", flush=True)
@@ -113,6 +114,9 @@ def main() -> None:
                 victim = workers(name)[-1]
                 os.kill(victim, signal.SIGKILL)
                 print(f"killed    a worker, process {victim}", flush=True)
+                wait_for_trials(url, place, given.trials // 2, process)
+                database.restart()
+                print("restarted PostgreSQL, which ended all sessions", flush=True)
                 code = process.wait()
             finally:
                 process.kill()
