@@ -114,3 +114,16 @@ def test_a_wrong_password_is_no_outage(postgres: str) -> None:
         ask(sqlalchemy.create_engine(address))
     assert not is_outage(caught.value)
     assert not is_outage(None)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("ConnectionFailure", True), ("AdminShutdown", True), ("CannotConnectNow", True),
+        ("SerializationFailure", True), ("UndefinedTable", False), ("InvalidPassword", False),
+        ("UniqueViolation", False),
+    ],
+)  # fmt: skip
+def test_only_what_may_pass_is_an_outage(name: str, expected: bool) -> None:
+    error = getattr(pytest.importorskip("psycopg").errors, name)()
+    assert is_outage(sqlalchemy.exc.DBAPIError("SELECT 7", {}, error)) is expected

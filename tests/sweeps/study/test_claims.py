@@ -17,7 +17,7 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.journal import Journal
-from recsweep.sweeps.study.claims import Claim, next_claim
+from recsweep.sweeps.study.claims import Claim, TrialLostError, next_claim, refuse_begun
 from recsweep.sweeps.study.shared_study import SharedStudy
 
 GRID = {"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
@@ -384,3 +384,15 @@ def test_a_resumed_study_proposes_what_an_uninterrupted_one_does(
     while claim := next_claim(study):
         complete(study, claim)
     assert [t.params for t in study.trials()] == [t.params for t in whole.trials()]
+
+
+def test_a_trial_that_another_worker_has_begun_is_lost(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    study = shared(tmp_path, config)
+    claim = claimed(study)
+    assert refuse_begun(study, claim) == RUNNING
+    study.set_attrs(claim.frozen, {"began": claim.began + 1})
+    with pytest.raises(TrialLostError):
+        refuse_begun(study, claim)
+    claim.lease.release()
