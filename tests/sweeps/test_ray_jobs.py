@@ -142,8 +142,13 @@ def test_ray_tries_the_same_and_leaves_no_process(
         found[launcher] = [(each.params, each.values) for each in trials(tmp_path / launcher)]
     assert found["ray"] == found["basic"]
     assert len({str(params) for params, _ in found["ray"]}) == 6
+    assert_nothing_runs(tmp_path)
+
+
+def assert_nothing_runs(folder: Path) -> None:
+    """Wait until the processes of a command, which has a mark, have ended."""
     end = time.monotonic() + 30
-    while (left := processes(f"MARK_OF_TEST={tmp_path}")) and time.monotonic() < end:
+    while (left := processes(f"MARK_OF_TEST={folder}")) and time.monotonic() < end:
         time.sleep(0.2)
     assert left == []
 
@@ -197,10 +202,7 @@ def test_ctrl_c_twice_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert ", twice; what was tracked until now is kept" in err, err[-600:]
-    end = time.monotonic() + 30
-    while (left := processes(f"MARK_OF_TEST={tmp_path}")) and time.monotonic() < end:
-        time.sleep(0.2)
-    assert left == []
+    assert_nothing_runs(tmp_path)
 
 
 @pytest.mark.ray

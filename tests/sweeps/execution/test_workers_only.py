@@ -16,6 +16,7 @@ from plans import toy_config, toy_space
 from recsweep.sweeps.execution import workers_only
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
+from recsweep.sweeps.execution.worker import plan_of
 from recsweep.sweeps.execution.workers_only import WorkersOnly
 from recsweep.sweeps.storage.backends import open_storage
 from recsweep.sweeps.study.stop_requests import NO_MORE, STOP, request
@@ -278,7 +279,7 @@ def asked_first(kind: str, reason: str) -> Any:
     """A launcher whose workers start after a request."""
 
     def launch(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
-        plan = task.plan if hasattr(task, "plan") else task.worker.plan
+        plan = plan_of(task)
         storage = open_storage(plan["storage"], Path(plan["folder"]))
         request(optuna.load_study(study_name="toy", storage=storage), kind, reason)
         return in_this_process(task, n, folder)
