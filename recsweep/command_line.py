@@ -196,7 +196,7 @@ def _note_credentials(arguments: Sequence[str]) -> None:
     address = ""
     for argument in arguments:
         is_rest = address and "=" not in argument and not argument.startswith("-")
-        address = f"{address} {argument}" if is_rest else argument * ("://" in argument)
+        address = f"{address} {argument}" if is_rest else argument * (":/" in argument)
         without_credentials(address)
 
 

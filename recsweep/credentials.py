@@ -30,6 +30,7 @@ SHORT = 2
 """Words up to this many letters are no secret on their own: hiding every `a` tells nothing."""
 HOST = re.compile(r"([\w.-]*|\[[0-9A-Fa-f:.]+\])(:\d*)?")
 WORD = re.compile(r"[^\W_]+")
+ADDRESS = re.compile(r"[\w+.-]*://|[\w+.-]{2,}:/(?=.*@)")
 
 _shown: dict[str, str] = {}
 """Addresses with credentials that this process has met -> the same without them."""
@@ -41,6 +42,7 @@ def without_credentials(node: Any) -> Any:
     """A copy of a configuration, an override or a list of them without credentials in addresses.
 
     An address goes from the first `SCHEME://` to the end of the text, or to the end of its quotes.
+    With an `@` after it, `SCHEME:/` is taken for one, too.
 
     Args:
         node: Mappings, lists and plain values.
@@ -49,11 +51,10 @@ def without_credentials(node: Any) -> Any:
         return {key: without_credentials(value) for key, value in node.items()}
     if isinstance(node, list | tuple):
         return [without_credentials(value) for value in node]
-    if not isinstance(node, str) or "://" not in node:
+    found = ADDRESS.search(node) if isinstance(node, str) else None
+    if found is None:
         return node
-    start = node.index("://")
-    while start and re.match(r"[\w+.-]", node[start - 1]):
-        start -= 1
+    start = found.start()
     is_quoted = node[start - 1 : start] in ("'", '"') and node.endswith(node[start - 1])
     end = len(node) - is_quoted
     return f"{node[:start]}{hide_credentials(node[start:end])}{node[end:]}"
@@ -67,7 +68,8 @@ def hide_credentials(address: str) -> str:
     """
     scheme, separator, rest = address.partition("://")
     if not separator:  # a path, or an address with a slash too few
-        shown = HIDDEN if re.search("[@=]", address) else address
+        found = ADDRESS.match(address)
+        shown = f"{found[0] if found else ''}{HIDDEN}" if re.search("[@=]", address) else address
     else:
         try:
             shown = f"{scheme}{separator}{_harmless(address, scheme, rest)}"

@@ -73,7 +73,7 @@ SHOWN = {
     # no address
     "databricks": "databricks",
     "./mlruns": "./mlruns",
-    "http:/ann:Zq7x@host": "***",
+    "http:/ann:Zq7x@host": "http:/***",
     "host=db password=Zq7x": "***",
 }
 
@@ -100,6 +100,8 @@ def test_an_address_is_found_in_a_configuration_and_in_overrides() -> None:
         "sweep.storage=postgresql://ann:Zq7x@db/x": "sweep.storage=postgresql://ann:***@db/x",
         '+a.b="http://Zq7x@host"': '+a.b="http://***@host"',
         "a=[http://host,http://ann:Zq7x@host]": "a=[http://***",
+        "tracking.uri='http:/ann:Zq7x@host'": "tracking.uri='http:/***'",
+        "data.path=a:/b@c": "data.path=a:/b@c",
         "sweep.storage=${oc.env:STUDIES}": "sweep.storage=${oc.env:STUDIES}",
     }
     for line, shown in lines.items():
