@@ -42,8 +42,8 @@ SAMPLERS: dict[str, dict[str, Any]] = {
 }
 PRUNER = {"_target_": f"{SAMPLING}.pruners.Hyperband", "min_epochs": 1, "reduction_factor": 3}
 COLUMNS = (
-    "workers", "trials end", "efficiency", "first claims/s", "claim, median s", "95 %",
-    "tell, median s", "95 %", "cores: PostgreSQL", "Python",
+    "workers", "trials end", "efficiency", "first claims/s", "claim, median s", "95%",
+    "tell, median s", "95%", "cores: PostgreSQL", "Python",
 )  # fmt: skip
 
 
@@ -223,7 +223,7 @@ def figures(
 
 
 def percentile_95(values: list[float]) -> float:
-    """The value that 95 % do not exceed."""
+    """The value that 95% do not exceed."""
     return sorted(values)[max(0, -(-len(values) * 95 // 100) - 1)]
 
 

@@ -66,7 +66,7 @@ def main() -> None:
     """Take turns, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--workers", type=int, default=16)
-    parser.add_argument("--trials", type=int, default=480, help="of a sweep")
+    parser.add_argument("--trials", type=int, default=600, help="of a sweep")
     parser.add_argument("--rounds", type=int, default=2, help="sweeps of each checkout")
     parser.add_argument("--against", type=Path, help="another checkout of recsweep")
     given = parser.parse_args()
