@@ -98,12 +98,12 @@ def test_who_was_outrun_waits_for_one_turn_only_if_proposals_are_quick(
         return alone(study, action)
 
     monkeypatch.setattr(SharedStudy, "alone", counted)
-    studies = [shared(tmp_path, config, n_trials=6, storage=url) for _ in range(6)]
+    first, *studies = [shared(tmp_path, config, n_trials=6, storage=url) for _ in range(7)]
     threads = [
         threading.Thread(target=lambda study=study: claimed_now.append(claimed(study)))
         for study in studies
     ]
-    with studies[0].locks.mutex():  # all propose trial 0 before anybody adds it
+    with first.locks.mutex():  # all propose trial 0 before anybody adds it
         for thread in threads:
             thread.start()
         while len(turns) < len(threads):
