@@ -178,10 +178,13 @@ class AsyncHyperband(BasePruner):
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
         """Whether a trial falls behind those of its pace at its latest epoch."""
-        epoch, attempts = trial.last_step, latest_attempts(study.get_trials(deepcopy=False))
+        epoch = trial.last_step
+        if epoch not in self._comparisons:  # of any pace, so that trials need not be read
+            return False
+        attempts = latest_attempts(study.get_trials(deepcopy=False))
         numbers = {each._trial_id: each.number for each in attempts}
         number = numbers.get(trial._trial_id, trial.number)
-        if epoch is None or epoch not in self.comparisons(number):
+        if epoch not in self.comparisons(number):
             return False
         sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
         values = sorted(

@@ -32,6 +32,8 @@ DEVICE_ERROR = "device_error"
 SETTLING_PAUSE_S, N_REGAINS = 1.0, 120
 """How long to wait before looking again for leases that an outage has taken, and how often a trial
 tries to get its own back."""
+QUICK_S = 1.0
+"""A proposal that took less may be made while other processes wait."""
 PATIENCE_S, N_TRIES = 5.0, 100
 """How long and how often a claim waits for the lock of a process that died while claiming."""
 
@@ -68,7 +70,9 @@ def next_claim(study: SharedStudy) -> Claim | None:
     """The next trial to run; None if no trial is left or none may start.
 
     Trials whose process died come first, then failed ones to retry, then new ones. Parameters are
-    proposed before the study is locked, and again if another process has added a trial meanwhile.
+    proposed before the study is locked. If another process has added a trial meanwhile, they are
+    proposed again: while the study is locked if that is quick, so that each of many processes that
+    ask at once waits for its turn only once.
 
     Args:
         study: The study.
@@ -88,14 +92,17 @@ def next_claim(study: SharedStudy) -> Claim | None:
                 return _confirmed(claim)
             if study.unfinished() != unfinished:
                 continue
+        started = time.monotonic()
         template = _next_template(study, trials)
+        is_quick = time.monotonic() - started < QUICK_S
         if template is None and dead and not is_settled:
             time.sleep(SETTLING_PAUSE_S)
             continue
         if template is None:
             return None
         with suppress(_OutrunError):
-            return _confirmed(study.alone(partial(_add, study, template, len(attempts))))
+            add = partial(_add, study, template, len(attempts), is_quick)
+            return _confirmed(study.alone(add))
 
 
 def refuse_lost(study: SharedStudy, claim: Claim) -> bool:
@@ -212,14 +219,16 @@ def _proposed(study: SharedStudy, trials: list[FrozenTrial]) -> FrozenTrial | No
     return template
 
 
-def _add(study: SharedStudy, template: FrozenTrial, n_attempts: int) -> Claim:
+def _add(study: SharedStudy, template: FrozenTrial, n_attempts: int, is_quick: bool) -> Claim:
     """Take the lease of a new trial and add it to the study.
 
     Raises:
-        _OutrunError: It was proposed for a study with fewer trials.
+        _OutrunError: It was proposed for a study with fewer trials, and cannot be quickly again.
     """
     if study.n_attempts != n_attempts:
-        raise _OutrunError
+        if not is_quick:
+            raise _OutrunError
+        template = _proposed_again(study)
     template.user_attrs.update(_who(study))
     lease = _new_lease(study, template.number)
     with ExitStack() as at_the_end:
@@ -228,6 +237,15 @@ def _add(study: SharedStudy, template: FrozenTrial, n_attempts: int) -> Claim:
         at_the_end.pop_all()
         began = template.user_attrs["began"]
         return Claim(_ClaimedTrial(study.study, frozen), frozen, lease, began)
+
+
+def _proposed_again(study: SharedStudy) -> FrozenTrial:
+    """What is next now that others have added trials; raises _OutrunError if nothing is."""
+    trials = study.trials()
+    template = None if _may_not_begin(study, trials) else _next_template(study, trials)
+    if template is None:
+        raise _OutrunError
+    return template
 
 
 class _ClaimedTrial(Trial):

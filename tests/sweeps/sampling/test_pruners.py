@@ -1,6 +1,7 @@
 """Planted curves are pruned as they should, twice alike, and across a death."""
 
 import math
+from typing import Any
 
 import numpy as np
 import optuna
@@ -134,6 +135,23 @@ def test_hyperbands_paces_take_turns_with_hyperbands_shares() -> None:
     assert [first.count(epoch) for epoch in (10, 30, 90)] == [9, 5, 3]  # ⌈3 · 3^s / (s + 1)⌉
     assert set(first[:4]) == {10, 30, 90}
     assert made.comparisons(17) == made.comparisons(0) == [10, 30, 90]
+
+
+def test_hyperband_reads_other_trials_only_at_epochs_of_comparisons(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    study, epochs = made_study(AsyncHyperband(4, 100, reduction_factor=3)), list[int]()
+    trial, get_trials = study.ask(), optuna.Study.get_trials
+
+    def noted(self: optuna.Study, **options: Any) -> Any:
+        epochs.append(epoch)
+        return get_trials(self, **options)
+
+    monkeypatch.setattr(optuna.Study, "get_trials", noted)
+    for epoch in range(1, 101):
+        trial.report(0.5, epoch)
+        assert not trial.should_prune()
+    assert epochs == [4, 12, 36]
 
 
 def test_what_is_minimised_is_pruned_when_it_is_high() -> None:

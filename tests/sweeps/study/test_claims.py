@@ -17,6 +17,7 @@ from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.journal import Journal
+from recsweep.sweeps.study import claims
 from recsweep.sweeps.study.claims import Claim, TrialLostError, next_claim, refuse_begun
 from recsweep.sweeps.study.shared_study import SharedStudy
 
@@ -80,6 +81,59 @@ def test_threads_that_claim_at_once_never_get_the_same_trial(
     for thread in threads:
         thread.join()
     assert sorted(numbers) == list(range(12))
+
+
+@pytest.mark.parametrize("kind", ["journal", pytest.param("postgres", marks=pytest.mark.postgres)])
+@pytest.mark.parametrize("quick_s", [60.0, -1.0], ids=["quick", "slow"])
+def test_who_was_outrun_waits_for_one_turn_only_if_proposals_are_quick(
+    tmp_path: Path, config: dict[str, Any], monkeypatch: pytest.MonkeyPatch,
+    request: pytest.FixtureRequest, kind: str, quick_s: float,
+) -> None:  # fmt: skip
+    url = None if kind == "journal" else request.getfixturevalue("postgres_url")
+    monkeypatch.setattr(claims, "QUICK_S", quick_s)
+    alone, turns, claimed_now = SharedStudy.alone, list[int](), list[Claim]()
+
+    def counted(study: SharedStudy, action: Any) -> Any:
+        turns.append(1)
+        return alone(study, action)
+
+    monkeypatch.setattr(SharedStudy, "alone", counted)
+    first, *studies = [shared(tmp_path, config, n_trials=6, storage=url) for _ in range(7)]
+    threads = [
+        threading.Thread(target=lambda study=study: claimed_now.append(claimed(study)))
+        for study in studies
+    ]
+    with first.locks.mutex():  # all propose trial 0 before anybody adds it
+        for thread in threads:
+            thread.start()
+        while len(turns) < len(threads):
+            time.sleep(0.01)
+    for thread in threads:
+        thread.join()
+    assert sorted(claim.frozen.number for claim in claimed_now) == list(range(6))
+    assert len(turns) in (range(6, 7) if quick_s > 0 else range(11, 22))  # 6 + 5, + 4 + 3 + 2 + 1
+    one_by_one = SharedStudy(toy_plan(tmp_path / "other", config, n_trials=6))
+    expected = [claimed(one_by_one).frozen.params for _ in range(6)]
+    assert [trial.params for trial in studies[0].trials()] == expected
+
+
+@pytest.mark.parametrize("is_last", [True, False])
+def test_who_was_outrun_begins_nothing_that_must_not_begin(
+    tmp_path: Path, config: dict[str, Any], is_last: bool
+) -> None:
+    study = shared(tmp_path, config, n_trials=1, stop_file=str(tmp_path / "stop"))
+    study = study if is_last else shared(tmp_path, config, stop_file=str(tmp_path / "stop"))
+    other, found = shared(tmp_path, config), list[Claim | None]()
+    thread = threading.Thread(target=lambda: found.append(next_claim(study)))
+    with other.locks.mutex():
+        thread.start()
+        time.sleep(0.5)  # it has proposed trial 0
+        other.study.add_trial(optuna.create_trial(state=PRUNED))
+        if not is_last:
+            (tmp_path / "stop").touch()
+    thread.join()
+    assert found == [None]
+    assert len(other.trials()) == 1
 
 
 WORK = """
