@@ -18,7 +18,7 @@ from mlflow_server import Server as Tracker
 from network import Network
 from postgres_server import Server as Database
 
-KILLS = ("worker", "parent", "host", "vanish")
+KILLS = ("worker", "parent", "host", "vanish", "winner")
 """Strikes that kill; a host that vanishes is also cut off, so that nobody hears that it died."""
 NAMES = ["one", "two"]
 TAKEN_OVER_S = 120.0
@@ -65,7 +65,9 @@ class Storm:
     # --- driving ---------------------------------------------------------------------------------
 
     def run(self, strikes: Sequence[str], n_trials: int) -> None:
-        """Strike at equal distances of finished trials; in the end both commands exit with 0.
+        """Strike at equal distances of finished trials and once when the winner is trained again.
+
+        In the end both commands exit with 0.
 
         Args:
             strikes: `worker`, `parent`, `host`, `vanish`, `database`, `tracker`, `cut SECONDS` or
@@ -79,6 +81,7 @@ class Storm:
                 n_done = int(0.9 * n_trials * place / len(strikes))
                 self._until(lambda n=n_done: self.n_done() >= n, f"{n_done} trials")
                 self._until(lambda strike=strike: self._strike(strike), strike)
+            self._until(self._kill_at_the_winner, "training of the winner")
             self._until(self._is_over, "the end")
         finally:
             for host in self.hosts.values():
@@ -150,6 +153,14 @@ class Storm:
         self._killed.add(self.commands[name].pid)
         self.hosts[name].kill()
         return True
+
+    def _kill_at_the_winner(self) -> bool:
+        """Kill a host that trains the winner again."""
+        for name, command in self.commands.items():
+            if "retraining the winner" in self.hosts[name].said() and command.poll() is None:
+                self.done["winner"] += self._kill_host(name)
+                return True
+        return self._is_over()
 
     def _vanish(self, name: str) -> bool:
         """Cut a host off and let it die; it comes back when its trials were begun elsewhere."""
