@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-from faults.processes import send, workers
+from faults.processes import parent_of, send, workers
 from hosts import PATIENCE_S, Host
 from mlflow_server import Server as Tracker
 from network import Network
@@ -21,6 +21,8 @@ from postgres_server import Server as Database
 KILLS = ("worker", "parent", "host", "vanish", "winner")
 """Strikes that kill; a host that vanishes is also cut off, so that nobody hears that it died."""
 NAMES = ["one", "two"]
+SERVERS = ("database", "tracker")
+"""Strikes at what all hosts use; a command that begins while one of them is away is refused."""
 TAKEN_OVER_S = 120.0
 """Within which the trials of a host that vanished must have begun again."""
 
@@ -127,7 +129,10 @@ class Storm:
         """Whether it hit; those that hit nobody do not count."""
         what, _, seconds = strike.partition(" ")
         free = [name for name in NAMES if name not in self._busy and self._workers(name)]
-        if not free:
+        is_starting = any(
+            each.poll() is None and not self._workers(name) for name, each in self.commands.items()
+        )
+        if not free or (is_starting and what in SERVERS):
             return False
         name = self.chance.choice(free)
         self._note(f"{strike} at {name}, {self.n_done()} trials done")
@@ -140,7 +145,9 @@ class Storm:
             log.write(f"{time.strftime('%X')} {what}\n")
 
     def _workers(self, name: str) -> list[int]:
-        return workers(str(self.hosts[name].folder))
+        """Those of the command, not those that a killed one has left."""
+        parent = self.commands[name].pid
+        return [pid for pid in workers(str(self.hosts[name].folder)) if parent_of(pid) == parent]
 
     def _kill_worker(self, name: str) -> bool:
         return send(signal.SIGKILL, self._workers(name)[-1:]) > 0
