@@ -9,7 +9,7 @@ ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo cluster-demo test test-extended postgres launchers faults faults-short browser docs docs-links test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo cluster-demo test test-extended postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers wheel clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -50,6 +50,12 @@ faults: setup  ## kill sweeps at random moments and look whether anything was lo
 
 faults-short: setup  ## the same with two short sweeps of two workers
 	$(PYTEST) -m slow tests/faults/test_faults.py -k 'two-workers or short-slots'
+
+test-cluster: setup  ## two hosts as network namespaces (as root): killed, cut off, their servers restarted; about 15 minutes
+	$(PYTEST) -m cluster
+
+cluster-short: setup  ## the same with a study of 24 trials
+	$(PYTEST) -m 'cluster and not slow'
 
 browser: setup  ## look at the MLflow UI and a comparison's page in a real Chromium
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'

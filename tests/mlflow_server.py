@@ -12,16 +12,17 @@ from ports import free_port
 
 
 class Server:
-    """On a free port of loopback; as a context it runs.
+    """On a free port; as a context it runs.
 
     Args:
         folder: For its database, files and log.
+        address: Where it listens; loopback, unless it is in a network of the test's own.
     """
 
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
+    def __init__(self, folder: Path, address: str = "127.0.0.1") -> None:
+        self.folder, self.address = folder, address
         self.port = free_port()
-        self.uri = f"http://127.0.0.1:{self.port}"
+        self.uri = f"http://{address}:{self.port}"
         self._process: subprocess.Popen[bytes] | None = None
 
     def __enter__(self) -> Self:
@@ -34,7 +35,7 @@ class Server:
     def start(self) -> None:
         """Start it, also again, and wait until it answers."""
         command = [
-            sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1",
+            sys.executable, "-m", "mlflow", "server", "--host", self.address,
             "--port", str(self.port), "--workers", "1",
             "--backend-store-uri", f"sqlite:///{self.folder}/server.db",
             "--artifacts-destination", str(self.folder / "artifacts"),

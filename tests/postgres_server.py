@@ -56,11 +56,12 @@ def postgres_server(*settings: str) -> Iterator[str]:
 
 
 @contextmanager
-def mortal_postgres(*settings: str) -> Iterator[Server]:
+def mortal_postgres(*settings: str, address: str = "127.0.0.1") -> Iterator[Server]:
     """Start a server that a test can stop and start again.
 
     Args:
         settings: Such as `fsync=off`.
+        address: Where it listens; loopback, unless it is in a network of the test's own.
     """
     found = binaries()
     assert found is not None, "PostgreSQL's binaries are not here"
@@ -74,7 +75,7 @@ def mortal_postgres(*settings: str) -> Iterator[Server]:
     options = " ".join(
         f"-c {setting}"
         for setting in (
-            f"port={port}", "listen_addresses=127.0.0.1", f"unix_socket_directories={folder}",
+            f"port={port}", f"listen_addresses={address}", f"unix_socket_directories={folder}",
             *settings,
         )
     )  # fmt: skip
@@ -90,9 +91,10 @@ def mortal_postgres(*settings: str) -> Iterator[Server]:
             found / "initdb", "-D", data, "-U", "sweeper", "--no-sync", "--encoding=UTF8",
             "--auth=scram-sha-256", f"--pwfile={folder / 'password'}",
         )  # fmt: skip
+        with (data / "pg_hba.conf").open("a") as allowed:
+            allowed.write(f"host all all {address}/24 scram-sha-256\n")
         control("start")
-        address = f"postgresql+psycopg://sweeper:{PASSWORD}@127.0.0.1:{port}/postgres"
-        yield Server(address, control)
+        yield Server(f"postgresql+psycopg://sweeper:{PASSWORD}@{address}:{port}/postgres", control)
     finally:
         if (data / "postmaster.pid").exists():
             control("stop", "-m", "immediate")

@@ -26,16 +26,29 @@ def audit(sweep: Sweep) -> Counter[str]:
     """Check a finished sweep; how many retries and lost runs it took."""
     n_trials = sweep.n_trials
     client = mlflow.MlflowClient(f"sqlite:///{sweep.folder / 'mlflow.db'}")
-    (experiment,) = (e for e in client.search_experiments() if e.name == "recsweep")
-    runs = list(client.search_runs([experiment.experiment_id], max_results=10_000))
-    assert not [run.info.run_id for run in runs if run.info.status == "RUNNING"]
     assert not wait_until_gone(sweep.mark, 20)
     assert not list(sweep.place.rglob("stop-*"))
 
     with sweep.loaded() as study:
         trials = study.get_trials()
     assert [trial.number for trial in trials] == list(range(n_trials))
+    by_kind = audit_runs(client, trials)
+    _audit_winner(sweep, by_kind["winner"])
+    return Counter(
+        finished=n_trials,
+        pruned=sum(trial.state.name == "PRUNED" for trial in trials),
+        retries=sum(trial.user_attrs.get("n_deaths", 0) for trial in trials),
+        shared_deaths=sum(trial.user_attrs.get("n_shared_deaths", 0) for trial in trials),
+        lost_runs=len(by_kind["superseded"]),
+    )
+
+
+def audit_runs(client: mlflow.MlflowClient, trials: list[FrozenTrial]) -> dict[str, list[Any]]:
+    """Check that all trials are finished and that the tracker has the same; its runs by kind."""
     assert all(trial.state.is_finished() for trial in trials)
+    (experiment,) = (e for e in client.search_experiments() if e.name == "recsweep")
+    runs = list(client.search_runs([experiment.experiment_id], max_results=10_000))
+    assert not [run.info.run_id for run in runs if run.info.status == "RUNNING"]
     by_kind: dict[str, list[Any]] = {"sweep": [], "trial": [], "winner": [], "superseded": []}
     for run in runs:
         by_kind[run.data.tags["recsweep.kind"]].append(run)
@@ -45,15 +58,8 @@ def audit(sweep: Sweep) -> Counter[str]:
     for trial in trials:
         own = [r for r in by_kind["trial"] if r.data.tags["recsweep.trial"] == str(trial.number)]
         _audit_trial(client, trial, own)
-    _audit_winner(sweep, by_kind["winner"])
     _audit_superseded(by_kind["superseded"], [*by_kind["trial"], *by_kind["winner"]])
-    return Counter(
-        finished=n_trials,
-        pruned=sum(trial.state.name == "PRUNED" for trial in trials),
-        retries=sum(trial.user_attrs.get("n_deaths", 0) for trial in trials),
-        shared_deaths=sum(trial.user_attrs.get("n_shared_deaths", 0) for trial in trials),
-        lost_runs=len(by_kind["superseded"]),
-    )
+    return by_kind
 
 
 def _audit_trial(client: mlflow.MlflowClient, trial: FrozenTrial, runs: list[Any]) -> None:

@@ -28,6 +28,13 @@ def workers(mark: str) -> list[int]:
     return sorted(pid for pid, line in processes(mark).items() if "popen_loky" in line)
 
 
+def parent_of(pid: int) -> int | None:
+    """Id of the parent; None when the process is gone."""
+    with suppress(OSError):
+        return int(Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[1])
+    return None
+
+
 def send(number: signal.Signals, pids: Iterable[int]) -> int:
     """Send a signal to those that are still there; how many that were."""
     n_sent = 0

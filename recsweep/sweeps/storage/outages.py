@@ -24,6 +24,8 @@ TRANSIENT = (
     "57P01", "57P02", "57P03", "57P05",  # the server shuts down, starts, or ended the session
 )  # fmt: skip
 """Beginnings of PostgreSQL's error codes."""
+OF_CONNECTION = {"OperationalError", "InterfaceError"}
+"""Errors of psycopg that have no code when there is no connection."""
 LASTING = re.compile(
     r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied"
 )
@@ -128,8 +130,8 @@ def _is_transient(error: BaseException | None) -> bool:
     code = getattr(error, "sqlstate", None)
     if code is not None:
         return str(code).startswith(TRANSIENT)
-    is_of_connection = type(error).__name__ in ("OperationalError", "InterfaceError")
-    return is_of_connection and LASTING.search(str(error)) is None
+    kinds = {kind.__name__ for kind in type(error).__mro__}  # a timeout has a class of its own
+    return bool(kinds & OF_CONNECTION) and LASTING.search(str(error)) is None
 
 
 def _is_full(error: Exception) -> bool:

@@ -1,5 +1,6 @@
 """Databases that go away: calls wait, and say in one line when they no longer do."""
 
+import socket
 import threading
 import time
 from collections.abc import Iterator
@@ -66,6 +67,19 @@ def test_an_outage_that_lasts_too_long_is_one_line_and_is_waited_for_once(mortal
         mortal.control("start")
     assert outages.wait(lambda: ask(engine)) == 7
     engine.dispose()
+
+
+def test_a_server_that_says_nothing_is_away() -> None:
+    pytest.importorskip("psycopg")
+    with socket.create_server(("127.0.0.1", 0)) as silent:  # as behind a link that is cut
+        port = silent.getsockname()[1]
+        engine = sqlalchemy.create_engine(
+            f"postgresql+psycopg://ann@127.0.0.1:{port}/studies",
+            connect_args={"connect_timeout": "2"},
+        )
+        with pytest.raises(OperationalError, match="timeout expired") as caught:
+            ask(engine)
+    assert is_outage(caught.value)
 
 
 @pytest.mark.postgres
