@@ -1,7 +1,7 @@
 """The composition root: configuration -> objects -> one run."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
@@ -120,6 +120,7 @@ class Job(NamedTuple):
         tracker: For the task's run; None = the one that `tracking` describes.
         listeners: Called after every training epoch, see `recsweep.fitting.Listener`.
         split: The data; None = what `data`, `transform` and `split` describe.
+        confirm: Called before the results are written; raises if they must not be.
     """
 
     settings: Settings
@@ -129,15 +130,11 @@ class Job(NamedTuple):
     tracker: RunTracker | None = None
     listeners: "Sequence[Listener]" = ()
     split: "Split | None" = None
+    confirm: Callable[[], object] = lambda: None
 
 
 def run(
-    config: Config,
-    folder: Path,
-    overrides: list[str],
-    tracker: RunTracker | None = None,
-    listeners: "Sequence[Listener]" = (),
-    split: "Split | None" = None,
+    config: Config, folder: Path, overrides: list[str], tracker: RunTracker | None = None
 ) -> None:
     """Run the task chosen by `task=`.
 
@@ -146,16 +143,23 @@ def run(
         folder: Output folder of the run.
         overrides: The overrides of the command line.
         tracker: For the task's run; None = the one that `tracking` describes.
-        listeners: Called after every training epoch.
-        split: The data, already loaded; None = what the configuration describes.
 
     Raises:
         InputError: The configuration or the data cannot be used.
     """
+    run_job(make_job(config, folder, overrides)._replace(tracker=tracker))
+
+
+def run_job(job: Job) -> None:
+    """Run a task with its input."""
+    build_group(job.settings, "task", "run").run(job)
+
+
+def make_job(config: Config, folder: Path, overrides: list[str]) -> Job:
+    """The input of the task chosen by `task=`; see `run`."""
     settings = validate(Settings, config, "")
     config, overrides = without_credentials([config, overrides])
-    job = Job(settings, config, overrides, folder / RESULTS, tracker, listeners, split)
-    build_group(settings, "task", "run").run(job)
+    return Job(settings, config, overrides, folder / RESULTS)
 
 
 def build_group(settings: Settings, group: str, method: str) -> Any:

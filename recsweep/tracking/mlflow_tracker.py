@@ -147,10 +147,15 @@ class MLflowTracker(FaultTolerant):
         """The same at a given time; errors are raised."""
         self._is_ended = True
         tags = {REASON: reason} if reason else {}
-        if self._child_tags:
+        if self._child_tags and not (status == "KILLED" and self._is_superseded()):
             tags[STATE] = STATES[status]
         self._buffer.flush(Entry(tags=cut_tags(tags)))
         self._call("set_terminated", mlflow_status(status), at_ms)
+
+    def _is_superseded(self) -> bool:
+        """Whether another process runs the same part of the sweep, since this one was away."""
+        with self.store.turn():
+            return is_superseded(self.store.client.get_run(str(self.run_id)))
 
     def _create(self, tags: Mapping[str, str]) -> None:
         run = self.store.client.create_run(
@@ -469,8 +474,9 @@ class MLflowTracker(FaultTolerant):
         """Write entries in as few requests as possible; errors are raised."""
         if not self._has_replaced:
             run_id = str(self.run_id)
-            with self.store.turn():
-                supersede(self.store.client, self._experiment_id, self._child_tags, run_id)
+            if not self._is_superseded():
+                with self.store.turn():
+                    supersede(self.store.client, self._experiment_id, self._child_tags, run_id)
             self._has_replaced = True
         if inputs := [each for entry in entries for each in entry.inputs]:
             self._log_inputs(inputs)

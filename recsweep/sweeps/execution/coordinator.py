@@ -29,7 +29,7 @@ from recsweep.sweeps.execution.progress import SweepProgress, best_line
 from recsweep.sweeps.execution.run_endings import ending, verdict
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.stop_relay import StopRelay
-from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.execution.worker_errors import (
     Killed,
     LossCounter,
@@ -53,6 +53,7 @@ from recsweep.sweeps.reporting.run_records import outcome_curve, outcome_metrics
 from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study import stop_requests
+from recsweep.sweeps.study.final_claims import FINAL
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
 from recsweep.sweeps.study.shared_study import FLAGS, RESUME, Plan, SharedStudy
