@@ -234,15 +234,19 @@ class SweepCoordinator:
             told.look()
             return self._status()
 
-        if self._has_failed():
+        if self._has_too_many_failures():
+            self._report_failures()
             return
         with SweepProgress(look, is_interrupted=lambda: stop.reason is not None):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
                 self._tidy()
                 error = self._launch(Worker(plan.plain()), spec.sweep.n_workers, told)
-                is_closed = relay.look() is not None or self._has_failed() or plan.is_late
-                if stop.reason is not None or is_closed:
+                is_closed = relay.look() is not None
+                if not is_closed and self._has_too_many_failures():
+                    self._report_failures()
+                    is_closed = True
+                if stop.reason is not None or is_closed or plan.is_late:
                     return
                 losses.count(error)
                 n_idle = n_idle + 1 if self._mark() == before else 0
@@ -282,21 +286,23 @@ class SweepCoordinator:
         claims = [(trial.state, trial.user_attrs.get("began")) for trial in self.study.trials()]
         return claims, self.study.is_exhausted()
 
-    def _has_failed(self) -> bool:
-        """Whether too many trials have failed, which is an error of this command.
+    def _has_too_many_failures(self) -> bool:
+        """Whether more trials have failed than may."""
+        return len(self.study.failed()) > self.spec.sweep.max_failures
+
+    def _report_failures(self) -> None:
+        """Too many trials have failed: tell other commands' workers, and end this command.
 
         Raises:
-            InputError: They have.
+            InputError: Always.
         """
         n_failed, limit = len(self.study.failed()), self.spec.sweep.max_failures
-        if n_failed > limit:
-            stop_requests.request(self.study.study, NO_MORE, f"sweep.max_failures={limit}")
-            raise InputError(
-                f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
-                f"{self.study.last_failure()}; fix it and add sweep.retry_failed=true to retry "
-                "them, or raise sweep.max_failures"
-            )
-        return False
+        stop_requests.request(self.study.study, NO_MORE, f"sweep.max_failures={limit}")
+        raise InputError(
+            f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
+            f"{self.study.last_failure()}; fix it and add sweep.retry_failed=true to retry "
+            "them, or raise sweep.max_failures"
+        )
 
     def _failure(self, status: StudyStatus) -> str | None:
         """Why a study has no result; None if it has one, or is not that far yet."""
