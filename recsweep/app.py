@@ -64,7 +64,6 @@ class Settings:
     cache_dir: HomePath | None
     debug: bool
     k: Any
-    metrics: Any
     objective: Any
     evaluation_batch_size: Annotated[int, Field(ge=1)]
     refit: bool
@@ -81,6 +80,7 @@ class Settings:
     study: Annotated[str, Field(min_length=1)] | None
     # defaults: older results lack device, precision and this; a model of your own may lack search
     model_name: Annotated[str, Field(min_length=1)] | None = None
+    metrics: Any = Field(default_factory=list)  # Hydra leaves an empty group out
     search: Config = Field(default_factory=dict)
 
     @property
