@@ -269,6 +269,22 @@ class MLflowTracker(FaultTolerant):
         }
 
     @best_effort
+    def log_curve(self, curve: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log the points of a curve that the parent run lacks: a step keeps its first one.
+
+        Args:
+            curve: Step and metrics of each, the same metrics in all.
+        """
+        if not curve:
+            return
+        name = mlflow_name(next(iter(curve[0][1])))
+        there = {point.step for point in self.store.client.get_metric_history(self.run_id, name)}
+        now = int(time.time() * 1000)
+        missing = [(step, now, dict(metrics)) for step, metrics in curve if step not in there]
+        if missing:
+            self._write([Entry(epochs=missing)])
+
+    @best_effort
     def log_comparison(self, study: str, folder: Path) -> None:
         """Log the files of a comparison to the parent run of one of its studies.
 

@@ -326,8 +326,7 @@ class SweepCoordinator:
         status, tracker = outcome.status, self.spec.tracker
         test = outcome.test.plain() if outcome.test else None
         tracker.log_metrics(outcome_metrics(status, test), step=len(status.rows))
-        for n_trials, values in outcome_curve(status):
-            tracker.log_metrics(values, step=n_trials)
+        self.study.alone(lambda: tracker.log_curve(outcome_curve(status)))  # or two terminals do
         looks = outcome.looks.plain()
         tracker.log_settings({}, {
             "recsweep.test_scored": str(looks["n_times"]),
