@@ -28,6 +28,8 @@ DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
 """Groups on the way from files to a split, and the method that each must have."""
 FILES = ("data.path", "split.path")
 """Paths of a run's files, which may change: fingerprints tell whether the files are the same."""
+PLACES = (*FILES, "data.url")
+"""All that says where a run's data come from: the repeat of a run may be given another one."""
 WITH_CODE = ("task", "data", "transform", "split", "metrics", "optimizer", "model")
 """Groups whose classes affect a run's result."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
