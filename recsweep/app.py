@@ -1,7 +1,7 @@
 """The composition root: configuration -> objects -> one run."""
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
@@ -28,6 +28,8 @@ DATA_STEPS = (("data", "load"), ("transform", "apply"), ("split", "split"))
 """Groups on the way from files to a split, and the method that each must have."""
 FILES = ("data.path", "split.path")
 """Paths of a run's files, which may change: fingerprints tell whether the files are the same."""
+PLACES = (*FILES, "data.url")
+"""All that says where a run's data come from: the repeat of a run may be given another one."""
 WITH_CODE = ("task", "data", "transform", "split", "metrics", "optimizer", "model")
 """Groups whose classes affect a run's result."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
@@ -64,7 +66,6 @@ class Settings:
     cache_dir: HomePath | None
     debug: bool
     k: Any
-    metrics: Any
     objective: Any
     evaluation_batch_size: Annotated[int, Field(ge=1)]
     refit: bool
@@ -81,6 +82,7 @@ class Settings:
     study: Annotated[str, Field(min_length=1)] | None
     # defaults: older results lack device, precision and this; a model of your own may lack search
     model_name: Annotated[str, Field(min_length=1)] | None = None
+    metrics: Any = Field(default_factory=list)  # Hydra leaves an empty group out
     search: Config = Field(default_factory=dict)
 
     @property
@@ -120,6 +122,7 @@ class Job(NamedTuple):
         tracker: For the task's run; None = the one that `tracking` describes.
         listeners: Called after every training epoch, see `recsweep.fitting.Listener`.
         split: The data; None = what `data`, `transform` and `split` describe.
+        confirm: Called before the results are written; raises if they must not be.
     """
 
     settings: Settings
@@ -129,15 +132,11 @@ class Job(NamedTuple):
     tracker: RunTracker | None = None
     listeners: "Sequence[Listener]" = ()
     split: "Split | None" = None
+    confirm: Callable[[], object] = lambda: None
 
 
 def run(
-    config: Config,
-    folder: Path,
-    overrides: list[str],
-    tracker: RunTracker | None = None,
-    listeners: "Sequence[Listener]" = (),
-    split: "Split | None" = None,
+    config: Config, folder: Path, overrides: list[str], tracker: RunTracker | None = None
 ) -> None:
     """Run the task chosen by `task=`.
 
@@ -146,16 +145,23 @@ def run(
         folder: Output folder of the run.
         overrides: The overrides of the command line.
         tracker: For the task's run; None = the one that `tracking` describes.
-        listeners: Called after every training epoch.
-        split: The data, already loaded; None = what the configuration describes.
 
     Raises:
         InputError: The configuration or the data cannot be used.
     """
+    run_job(make_job(config, folder, overrides)._replace(tracker=tracker))
+
+
+def run_job(job: Job) -> None:
+    """Run a task with its input."""
+    build_group(job.settings, "task", "run").run(job)
+
+
+def make_job(config: Config, folder: Path, overrides: list[str]) -> Job:
+    """The input of the task chosen by `task=`; see `run`."""
     settings = validate(Settings, config, "")
     config, overrides = without_credentials([config, overrides])
-    job = Job(settings, config, overrides, folder / RESULTS, tracker, listeners, split)
-    build_group(settings, "task", "run").run(job)
+    return Job(settings, config, overrides, folder / RESULTS)
 
 
 def build_group(settings: Settings, group: str, method: str) -> Any:

@@ -111,6 +111,13 @@ def _sentence(error: ValidationError, at: str, fields: Mapping[str, FieldInfo]) 
         reason = str(first["ctx"]["error"])
         return reason if not key or reason.startswith(key) else f"{key}: {reason}"
     setting = key.partition("[")[0]
+    if first["type"] == "too_short" and not first["input"]:
+        n_least = first["ctx"]["min_length"]
+        values = ",".join(["VALUE"] * n_least)
+        return (
+            f"{setting} must have at least {n_least} item{'s' * (n_least > 1)}, but is [], an "
+            f"empty list; write {setting}=[{values}]"
+        )
     requirement = _requirement(first, fields.get(setting.rpartition(".")[2]))
     found = shorten(repr(first["input"]), _SHOWN_CHARACTERS)
     return f"{key} {requirement}, but is {found}; {_hint(first, setting)}"

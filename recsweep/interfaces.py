@@ -227,6 +227,9 @@ class SweepTracker(RunTracker, Protocol):
     ) -> None:
         """Make the UI show trials best first, with searched keys (-> values tried) and metrics."""
 
+    def log_curve(self, curve: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log the points (step, metrics) of a curve that the parent run lacks."""
+
     def log_comparison(self, study: str, folder: Path) -> None:
         """Log the files of a comparison to the parent run of one of its studies."""
 

@@ -84,6 +84,12 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
         if argument.startswith("-"):
             _refuse_unknown_option(argument)
         key, _, value = argument.lstrip("+").partition("=")
+        if key in groups and re.fullmatch(r"\[\s*\]", value.strip()):
+            example = "[ndcg,recall]" if key == SEVERAL else "CHOICE"
+            raise InputError(
+                f"{key} must name at least one choice, but is [], an empty list; write "
+                f"{key}={example}, or see {COMMAND} --help"
+            )
         if key in groups and key != SEVERAL and re.fullmatch(r"\[.*\]", value.strip()):
             names = ",".join(name.strip() for name in value.strip(" []").split(","))
             raise InputError(

@@ -101,6 +101,21 @@ def mortal_postgres(*settings: str, address: str = "127.0.0.1") -> Iterator[Serv
         shutil.rmtree(folder)
 
 
+def end_sessions(url: str) -> None:
+    """What a restart of the server does to them."""
+    import sqlalchemy
+
+    server = sqlalchemy.create_engine(url)
+    with server.connect() as connection:
+        connection.execute(
+            sqlalchemy.text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
+            )
+        )
+    server.dispose()
+
+
 def _unprivileged() -> str | None:
     """Somebody who may run a server when we are root, whom PostgreSQL refuses."""
     if os.geteuid() != 0:

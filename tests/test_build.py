@@ -90,7 +90,11 @@ def test_plain_values_stay_what_they_are() -> None:
         ({"size": 2.5}, "model.size must be a valid integer, but is 2.5; change model.size"),
         ({"size": "x"}, "model.size must be a valid integer, but is 'x'; change model.size"),
         ({"size": ""}, "model.size must be a valid integer, but is ''; change model.size"),
-        ({"widths": []}, "model.widths must have at least 1 item, but is []; change model.widths"),
+        (
+            {"widths": []},
+            "model.widths must have at least 1 item, but is [], an empty list; write "
+            "model.widths=[VALUE]",
+        ),
         ({"widths": [4, 0]}, "model.widths[1] must be at least 1, but is 0; change model.widths"),
         ({"patience": 0}, "model.patience must be at least 1, but is 0; change model.patience"),
         (

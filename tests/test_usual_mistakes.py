@@ -65,6 +65,9 @@ MISTAKES = {
     "task=compare mine": "did you mean 'task.of=[mine]'?",
     "run_id=latest": "task.run is a setting of the tasks recommend, register, reproduce,",
     "task=evaluate": "give task.recommendations=FILE",
+    "metrics=[]": "metrics must name at least one choice, but is [], an empty list; write metr",
+    "model=ease 'metrics=[ ]'": "write metrics=[ndcg,recall]",
+    "model=[]": "model must name at least one choice, but is [], an empty list; write model=CHOICE",
     "threads=0": "threads must be at least 1",
     "cache_dir=tiny.csv": "point cache_dir to another folder",
     "hydra.run.dir=/proc/x": "go to another folder or set hydra.run.dir=FOLDER",
@@ -79,6 +82,7 @@ MISTAKES = {
     "-m model=ease 'model.l2=interval(10,1)'": "swap or separate its ends",
     "--config-dir=own model=nested": "must begin with # @package _global_",
     "--config-dir=own experiment=overriding": "must begin with # @package _global_",
+    "--config-dir=own experiment=unmeasured": "metrics must have at least 1 item, but is [], an e",
     "device=gpu data=synthetic model=popularity": "or set device=cpu",
     f"{CLICKS} model=ease 'k=[10]' data.user_column=id": "set data.user_column or data.delimiter",
     f"{CLICKS} model=ease": "set k=[10,20,50]",
@@ -99,6 +103,7 @@ FILES = {
     "spelled.txt": "c2\nC01\n",
     "strangers.txt": "1\n2\n",
     "own/model/nested.yaml": "model:\n  _target_: recsweep.models.ease.EASE\n",
+    "own/experiment/unmeasured.yaml": "# @package _global_\ndefaults:\n  - override /metrics: []\n",
     "own/experiment/overriding.yaml": "defaults:\n  - override /model: ease\n",
 }
 TYPE_ALL = """

@@ -17,6 +17,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
+from recsweep.credentials import HIDDEN
 from recsweep.errors import InputError
 from recsweep.files import (
     CHUNK_BYTES,
@@ -58,11 +59,27 @@ def download(url: str, target: Path, *, sha256: str | None) -> Path:
         if not _is_there(target, sha256):
             with sole_writer(target):
                 if not _is_there(target, sha256):  # another process may have been faster
+                    _refuse_hidden(url, target)
                     _fetch(url, target, sha256)
     return target
 
 
 # --- one file, once -----------------------------------------------------------------------------
+
+
+def _refuse_hidden(url: str, target: Path) -> None:
+    """Raise InputError for the address of a saved configuration that was saved without its secrets.
+
+    Args:
+        url: The address.
+        target: Path of the file.
+    """
+    if HIDDEN in url:
+        raise InputError(
+            f"data.url must be the whole address to download {target.name}, but {url} lacks what "
+            f"{HIDDEN} stands for: values that may be secrets are never saved; give the address "
+            "again with data.url='\"ADDRESS\"'"
+        )
 
 
 def _is_there(target: Path, sha256: str | None) -> bool:

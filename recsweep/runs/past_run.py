@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsweep.app import FILES, Config, Job, Settings
+from recsweep.app import PLACES, Config, Job, Settings
 from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.run_files import CONFIG, ENVIRONMENT, read_run_id, read_tags
@@ -59,16 +59,17 @@ class PastRun(NamedTuple):
 
 
 def with_files(config: Config, job: Job) -> Config:
-    """A run's configuration with the file paths of the current command line.
+    """A run's configuration with the file paths and the address of the current command line.
 
     Args:
         config: The run's configuration.
         job: The current task's job.
     """
     typed = {re.split("[@=]", text.lstrip("+~"))[0] for text in job.overrides}
-    moved = [key.split(".") for key in FILES if key in typed]
-    groups = {
-        group: {**config.get(group, {}), leaf: job.config[group][leaf]} for group, leaf in moved
+    moved = [key.split(".") for key in PLACES if key in typed]
+    groups = {  # of the settings, which have an address with its secrets
+        group: {**config.get(group, {}), leaf: getattr(job.settings, group)[leaf]}
+        for group, leaf in moved
     }
     return {**config, **groups}
 

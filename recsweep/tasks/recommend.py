@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
-from recsweep.app import FILES, Job, Settings, build_group, load_split
+from recsweep.app import PLACES, Job, Settings, build_group, load_split
 from recsweep.build import validate
 from recsweep.errors import InputError, concerning
 from recsweep.interfaces import STRICT, HomePath
@@ -144,7 +144,7 @@ def _warn_of_unused(overrides: list[str]) -> None:
     unused = [
         text
         for text, key in keys.items()
-        if key.partition(".")[0] in OF_THE_RUN and key not in FILES
+        if key.partition(".")[0] in OF_THE_RUN and key not in PLACES
     ]
     if unused:
         log.warning("task=recommend uses the run's own settings: ignoring %s", ", ".join(unused))

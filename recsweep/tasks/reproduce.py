@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import app
-from recsweep.app import FILES, OF_NOW, Config, Job, Settings
+from recsweep.app import OF_NOW, PLACES, Config, Job, Settings
 from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
@@ -198,7 +198,7 @@ def _repeat(past: "PastRun", job: Job, environment: dict[str, str], folder: Path
     unused = [
         text
         for text, key in keys.items()
-        if key.partition(".")[0] not in OF_NOW and key not in FILES
+        if key.partition(".")[0] not in OF_NOW and key not in PLACES
     ]
     if unused:
         log.warning("task=reproduce uses the run's own settings: ignoring %s", ", ".join(unused))

@@ -41,6 +41,7 @@ class Train:
             with tracker.monitored(lambda: environment.device() != "cpu"):
                 fitted = run.refit(run.fit(job.listeners))
                 test = run.evaluate_on_test()
+            job.confirm()
             _write(job, run, fitted, test)
             at_the_end.callback(_report, job, run, fitted, test)  # even if tracking is stopped
             log_final(tracker, *final_metrics(job.results))

@@ -16,7 +16,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.credentials import without_credentials
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
-from recsweep.messages import named_error, shorten
+from recsweep.messages import shorten
 from recsweep.run_files import COMPARISON, PLOTS, SWEEP_PAGE, is_run
 from recsweep.shell import typed_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
@@ -28,8 +28,10 @@ from recsweep.tracking.nested_runs import (
     STATES,
     adopt_or_create,
     child_tags,
+    ending,
     forget_reason,
     is_superseded,
+    missing_points,
     mlflow_status,
     oldest,
     running_children,
@@ -126,7 +128,7 @@ class MLflowTracker(FaultTolerant):
         with suppress(Exception), patience(0, INTERRUPTED_S):  # it must not hide the error
             self._flush(INTERRUPTED_S)
             if self.lost is None and not self._is_ended:
-                self.end_at(*_ending(error))
+                self.end_at(*ending(error))
 
     def end(self, status: RunStatus, reason: str = "") -> None:
         """End the run now; leaving the context has no further effect.
@@ -147,10 +149,15 @@ class MLflowTracker(FaultTolerant):
         """The same at a given time; errors are raised."""
         self._is_ended = True
         tags = {REASON: reason} if reason else {}
-        if self._child_tags:
+        if self._child_tags and not (status == "KILLED" and self._is_superseded()):
             tags[STATE] = STATES[status]
         self._buffer.flush(Entry(tags=cut_tags(tags)))
         self._call("set_terminated", mlflow_status(status), at_ms)
+
+    def _is_superseded(self) -> bool:
+        """Whether another process runs the same part of the sweep, since this one was away."""
+        with self.store.turn():
+            return is_superseded(self.store.client.get_run(str(self.run_id)))
 
     def _create(self, tags: Mapping[str, str]) -> None:
         run = self.store.client.create_run(
@@ -262,6 +269,17 @@ class MLflowTracker(FaultTolerant):
             "their curves": view_link(self._experiment_id, query, is_charts=True),
             "all plots": self.link(f"{self.run_id}/artifacts/{PLOTS}/{SWEEP_PAGE}"),
         }
+
+    @best_effort
+    def log_curve(self, curve: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Log the points of a curve that the parent run lacks: a step keeps its first one.
+
+        Args:
+            curve: Step and metrics of each, the same metrics in all.
+        """
+        for step, metrics in missing_points(self.store.client, self.run_id, curve):
+            self.log_metrics(metrics, step)
+        self._buffer.flush()
 
     @best_effort
     def log_comparison(self, study: str, folder: Path) -> None:
@@ -467,11 +485,11 @@ class MLflowTracker(FaultTolerant):
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Write entries in as few requests as possible; errors are raised."""
-        if not self._has_replaced:
+        if not (self._has_replaced or self._is_superseded()):
             run_id = str(self.run_id)
             with self.store.turn():
                 supersede(self.store.client, self._experiment_id, self._child_tags, run_id)
-            self._has_replaced = True
+        self._has_replaced = True
         if inputs := [each for entry in entries for each in entry.inputs]:
             self._log_inputs(inputs)
         for batch in log_batches(entries):
@@ -519,12 +537,3 @@ def origin(command: str | None = None) -> dict[str, str]:
     with suppress(KeyError, OSError, ImportError):  # a container without a user database
         tags["mlflow.user"] = getpass.getuser()
     return tags
-
-
-def _ending(error: BaseException) -> tuple[RunStatus, str]:
-    """Final status of a run that ended with an error, and the reason."""
-    if isinstance(error, KeyboardInterrupt):
-        return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
-    if isinstance(error, BrokenPipeError):
-        return "KILLED", "stopped because the output is no longer read"
-    return "FAILED", named_error(error)

@@ -6,11 +6,12 @@ one run per trial.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsweep.interfaces import Part, RunStatus
-from recsweep.messages import shorten
+from recsweep.messages import named_error, shorten
+from recsweep.tracking.store import mlflow_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -90,6 +91,15 @@ def mlflow_status(status: RunStatus) -> str:
     return "KILLED" if status == "PRUNED" else status
 
 
+def ending(error: BaseException) -> tuple[RunStatus, str]:
+    """Final status of a run that ended with an error, and the reason."""
+    if isinstance(error, KeyboardInterrupt):
+        return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
+    if isinstance(error, BrokenPipeError):
+        return "KILLED", "stopped because the output is no longer read"
+    return "FAILED", named_error(error)
+
+
 def supersede(
     client: "MlflowClient", experiment_id: str, tags: Mapping[str, str], run_id: str
 ) -> None:
@@ -108,6 +118,21 @@ def supersede(
             marks = {SUPERSEDED_BY: run_id, STATE: SUPERSEDED, KIND: SUPERSEDED}  # kind comes last
             for name, value in marks.items():
                 client.set_tag(run.info.run_id, name, value)
+
+
+def missing_points(
+    client: "MlflowClient", run_id: str | None, curve: Sequence[tuple[int, Mapping[str, float]]]
+) -> list[tuple[int, dict[str, float]]]:
+    """The points of a curve that a run lacks.
+
+    Args:
+        client: MLflow's client.
+        run_id: Id of the run.
+        curve: Step and metrics of each point, the same metrics in all.
+    """
+    names = [mlflow_name(name) for _, metrics in curve[:1] for name in metrics][:1]
+    there = {point.step for name in names for point in client.get_metric_history(run_id, name)}
+    return [(step, dict(metrics)) for step, metrics in curve if step not in there]
 
 
 def adopt_or_create(

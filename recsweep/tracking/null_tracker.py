@@ -104,6 +104,9 @@ class NullTracker:
     ) -> None:
         """Nothing."""
 
+    def log_curve(self, curve: Sequence[tuple[int, Mapping[str, float]]]) -> None:
+        """Nothing."""
+
     def log_comparison(self, study: str, folder: Path) -> None:
         """Nothing."""
 

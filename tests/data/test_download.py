@@ -398,3 +398,16 @@ def test_two_processes_download_once(server: Server, target: Path) -> None:
     assert len(server.requests) == 1
     assert target.read_bytes() == CONTENT
     assert names_beside(target) == {"ratings.zip"}
+
+
+@pytest.mark.parametrize("place", ["ratings.zip?token=***", "***/ratings.zip"])
+def test_an_address_without_its_secrets_is_not_asked(
+    server: Server, target: Path, refused: Refused, place: str
+) -> None:
+    url = server.url.replace("ratings.zip", place)
+    with refused("data.url must be the whole address to download ratings.zip", url, "data.url="):
+        download(url, target, sha256=None)
+    assert server.requests == []
+    target.parent.mkdir(exist_ok=True)
+    target.write_bytes(CONTENT)
+    assert download(url, target, sha256=SHA256) == target, "it is there"

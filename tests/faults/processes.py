@@ -2,6 +2,7 @@
 
 import os
 import signal
+import subprocess
 import time
 from collections.abc import Iterable
 from contextlib import suppress
@@ -43,6 +44,12 @@ def send(number: signal.Signals, pids: Iterable[int]) -> int:
             os.kill(pid, number)
             n_sent += 1
     return n_sent
+
+
+def ctrl_c_twice(process: subprocess.Popen[str]) -> None:
+    """Two different signals, both of which are there before the process can end by the first."""
+    for number in (signal.SIGSTOP, signal.SIGINT, signal.SIGTERM, signal.SIGCONT):
+        process.send_signal(number)
 
 
 def wait_until_gone(mark: str, seconds: float) -> dict[int, str]:

@@ -2,7 +2,6 @@
 
 import os
 import shlex
-import signal
 import subprocess
 import time
 from collections.abc import Iterator
@@ -11,6 +10,7 @@ from typing import Any
 
 import optuna
 import pytest
+from faults.processes import ctrl_c_twice
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
 from mlflow_runs import start
 from small_runs import SMALL, SMALL_DATA
@@ -195,10 +195,7 @@ def test_ctrl_c_twice_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     while not any("epoch" in log.read_text() for log in logs.glob("*/log.txt")):
         assert process.poll() is None, process.communicate()
         time.sleep(0.1)
-    process.send_signal(signal.SIGSTOP)  # so that both are there before it can go
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
+    ctrl_c_twice(process)
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130, err
     assert ", twice; what was tracked until now is kept" in err, err[-600:]

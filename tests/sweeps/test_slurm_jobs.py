@@ -12,6 +12,7 @@ from typing import Any
 
 import optuna
 import pytest
+from faults.processes import ctrl_c_twice
 from mlflow_runs import start
 from postgres_server import PASSWORD
 from slurm_cluster import missing_programs, slurm_cluster
@@ -257,10 +258,7 @@ class TestOnACluster:
         cluster.slurm("sbatch", "--job-name=foreign", "--wrap=sleep 300", "--output=/dev/null")
         process = cluster.sweep(LONG)
         cluster.wait_for_epochs(process)
-        process.send_signal(signal.SIGSTOP)  # so that both are there before it can go
-        process.send_signal(signal.SIGINT)
-        process.send_signal(signal.SIGTERM)
-        process.send_signal(signal.SIGCONT)
+        ctrl_c_twice(process)
         _, err = process.communicate(timeout=60)
         assert process.returncode == 130, err
         assert ", twice; what was tracked until now is kept" in err

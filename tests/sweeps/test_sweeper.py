@@ -15,6 +15,7 @@ import optuna
 import pytest
 import yaml
 from commands import Ended, assert_refused, run_command
+from faults.processes import ctrl_c_twice
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow_runs import start
 from small_runs import SMALL, SMALL_DATA
@@ -655,10 +656,7 @@ def test_ctrl_c_once_ends_politely_and_says_how_to_go_on(
 @pytest.mark.slow
 def test_ctrl_c_twice_ends_at_once(interrupted: Any, tmp_path: Path) -> None:
     process = interrupted(f"-m hydra/launcher=joblib {LONG}")
-    process.send_signal(signal.SIGSTOP)  # so that both are there before it can go
-    process.send_signal(signal.SIGINT)
-    process.send_signal(signal.SIGTERM)
-    process.send_signal(signal.SIGCONT)
+    ctrl_c_twice(process)
     _, err = process.communicate(timeout=300)
     assert process.returncode == 130
     *_, go_on, error = err.splitlines()

@@ -6,8 +6,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -327,6 +330,40 @@ def test_what_cannot_be_repeated_is_refused_before_anything_starts(
     change(results / "config.yaml", "refit: false", "refit: maybe")
     text = reproduce(results).error
     assert text.startswith(f"{results}: config.yaml cannot be used by this version: refit must be")
+
+
+@pytest.fixture
+def site(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The address of a folder with a table, on a server that takes any query."""
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    (tmp_path / "site").mkdir()
+    rows = [[item for item in range(40) if (user * item) % 7 < 3] for user in range(80)]
+    lines = [" ".join(map(str, [len(row), *row])) for row in rows]
+    (tmp_path / "site" / "users.dat").write_text("\n".join(lines) + "\n")
+    handler = partial(SimpleHTTPRequestHandler, directory=tmp_path / "site")
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
+
+
+@pytest.mark.slow
+def test_an_address_whose_secrets_were_not_saved_must_be_given_again(
+    train: Any, reproduce: Any, site: str, tmp_path: Path
+) -> None:
+    url = f"{site}/users.dat?token=sesame-17"
+    results = train("model=popularity", "data=citeulike", f'data.url="{url}"', "k=[10]")
+    for file in ("config.yaml", "overrides.yaml"):
+        assert "sesame" not in (results / file).read_text()
+    assert f"url: {site}/users.dat?token=***" in (results / "config.yaml").read_text()
+    elsewhere = f"cache_dir={tmp_path}/another"
+    error = reproduce(results, "data=citeulike", elsewhere).error
+    assert "data.url must be the whole address to download users.dat, but " in error
+    assert error.endswith("give the address again with data.url='\"ADDRESS\"'")
+    assert "\n" not in error
+    again = reproduce(results, "data=citeulike", elsewhere, f'data.url="{url}"')
+    assert again.error == ""
+    assert "identical" in again.out
 
 
 @pytest.mark.slow

@@ -7,7 +7,7 @@ import pytest
 from mlflow_runs import run_of, start, tracker
 
 from recsweep.interfaces import Part
-from recsweep.tracking import MLflowTracker, nested_runs, trial_name
+from recsweep.tracking import MLflowTracker, nested_runs, trial_name, write_buffer
 from recsweep.tracking.nested_runs import running_children, sweep_tags
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
@@ -307,6 +307,23 @@ def test_a_trial_that_begins_again_has_one_run_that_counts(store: str) -> None:
     assert parent.tidy("s", verdict) == 1
     run = run_of(parent, died)
     assert (run.info.status, run.data.tags["recsweep.state"]) == ("KILLED", "superseded")
+
+
+def test_a_run_whose_process_was_away_does_not_supersede_the_one_that_replaced_it(
+    store: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(write_buffer, "FLUSH_S", 3600.0)
+    parent = opened(store, "s", experiment="away")
+    with parent.nested(parent.run_id, "s", Part(0), "a") as away:
+        with parent.nested(parent.run_id, "s", Part(0), "a") as child:
+            child.flush()
+        away.flush()  # its first write
+        away.end("KILLED", "another worker restarted the trial after an outage")
+    tags = run_of(away).data.tags
+    assert tags["recsweep.kind"] == tags["recsweep.state"] == "superseded"
+    assert tags["recsweep.superseded_by"] == child.run_id
+    own = run_of(child).data.tags
+    assert (own["recsweep.kind"], own["recsweep.state"]) == ("trial", "complete")
 
 
 # --- runs that a death has left -------------------------------------------------------------------

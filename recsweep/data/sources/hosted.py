@@ -2,6 +2,7 @@
 
 from pathlib import Path
 from typing import Annotated, ClassVar
+from urllib.parse import urlsplit
 
 from pydantic import Field
 from pydantic.dataclasses import dataclass
@@ -40,7 +41,8 @@ class HostedTable(TableSource):
         return [target if target.is_file() else self._downloaded(folder, target)]
 
     def _downloaded(self, folder: Path, target: Path) -> Path:
-        found = download(self.url, folder / Path(self.url).name, sha256=self.sha256)
+        name = Path(urlsplit(self.url).path).name  # a query may hold secrets
+        found = download(self.url, folder / name, sha256=self.sha256)
         return found if found == target else extract_member(found, self.member, target)
 
     def _local(self, path: Path, folder: Path) -> Path:

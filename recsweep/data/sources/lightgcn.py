@@ -13,6 +13,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass as plain_dataclass
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import urlsplit
 
 import numpy as np
 from pydantic import Field
@@ -121,8 +122,11 @@ class LightGCNDownload(LightGCN):
             return super().files(cache)
         folder = cache / "downloads" / self.name
         checksums: Sequence[str | None] = self.sha256 or (None, None)
+        parts = urlsplit(self.url)  # files are named before a query
         return [
-            download(f"{self.url}/{name}", folder / name, sha256=sha256)
+            download(
+                parts._replace(path=f"{parts.path}/{name}").geturl(), folder / name, sha256=sha256
+            )
             for name, sha256 in zip(FILES, checksums, strict=True)
         ]
 

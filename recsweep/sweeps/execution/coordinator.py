@@ -29,7 +29,7 @@ from recsweep.sweeps.execution.progress import SweepProgress, best_line
 from recsweep.sweeps.execution.run_endings import ending, verdict
 from recsweep.sweeps.execution.setup import StudySpec
 from recsweep.sweeps.execution.stop_relay import StopRelay
-from recsweep.sweeps.execution.worker import FINAL, FinalWorker, Worker
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.execution.worker_errors import (
     Killed,
     LossCounter,
@@ -53,6 +53,7 @@ from recsweep.sweeps.reporting.run_records import outcome_curve, outcome_metrics
 from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study import stop_requests
+from recsweep.sweeps.study.final_claims import FINAL
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
 from recsweep.sweeps.study.shared_study import FLAGS, RESUME, Plan, SharedStudy
@@ -233,15 +234,19 @@ class SweepCoordinator:
             told.look()
             return self._status()
 
-        if self._has_failed():
+        if self._has_too_many_failures():
+            self._report_failures()
             return
         with SweepProgress(look, is_interrupted=lambda: stop.reason is not None):
             while stop.reason is None and not self.study.is_finished():
                 before = self._mark()
                 self._tidy()
                 error = self._launch(Worker(plan.plain()), spec.sweep.n_workers, told)
-                is_closed = relay.look() is not None or self._has_failed() or plan.is_late
-                if stop.reason is not None or is_closed:
+                is_closed = relay.look() is not None
+                if not is_closed and self._has_too_many_failures():
+                    self._report_failures()
+                    is_closed = True
+                if stop.reason is not None or is_closed or plan.is_late:
                     return
                 losses.count(error)
                 n_idle = n_idle + 1 if self._mark() == before else 0
@@ -281,21 +286,23 @@ class SweepCoordinator:
         claims = [(trial.state, trial.user_attrs.get("began")) for trial in self.study.trials()]
         return claims, self.study.is_exhausted()
 
-    def _has_failed(self) -> bool:
-        """Whether too many trials have failed, which is an error of this command.
+    def _has_too_many_failures(self) -> bool:
+        """Whether more trials have failed than may."""
+        return len(self.study.failed()) > self.spec.sweep.max_failures
+
+    def _report_failures(self) -> None:
+        """Too many trials have failed: tell other commands' workers, and end this command.
 
         Raises:
-            InputError: They have.
+            InputError: Always.
         """
         n_failed, limit = len(self.study.failed()), self.spec.sweep.max_failures
-        if n_failed > limit:
-            stop_requests.request(self.study.study, NO_MORE, f"sweep.max_failures={limit}")
-            raise InputError(
-                f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
-                f"{self.study.last_failure()}; fix it and add sweep.retry_failed=true to retry "
-                "them, or raise sweep.max_failures"
-            )
-        return False
+        stop_requests.request(self.study.study, NO_MORE, f"sweep.max_failures={limit}")
+        raise InputError(
+            f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "
+            f"{self.study.last_failure()}; fix it and add sweep.retry_failed=true to retry "
+            "them, or raise sweep.max_failures"
+        )
 
     def _failure(self, status: StudyStatus) -> str | None:
         """Why a study has no result; None if it has one, or is not that far yet."""
@@ -319,8 +326,7 @@ class SweepCoordinator:
         status, tracker = outcome.status, self.spec.tracker
         test = outcome.test.plain() if outcome.test else None
         tracker.log_metrics(outcome_metrics(status, test), step=len(status.rows))
-        for n_trials, values in outcome_curve(status):
-            tracker.log_metrics(values, step=n_trials)
+        self.study.alone(lambda: tracker.log_curve(outcome_curve(status)))  # or two terminals do
         looks = outcome.looks.plain()
         tracker.log_settings({}, {
             "recsweep.test_scored": str(looks["n_times"]),

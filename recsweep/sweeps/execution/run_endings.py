@@ -2,8 +2,8 @@
 
 from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import one_line
-from recsweep.sweeps.execution.worker import FINAL
 from recsweep.sweeps.reporting.trial_record import STATUS
+from recsweep.sweeps.study.final_claims import FINAL
 from recsweep.sweeps.study.shared_study import SharedStudy, is_untracked
 
 

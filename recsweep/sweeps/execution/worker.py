@@ -29,17 +29,15 @@ from recsweep.sweeps.execution.device_errors import (
     refuse_lost_device,
 )
 from recsweep.sweeps.execution.gpu_lease import has_gpu, mark_lost, take_gpu
-from recsweep.sweeps.study.final_scores import TEST_SCORED, FinalTrainings
 
 if TYPE_CHECKING:
     from recsweep.data.split import Split
+    from recsweep.interfaces import RunTracker
     from recsweep.sweeps.execution.trial_runner import TrialRunner
+    from recsweep.sweeps.study.final_claims import FinalClaim
     from recsweep.sweeps.study.shared_study import Plan, SharedStudy
     from recsweep.sweeps.study.stop_requests import StopListener
     from recsweep.training.layout import Layout
-
-FINAL = 1 << 30
-"""Offset of the lease numbers of the winner's final trainings."""
 
 
 @dataclass(frozen=True)
@@ -244,6 +242,8 @@ class FinalWorker:
 
     def _train_all_of(self, study: "SharedStudy") -> None:
         from recsweep.sweeps.execution.trial_runner import TrialRunner
+        from recsweep.sweeps.study.claims import TrialLostError
+        from recsweep.sweeps.study.final_claims import claim_training
         from recsweep.sweeps.study.stop_requests import STOP, StopListener
         from recsweep.training import layout
 
@@ -263,49 +263,41 @@ class FinalWorker:
                     training = left.popleft()
                 except IndexError:
                     break
-                lease = study.locks.lease(FINAL + training["index"])
-                if lease is not None:
-                    with lease:
-                        self._train(study, training, split, is_halted)
+                claim = claim_training(study, training)
+                if claim is not None:
+                    with claim.lease, suppress(TrialLostError):
+                        _train(claim, training, split, is_halted)
             return 0
 
         with _in_slots(layout.Layout(n_slots, is_dense=agreed > 1)):
             crew.run(train_some)
 
-    def _train(
-        self,
-        study: "SharedStudy",
-        training: dict[str, Any],
-        split: "Split",
-        is_halted: Callable[[], bool],
-    ) -> None:
-        """Do one run; its output is written to a file last, then the study marks it as done."""
-        folder, done = Path(training["folder"]), FinalTrainings(study.study, study.plan)
-        is_elsewhere = training["index"] in done.noted(training["trial"])
-        if (folder / STDOUT).exists() or is_elsewhere or is_halted():
-            return
-        shutil.rmtree(folder, ignore_errors=True)  # left by one that died before all was tracked
-        folder.mkdir(parents=True)
-        from recsweep import app
-        from recsweep.build import validate
-        from recsweep.interfaces import Part
 
-        plan, config, said = study.plan, training["config"], StringIO()
-        settings = validate(app.Settings, config, "")
-        part = Part(training["trial"], training["index"])
-        tracking = app.build_group(settings, "tracking", "log_metrics")
-        tracking.kept_in(Path(plan.folder))
-        tracking.waits(plan.outage_timeout_s)
-        tracker = tracking.nested(plan.parent_run, plan.study, part, training["name"])
-        _note_look(study, training)
-        log = (folder / LOG).open("w", encoding="utf-8")
-        with log, output_to(said, log):
-            stops = partial(_stops, is_halted)
-            app.run(config, folder, training["overrides"], tracker, [stops], split)
-        (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8")
-        done.add(training["trial"], training["index"])
-        if environment.QUIET not in os.environ:
-            print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
+def _train(
+    claim: "FinalClaim", training: dict[str, Any], split: "Split", is_halted: Callable[[], bool]
+) -> None:
+    """Do one run; its output is written to a file last, then the study marks it as done."""
+    from recsweep import app
+    from recsweep.interfaces import Part
+
+    folder, plan, said = Path(training["folder"]), claim.study.plan, StringIO()
+    shutil.rmtree(folder, ignore_errors=True)  # left by one that died before all was tracked
+    folder.mkdir(parents=True)
+    job = app.make_job(training["config"], folder, training["overrides"])
+    tracking = app.build_group(job.settings, "tracking", "log_metrics")
+    tracking.kept_in(Path(plan.folder))
+    tracking.waits(plan.outage_timeout_s)
+    part = Part(claim.trial, claim.index)
+    tracker = tracking.nested(plan.parent_run, plan.study, part, training["name"])
+    stops = partial(_stops, is_halted, _ending_the_run_when_lost(claim.refuse_gap, tracker))
+    confirm = _ending_the_run_when_lost(claim.refuse_lost, tracker)
+    job = job._replace(tracker=tracker, listeners=[stops], split=split, confirm=confirm)
+    log = (folder / LOG).open("w", encoding="utf-8")
+    with log, output_to(said, log):
+        app.run_job(job)
+    claim.record(lambda: (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8"))
+    if environment.QUIET not in os.environ:
+        print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
 
 
 def plan_of(task: Worker | FinalWorker) -> dict[str, Any]:
@@ -317,23 +309,30 @@ def plan_of(task: Worker | FinalWorker) -> dict[str, Any]:
     return task.plan if isinstance(task, Worker) else task.worker.plan
 
 
-def _stops(is_halted: Callable[[], bool], _epoch: int, _metrics: object) -> bool:
+def _stops(
+    is_halted: Callable[[], bool], refuse_lost: Callable[[], object], *_epoch: object
+) -> bool:
     """A listener that interrupts the training, which restarts with the next command."""
+    refuse_lost()
     if is_halted():
         raise KeyboardInterrupt("request; the training will restart in another run")
     return True
 
 
-def _note_look(study: "SharedStudy", training: dict[str, Any]) -> None:
-    """Record a test evaluation before it happens, once per training."""
-    look = {"trial": training["trial"], "seed": training["config"]["seed"]}
+def _ending_the_run_when_lost(
+    refuse_lost: Callable[[], object], tracker: "RunTracker"
+) -> Callable[[], None]:
+    """A check that marks the run as killed, not failed: another process trains this seed again."""
+    from recsweep.sweeps.study.claims import TrialLostError
 
-    def note() -> None:
-        looks = study.study.user_attrs.get(TEST_SCORED, [])
-        if look not in looks:
-            study.study.set_user_attr(TEST_SCORED, [*looks, look])
+    def check() -> None:
+        try:
+            refuse_lost()
+        except TrialLostError as lost:
+            tracker.end("KILLED", str(lost))
+            raise
 
-    study.alone(note)
+    return check
 
 
 @contextmanager

@@ -66,13 +66,13 @@ def outcome_metrics(status: StudyStatus, test: Mapping[str, Any] | None) -> dict
 
 
 def outcome_curve(status: StudyStatus) -> list[tuple[int, dict[str, float]]]:
-    """The best value so far of the first objective, by number of trials, for the sweep's run.
+    """The best value so far of the first objective, by number of ended trials, for the sweep's run.
 
     Args:
         status: The study's status.
     """
     name = f"best/{status.objectives[0]}"
-    return [(number + 1, {name: value}) for number, value in status.best_so_far.items()]
+    return [(n_before + 1, {name: value}) for n_before, value in status.best_so_far.items()]
 
 
 class StudyRecords:

@@ -2,11 +2,14 @@
 
 import fcntl
 import os
+import socket
+import sys
+import threading
 import time
 import weakref
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
@@ -80,19 +83,27 @@ os.register_at_fork(after_in_child=_abandon_all)
 
 # --- files ----------------------------------------------------------------------------------------
 
+PATIENCE_S = 60.0
+"""After such a wait for a lock its holder is named: the system frees no lock of a stopped process,
+as PostgreSQL does."""
+SIGNATURE_BYTES = 400
+_named: set[str] = set()
+"""What this process has said about holders."""
+
 
 class FileLease(Lease):
     """An open file to lock with flock; the file is never deleted, as that would be a race.
 
     Args:
         file: The file; created with its folder if it does not exist.
+        is_signed: Whether whoever has waited for the lock writes its name into the file.
 
     Raises:
         StorageError: It cannot be created or locked.
     """
 
-    def __init__(self, file: Path) -> None:
-        self._file = file
+    def __init__(self, file: Path, *, is_signed: bool = False) -> None:
+        self._file, self._is_signed = file, is_signed
         with _usable(file):
             file.parent.mkdir(parents=True, exist_ok=True)
             self._descriptor: int | None = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
@@ -104,7 +115,11 @@ class FileLease(Lease):
 
     def wait(self) -> None:
         """Lock it as soon as it is free; Ctrl-C interrupts the wait."""
-        self._flock(fcntl.LOCK_EX)
+        if not self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
+            with _patience(self._name_holder):
+                self._flock(fcntl.LOCK_EX)
+        if self._is_signed:
+            self._sign()
 
     def take(self) -> bool:
         """Lock it if it is free."""
@@ -146,6 +161,32 @@ class FileLease(Lease):
         if descriptor is not None:
             os.close(descriptor)
 
+    def _sign(self) -> None:
+        """Write who holds it, for waiters on other hosts."""
+        assert self._descriptor is not None  # noqa: S101 - it was just locked
+        name = f"{socket.gethostname()}:{os.getpid()}".encode()[:SIGNATURE_BYTES]
+        with suppress(OSError):  # a full disk: it only helps to explain
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, name, 0)
+
+    def _name_holder(self) -> None:
+        """Say who holds it, and how it can be freed."""
+        host, pid = _flock_holder(self._file) or self._signature() or ("unknown host", "PID")
+        line = (
+            f"waiting for {self._file}, which process {pid} on {host} has locked for "
+            f"{PATIENCE_S:.0f} s or more; if it is stopped, run kill -CONT {pid} there, or "
+            f"kill -9 {pid}, which frees the lock"
+        )
+        if line not in _named:
+            _named.add(line)
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+
+    def _signature(self) -> tuple[str, str] | None:
+        if not self._is_signed or self._descriptor is None:
+            return None
+        host, colon, pid = os.pread(self._descriptor, SIGNATURE_BYTES, 0).decode().rpartition(":")
+        return (host, pid) if colon else None
+
     def _flock(self, operation: int) -> bool:
         assert self._descriptor is not None  # noqa: S101 - released leases are never locked
         with _usable(self._file):
@@ -154,6 +195,31 @@ class FileLease(Lease):
             except BlockingIOError:
                 return False
         return True
+
+
+@contextmanager
+def _patience(act: Callable[[], None]) -> Iterator[None]:
+    """Do something if the block takes long."""
+    timer = threading.Timer(PATIENCE_S, act)
+    timer.daemon = True
+    with suppress(RuntimeError):  # the interpreter ends
+        timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _flock_holder(file: Path) -> tuple[str, str] | None:
+    """Host and id of the process of this host that has locked a file, as Linux lists it."""
+    with suppress(OSError):
+        found = file.stat()
+        device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"
+        for line in Path("/proc/locks").read_text(encoding="utf-8").splitlines():
+            fields = line.split()  # 1: FLOCK ADVISORY WRITE PID MAJOR:MINOR:INODE 0 EOF
+            if fields[1] == "FLOCK" and fields[5] == device and int(fields[4]) > 0:
+                return socket.gethostname(), fields[4]
+    return None
 
 
 @contextmanager
@@ -178,7 +244,7 @@ class FileLocks:
     @contextmanager
     def mutex(self) -> Iterator[None]:
         """See `Locks`."""
-        with FileLease(self._folder / "mutex") as lease:
+        with FileLease(self._folder / "mutex", is_signed=True) as lease:
             lease.wait()
             if not self._is_probed:
                 lease.refuse_useless()

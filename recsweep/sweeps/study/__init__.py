@@ -4,6 +4,7 @@ The modules, from the outside in:
 
     catalog        all studies of a folder or of a database
     claims         who runs which trial: takes over a dead worker's, retries or begins one
+    final_claims   who trains the winner with which seed
     shared_study   the study as workers see it: its trials, and how one of them is finished
     final_scores   the winner's trainings and test scores, and how often test was scored
     stop_requests  requests to stop, which workers on every host hear

@@ -8,6 +8,7 @@ with the same number and the same parameters.
 import os
 import socket
 import time
+from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from functools import partial
@@ -59,7 +60,7 @@ class Claim:
 
 
 class TrialLostError(Exception):
-    """Another process has begun the trial, since this one had lost its lease."""
+    """Another process has begun the same trial or training, since this one had lost its lease."""
 
 
 class _OutrunError(Exception):
@@ -119,18 +120,35 @@ def refuse_lost(study: SharedStudy, claim: Claim) -> bool:
         TrialLostError: Another process has begun it.
         StorageError: The lease was lost.
     """
+    return is_unfinished(
+        claim.lease,
+        lambda: refuse_begun(study, claim).is_finished(),
+        f"trial {claim.frozen.number}",
+    )
+
+
+def is_unfinished(lease: Lease, is_finished: Callable[[], bool], name: str) -> bool:
+    """Whether what a lease stands for is still to be finished, by the process that holds it.
+
+    Args:
+        lease: The lease, whose session may have been lost and replaced.
+        is_finished: Whether this process has finished it before; raises if another has begun it.
+        name: What the lease stands for.
+
+    Raises:
+        StorageError: The lease was lost.
+    """
     for _ in range(N_REGAINS):
-        is_held = claim.lease.is_held()
-        state = refuse_begun(study, claim)
-        if is_held or state.is_finished():
-            return not state.is_finished()
-        if not claim.lease.n_gaps:
+        is_held = lease.is_held()
+        was_finished = is_finished()
+        if is_held or was_finished:
+            return not was_finished
+        if not lease.n_gaps:
             break
         time.sleep(SETTLING_PAUSE_S)  # the server has not yet ended the former session
     raise StorageError(
-        f"a worker must hold the lease of its trial, but that of trial {claim.frozen.number} was "
-        "lost, and another worker may have it; make sure that sweep.storage or sweep.folder stays "
-        "reachable"
+        f"a worker must hold the lease of what it trains, but that of {name} was lost, and another "
+        "worker may have it; make sure that sweep.storage or sweep.folder stays reachable"
     )
 
 
@@ -283,11 +301,16 @@ def _who(study: SharedStudy) -> dict[str, Any]:
     began = time.time()
     _unconfirmed.add(began)
     return {
-        "worker": f"{socket.gethostname()}:{os.getpid()}",
+        "worker": this_process(),
         "parent": study.plan.parent_process,
         "began": began,
         ALONE: study.n_slots == 1,
     }
+
+
+def this_process() -> str:
+    """Host and process id."""
+    return f"{socket.gethostname()}:{os.getpid()}"
 
 
 def _confirmed(claim: Claim) -> Claim:

@@ -142,6 +142,9 @@ class StudyStatus:
         front: The Pareto front of complete trials, best in the first objective first; with a single
             objective only the best trial, the first one in case of ties.
         seconds_left: Until all trials are finished; None until every worker has finished two.
+        best_so_far: Running best of the first objective over complete trials, by the number of
+            trials that had ended before, attempts that were retried included: what was so once
+            stays so.
     """
 
     study: str
@@ -151,6 +154,7 @@ class StudyStatus:
     rows: tuple[TrialRow, ...]
     front: tuple[TrialRow, ...]
     seconds_left: float | None
+    best_so_far: Mapping[int, float]
 
     @classmethod
     def of(
@@ -177,7 +181,10 @@ class StudyStatus:
         else:
             front = tuple(ranked[:1])
         seconds_left = _seconds_left(rows, n_trials)
-        return cls(study.study_name, objectives, directions, n_trials, rows, front, seconds_left)
+        return cls(
+            study.study_name, objectives, directions, n_trials, rows, front, seconds_left,
+            _best_so_far(study, directions[0]),
+        )  # fmt: skip
 
     def count(self, state: str) -> int:
         """Number of trials in one of `STATES`."""
@@ -219,17 +226,6 @@ class StudyStatus:
         if any(row.replicates for row in rows):
             rows.sort(key=lambda row: row.state != "complete")
         return tuple(rows)
-
-    @property
-    def best_so_far(self) -> dict[int, float]:
-        """Running best of the first objective, by trial number, over complete trials."""
-        better = max if self.directions[0] == "maximize" else min
-        curve: dict[int, float] = {}
-        for row in self.rows:
-            if row.state == "complete":
-                best = next(reversed(curve.values()), row.values[0])
-                curve[row.number] = better(best, row.values[0])
-        return curve
 
     def shown(self, row: TrialRow) -> str:
         """A trial's values under their names, such as `ndcg@100 0.4123, train_s 12.5`."""
@@ -282,6 +278,19 @@ def _ranked(
     sign = -1 if direction == "maximize" else 1
     kept = (row for row in rows if row.state in states and row.values)
     return sorted(kept, key=lambda row: (sign * row.values[0], states.index(row.state), row.number))
+
+
+def _best_so_far(study: optuna.Study, direction: str) -> dict[int, float]:
+    better = max if direction == "maximize" else min
+    trials = study.get_trials(deepcopy=False)
+    ended = [trial for trial in trials if trial.state.is_finished()]
+    ended.sort(key=lambda trial: trial.datetime_complete or datetime.min)
+    curve: dict[int, float] = {}
+    for n_before, trial in enumerate(ended):
+        if trial.state == TrialState.COMPLETE:
+            best = next(reversed(curve.values()), trial.values[0])
+            curve[n_before] = better(best, trial.values[0])
+    return curve
 
 
 def _seconds_left(rows: Sequence[TrialRow], n_trials: int) -> float | None:

@@ -39,6 +39,19 @@ def test_a_file_is_downloaded_as_it_is_and_held_to_its_checksum(
     assert requests == ["/t.csv"] * 2
 
 
+def test_the_query_of_an_address_is_sent_but_names_no_file(
+    server: tuple[str, list[str]], tmp_path: Path
+) -> None:
+    url, requests = server
+    (tmp_path / "site" / "t.csv").write_text("user,item,value\n1,2,3\n")
+    one = table(url, None)
+    one.url += "?token=sesame"
+    (found,) = one.files(tmp_path / "cache")
+    assert found.name == "t.csv"
+    assert requests == ["/t.csv?token=sesame"]
+    assert not [path for path in tmp_path.rglob("*") if "sesame" in path.name]
+
+
 def test_a_path_without_the_file_is_refused(refused, tmp_path: Path) -> None:
     with refused(f"t.csv not found in {tmp_path}", "task=download data=tiny"):
         table("http://127.0.0.1:9", None, tmp_path).files(tmp_path)

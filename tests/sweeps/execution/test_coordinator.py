@@ -211,6 +211,41 @@ def test_trials_that_failed_are_run_again_as_they_were(
     assert [row.values for row in more.rows] == [row.values for row in calm.rows]
 
 
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
+@pytest.mark.usefixtures("undrawn")
+def test_the_sweeps_curve_has_one_point_per_step_after_retries_and_more_trials(
+    parent: Made, tmp_path: Path, memory: dict[str, bool]
+) -> None:
+    import mlflow
+
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    tracked = ("tracking=mlflow", f"tracking.uri={uri}", "sweep.final_seeds=0")
+    client = mlflow.MlflowClient(uri)
+    curves = []
+    for is_full, overrides in (
+        (True, ("sweep.n_trials=4",)),
+        (False, ("sweep.n_trials=4", "sweep.retry_failed=true")),
+        (False, ("sweep.n_trials=6",)),
+    ):
+        memory["full"] = is_full
+        coordinator = parent(*tracked, *overrides)
+        best = coordinator.run().status.best
+        history = client.get_metric_history(coordinator.spec.tracker.run_id, "best/ndcg_at_10")
+        curves.append([(point.step, point.value) for point in sorted(history, key=step_of)])
+        assert best is not None
+        assert curves[-1][-1][1] == best.values[0]
+    n_failed = 4 - len(curves[0])
+    assert n_failed > 0
+    assert [step for step, _ in curves[1][len(curves[0]) :]] == [5 + i for i in range(n_failed)]
+    assert [step for step, _ in curves[2][4:]] == [5 + n_failed, 6 + n_failed]
+    assert curves[2][:4] == curves[1]
+    assert curves[1][: len(curves[0])] == curves[0]
+
+
+def step_of(point: Any) -> int:
+    return int(point.step)
+
+
 def test_a_sweep_that_had_too_many_failures_can_run_them_again(
     parent: Made, memory: dict[str, bool]
 ) -> None:

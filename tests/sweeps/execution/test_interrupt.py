@@ -5,7 +5,6 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
@@ -13,16 +12,7 @@ import pytest
 
 from recsweep.sweeps.execution.interrupt import SIGNALS, StopRequest
 
-
-@pytest.fixture(autouse=True)
-def _handlers_of_python() -> Iterator[None]:
-    """The test's own, whatever ran before."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("handlers_of_python")
 
 
 @pytest.mark.parametrize(

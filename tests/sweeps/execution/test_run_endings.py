@@ -9,8 +9,8 @@ from studies import COMPLETE, FAIL, PRUNED
 from recsweep.errors import InputError
 from recsweep.interfaces import Part
 from recsweep.sweeps.execution.run_endings import ending, verdict
-from recsweep.sweeps.execution.worker import FINAL
 from recsweep.sweeps.study.claims import next_claim
+from recsweep.sweeps.study.final_claims import FINAL
 from recsweep.sweeps.study.shared_study import SharedStudy
 
 

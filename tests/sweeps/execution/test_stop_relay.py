@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,21 +11,12 @@ import pytest
 from plans import toy_plan
 from studies import make_study
 
-from recsweep.sweeps.execution.interrupt import SIGNALS, StopRequest
+from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.stop_relay import StopRelay
 from recsweep.sweeps.study.shared_study import Plan
 from recsweep.sweeps.study.stop_requests import NO_MORE, STOP, counts, request
 
-
-@pytest.fixture(autouse=True)
-def _handlers_of_python() -> Iterator[None]:
-    """The test's own, whatever ran before."""
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    for number in SIGNALS:
-        signal.signal(number, signal.default_int_handler)
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
+pytestmark = pytest.mark.usefixtures("handlers_of_python")
 
 
 @pytest.fixture

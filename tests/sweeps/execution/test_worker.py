@@ -5,30 +5,35 @@ import json
 import os
 import pickle
 import signal
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from subprocess import PIPE
 from threading import Barrier
 from typing import Any
 
 import pytest
 from contracts import composed
 from fake_gpus import UUIDS, put_gpus
+from mlflow_runs import tracker
 from plans import Toy, toy_config, toy_plan, toy_space
+from postgres_server import end_sessions
 from small_runs import SMALL
 from studies import COMPLETE, FAIL, PRUNED, RUNNING
 
 from recsweep import app, environment
-from recsweep.run_files import LOG, STDOUT
+from recsweep.run_files import LOG, STDOUT, read_run_id, training_folder
 from recsweep.sweeps.execution import crew, device_errors, gpu_lease, slot_plan, worker
 from recsweep.sweeps.execution.interrupt import SIGNALS
 from recsweep.sweeps.execution.trial_runner import Reports, TrialRunner
 from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.study import final_claims
 from recsweep.sweeps.study.claims import Claim, next_claim
-from recsweep.sweeps.study.final_scores import TEST_SCORED
+from recsweep.sweeps.study.final_scores import TEST_SCORED, FinalTrainings
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 from recsweep.training import layout, slots
 from recsweep.training.slots import Bank
@@ -211,7 +216,7 @@ def test_a_stop_ends_the_winners_training_after_its_epoch(
     tmp_path: Path, toy: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     stop = tmp_path / "stop"
-    monkeypatch.setattr("recsweep.sweeps.execution.worker._note_look", lambda *_: stop.touch())
+    monkeypatch.setattr("recsweep.sweeps.study.final_claims.note_look", lambda *_: stop.touch())
     task = finalist(tmp_path, toy)
     plan = {**task.worker.plan, "stop_file": str(stop)}
     assert FinalWorker(Worker(plan), task.trainings, 1)(None) == {"error": None}
@@ -618,7 +623,7 @@ def test_a_single_seed_of_the_winner_is_trained_like_its_trials(sweeps: Slots) -
 def test_a_seed_that_cannot_be_trained_is_an_error_and_costs_the_others_nothing(
     sweeps: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    look = worker._note_look
+    look = final_claims.note_look
 
     def fail(study: SharedStudy, training: dict[str, Any]) -> None:
         if training["index"] == 1:
@@ -626,7 +631,7 @@ def test_a_seed_that_cannot_be_trained_is_an_error_and_costs_the_others_nothing(
         look(study, training)
 
     with monkeypatch.context() as patch:
-        patch.setattr(worker, "_note_look", fail)
+        patch.setattr(final_claims, "note_look", fail)
         result = finalists(sweeps, "broken winners")(None)
     assert result == {"error": "ZeroDivisionError: on purpose"}
     assert not (sweeps.folder / "broken winners" / "1" / STDOUT).exists()
@@ -655,3 +660,99 @@ def test_a_stop_ends_all_seeds_of_the_winner_after_their_epoch(
     stop.unlink()
     assert finalists(sweeps, "stopped winners")(None) == {"error": None}
     assert all(written(sweeps, "stopped winners", index, STDOUT) for index in range(3))
+
+
+# --- a worker that was away -----------------------------------------------------------------------
+
+PAUSING = """
+import json, os, sys, time
+import plans
+from recsweep import app
+from recsweep.experiment import Experiment
+from recsweep.sweeps.execution.worker import FinalWorker, Worker
+
+owner, name = {
+    "epoch": (plans.Toy, "state"), "test": (Experiment, "evaluate_on_test"),
+    "record": (app, "run_job"),
+}[sys.argv[1]]
+original = getattr(owner, name)
+
+def pause(*given):
+    found = original(*given)
+    os.write(1, b"there\\n")  # beside what is kept for files
+    time.sleep(3)
+    return found
+
+setattr(owner, name, pause)
+task = json.loads(sys.stdin.readline())
+print(json.dumps(FinalWorker(Worker(task["plan"]), task["trainings"], 1)(None)))
+"""
+"""Trains the winner, and says when it has come to a place in which it may be stopped."""
+
+
+def tracked_finalist(
+    host: Path, config: dict[str, Any], url: str, parent_run: str | None
+) -> FinalWorker:
+    """The winner's only training, in a database."""
+    plan = toy_plan(host / "toy", config, storage=url, parent_run=parent_run)
+    training = {
+        "trial": 3, "index": 0, "config": config, "overrides": ["model.quality=0.9"],
+        "folder": str(training_folder(plan.folder, 3, 0)), "name": "best: toy",
+    }  # fmt: skip
+    return FinalWorker(Worker(plan.plain()), [training], 1)
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    ("place", "has_same_folder"), [("epoch", False), ("test", True), ("record", True)]
+)
+def test_a_process_that_was_stopped_drops_the_seed_that_another_has_trained_meanwhile(
+    place: str, has_same_folder: bool, tmp_path: Path, toy: dict[str, Any], postgres_url: str
+) -> None:
+    uri = f"sqlite:///{tmp_path}/mlflow.db"
+    store = {"_target_": "recsweep.tracking.MLflowTracker", "uri": uri,
+             "experiment": "tests", "run_name": None}  # fmt: skip
+    toy = {**toy, "tracking": store}
+    parent = tracker(uri)
+    parent.open_sweep("toy", "sweep toy", {}, {})
+
+    away = tracked_finalist(tmp_path / "first", toy, postgres_url, parent.run_id)
+    other = "first" if has_same_folder else "second"
+    own = tracked_finalist(tmp_path / other, toy, postgres_url, parent.run_id)
+    process = subprocess.Popen(
+        [sys.executable, "-c", PAUSING, place], stdin=PIPE, stdout=PIPE, text=True,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        plain = {"plan": away.worker.plan, "trainings": away.trainings}
+        process.stdin.write(json.dumps(plain) + "\n")
+        process.stdin.flush()
+        assert process.stdout.readline() == "there\n"
+        process.send_signal(signal.SIGSTOP)
+        end_sessions(postgres_url)
+        assert own(None) == {"error": None}
+        process.send_signal(signal.SIGCONT)
+        said, _ = process.communicate(timeout=120)
+    finally:
+        process.kill()
+        process.wait()
+    assert json.loads(said.splitlines()[-1]) == {"error": None}
+
+    study = SharedStudy(Plan(**own.worker.plan))
+    (noted,) = FinalTrainings(study.study, study.plan).noted(3).values()
+    assert study.study.user_attrs[TEST_SCORED] == [{"trial": 3, "seed": 42}]
+    results = Path(own.trainings[0]["folder"]) / "results"
+    assert read_run_id(results) == noted["run_id"]
+    assert (results.parent / STDOUT).read_text().count(noted["run_id"])
+    if not has_same_folder:
+        assert not (Path(away.trainings[0]["folder"]) / STDOUT).exists()
+    runs = parent.store.client.search_runs([parent._experiment_id], "tags.`recsweep.trial` = '3'")
+    own_run, lost = sorted(runs, key=lambda run: run.info.run_id != noted["run_id"])
+    assert (own_run.data.tags["recsweep.kind"], own_run.info.status) == ("winner", "FINISHED")
+    assert lost.data.tags["recsweep.kind"] == lost.data.tags["recsweep.state"] == "superseded"
+    assert lost.data.tags["recsweep.superseded_by"] == noted["run_id"]
+    assert lost.info.status == ("FINISHED" if place == "record" else "KILLED")
+    if place != "record":
+        assert lost.data.tags["reason"] == "another worker restarted the training after an outage"

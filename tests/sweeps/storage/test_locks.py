@@ -2,6 +2,7 @@ import fcntl
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -14,7 +15,7 @@ import pytest
 
 from recsweep.sweeps.storage.backends import make_locks
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.storage.locks import Locks
+from recsweep.sweeps.storage.locks import Locks, locked
 
 Start = Callable[..., subprocess.Popen[str]]
 POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
@@ -205,6 +206,70 @@ def test_ctrl_c_ends_the_waiting_for_a_stopped_holder(start: Start) -> None:
     _, errors = waiter.communicate(timeout=60)
     assert waiter.returncode == -signal.SIGINT
     assert errors.strip().endswith("KeyboardInterrupt")
+
+
+HOLD_JOURNAL = """
+from recsweep.sweeps.storage.locks import locked
+with locked(Path(folder, "journal.log")):
+    say('held'); time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("is_listed", [True, False])
+@pytest.mark.parametrize("code", [HOLD_MUTEX, HOLD_JOURNAL])
+def test_who_waits_long_for_a_stopped_process_names_it_once(
+    code: str,
+    is_listed: bool,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("recsweep.sweeps.storage.locks.PATIENCE_S", 0.2)
+    if not is_listed:  # on another host
+        monkeypatch.setattr("recsweep.sweeps.storage.locks._flock_holder", lambda _: None)
+    locks = make_locks(None, tmp_path, "study")
+    n_entered = []
+
+    def enter() -> None:
+        is_mutex = code == HOLD_MUTEX
+        with locks.mutex() if is_mutex else locked(tmp_path / "journal.log"):
+            n_entered.append(1)
+
+    command = [sys.executable, "-c", PREAMBLE + code, "", str(tmp_path), "7"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as holder:
+        try:
+            assert holder.stdout is not None
+            assert holder.stdout.readline() == "held\n"
+            holder.send_signal(signal.SIGSTOP)
+            waiters = [threading.Thread(target=enter) for _ in range(2)]
+            for waiter in waiters:
+                waiter.start()
+            time.sleep(1)
+            said = capsys.readouterr().err
+            assert n_entered == []
+        finally:
+            holder.kill()
+    for waiter in waiters:
+        waiter.join(60)
+    assert n_entered == [1, 1]
+    is_known = is_listed or code == HOLD_MUTEX
+    pid, host = (holder.pid, socket.gethostname()) if is_known else ("PID", "unknown host")
+    assert said.count("\n") == 1
+    assert f", which process {pid} on {host} has locked for " in said
+    assert said.endswith(f"run kill -CONT {pid} there, or kill -9 {pid}, which frees the lock\n")
+    assert capsys.readouterr().err == ""
+
+
+def test_who_waits_for_a_moment_says_nothing(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    locks = make_locks(None, tmp_path, "study")
+    with locks.mutex():
+        waiter = threading.Thread(target=lambda: locks.mutex().__enter__())
+        waiter.start()
+        time.sleep(0.2)
+    waiter.join(60)
+    assert capsys.readouterr().err == ""
 
 
 def test_children_of_a_dead_holder_do_not_keep_its_lease(locks: Locks, start: Start) -> None:

@@ -7,26 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from postgres_server import end_sessions
 
 from recsweep.sweeps.storage.backends import make_locks
 from recsweep.sweeps.storage.errors import StorageError
 
 pytestmark = pytest.mark.postgres
-
-
-def end_sessions(url: str) -> None:
-    """What a restart of the server does to them."""
-    import sqlalchemy
-
-    server = sqlalchemy.create_engine(url)
-    with server.connect() as connection:
-        connection.execute(
-            sqlalchemy.text(
-                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
-                "WHERE pid <> pg_backend_pid() AND datname = current_database()"
-            )
-        )
-    server.dispose()
 
 
 def test_a_lease_of_a_lost_session_is_taken_again(postgres_url: str, tmp_path: Path) -> None:
