@@ -11,7 +11,9 @@ share of SGEMM's rate is taken within a process; the floor of n³ multiplication
 what a Cholesky factor and the inverse from it take. Figures are medians over the rounds.
 
 With `--items` only the inverse is timed, of a matrix with that many rows and without a Gram matrix,
-between two products of at most 4,096 rows. 38,048 rows, those of Yelp2018, take 6 GB of memory.
+between products of at most 4,096 rows, three before it and three after it. Their mean is SGEMM's
+rate: the best of them would compare a lucky moment with the average of a longer one. 38,048 rows,
+those of Yelp2018, take 6 GB of memory.
 """
 
 import argparse
@@ -93,15 +95,16 @@ def invert(n_items: int) -> None:
 
     n_product = min(n_items, MAX_PRODUCT)
     solve_in_place(np.eye(600, dtype=np.float32))  # imports and threads
-    rates = [sgemm_flop_per_s(n_product, n_products=2)]
+    sgemm_flop_per_s(n_product, n_products=1)
+    rates = [sgemm_flop_per_s(n_product, n_products=1) for _ in range(3)]
     matrix = np.random.default_rng(0).random((n_items, n_items), np.float32)
     matrix[np.diag_indices(n_items)] += n_items  # positive definite: no eigenvalue is below n/2
     start = time.perf_counter()
     solve_in_place(matrix)
     seconds = time.perf_counter() - start
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    rates.append(sgemm_flop_per_s(n_product, n_products=2))
-    print(json.dumps({"s": seconds, "sgemm": max(rates), "peak_mib": peak}))
+    rates += [sgemm_flop_per_s(n_product, n_products=1) for _ in range(3)]
+    print(json.dumps({"s": seconds, "sgemm": statistics.fmean(rates), "peak_mib": peak}))
 
 
 def print_inverses(sizes: list[int], n_rounds: int) -> None:

@@ -22,8 +22,8 @@ from recsweep.seeds import Seeds
 if TYPE_CHECKING:
     import jax
 
-STRIP = 256
-"""Rows mirrored at a time by each thread."""
+TILE = 256
+"""Rows and columns mirrored at a time by each thread."""
 N_MATRICES_ON_DEVICE = 4
 """XLA holds the Gram matrix, a factor, the inverse and B."""
 
@@ -92,8 +92,7 @@ def solve_on_host(train: CSR, l2: float, ratio: float, xi: float = 0.0) -> Squar
         LinAlgError: XᵀX + Λ is not positive definite.
     """
     n_items = train.shape[1]
-    mirror_spare_bytes = 4 * STRIP * n_items * environment.n_threads()
-    _refuse_large(n_items, max(gram_spare_bytes(train), inverse_spare_bytes(), mirror_spare_bytes))
+    _refuse_large(n_items, max(gram_spare_bytes(train), inverse_spare_bytes()))
     matrix = gram_matrix(train)
     diagonal = np.einsum("ii->i", matrix)  # a view
     penalties = l2 + ratio * diagonal  # Λ, where ratio = p/(1−p)
@@ -139,14 +138,17 @@ def _scale_and_mirror(matrix: Square, scale: Float[np.ndarray, " items"]) -> Non
     n_items = len(matrix)
 
     def finish(start: int) -> None:
-        rows, rest = slice(start, start + STRIP), slice(start + STRIP, n_items)
+        rows = slice(start, start + TILE)
         corner = matrix[rows, rows]
         corner[:] = (np.triu(corner) + np.triu(corner, 1).T) * scale[rows]
-        matrix[rest, rows] = (matrix[rows, rest] * scale[rows, None]).T
-        matrix[rows, rest] *= scale[rest]
+        for first in range(start + TILE, n_items, TILE):
+            columns = slice(first, first + TILE)
+            tile = matrix[rows, columns]
+            matrix[columns, rows] = (tile * scale[rows, None]).T
+            tile *= scale[columns]
 
     with ThreadPoolExecutor(environment.n_threads()) as pool:
-        list(pool.map(finish, range(0, n_items, STRIP)))
+        list(pool.map(finish, range(0, n_items, TILE)))
 
 
 def solve_on_device(train: CSR, l2: float, ratio: float, xi: float = 0.0) -> "jax.Array":

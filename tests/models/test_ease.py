@@ -56,11 +56,11 @@ def solved_by_column(square: np.ndarray, products: np.ndarray, l2: float) -> np.
     return weights
 
 
-@pytest.mark.parametrize("strip", [3, 256])
+@pytest.mark.parametrize("tile", [3, 256])
 def test_it_is_a_ridge_regression_of_each_item_on_the_others(
-    strip: int, monkeypatch: pytest.MonkeyPatch
+    tile: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(ease, "STRIP", strip)
+    monkeypatch.setattr(ease, "TILE", tile)
     train = listens(60, 20)
     weights = fitted(train, l2=7.0).state()["weights"]
     expected = solved_by_column(train.T @ train, train.T @ train, l2=7.0)
@@ -194,10 +194,10 @@ def test_items_that_nobody_can_tell_apart_need_l2(
 def test_what_cannot_fit_is_refused_before_it_is_allocated(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    # 4·n² bytes are 93,132.26 GiB, 256 rows that are mirrored 4.77 in each thread
-    monkeypatch.setattr(environment, "n_threads", lambda: 3)
+    # 4·n² bytes are 93,132.26 GiB, blocks of the Gram matrix 1/32 in each thread
+    monkeypatch.setattr(environment, "n_threads", lambda: 30)
     wide = sp.csr_matrix((2, 5_000_000), dtype=np.float32)
-    refusal = r"5,000,000 items must have 93,146\.6 GiB of memory.*; choose model=mrf, which keeps"
+    refusal = r"5,000,000 items must have 93,133\.2 GiB of memory.*; choose model=mrf, which keeps"
     with pytest.raises(InputError, match=refusal):
         EASE(l2=1.0, dropout_rate=0.0).fit(wide, lambda *_: True, Seeds(0))
 
