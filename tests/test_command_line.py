@@ -334,6 +334,7 @@ def test_a_crash_shows_its_traceback_and_fails_the_run(command: Command, toy: st
     assert not Path("outputs").exists()
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 def test_a_store_that_is_lost_at_the_end_does_not_take_the_results_along(
     command: Command, toy: str
@@ -513,6 +514,7 @@ command_line.main()
 """
 
 
+@pytest.mark.extended
 def test_what_a_second_ctrl_c_leaves_unwritten_is_written_before_the_process_ends(
     tmp_path: Path,
 ) -> None:
@@ -539,6 +541,7 @@ def test_a_run_whose_progress_nobody_reads_ends_quietly(tmp_path: Path) -> None:
     assert ended_runs(here) == [("KILLED", "stopped because the output is no longer read")]
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 def test_a_project_folder_may_have_any_name_and_may_be_moved(tmp_path: Path) -> None:
     old, new = tmp_path / "my%20proj", tmp_path / "new #1?&;\n('é'"

@@ -155,6 +155,7 @@ def test_holm_stops_at_1_and_leaves_a_single_test_alone():
     assert holm([]) == []
 
 
+@pytest.mark.extended
 def test_holm_equals_statsmodels(rng):
     for n in (2, 10, 45):
         p_values = np.round(rng.beta(0.3, 2, n), 2)  # rounded: some are equal

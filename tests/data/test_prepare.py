@@ -93,6 +93,7 @@ def same(first: Split, second: Split) -> bool:
 # --- made once ------------------------------------------------------------------------------------
 
 
+@pytest.mark.extended
 def test_the_second_time_the_source_is_not_read(source: Counted, cache: Path):
     first, second = (prepare(source, BINARY, STRONG, cache) for _ in range(2))
     assert source.n_reads == 1
@@ -257,6 +258,7 @@ def damaged(content: bytes) -> list[bytes]:
     return [*cut, b"garbage", content[100:], *flipped]
 
 
+@pytest.mark.extended
 def test_a_damaged_file_is_made_again_with_a_warning(
     source: Counted, cache: Path, caplog: pytest.LogCaptureFixture
 ):

@@ -72,6 +72,7 @@ def test_winners_on_the_same_split_are_compared(swept: Made, tmp_path: Path) -> 
     assert {f.name: f.read_bytes() for f in again.folder.iterdir()}.keys() == before.keys()
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 def test_a_comparison_is_among_the_artifacts_of_each_sweep(swept: Made, tmp_path: Path) -> None:
     import mlflow

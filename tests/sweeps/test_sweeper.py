@@ -110,6 +110,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Story:
         results = yaml.safe_load((place / "results" / "optimization_results.yaml").read_text())
         files = {str(f): f.stat().st_mtime for f in place.rglob("*") if f.is_file()}
         files = {f: when for f, when in files.items() if "/results/" not in f or "/winner/" in f}
+        files.pop(f"{place}/locks/mutex", None)  # names whoever had it last
         return Reached(ended, only_study(folder).get_trials(), runs(folder), results, files)
 
     steps = [reached(4), reached(4), reached(6)]
@@ -256,6 +257,7 @@ def test_several_models_are_a_study_each(both: tuple[Path, Ended]) -> None:
     assert second.split()[:3] == [ease[0], "3", "ndcg@10"]
 
 
+@pytest.mark.extended
 def test_of_several_studies_each_goes_on_alone(both: tuple[Path, Ended]) -> None:
     folder, _ = both
     of_ease = "model.l2=tag(log,interval(1,100)) model.dropout_rate=0"
@@ -264,6 +266,7 @@ def test_of_several_studies_each_goes_on_alone(both: tuple[Path, Ended]) -> None
     assert sorted(len(study.trials) for study in studies(folder).values()) == [1, 4]
 
 
+@pytest.mark.extended
 def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     line = f"{UNTRACKED} model=ease sweep.n_trials=3 sweep.objectives=[ndcg@10,train_s]"
     ended = run_command(tmp_path / "here", f"{line} pruner=none")
@@ -276,6 +279,7 @@ def test_several_objectives_have_a_front(tmp_path: Path) -> None:
     assert all(len(trial.values) == 2 for trial in study.trials)
 
 
+@pytest.mark.extended
 def test_a_default_beyond_the_space_is_tried_and_reproduced(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     line = f"{UNTRACKED} model=ease model.l2=tag(log,interval(1,100)) model.dropout_rate=0"
@@ -301,6 +305,7 @@ def test_a_default_beyond_the_space_is_tried_and_reproduced(tmp_path: Path) -> N
     assert value == max(trial.value for trial in trials)
 
 
+@pytest.mark.extended
 def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     ended = run_command(folder, f"{UNTRACKED} model=ease sweep.n_trials=2 sweep.timeout=1e-3")
@@ -372,6 +377,7 @@ def test_a_database_that_does_not_answer_is_a_line_and_leaves_nothing(tmp_path: 
     assert_refused(folder, ended, "me:***@localhost:1/x (connection failed: ")
 
 
+@pytest.mark.extended
 def test_a_folder_that_cannot_be_is_a_line_and_leaves_nothing(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     place = f"sweep.folder={tmp_path}/file"
@@ -383,6 +389,7 @@ def test_a_folder_that_cannot_be_is_a_line_and_leaves_nothing(tmp_path: Path) ->
     assert not (tmp_path / "s.db").exists()
 
 
+@pytest.mark.extended
 def test_a_study_of_other_settings_is_refused_by_the_difference(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     line = f"{UNTRACKED} model=ease sweep.n_trials=1 study=mine"
@@ -438,6 +445,7 @@ def test_another_programs_study_is_refused(tmp_path: Path) -> None:
     assert "study mine must be a recsweep study, but another program created it" in ended.err
 
 
+@pytest.mark.extended
 def test_a_study_whose_trials_all_fail_does_not_stop_the_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -542,6 +550,7 @@ def name(line: str) -> str:
     return _name(validate(Settings, compose_config(*part.fixed), ""), part, is_alone=True)
 
 
+@pytest.mark.extended
 def test_a_study_keeps_its_name_as_long_as_trials_are_the_same() -> None:
     usual = "model=ease data=synthetic seed=1 model.l2=interval(1,9)"
     first = name(usual)
@@ -576,6 +585,7 @@ def test_the_names_of_several_studies_say_what_tells_them_apart() -> None:
     ]  # fmt: skip
 
 
+@pytest.mark.extended
 def test_a_study_remembers_what_a_single_run_understands(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     line = f"{UNTRACKED} model=ease sweep.n_trials=1 study=mine sampler=random threads=1"
@@ -791,6 +801,7 @@ def test_a_trial_and_the_winner_carry_the_name_of_their_model(own_models: Path) 
         assert "model_name" not in parameters(of_config(config)), "a name changes no result"
 
 
+@pytest.mark.extended
 def test_two_studies_of_one_command_never_share_a_name(tmp_path: Path) -> None:
     folder = tmp_path / "here"
     ended = run_command(folder, f"{UNTRACKED} model=ease,ease study=mine")

@@ -96,6 +96,7 @@ def with_config(bundle: Path, file: Path, run: str, group: str, **settings: Any)
     return changed(bundle, file, name, yaml.safe_dump(config).encode())
 
 
+@pytest.mark.extended
 def test_a_row_that_claims_another_result_is_named(
     bundle: Path, check: Checked, tmp_path: Path
 ) -> None:

@@ -63,6 +63,7 @@ def uploaded(folder: Path, line: str) -> Ended:
     return ended
 
 
+@pytest.mark.extended
 def test_an_untracked_run_becomes_what_it_would_have_been(tmp_path: Path) -> None:
     found = []
     for name, tracking in (("tracked", "mlflow"), ("untracked", "off")):

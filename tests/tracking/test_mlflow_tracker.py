@@ -175,6 +175,7 @@ with MLflowTracker(uri=None, experiment="e", run_name="r") as one:
 """
 
 
+@pytest.mark.extended
 def test_two_processes_make_a_cold_database_together_and_quietly(tmp_path: Path) -> None:
     (tmp_path / "mlartifacts").mkdir()
     (tmp_path / "mlartifacts" / "mlflow.db.unfinished").write_text("of a process that was killed")

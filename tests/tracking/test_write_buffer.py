@@ -258,6 +258,7 @@ def curve(trial: int) -> dict[int, dict[str, float]]:
     }
 
 
+@pytest.mark.extended
 def test_sixteen_threads_lose_nothing(store: str, capfd: pytest.CaptureFixture[str]) -> None:
     parent = tracker(store, experiment="threads")
     parent.open_sweep("threads", "a sweep", {}, {})
@@ -345,6 +346,7 @@ ENDINGS = {
 }
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("ending", ENDINGS)
 def test_a_process_that_ends_writes_what_it_has(store: str, tmp_path: Path, ending: str) -> None:
     code, expected = ENDINGS[ending]
@@ -371,6 +373,7 @@ assert not one._buffer.is_empty
 """
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="this system cannot fork")
 def test_a_forked_child_has_neither_entries_nor_a_dead_thread(store: str, tmp_path: Path) -> None:
     process = start(tmp_path, OPEN_RUN + FORKED, store)

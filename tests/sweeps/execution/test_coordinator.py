@@ -15,8 +15,9 @@ import yaml
 from plans import Toy, toy_config, toy_space
 from studies import COMPLETE, FAIL
 
+from recsweep import app
 from recsweep.errors import InputError
-from recsweep.sweeps.execution import device_errors, worker
+from recsweep.sweeps.execution import device_errors
 from recsweep.sweeps.execution.coordinator import ENDED, PARENT_RUN, SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
@@ -114,12 +115,14 @@ def test_more_trials_go_on(parent: Made) -> None:
     assert [row.params for row in more.rows[:3]] == [row.params for row in first.rows]
 
 
+@pytest.mark.extended
 def test_another_configuration_is_refused(parent: Made) -> None:
     parent().run()
     with pytest.raises(InputError, match=r"in toy seed was 42 and is 1; revert that"):
         parent("seed=1")
 
 
+@pytest.mark.extended
 def test_a_sweep_keeps_its_slots(parent: Made, refused: Any) -> None:
     first = parent("sweep.slots=2").run()
     assert first.test is not None
@@ -173,6 +176,7 @@ def memory(monkeypatch: pytest.MonkeyPatch) -> dict[str, bool]:
     return state
 
 
+@pytest.mark.extended
 def test_trials_that_failed_are_run_again_as_they_were(
     parent: Made, tmp_path: Path, memory: dict[str, bool], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -211,6 +215,7 @@ def test_trials_that_failed_are_run_again_as_they_were(
     assert [row.values for row in more.rows] == [row.values for row in calm.rows]
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 @pytest.mark.usefixtures("undrawn")
 def test_the_sweeps_curve_has_one_point_per_step_after_retries_and_more_trials(
@@ -246,6 +251,7 @@ def step_of(point: Any) -> int:
     return int(point.step)
 
 
+@pytest.mark.extended
 def test_a_sweep_that_had_too_many_failures_can_run_them_again(
     parent: Made, memory: dict[str, bool]
 ) -> None:
@@ -264,6 +270,7 @@ def test_workers_that_do_nothing_are_no_endless_loop(parent: Made) -> None:
         parent(launch=broken).run()
 
 
+@pytest.mark.extended
 def test_a_launcher_that_breaks_is_used_again(parent: Made) -> None:
     calls = []
 
@@ -281,6 +288,7 @@ def test_a_launcher_that_breaks_is_used_again(parent: Made) -> None:
     assert [type(task) for task in calls] == [Worker, Worker, FinalWorker]
 
 
+@pytest.mark.extended
 def test_a_winner_whose_process_dies_is_a_line_and_is_trained_by_the_next_command(
     parent: Made,
 ) -> None:
@@ -298,6 +306,7 @@ def test_a_winner_whose_process_dies_is_a_line_and_is_trained_by_the_next_comman
     assert parent().run().test is not None
 
 
+@pytest.mark.extended
 def test_test_is_not_scored_for_another_trial_unless_it_is_asked_for(
     parent: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -327,6 +336,7 @@ def test_test_is_not_scored_for_another_trial_unless_it_is_asked_for(
     )
 
 
+@pytest.mark.extended
 def test_more_seeds_are_trained_without_those_that_are_there(parent: Made) -> None:
     first = parent().run().test
     more = parent("sweep.final_seeds=3").run()
@@ -345,6 +355,7 @@ def test_without_seeds_test_is_not_looked_at(
     assert "test is not scored, since sweep.final_seeds=0" in capsys.readouterr().out
 
 
+@pytest.mark.extended
 def test_the_winner_becomes_a_version_of_a_registered_model(parent: Made, tmp_path: Path) -> None:
     import mlflow
 
@@ -368,6 +379,7 @@ def test_a_model_that_could_not_be_registered_is_refused_before_any_trial(
     assert not (tmp_path / "sweeps").exists()
 
 
+@pytest.mark.extended
 def test_a_stop_between_two_seeds_keeps_what_is_done(parent: Made) -> None:
     def stops(task: Any, n: int, folder: str) -> list[dict[str, Any]]:
         if isinstance(task, FinalWorker):
@@ -424,6 +436,7 @@ def test_ctrl_c_twice_says_it_too(parent: Made, capsys: pytest.CaptureFixture[st
     assert capsys.readouterr().err.splitlines()[-1] == "resume    the command"
 
 
+@pytest.mark.extended
 def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> None:
     claims = []
 
@@ -444,6 +457,7 @@ def test_a_trial_that_is_cut_off_by_ctrl_c_twice_has_not_died(parent: Made) -> N
     assert parent("sweep.max_retries=1").run().status.count("complete") == 3
 
 
+@pytest.mark.extended
 def test_a_sweep_logs_the_machines_load_until_the_winner_is_scored(
     parent: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -481,6 +495,7 @@ def losing_device(monkeypatch: pytest.MonkeyPatch, below: float) -> None:
     monkeypatch.setattr(Toy, "score", lost)
 
 
+@pytest.mark.extended
 def test_a_trial_that_loses_every_device_fails_and_the_others_finish(
     parent: Made, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -495,6 +510,7 @@ def test_a_trial_that_loses_every_device_fails_and_the_others_finish(
     assert capsys.readouterr().err.count("warning: a worker ended: the device was lost (") == 2
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("launch", [in_a_new_process, in_this_process])
 def test_a_sweep_without_a_device_that_works_ends_with_one_line(
     parent: Made, monkeypatch: pytest.MonkeyPatch, refused: Any, launch: Any
@@ -513,19 +529,20 @@ def test_a_sweep_without_a_device_that_works_ends_with_one_line(
 def test_the_winner_is_trained_again_where_the_device_was_lost(
     parent: Made, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    note, looks = worker._note_look, []
+    run, trainings = app.run_job, []
 
-    def lost(*looked: Any) -> None:
-        note(*looked)
-        looks.append(1)
-        if len(looks) == 1:
+    def lost(job: app.Job) -> None:
+        trainings.append(1)
+        if len(trainings) == 1:
             raise jax.errors.JaxRuntimeError("UNAVAILABLE: connection closed")
+        run(job)
 
-    monkeypatch.setattr(worker, "_note_look", lost)
-    test = parent(launch=in_a_new_process).run().test
+    monkeypatch.setattr(app, "run_job", lost)
+    one = parent(launch=in_a_new_process)
+    test = one.run().test
     assert test is not None
-    assert len(test.replicates) == 2
-    assert len(looks) == 3
+    assert len(test.replicates) == len(one.study.study.user_attrs[TEST_SCORED]) == 2
+    assert len(trainings) == 3
 
 
 def test_trials_of_another_terminal_are_not_cut_off(parent: Made) -> None:
@@ -538,6 +555,7 @@ def test_trials_of_another_terminal_are_not_cut_off(parent: Made) -> None:
     claim.lease.release()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("storage", ["null", "sqlite:///{}/sweeps.db"])
 def test_a_deadline_leaves_the_rest_for_the_next_command(
     parent: Made, tmp_path: Path, storage: str
@@ -577,6 +595,7 @@ def host(parent: Made, tmp_path: Path) -> Made:
     return make
 
 
+@pytest.mark.extended
 def test_a_second_host_does_not_train_the_winner_again(host: Made, tmp_path: Path) -> None:
     first = host("a").run()
     second = host("b", launch=nothing).run()
@@ -606,6 +625,7 @@ def test_a_second_host_does_not_train_the_winner_again(host: Made, tmp_path: Pat
     assert [each["seed"] for each in more.test.replicates] == [42, 43, 44]
 
 
+@pytest.mark.extended
 def test_a_second_host_gets_the_winners_files_from_the_tracking_store(
     host: Made, tmp_path: Path
 ) -> None:
@@ -626,6 +646,7 @@ def test_a_second_host_gets_the_winners_files_from_the_tracking_store(
     assert {f.name for f in replicate.glob("*/*")} == own
 
 
+@pytest.mark.extended
 def test_the_study_names_the_run_that_later_commands_take(host: Made, tmp_path: Path) -> None:
     import mlflow
 
@@ -645,6 +666,7 @@ def test_the_study_names_the_run_that_later_commands_take(host: Made, tmp_path: 
     assert third.study.study.user_attrs[PARENT_RUN] == third.spec.tracker.run_id != named
 
 
+@pytest.mark.extended
 def test_a_host_that_may_not_work_on_the_study_ends_with_the_reason(
     host: Made, refused: Any
 ) -> None:
@@ -681,6 +703,7 @@ def test_a_worker_with_other_data_than_the_studys_ends_with_the_reason(
     assert one.study.trials() == []
 
 
+@pytest.mark.extended
 def test_a_winner_whose_files_are_elsewhere_is_not_registered(
     host: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

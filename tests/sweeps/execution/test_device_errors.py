@@ -204,6 +204,7 @@ def sweep(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]
     return run
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("n_workers", [1, 2])
 def test_a_lost_device_costs_a_sweep_no_trial(
     tmp_path: Path, sweep: Callable[..., str], n_workers: int

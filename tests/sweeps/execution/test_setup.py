@@ -48,6 +48,7 @@ def test_a_search_in_which_nothing_is_wrong_writes_nothing_but_the_cache(
     assert [path.name for path in tmp_path.iterdir()] == ["cache"]
 
 
+@pytest.mark.extended
 def test_the_identity_is_what_trials_depend_on(search: Callable[..., StudyRequest]) -> None:
     def identity(*overrides: str) -> dict[str, Any]:
         return search(*overrides).check().identity

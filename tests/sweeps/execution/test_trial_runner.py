@@ -231,6 +231,7 @@ def test_a_lost_lease_is_not_told_over(tmp_path: Path, tracked: Tracked) -> None
     assert tracked.run_of(claim, runner.study).info.status == "FAILED"
 
 
+@pytest.mark.extended
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 @pytest.mark.parametrize("is_lost", [True, False])
 def test_a_trial_knows_before_it_is_told_whether_it_is_tracked(

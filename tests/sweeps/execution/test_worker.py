@@ -534,6 +534,7 @@ def test_a_worker_with_other_slots_than_the_study_is_refused(
     assert SharedStudy(toy_plan(tmp_path / "toy", toy)).trials() == []
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("is_dense", "slots"), [(False, 1), (True, 2)])
 def test_a_worker_chooses_one_slot_on_a_cpu_and_as_many_as_its_trials_elsewhere(
     is_dense: bool, slots: int, sweeps: Slots, monkeypatch: pytest.MonkeyPatch
@@ -566,6 +567,7 @@ def written(sweeps: Slots, name: str, index: int, file: str) -> str:
     return (sweeps.folder / name / f"{index}" / file).read_text()
 
 
+@pytest.mark.extended
 def test_the_winners_seeds_are_trained_at_the_same_time_and_each_says_its_own(
     sweeps: Slots, capsys: pytest.CaptureFixture[str], side_by_side: list[int]
 ) -> None:
@@ -607,6 +609,7 @@ def test_a_seed_of_the_winner_does_not_depend_on_those_that_are_left(sweeps: Slo
         assert "slots: '3'" in written(sweeps, "one winner", index, "results/environment.yaml")
 
 
+@pytest.mark.extended
 def test_a_single_seed_of_the_winner_is_trained_like_its_trials(sweeps: Slots) -> None:
     """On a CPU one slot has sparse batches, and with them other noise."""
     three, one = finalists(sweeps, "winners"), finalists(sweeps, "single winner")
@@ -639,6 +642,7 @@ def test_a_seed_that_cannot_be_trained_is_an_error_and_costs_the_others_nothing(
     assert all(written(sweeps, "broken winners", index, STDOUT) for index in range(3))
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("side_by_side")
 def test_a_stop_ends_all_seeds_of_the_winner_after_their_epoch(
     sweeps: Slots, monkeypatch: pytest.MonkeyPatch

@@ -160,6 +160,7 @@ def test_what_is_minimised_is_pruned_when_it_is_high() -> None:
     assert up == down != [None] * N_TRIALS
 
 
+@pytest.mark.extended
 def test_a_trial_that_outlives_the_best_one_is_no_warning() -> None:
     study = made_study(pruner("wilcoxon").make(N_EPOCHS))
     longer = np.linspace(0.30, 0.42, 40)

