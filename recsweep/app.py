@@ -272,7 +272,7 @@ def describe_sizes(settings: Settings, split: "Split") -> str:
     """One line about the size of a split."""
     n = split.profile()
     return (
-        f"{data_name(settings)}: {n['n_train_interactions']:,} interactions of "
+        f"{data_name(settings)}: {n['n_train_interactions']:,} training interactions of "
         f"{n['n_train_users']:,} users on {n['n_items']:,} items; {n['n_valid_users']:,} users to "
         f"validate, {n['n_test_users']:,} to test"
     )

@@ -116,7 +116,7 @@ def _sentence(error: ValidationError, at: str, fields: Mapping[str, FieldInfo]) 
         values = ",".join(["VALUE"] * n_least)
         return (
             f"{setting} must have at least {n_least} item{'s' * (n_least > 1)}, but is [], an "
-            f"empty list; write {setting}=[{values}]"
+            f"empty list; write '{setting}=[{values}]'"
         )
     requirement = _requirement(first, fields.get(setting.rpartition(".")[2]))
     found = shorten(repr(first["input"]), _SHOWN_CHARACTERS)
@@ -147,6 +147,8 @@ def _hint(detail: ErrorDetails, setting: str) -> str:
     if close := closest(str(detail["input"]), choices):
         return f"did you mean {close}?"
     given = detail["input"]
+    if detail["type"].startswith("bool"):
+        return f"write {setting}=true or {setting}=false"
     if isinstance(given, str) and given.strip() and not isinstance(_read(given), str | None):
         return (
             f"change {setting}; it is text, not a number or a list: leave quotes out, and read a "

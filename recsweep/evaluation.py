@@ -155,7 +155,7 @@ class Evaluator:
             fitting = ",".join(str(k) for k in self.k if k <= n_items) or str(n_items)
             raise InputError(
                 f"k must not exceed the {n_items:,} items of the catalogue, but is {self.k[-1]}; "
-                f"set k=[{fitting}]"
+                f"set 'k=[{fitting}]'"
             )
 
     def warn_of_full_lists(self, n_items: int) -> None:
@@ -164,7 +164,7 @@ class Evaluator:
             shorter = ",".join(str(k) for k in self.k[:-1]) or str(max(1, n_items // 10))
             log.warning(
                 "k=%d is the whole catalogue, so lists miss nothing and recall is 1 for everybody; "
-                "set a smaller one, such as k=[%s]", self.k[-1], shorter,
+                "set a smaller one, such as 'k=[%s]'", self.k[-1], shorter,
             )  # fmt: skip
 
     def definitions(self) -> dict[str, str]:

@@ -94,7 +94,9 @@ def _known_key(key: str, known: Sequence[str]) -> str | None:
             if meant == name or _plain(last) == _plain(meant):
                 return name
     anywhere = {last: name for name, last in leaves.items() if _plain(leaf) not in SYNONYMS}
-    for names, cutoff in ((siblings, 0.6), (anywhere, 0.75)):
+    # another group's key is meant only if it is nearly the same: EASE has no n_epochs, nor does it
+    # mean pruner.min_epochs
+    for names, cutoff in ((siblings, 0.6), (anywhere, 0.9 if parent and siblings else 0.75)):
         if near := closest(leaf, names, cutoff):
             return names[near]
     return None

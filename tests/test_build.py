@@ -93,7 +93,7 @@ def test_plain_values_stay_what_they_are() -> None:
         (
             {"widths": []},
             "model.widths must have at least 1 item, but is [], an empty list; write "
-            "model.widths=[VALUE]",
+            "'model.widths=[VALUE]'",
         ),
         ({"widths": [4, 0]}, "model.widths[1] must be at least 1, but is 0; change model.widths"),
         ({"patience": 0}, "model.patience must be at least 1, but is 0; change model.patience"),

@@ -183,7 +183,7 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
         ),
         ("model=multivae,ease", "but model=multivae,ease has more; to search them write"),
         ("k=0", "k[0] must be at least 1, but is 0; change k"),
-        ("k=[]", "k must have at least 1 item, but is [], an empty list; write k=[VALUE]"),
+        ("k=[]", "k must have at least 1 item, but is [], an empty list; write 'k=[VALUE]'"),
         ("k=[10,x]", "k[1] must be a valid integer, but is 'x'"),
         ("metrics=[ndgc]", "but is ndgc; did you mean metrics=ndcg?"),
         ("objective=ndcg@7", "error: objective must be one of the metrics"),

@@ -369,9 +369,9 @@ def test_an_objective_must_be_computed() -> None:
 
 def test_a_cutoff_beyond_the_catalogue_is_refused_with_those_that_fit() -> None:
     evaluator(k=[10]).refuse_large_k(10)
-    with pytest.raises(InputError, match=r"the 20 items .* is 50; set k=\[10\]"):
+    with pytest.raises(InputError, match=r"the 20 items .* is 50; set 'k=\[10\]'"):
         evaluator(k=[10, 50]).refuse_large_k(20)
-    with pytest.raises(InputError, match=r"set k=\[5\]"):
+    with pytest.raises(InputError, match=r"set 'k=\[5\]'"):
         evaluator(k=[10, 50]).refuse_large_k(5)
 
 
@@ -384,7 +384,7 @@ def test_a_list_of_the_whole_catalogue_gets_a_warning(
     evaluator(k=k).warn_of_full_lists(n_items)
     assert caplog.messages == [
         f"k={n_items} is the whole catalogue, so lists miss nothing and recall is 1 for everybody; "
-        f"set a smaller one, such as k={advice}"
+        f"set a smaller one, such as 'k={advice}'"
     ]
 
 

@@ -69,6 +69,8 @@ def test_without_an_idea_what_there_is_is_named() -> None:
     assert unknown_key("epochs", others) == f"unknown key epochs; {all_keys}", "it has none"
     model = "model has n_epochs, batch_size, dropout_rate, l2"
     assert unknown_key("model.xyzzy", KNOWN) == f"unknown key model.xyzzy; {model}"
+    of_ease = ["model.l2", "pruner.min_epochs"]
+    assert unknown_key("model.n_epochs", of_ease) == "unknown key model.n_epochs; model has l2"
     assert unknown_key("seed.xyzzy", KNOWN) == "unknown key seed.xyzzy; seed has no settings"
 
 

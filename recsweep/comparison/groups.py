@@ -162,7 +162,7 @@ def _group_cell(score: GroupScore) -> str:
     if score.interval is None:
         return f"{score.mean:.4f}"
     half_width = (score.interval.high - score.interval.low) / 2
-    return f"{score.mean:.4f}, {-score.difference:+.4f} ± {half_width:.4f}"
+    return f"{score.mean:.4f}, {0 - round(score.difference, 4):+.4f} ± {half_width:.4f}"
 
 
 def group_records(rows: Sequence[GroupRow]) -> list[dict[str, Any]]:

@@ -64,7 +64,10 @@ class Requested(NamedTuple):
         for name in unknown:
             if meant := known.get(_without_spelling(name)):
                 return f"which writes {meant!r} for {name!r}"
-        return f"whose ids look like {str(self.user_ids[0])!r}"
+        return (
+            f"whose ids look like {str(self.user_ids[0])!r} and which lacks users with fewer "
+            "interactions than data.min_user_interactions"
+        )
 
 
 def _without_spelling(name: str) -> str:

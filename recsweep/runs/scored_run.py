@@ -124,10 +124,12 @@ def replicates_of(folder: Path) -> list[Path]:
     summary = read_summary(folder)
     replicates = (summary.get("test") or {}).get("replicates", [])
     if not replicates:
+        command = str(summary.get("resume", "the command that started it"))
+        told = command.replace(" sweep.final_seeds=0", "")
+        seeds = " without sweep.final_seeds=0" if told != command else ""
         raise InputError(
             f"study {folder.name} must have a winner that was scored on test, but has none: "
-            f"{_how_far(summary)}; resume it with "
-            f"{summary.get('resume', 'the command that started it')}"
+            f"{_how_far(summary)}; resume it{seeds} with {told}"
         )
     return [folder / each["results"] for each in replicates]
 

@@ -45,7 +45,7 @@ class Bundle:
         if not self.of:
             raise InputError(
                 "task.of must name what is to be bundled, but is empty; give studies, runs or "
-                "results folders, task.of=[a,b]"
+                "results folders, 'task.of=[a,b]'"
             )
         file = refuse_file(self.output, "task.output", self.overwrite)
         with TemporaryDirectory(prefix="recsweep-") as fetched:

@@ -73,7 +73,7 @@ class Compare(Statistics):
         elif not self.of:
             raise InputError(
                 "task.of must name what is to be compared, but is empty; give studies, runs or "
-                "results folders, task.of=[a,b], or task.filter or task.tag"
+                "results folders, 'task.of=[a,b]', or task.filter or task.tag"
             )
         for entry in self.of:
             yield from _meant(entry, settings)
@@ -130,7 +130,7 @@ def _finder(settings: Settings, asked: str, studies: Sequence[str] = ()) -> RunF
     if tracker.store is None:
         raise InputError(
             f"{asked} must be found among tracked runs, but tracking is off; give results folders, "
-            "task.of=[FOLDER,FOLDER], or choose tracking=mlflow"
+            "'task.of=[FOLDER,FOLDER]', or choose tracking=mlflow"
         )
     return RunFinder(tracker.store, tracker.experiment, "task.of", studies)
 

@@ -153,7 +153,7 @@ class RunFinder:
     # --- in the store ---------------------------------------------------------------------------
 
     def _opened(self) -> AbstractContextManager[None]:
-        folders = ", or give results folders: task.of=[FOLDER,FOLDER]"
+        folders = ", or give results folders: 'task.of=[FOLDER,FOLDER]'"
         self.store.refuse_absent(folders if self.setting == "task.of" else "")
         self.store.refuse_unusable()
         return self.store.errors_in_one_line(USABLE)

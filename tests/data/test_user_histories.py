@@ -47,8 +47,8 @@ def test_who_is_not_here_is_skipped_or_refused(caplog: pytest.LogCaptureFixture)
     [
         ("C07", "which writes 'c7' for 'C07'; remove"),
         ("user 12", "which writes 'User_12' for 'user 12'; remove"),
-        ("70", "whose ids look like 'c7'; remove"),
-        ("-", "whose ids look like 'c7'; remove"),
+        ("70", "whose ids look like 'c7' and which lacks users with fewer interactions than"),
+        ("-", "whose ids look like 'c7' and which lacks users with fewer interactions than"),
     ],
 )
 def test_a_user_spelled_differently_is_told_how_the_data_spells_it(typed: str, said: str) -> None:

@@ -45,8 +45,8 @@ class KFold(Splitter):
     def _there_is_such_a_fold(self) -> "KFold":
         if self.fold >= self.n_folds:
             raise ValueError(
-                f"fold must be from 0 to {self.n_folds - 1} with n_folds={self.n_folds}, but is "
-                f"{self.fold}"
+                f"split.fold must be from 0 to {self.n_folds - 1} with "
+                f"split.n_folds={self.n_folds}, but is {self.fold}; choose one of these"
             )
         return self
 

@@ -83,6 +83,7 @@ class WorkersOnly(SweepCoordinator):
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
             except KeyboardInterrupt:
                 self.study.interrupt()
+                _say("workers elsewhere continue; the same command joins them again")
                 raise
             finally:
                 with suppress(StorageError):  # which may be the error

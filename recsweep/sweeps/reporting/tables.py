@@ -36,7 +36,9 @@ def best_table(status: StudyStatus, n: int = 10) -> str:
             f"Pareto front of {' and '.join(status.objectives)}: {front}",
             "several objectives have no single winner, so test is not scored",
         ]
-    remarks = [remark_on_spread(status), remark_on_pruned(status), counts_line(status)]
+    n_all = len(status.placed if len(status.objectives) == 1 else status.front)
+    cut = f"the best {len(rows)} of {n_all} trials; all are in trials.csv" * (n_all > len(rows))
+    remarks = [cut, remark_on_spread(status), remark_on_pruned(status), counts_line(status)]
     return "\n".join(filter(None, [*lines, *remarks]))
 
 

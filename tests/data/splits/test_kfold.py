@@ -79,7 +79,7 @@ def test_data_that_comes_split_is_refused(refused, data: Interactions):
 @pytest.mark.parametrize(
     ("change", "complaint"),
     [
-        ({"fold": 5}, "from 0 to 4 with n_folds=5, but is 5"),
+        ({"fold": 5}, "from 0 to 4 with split.n_folds=5, but is 5"),
         ({"fold": -1}, "fold"),
         ({"n_folds": 2}, "n_folds"),
         ({"target_fraction": 1}, "target_fraction"),

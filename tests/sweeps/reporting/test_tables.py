@@ -33,6 +33,7 @@ def test_a_default_that_is_not_among_the_best_is_shown_below_them(study: optuna.
     assert [line.split()[:3] for line in lines[2:4]] == [
         ["1", "2", "0.4123"], ["2", "0", "default"]
     ]  # fmt: skip
+    assert lines[4] == "the best 2 of 3 trials; all are in trials.csv"
 
 
 def test_a_pruned_trial_above_the_winner_is_no_winner_and_that_is_said(
