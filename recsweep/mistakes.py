@@ -300,14 +300,17 @@ def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], grou
     if re.search(r"\s[\w.@/+~]+=", value):
         return (
             f"each setting must be a word of its own, but {shlex.quote(override)} is one word; "
-            f"write {COMMAND} {override}"
+            "leave out the quotes around it, and in zsh keep settings in an array, not in a text"
         )
     if function := re.search(r"while evaluating '(interval|range)\(", error.message):
         form = shlex.quote(f"{name}={NUMBERS[function[1]]}")
         return (
             f"{function[1]}(…) must have numbers as its ends, but {override} has not; write {form}"
         )
+    uneven = [pair for pair in ("[]", "()", "{}") if len({*map(value.count, pair)}) > 1]
     reason = one_line(error.message.partition("See https:")[0].replace("^", ""))
+    if uneven:
+        reason = f"a {uneven[0][0]} and a {uneven[0][1]} belong together"
     return (
         f"an argument must be KEY=VALUE in Hydra's grammar, but {override} is not "
         f"({reason}); fix it, or if it is a text quote it twice: '{name}=\"{value}\"'"
@@ -353,6 +356,6 @@ def _unknown_choice(wrong: str, options: list[str]) -> str:
     group, _, name = wrong.rpartition("/")
     close = closest(name, options, 0.65)
     hint = f"did you mean {group}={close}?" if close else f"set {group}=CHOICE"
-    if name == "submitit_slurm":
-        hint = "it needs the extra slurm; run pip install 'recsweep[slurm]'"
-    return f"{group} must be one of {', '.join(options)}, but is {name}; {hint}"
+    if group == "hydra/launcher" and "slurm" in name.lower():
+        hint = "submitit_slurm needs the extra slurm: run pip install 'recsweep[slurm]'"
+    return f"{group} must be one of {', '.join(options)}, but is {name or 'empty'}; {hint}"

@@ -215,7 +215,7 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
             )
         ),
         ("help", "an argument must be KEY=VALUE, but help is not; see python -m recsweep --help"),
-        ("k=[10", "an argument must be KEY=VALUE in Hydra's grammar, but k=[10 is not"),
+        ("k=[10", "in Hydra's grammar, but k=[10 is not (a [ and a ] belong together); fix it"),
         ("-m 'model.l2=interval(1)'", "write 'model.l2=interval(LOW,HIGH)'"),
         ("-m 'model.l2=interval(a,b)'", "write 'model.l2=interval(LOW,HIGH)'"),
         ("-m 'model.l2=range(a,3)'", "write 'model.l2=range(START,STOP,STEP)'"),

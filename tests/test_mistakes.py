@@ -100,8 +100,8 @@ def test_what_a_task_reads_is_not_refused() -> None:
 
 
 def test_a_launcher_of_an_extra_is_named_with_its_extra() -> None:
-    told = _unknown_choice("hydra/launcher/submitit_slurm", ["basic", "joblib", "ray"])
-    assert told == (
-        "hydra/launcher must be one of basic, joblib, ray, but is submitit_slurm; it needs the "
-        "extra slurm; run pip install 'recsweep[slurm]'"
-    )
+    for typed in ("submitit_slurm", "slurm"):
+        assert _unknown_choice(f"hydra/launcher/{typed}", ["basic", "joblib", "ray"]) == (
+            f"hydra/launcher must be one of basic, joblib, ray, but is {typed}; submitit_slurm "
+            "needs the extra slurm: run pip install 'recsweep[slurm]'"
+        )
