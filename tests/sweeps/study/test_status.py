@@ -201,3 +201,11 @@ def test_durations_are_rounded_to_what_one_plans_with(seconds: float, text: str)
 def test_metrics_have_four_decimals_and_times_one() -> None:
     assert shown_value("ndcg@100", 0.41234) == "0.4123"
     assert shown_value("train_s", 12.34) == "12.3"
+
+
+def test_the_best_so_far_is_by_the_order_in_which_trials_ended(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    first, second = add(study, RUNNING), add(study, RUNNING)
+    study.tell(second.number, 0.3)
+    study.tell(first.number, 0.2)
+    assert reached(study).best_so_far == {0: 0.3, 1: 0.3}
