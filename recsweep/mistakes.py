@@ -300,7 +300,7 @@ def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], grou
     if re.search(r"\s[\w.@/+~]+=", value):
         return (
             f"each setting must be a word of its own, but {shlex.quote(override)} is one word; "
-            "leave out the quotes around it, and in zsh keep settings in an array, not in a text"
+            f"write {COMMAND} {override}"
         )
     if function := re.search(r"while evaluating '(interval|range)\(", error.message):
         form = shlex.quote(f"{name}={NUMBERS[function[1]]}")
