@@ -67,7 +67,7 @@ MISTAKES = {
     "task=evaluate": "give task.recommendations=FILE",
     "'metrics=[]'": "metrics must name at least one choice, but is [], an empty list; write metr",
     "model=ease 'metrics=[ ]'": "write metrics=[ndcg,recall]",
-    "'model=[]'": "model must name at least one choice, but is [], an empty list; write model=CHOICE",
+    "'model=[]'": "model must name at least one choice, but is [], an empty list; write model",
     "threads=0": "threads must be at least 1",
     "cache_dir=tiny.csv": "point cache_dir to another folder",
     "hydra.run.dir=/proc/x": "go to another folder or set hydra.run.dir=FOLDER",
