@@ -35,7 +35,7 @@ cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server: a wor
 test: setup lint types imports  ## checks and the default test suite, about 10 minutes
 	$(PYTEST) $(ALL_CORES) --durations=20
 
-test-extended: setup  ## the other backend, new processes, the notebooks
+test-extended: setup  ## the other backend, new processes, the notebooks, what takes several sweeps
 	$(PYTEST) $(ALL_CORES) -m extended
 
 postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
@@ -51,7 +51,7 @@ faults: setup  ## kill sweeps at random moments and look whether anything was lo
 faults-short: setup  ## the same with two short sweeps of two workers
 	$(PYTEST) -m slow tests/faults/test_faults.py -k 'two-workers or short-slots'
 
-test-cluster: setup  ## two hosts as network namespaces (as root): killed, cut off, their servers restarted; about 15 minutes
+test-cluster: setup  ## two hosts as network namespaces (as root): killed, cut off, their servers restarted; about 25 minutes
 	$(PYTEST) -m cluster
 
 cluster-short: setup  ## the same with a study of 24 trials
@@ -70,7 +70,7 @@ docs-links: setup  ## look whether every page that the docs link to is there; ne
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
 
-test-all: setup lint types imports  ## every test there is, about 45 minutes
+test-all: setup lint types imports  ## every test there is, more than an hour
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,docs,ray,slurm]'
 	$(PYTEST) $(ALL_CORES) -m "" --durations=20
 

@@ -85,10 +85,10 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
             _refuse_unknown_option(argument)
         key, _, value = argument.lstrip("+").partition("=")
         if key in groups and re.fullmatch(r"\[\s*\]", value.strip()):
-            example = "[ndcg,recall]" if key == SEVERAL else "CHOICE"
+            example = shlex.quote(f"{key}=[ndcg,recall]") if key == SEVERAL else f"{key}=CHOICE"
             raise InputError(
                 f"{key} must name at least one choice, but is [], an empty list; write "
-                f"{key}={example}, or see {COMMAND} --help"
+                f"{example}, or see {COMMAND} --help"
             )
         if key in groups and key != SEVERAL and re.fullmatch(r"\[.*\]", value.strip()):
             names = ",".join(name.strip() for name in value.strip(" []").split(","))

@@ -50,6 +50,10 @@ IN_ORDER = """
   .map(cell => (cell.querySelector("a") ?? cell).innerText)
 """
 
+IS_ABOVE = """
+([line, fold]) => line.getBoundingClientRect().bottom < fold.getBoundingClientRect().top
+"""
+
 
 class Swept(NamedTuple):
     """A finished sweep.
@@ -221,14 +225,14 @@ def test_the_page_of_a_sweep_tells_what_it_found_and_how_to_have_it_again(
     page.goto(f"{ui}/{swept.links[-1]}")
     headline = page.get_by_text(f"Trial {number}: validation ndcg@10 {value:.4f}")
     expect(headline).to_be_in_viewport()
-    fold = page.get_by_text("Show more").bounding_box()
+    fold = page.get_by_text("Show more")
     for line in (headline, page.get_by_text("all plots"), page.get_by_text("Matters: ")):
-        box = line.bounding_box()
-        assert box["y"] + box["height"] < fold["y"], "it is shown without a click"
-    page.get_by_text("Show more").click()
+        handles = [line.element_handle(), fold.element_handle()]
+        page.wait_for_function(IS_ABOVE, arg=handles)  # it is shown without a click
+    fold.click()
     picture = page.locator("img[src*='overview.png']")
     expect(picture).to_be_in_viewport(ratio=0.99)
-    assert picture.evaluate("image => image.naturalWidth") > 500, "it was loaded"
+    page.wait_for_function("image => image.naturalWidth > 500", arg=picture.element_handle())
     rows = page.locator("table", has_text="rank").get_by_role("row")
     expect(rows).to_have_count(1 + N_TRIALS)
     expect(rows.nth(1)).to_contain_text(f"{value:.4f}")

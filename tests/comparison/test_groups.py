@@ -12,9 +12,9 @@ import pytest
 from scored_runs import scored_run
 
 from recsweep.comparison.contenders import group_runs
-from recsweep.comparison.groups import group_ranges, group_rows
+from recsweep.comparison.groups import GroupScore, _group_cell, group_ranges, group_rows
 from recsweep.comparison.rendering import write_comparison
-from recsweep.comparison.significance import bootstrap_interval
+from recsweep.comparison.significance import Interval, bootstrap_interval
 from recsweep.comparison.statistics import Statistics, compare
 from recsweep.metrics.groups import DEFINITIONS, GROUPS, Groups
 from recsweep.runs.scored_run import ScoredRun
@@ -140,3 +140,9 @@ def test_a_comparison_without_groups_is_as_before(tmp_path: Path) -> None:
     assert "groups.csv" not in text
     assert "Groups" not in (out / "comparison.md").read_text("utf-8")
     assert not (out / "groups.csv").exists()
+
+
+@pytest.mark.parametrize("difference", [0.0, 0.00001])
+def test_a_difference_that_rounds_to_zero_has_no_minus(difference: float) -> None:
+    cell = _group_cell(GroupScore(1.0, difference, Interval(-0.25, 0.25)))
+    assert cell == "1.0000, +0.0000 ± 0.2500"

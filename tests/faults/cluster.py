@@ -1,4 +1,4 @@
-"""Two hosts with a study in common that are struck, and what is between them, too."""
+"""Two hosts that share a study, under fire: processes die, hosts vanish, links and servers fail."""
 
 import random
 import signal

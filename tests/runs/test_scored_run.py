@@ -71,6 +71,12 @@ def test_a_study_without_a_scored_winner_says_how_far_it_is(tmp_path: Path) -> N
         InputError, match="has none: 12 of 30 trials done; resume it with recsweep -m"
     ):
         read_study(folder)
+    resumed = {"trials": {"asked": 1, "finished": 1}, "resume": "recsweep -m sweep.final_seeds=0 x"}
+    write_yaml(folder / "results" / "optimization_results.yaml", resumed)
+    with pytest.raises(
+        InputError, match=r"resume it without sweep\.final_seeds=0 with recsweep -m x$"
+    ):
+        read_study(folder)
     write_yaml(folder / "results" / "optimization_results.yaml", {"pareto_front": []})
     with pytest.raises(InputError, match="several objectives"):
         read_study(folder)

@@ -203,6 +203,7 @@ def test_a_scheduler_that_wants_a_host_back_leaves_the_others_alone(
     wait_until(lambda: bool(workers_of(cluster, command.pid)), cluster.said)
     command.send_signal(signal.SIGTERM)
     assert command.wait(60) == 130, cluster.said()
+    assert wanted.count("^workers elsewhere continue; the same command joins") == len(role)
     assert keeping.wait(PATIENCE_S) == 0, cluster.said()
     cluster.is_exact()
     cluster.is_scored_once()
