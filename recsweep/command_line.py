@@ -116,7 +116,8 @@ def main() -> None:
             hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
         run.raise_error()
     except KeyboardInterrupt as stop:
-        _say(f"stopped by {str(stop) or 'Ctrl-C'}; what was tracked until now is kept")
+        kept = "" if "tracking=off" in arguments else "; what was tracked until now is kept"
+        _say(f"stopped by {str(stop) or 'Ctrl-C'}{kept}")
         _write_what_was_tracked()
         OutputFolder.remove_if_empty()
         flush_output()

@@ -4,6 +4,7 @@ import argparse
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from hydra._internal.utils import get_args_parser
@@ -185,8 +186,21 @@ def explain(error: Exception, arguments: Sequence[str] = (), groups: Groups | No
         arguments: The arguments as typed.
         groups: All groups.
     """
-    text = str(error) if isinstance(error, InputError) else _explained(error, arguments, groups)
+    if isinstance(error, InputError):
+        text = f"{error}{_own_table(str(error), arguments)}"
+    else:
+        text = _explained(error, arguments, groups)
     return one_line(": ".join([*getattr(error, "__notes__", []), text]))
+
+
+def _own_table(text: str, arguments: Sequence[str]) -> str:
+    """What reads a table that was given to a published data set and does not fit it."""
+    given = dict(argument.partition("=")[::2] for argument in arguments)
+    path = given.get("data.path", "")
+    is_named = given.get("data") == "csv" or "data=csv" in text
+    if is_named or path not in text or not Path(path).is_file():
+        return ""
+    return f"; a table of your own is read with data=csv data.path={shlex.quote(path)}"
 
 
 def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None) -> str:

@@ -473,6 +473,21 @@ def test_a_run_that_is_stopped_says_so_and_leaves_no_half_results(
     assert {path.name for path in here.iterdir()} == {"mlflow.db", "mlartifacts"}
 
 
+@pytest.mark.slow
+def test_a_stopped_run_that_was_not_tracked_does_not_say_that_something_is_kept(
+    tmp_path: Path,
+) -> None:
+    here = tmp_path / "here"
+    here.mkdir()
+    with start(here, f"{ENDLESS} tracking=off") as process:
+        wait_for_third_epoch(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=300)
+    assert process.returncode == 130
+    assert err.decode().splitlines()[-1] == "error: stopped by Ctrl-C"
+    assert not list(here.iterdir())
+
+
 def test_an_interrupt_that_python_drops_is_sent_again(tmp_path: Path) -> None:
     code = """
 import gc, os, signal, time

@@ -1,11 +1,14 @@
 """Mistakes on a command line: each is one line that says what to type."""
 
+from pathlib import Path
+
 import pytest
 
 from recsweep.errors import InputError
 from recsweep.mistakes import (
     READ_BY,
     _unknown_choice,
+    explain,
     options_first,
     refuse_mistyped,
     refuse_unread,
@@ -58,6 +61,28 @@ def test_a_mistyped_argument_is_named_with_what_was_meant(argument: str, expecte
         refuse_mistyped(["seed=1", argument], GROUPS)
     assert expected in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("typed", "text", "remedy"),
+    [
+        ("data.path=my.csv", "my.csv must be UTF-8", "data=csv data.path=my.csv"),
+        ("data=ml-100k data.path=a&b.csv", "not found in a&b.csv", "data=csv data.path='a&b.csv'"),
+        ("data=csv data.path=my.csv", "my.csv must be UTF-8", ""),
+        ("data.path=my.csv", "my.csv must fit; with data=csv set data.delimiter", ""),
+        ("data.path=my.csv", "model.l2 must be at least 0", ""),
+        ("data.path=absent.csv", "absent.csv is not there", ""),
+        ("model=ease", "my.csv must be UTF-8", ""),
+    ],
+)
+def test_a_table_that_is_no_published_data_set_is_read_with_data_csv(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, text: str, remedy: str
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("my.csv", "a&b.csv"):
+        Path(name).touch()
+    added = f"; a table of your own is read with {remedy}" if remedy else ""
+    assert explain(InputError(text), typed.split()) == text + added
 
 
 def test_what_is_right_is_not_refused() -> None:

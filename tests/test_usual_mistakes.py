@@ -41,7 +41,7 @@ MISTAKES = {
     "seed='${oc.env:MYSEED,7}'": "read a variable with 'seed=${oc.decode:${oc.env:NAME}}'",
     "backend=torch": "backend must be 'jax' or 'tensorflow', but is 'torch'",
     "data=csv": "give data.path=FILE",
-    "data=csv data.path=nowhere.csv": "nowhere.csv is not there; give another path",
+    "data=csv data.path=nowhere.csv": "nowhere.csv is not there in /",
     "task=evaluate task.recommendations=no.csv task.truth=tiny.csv": "task.recommendations: no.csv",
     "data=csv data.path=folder": "folder is a folder; give the file",
     "data=csv data.path=tiny.csv": "lower data.min_rating or data.min_user_interactions",

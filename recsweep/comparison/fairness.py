@@ -27,11 +27,12 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _ABOUT = """\
 Expected best: the mean over all ways to draw so many trials of a study, with replacement, of the \
 best validation value among them (Dodge et al. 2019). It takes trials for independent draws, as in \
-random search. A sampler that learns from earlier trials (TPE) draws better ones later on, so the \
-left of its curve is optimistic: the first trials did not do as well. The right end is pessimistic \
-for every sampler: drawing again repeats some trials, so it stays below the best value found. A \
-pruned trial counts with the value it was stopped at, since the pruner held it to be hopeless; a \
-failed one does not count."""
+random search. The band is that best ± its standard deviation over the draws, cut at the values \
+seen. A sampler that learns from earlier trials (TPE) draws better ones later on, so the left of \
+its curve is optimistic: the first trials did not do as well. The right end is pessimistic for \
+every sampler: drawing again repeats some trials, so it stays below the best value found. A pruned \
+trial counts with the value it was stopped at, since the pruner held it to be hopeless; a failed \
+one does not count."""
 
 
 @dataclass(frozen=True)
@@ -358,7 +359,8 @@ def draw_expected_best(tunings: Sequence[Tuning]) -> "go.Figure":
         figure.add_scatter(x=curve.trials, y=curve.mean, name=curve.study, mode=mode, **same)
     n_trials = max(len(each.scored) for each in tunings)
     figure.update_xaxes(title="trials", dtick=max(n_trials // 8, 1), tick0=0, **GRID)  # no halves
-    figure.update_yaxes(**GRID, title=f"expected best validation {tunings[0].objective}")
+    title = {"text": f"expected best validation {tunings[0].objective}", "standoff": 12}
+    figure.update_yaxes(**GRID, title=title, automargin=True)
     return figure.update_layout(
         template="none", height=380, hovermode="x unified",
         margin={"l": 70, "r": 10, "t": 20, "b": 50}, font={"family": "system-ui, sans-serif"},

@@ -37,6 +37,7 @@ tbody tr:hover { background: var(--band); }
 ul { color: var(--soft); font-size: .86rem; padding-left: 1.1rem; }
 p { color: var(--soft); font-size: .86rem; }
 .wide, pre { overflow-x: auto; }
+.wide + .wide { margin-top: 1.6rem; }
 h1, li, p { overflow-wrap: break-word; }
 .plotly-graph-div { margin-bottom: .6rem; }
 .plotly-graph-div .infolayer text, .plotly-graph-div .cartesianlayer text,

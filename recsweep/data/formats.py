@@ -144,7 +144,11 @@ class TableFile(ABC):
         """What to do when there is no column of this name, or several."""
         if not self.layout.has_settings:
             return "rename or remove columns, or give another file"
-        return f"give the right file, or with data=csv set data.{ours}_column"
+        return f"give the right file, or with data=csv set {self._setting(ours)}"
+
+    @staticmethod
+    def _setting(ours: str) -> str:
+        return f"data.{ours}_column{' (null: every row counts 1)' * (ours == 'value')}"
 
     @abstractmethod
     def read(self) -> pa.Table:
@@ -286,8 +290,8 @@ class Text(TableFile):
         if not self.layout.has_quotes and any(name.startswith('"') for name in self.names):
             return f"its names are in quotes{self.layout.about_quotes}"
         return (
-            f"give the right file, or with data=csv set data.{ours}_column or data.delimiter; if "
-            f"line 1 is no header but data, set data.header=false {self._by_position}"
+            f"give the right file, or with data=csv set {self._setting(ours)} or data.delimiter; "
+            f"if line 1 is no header but data, set data.header=false {self._by_position}"
         )
 
     def _shown(self, fields: list[str]) -> str:

@@ -52,8 +52,10 @@ def prepare(source: Source, transform: Transform, splitter: Splitter, cache: Pat
         files = source.files(cache)
         for file in files:
             if not file.is_file():
+                here = "" if file.is_absolute() else f" in {Path.cwd()}"
                 raise InputError(
-                    f"data.path must name a file, but {file} {no_file(file)}; give another path"
+                    f"data.path must name a file, but {file} {no_file(file)}{here}; give another "
+                    "path"
                 )
         key = _key([source, transform, splitter], [*files, *splitter.files()])
         target = cache / "splits" / f"{key}.npz"

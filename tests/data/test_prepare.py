@@ -395,8 +395,10 @@ def test_a_missing_file_or_a_folder_for_a_file_is_refused(
 ):
     with refused("data.path must name a file", f"{tmp_path / 'absent.csv'} is not there"):
         prepare(csv_source(tmp_path / "absent.csv"), BINARY, STRONG, cache)
-    with refused("data.path must name a file", f"{tmp_path} is a folder"):
+    with refused("data.path must name a file", f"{tmp_path} is a folder;"):
         prepare(csv_source(tmp_path), BINARY, STRONG, cache)
+    with refused("but absent.csv is not there in ", f"{Path.cwd()}; give another path"):
+        prepare(csv_source(Path("absent.csv")), BINARY, STRONG, cache)
 
 
 def presplit(name: str, path: Path) -> Source:
