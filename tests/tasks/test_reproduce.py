@@ -440,5 +440,5 @@ def test_a_repeat_that_is_stopped_leaves_neither_a_process_nor_a_file(tmp_path: 
         process.send_signal(signal.SIGTERM)
         rest = process.stderr.read()  # ends when nobody can write to it any more
         assert process.wait(timeout=60) == 130
-    assert rest.endswith("error: stopped by SIGTERM; what was tracked until now is kept\n")
+    assert rest.endswith("error: stopped by SIGTERM\n")
     assert not (tmp_path / "outputs").exists()
