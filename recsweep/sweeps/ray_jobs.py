@@ -8,6 +8,7 @@ import signal
 import socket
 import threading
 import time
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -158,10 +159,13 @@ def _connect(ray: Any, address: str, n_cpus: int) -> None:
 def _start(ray: Any, n_cpus: int) -> None:
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it calls home
     n_all = max(n_cpus, os.cpu_count() or 1)
-    ray.init(
-        address="local", num_cpus=n_all, include_dashboard=False, logging_level="WARNING",
-        object_store_memory=OBJECT_STORE,
-    )  # fmt: skip
+    with warnings.catch_warnings():
+        # of JAX, if it has trained here: Ray forks only to start other programs, which is safe
+        warnings.filterwarnings("ignore", r"os\.fork\(\) was called", RuntimeWarning)
+        ray.init(
+            address="local", num_cpus=n_all, include_dashboard=False, logging_level="WARNING",
+            object_store_memory=OBJECT_STORE,
+        )  # fmt: skip
 
 
 def _gpus(asked: float | None, n_jobs: int, resources: Mapping[str, float]) -> float:

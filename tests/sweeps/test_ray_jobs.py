@@ -8,14 +8,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import jax
 import optuna
 import pytest
 from faults.processes import ctrl_c_twice
+from hydra.core.singleton import Singleton
 from hydra.test_utils.launcher_common_tests import IntegrationTestSuite, LauncherTestSuite
+from hydra.version import VersionBase
 from mlflow_runs import start
 from small_runs import SMALL, SMALL_DATA
 
-from recsweep.sweeps.ray_jobs import _gpus, _refuse_too_large, _refuse_unreachable
+from recsweep.sweeps.ray_jobs import _cluster, _gpus, _refuse_too_large, _refuse_unreachable
 
 
 @pytest.mark.parametrize(
@@ -60,12 +63,19 @@ def test_an_address_where_nobody_listens_is_refused_at_once(refused: Any) -> Non
             _refuse_unreachable(address)
 
 
+starts_ray = pytest.mark.filterwarnings(r"ignore:os\.fork\(\) was called:RuntimeWarning")
+"""Of JAX, where an earlier test has trained: Ray forks in this process to start its programs."""
+
 # --- Hydra's own tests ---------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="class")
 def local_ray() -> Iterator[Any]:
-    """A cluster that the tests share, with GPUs that nobody computes on."""
+    """A cluster that the tests share, with GPUs that nobody computes on.
+
+    Hydra is as in a new process: other tests choose one of its versions for all that follows.
+    """
+    chosen = Singleton._instances.pop(VersionBase, None)
     ray = pytest.importorskip("ray", reason="needs the extra ray")
     ray.init(
         "local", num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="WARNING",
@@ -73,10 +83,13 @@ def local_ray() -> Iterator[Any]:
     )  # fmt: skip
     yield ray
     ray.shutdown()
+    if chosen is not None:
+        Singleton._instances[VersionBase] = chosen
 
 
 @pytest.mark.ray
 @pytest.mark.slow
+@starts_ray
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(("launcher_name", "overrides"), [("ray", [])])
 class TestAsALauncher(LauncherTestSuite):
@@ -85,10 +98,20 @@ class TestAsALauncher(LauncherTestSuite):
 
 @pytest.mark.ray
 @pytest.mark.slow
+@starts_ray
 @pytest.mark.usefixtures("local_ray")
 @pytest.mark.parametrize(("task_launcher_cfg", "extra_flags"), [({}, ["-m", "hydra/launcher=ray"])])
 class TestInAnApplication(IntegrationTestSuite):
     pass
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_ray_starts_in_a_process_that_has_trained_without_a_warning() -> None:
+    ray = pytest.importorskip("ray", reason="needs the extra ray")
+    jax.numpy.zeros(1).block_until_ready()
+    with _cluster(ray, "local", 1):
+        assert ray.is_initialized()
 
 
 # --- sweeps --------------------------------------------------------------------------------------
@@ -155,6 +178,7 @@ def assert_nothing_runs(folder: Path) -> None:
 
 @pytest.mark.ray
 @pytest.mark.slow
+@starts_ray
 def test_a_sweep_finishes_when_a_node_of_the_cluster_dies(tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="needs the extra ray")
     from ray.cluster_utils import Cluster
