@@ -30,9 +30,9 @@ class Host:
     """
 
     def __init__(self, folder: Path, shared: list[str], epoch_s: float = 0.1) -> None:
-        self.folder, self.shared = folder, shared
+        self.folder, self.shared, self.epoch_s = folder, shared, epoch_s
         self.study = folder / "sweeps" / "hosts"
-        write_sleeper(folder, epoch_s)
+        write_sleeper(folder)
         (folder / "home").mkdir()
 
     def start(self, *overrides: str) -> subprocess.Popen[bytes]:
@@ -60,6 +60,7 @@ class Host:
         own = {
             MARK: str(self.folder), "PYTHONPATH": str(ROOT), "HOME": str(self.folder / "home"),
             "XDG_CACHE_HOME": str(self.folder / "cache"), "MLFLOW_DISABLE_TELEMETRY": "true",
+            "EPOCH_S": str(self.epoch_s),
         }  # fmt: skip
         command = [sys.executable, "-m", "recsweep", *arguments, *self.shared]
         with (self.folder / "log.txt").open("ab") as log:

@@ -196,11 +196,12 @@ def test_ctrl_c_at_a_parent_stops_the_workers_of_all_hosts(cluster: Cluster) -> 
 def test_a_scheduler_that_wants_a_host_back_leaves_the_others_alone(
     cluster: Cluster, role: list[str]
 ) -> None:
-    kept, wanted = cluster.add(0.3), cluster.add(0.3)
-    keeping = kept.start()
-    cluster.wait_for_trials(1)
+    kept, wanted = cluster.add(0.3), cluster.add(3)  # alone it would be at work for 3 minutes
     command = wanted.start(*role)
-    wait_until(lambda: bool(workers_of(cluster, command.pid)), cluster.said)
+    cluster.wait_for_trials(1)
+    keeping = kept.start()
+    for each in (command, keeping):
+        wait_until(lambda pid=each.pid: bool(workers_of(cluster, pid)), cluster.said)
     command.send_signal(signal.SIGTERM)
     assert command.wait(60) == 130, cluster.said()
     assert wanted.count("^workers elsewhere continue; the same command joins") == len(role)
