@@ -126,6 +126,7 @@ def test_ease_gives_the_lists_of_task_recommend(ease: Kept, model: Any) -> None:
     assert len(found) == 7 * given["user"].nunique()
 
 
+@pytest.mark.extended
 def test_values_become_what_they_became_in_training(place: Path) -> None:
     random = np.random.default_rng(0)
     data = histories(90, 20).assign(value=lambda table: random.integers(1, 40, len(table)))

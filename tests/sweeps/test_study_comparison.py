@@ -88,14 +88,17 @@ def test_a_comparison_is_among_the_artifacts_of_each_sweep(swept: Made, tmp_path
     assert newest_comparison(tmp_path / "sweeps" / "one") == written.folder
 
 
+@pytest.mark.extended
 def test_other_splits_are_not_compared(swept: Made) -> None:
     assert compared(swept("one"), swept("other", "split.seed=1")) == []
 
 
+@pytest.mark.extended
 def test_a_study_without_scores_is_left_out(swept: Made) -> None:
     assert compared(swept("one"), swept("other", "sweep.final_seeds=0")) == []
 
 
+@pytest.mark.extended
 def test_what_a_study_spent_is_told(swept: Made) -> None:
     found = tuning(*swept("toy"))
     assert (found.n_asked, found.n_complete, found.n_pruned, found.n_failed) == (2, 2, 0, 0)
@@ -138,6 +141,7 @@ def test_task_compare_of_the_studies_says_the_same(both: tuple[Path, Ended]) -> 
     shutil.rmtree(folder / "comparison")
 
 
+@pytest.mark.extended
 def test_what_a_sweep_was_asked_to_reach_is_compared_first(tmp_path: Path) -> None:
     data = " ".join(each for each in SMALL_DATA if not each.startswith("k="))
     ended = run_command(
@@ -158,6 +162,7 @@ def test_what_a_sweep_was_asked_to_reach_is_compared_first(tmp_path: Path) -> No
     assert "Validation recall@10 of all trials." in (place / "comparison.md").read_text("utf-8")
 
 
+@pytest.mark.extended
 def test_a_winner_whose_files_are_on_another_host_is_not_compared(
     swept: Made, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

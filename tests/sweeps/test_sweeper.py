@@ -769,6 +769,7 @@ def own_models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.extended
 def test_what_is_printed_of_a_configuration_of_ones_own_can_be_pasted(own_models: Path) -> None:
     (study,) = (path.name for path in (own_models / "sweeps").glob("mild-*"))
     (line,) = run_command(own_models, f"task=best study={study}").out.splitlines()

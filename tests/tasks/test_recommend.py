@@ -173,6 +173,7 @@ def test_what_the_command_line_says_of_the_runs_own_groups_is_told_to_be_unused(
     ]
 
 
+@pytest.mark.extended
 @pytest.mark.realdata
 @pytest.mark.parametrize(
     ("model", "expected"),

@@ -377,6 +377,7 @@ def test_a_configuration_whose_model_has_other_settings_now_is_refused(
     assert "model.latent_dim must be given, but is missing" in text
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("name", "key"), [("clicks.csv", "data.path"), ("truth.txt", "split.path")]
 )

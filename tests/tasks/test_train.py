@@ -104,6 +104,7 @@ def test_a_refit_learns_what_only_validation_has(config: Any, tmp_path: Path) ->
     ]
 
 
+@pytest.mark.extended
 def test_a_refit_of_a_network_gives_the_same_numbers_again(config: Any, tmp_path: Path) -> None:
     for name in "ab":
         run(config(*SMALL, "refit=true"), tmp_path / name, [])

@@ -104,6 +104,7 @@ def test_what_is_no_run_is_a_line_and_leaves_nothing(
     assert_refused(folder, run_command(folder, f"task=upload {line}"), expected)
 
 
+@pytest.mark.extended
 def test_a_store_that_is_off_or_away_is_a_line(tmp_path: Path) -> None:
     line = f"tracking=off {' '.join(SMALL_DATA)} model=popularity hydra.run.dir=../out"
     folder = tmp_path / "here"

@@ -84,6 +84,7 @@ def test_a_run_on_a_gpu_has_its_utilization_memory_and_power(
     assert found["system/gpu_0_power_usage_watts"] == 350
 
 
+@pytest.mark.extended
 def test_a_sweep_logs_them_once_its_device_is_known_and_continues_when_resumed(
     nvml: Faked, one: MLflowTracker
 ) -> None:
@@ -99,6 +100,7 @@ def test_a_sweep_logs_them_once_its_device_is_known_and_continues_when_resumed(
     assert steps == list(range(len(steps))), "the second command continues after the first"
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("reason", ["a CPU", "a part of a sweep", "not known in time"])
 def test_nothing_is_logged_for(nvml: Faked, one: MLflowTracker, reason: str) -> None:
     nvml()
@@ -112,6 +114,7 @@ def test_nothing_is_logged_for(nvml: Faked, one: MLflowTracker, reason: str) -> 
     assert (system(one), system(run)) == ([], [])
 
 
+@pytest.mark.extended
 def test_without_the_library_nothing_is_started(
     monkeypatch: pytest.MonkeyPatch, one: MLflowTracker
 ) -> None:
@@ -123,6 +126,7 @@ def test_without_the_library_nothing_is_started(
         pass
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("broken", ["driver", "psutil", "store", "device"])
 def test_what_breaks_ends_no_run(
     nvml: Faked, one: MLflowTracker, monkeypatch: pytest.MonkeyPatch,

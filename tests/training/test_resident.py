@@ -53,6 +53,7 @@ def test_a_matrix_without_entries_is_resident_too() -> None:
         assert not np.asarray(upload(empty, WIDTH, limit).take(np.arange(5))).any()
 
 
+@pytest.mark.extended
 def test_threads_share_one_copy_which_goes_with_the_matrix() -> None:
     shared = matrix()
     with ThreadPoolExecutor(8) as pool:

@@ -52,6 +52,7 @@ def test_each_block_is_widened_by_itself_and_found_again() -> None:
     assert vector.tolist() == [1, 2, 7, 7]
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_and_loss_are_those_of_sparse_batches(name: str, split: Split) -> None:
     rows = split.valid.history + split.valid.target
@@ -67,6 +68,7 @@ def test_scores_and_loss_are_those_of_sparse_batches(name: str, split: Split) ->
             assert loss[part] == pytest.approx(value, rel=1e-4)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", NAMES)
 def test_what_a_network_is_widened_by_changes_nothing(name: str, split: Split) -> None:
     latent = {} if "full" in name else {"latent_dim": 6}
@@ -103,6 +105,7 @@ def test_a_state_goes_from_either_engine_to_the_other(name: str, split: Split) -
             np.testing.assert_array_equal(weights, sparse.state()[path])
 
 
+@pytest.mark.extended
 def test_the_kept_weights_are_those_of_their_epoch(split: Split) -> None:
     with layout.use(Layout(2)):
         model, seen = build(small_spec("multivae", n_epochs=4), "model"), []

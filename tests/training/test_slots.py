@@ -79,6 +79,7 @@ def test_a_curve_is_that_of_the_same_training_alone(fit: Callable[..., FitResult
         assert one.valid.means == other.valid.means
 
 
+@pytest.mark.extended
 def test_a_curve_does_not_depend_on_the_widest_trial(fit: Callable[..., FitResult]) -> None:
     with layout.use(Layout(3, WIDEST)):
         wide = curves(fit(1))
@@ -86,6 +87,7 @@ def test_a_curve_does_not_depend_on_the_widest_trial(fit: Callable[..., FitResul
         np.testing.assert_allclose(curves(fit(1)), wide, rtol=2e-6)
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 @pytest.mark.parametrize("name", ["multivae", "shallow_ae full"])
 def test_rankings_inside_the_program_are_those_of_the_scores(
@@ -104,6 +106,7 @@ def test_rankings_inside_the_program_are_those_of_the_scores(
     assert best["valid/loss"] == pytest.approx(model.loss(rows)["loss"], rel=1e-5)
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 def test_the_validation_loss_is_taken_with_the_inputs_of_the_epochs_last_step(split: Split) -> None:
     model = build(small_spec("multivae", n_epochs=3, beta_warmup_steps=30), "model")
@@ -118,6 +121,7 @@ def test_the_validation_loss_is_taken_with_the_inputs_of_the_epochs_last_step(sp
     model.fit(split.train, compare, Seeds(1))
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 def test_a_training_inside_another_of_the_same_thread_does_not_wait_for_it(split: Split) -> None:
     spec = small_spec("multivae", n_epochs=2)
@@ -134,6 +138,7 @@ def test_a_training_inside_another_of_the_same_thread_does_not_wait_for_it(split
         np.testing.assert_array_equal(weights, inner.state()[path])
 
 
+@pytest.mark.extended
 def test_slots_of_another_layout_are_not_taken(split: Split) -> None:
     models = [build(small_spec("multivae", n_epochs=2), "model") for _ in range(5)]
 
@@ -196,6 +201,7 @@ def test_a_training_that_fails_leaves_its_neighbours_alone(fit: Callable[..., Fi
     assert all(bank.n_members == 0 for bank in slots._banks)
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 def test_trainings_that_begin_at_once_share_one_bank(fit: Callable[..., FitResult]) -> None:
     slots._banks.clear()
@@ -210,6 +216,7 @@ def test_trainings_that_begin_at_once_share_one_bank(fit: Callable[..., FitResul
     assert len(slots._banks) == 1
 
 
+@pytest.mark.extended
 def test_a_broken_program_fails_all_its_trainings_and_the_next_one_has_another(
     fit: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -234,6 +241,7 @@ def test_a_broken_program_fails_all_its_trainings_and_the_next_one_has_another(
         assert not broken & set(slots._banks)
 
 
+@pytest.mark.extended
 def test_slots_beyond_eight_are_two_banks_that_take_turns(fit: Callable[..., FitResult]) -> None:
     slots._banks.clear()
     with layout.use(Layout(8, WIDEST)):

@@ -436,6 +436,7 @@ def only_default(folder: Path, config: dict[str, Any], **changes: Any) -> TrialR
     return TrialRunner(SharedStudy(plan))
 
 
+@pytest.mark.extended
 def test_a_trial_of_folds_is_the_mean_of_trainings_on_each(tmp_path: Path) -> None:
     config = network_config(tmp_path)
     runner = only_default(tmp_path, config, folds=3)

@@ -355,6 +355,7 @@ def at(number: int, epoch: int, act: Callable[[], None]) -> Any:
     return listen
 
 
+@pytest.mark.extended
 def test_trials_of_a_worker_are_what_each_of_them_is_alone(
     sweeps: Slots,
     alone: dict[int, dict[int, float]],

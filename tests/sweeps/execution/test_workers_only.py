@@ -254,7 +254,9 @@ def test_workers_wait_for_a_journal_and_create_none(
     assert not (tmp_path / "sweeps").exists()
 
 
-@pytest.mark.parametrize("storage", ["null", "sqlite:///{}/sweeps.db"])
+@pytest.mark.parametrize(
+    "storage", ["null", pytest.param("sqlite:///{}/sweeps.db", marks=pytest.mark.extended)]
+)
 def test_workers_run_what_the_parent_has_planned_and_leave_the_rest(
     command: Made, tmp_path: Path, storage: str
 ) -> None:
@@ -269,6 +271,7 @@ def test_workers_run_what_the_parent_has_planned_and_leave_the_rest(
     assert parent.study.study.user_attrs["n_trials"] == 4
 
 
+@pytest.mark.extended
 def test_too_many_failures_end_workers_without_an_error(command: Made, tmp_path: Path) -> None:
     place = f"sweep.storage=sqlite:///{tmp_path}/sweeps.db"
     alone = command(WorkersOnly, place, "sweep.max_failures=1", breaks="a fault")
@@ -289,6 +292,7 @@ def asked_first(kind: str, reason: str) -> Any:
     return launch
 
 
+@pytest.mark.extended
 def test_workers_begin_no_trial_once_the_parent_is_late(command: Made, tmp_path: Path) -> None:
     place = f"sweep.storage=sqlite:///{tmp_path}/sweeps.db"
     launch = asked_first(NO_MORE, "sweep.timeout on b")
@@ -299,6 +303,7 @@ def test_workers_begin_no_trial_once_the_parent_is_late(command: Made, tmp_path:
     assert parent.status.count("complete") == 3, "another parent has its own limits"
 
 
+@pytest.mark.extended
 def test_ctrl_c_on_another_host_ends_both_kinds_of_commands(command: Made, tmp_path: Path) -> None:
     place = f"sweep.storage=sqlite:///{tmp_path}/sweeps.db"
     launch = asked_first(STOP, "Ctrl-C on b")

@@ -122,6 +122,7 @@ def test_equal_values_have_no_importance(tmp_path: Path) -> None:
     assert "all complete trials have the same value" in missing(plotted(study, tmp_path)[1])
 
 
+@pytest.mark.extended
 def test_several_objectives_get_a_front_and_the_plots_of_each(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", "ndcg@100", "train_s")
     for beta in (0.1, 0.2, 0.4):
@@ -134,6 +135,7 @@ def test_several_objectives_get_a_front_and_the_plots_of_each(tmp_path: Path) ->
     assert "training time (s)" in page
 
 
+@pytest.mark.extended
 def test_more_objectives_than_axes_have_no_front(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s", "ndcg@100", "ndcg@10", "train_s", "wall_s")
     for beta in (0.1, 0.2):

@@ -86,6 +86,7 @@ def test_a_study_keeps_the_slots_of_its_first_worker(tmp_path: Path, refused: Re
     assert other.agreed_slots == 5
 
 
+@pytest.mark.extended
 def test_slots_that_were_asked_for_are_not_chosen(tmp_path: Path) -> None:
     study = SharedStudy(toy_plan(tmp_path / "toy", slots=4))
     study.refuse_other_slots()  # nothing to differ from
