@@ -414,10 +414,8 @@ class SweepCoordinator:
 
     def _train(self, winner: FinalEvaluation, plan: Plan) -> None:
         """Retrain the winner as separate runs, each of which scores test."""
-        n_left, n_deaths = len(winner.missing), 0
-        n_seeds = winner.n_seeds
-        seeds = f"with {n_left}" if n_left == n_seeds else f"with {n_left} of {n_seeds}"
-        _say(f"retraining the winner {seeds} seed{'s' * (n_seeds > 1)} to score it on test")
+        n_deaths = 0
+        _say(f"retraining the winner with {winner.seeds_left} to score it on test")
         while winner.missing and not plan.is_stopped:
             left = [index for index in winner.missing if not self.study.is_alive(FINAL + index)]
             if not left:

@@ -60,6 +60,12 @@ class FinalEvaluation:
         return [index for index in range(self.n_seeds) if index not in done]
 
     @property
+    def seeds_left(self) -> str:
+        """How many are missing, such as `5 seeds`, `2 of 5 seeds` or `1 seed`."""
+        n_left, all_seeds = len(self.missing), f"{self.n_seeds} seed{'s' * (self.n_seeds > 1)}"
+        return all_seeds if n_left == self.n_seeds else f"{n_left} of {all_seeds}"
+
+    @property
     def elsewhere(self) -> dict[Path, str]:
         """Folder -> run id of the tracked trainings whose files are on another host."""
         number, trainings = self.best.number, self.trainings

@@ -341,9 +341,9 @@ def test_more_seeds_are_trained_without_those_that_are_there(
     parent: Made, capsys: pytest.CaptureFixture[str]
 ) -> None:
     first = parent().run().test
-    assert "retraining the winner with 2 seeds to score it on test" in capsys.readouterr().out
+    assert "retraining the winner with 2 seeds to score it on test" in capsys.readouterr().err
     more = parent("sweep.final_seeds=3").run()
-    assert "retraining the winner with 1 of 3 seeds to score it" in capsys.readouterr().out
+    assert "retraining the winner with 1 of 3 seeds to score it" in capsys.readouterr().err
     assert first is not None
     assert more.test is not None
     assert more.test.replicates[:2] == first.replicates

@@ -1,5 +1,6 @@
 """The winner's replicates: which there are, what they are averaged to, how often test was seen."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -43,9 +44,12 @@ def test_each_training_says_its_seeds(winner: FinalEvaluation) -> None:
 
 
 def test_only_what_is_missing_is_trained(winner: FinalEvaluation) -> None:
+    assert winner.seeds_left == "3 seeds"
+    assert replace(winner, n_seeds=1).seeds_left == "1 seed"
     winner.folders[1].mkdir(parents=True)
     (winner.folders[1] / STDOUT).touch()
     assert winner.missing == [0, 2]
+    assert winner.seeds_left == "2 of 3 seeds"
     assert winner.scores() is None
     finalist = winner.finalist(Worker(winner.study.plan.plain()))
     assert [each["index"] for each in finalist.trainings] == [0, 2]
