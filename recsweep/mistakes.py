@@ -198,7 +198,8 @@ def _own_table(text: str, arguments: Sequence[str]) -> str:
     given = dict(argument.partition("=")[::2] for argument in arguments)
     path = given.get("data.path", "")
     is_named = given.get("data") == "csv" or "data=csv" in text
-    if is_named or path not in text or not Path(path).is_file():
+    is_about_it = re.search(rf"(?<![\w.]){re.escape(path)}(?![\w.])", text)
+    if is_named or not is_about_it or not Path(path).is_file():
         return ""
     return f"; a table of your own is read with data=csv data.path={shlex.quote(path)}"
 

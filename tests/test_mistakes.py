@@ -71,6 +71,7 @@ def test_a_mistyped_argument_is_named_with_what_was_meant(argument: str, expecte
         ("data=csv data.path=my.csv", "my.csv must be UTF-8", ""),
         ("data.path=my.csv", "my.csv must fit; with data=csv set data.delimiter", ""),
         ("data.path=my.csv", "model.l2 must be at least 0", ""),
+        ("data.path=l", "unknown key model.l", ""),
         ("data.path=absent.csv", "absent.csv is not there", ""),
         ("model=ease", "my.csv must be UTF-8", ""),
     ],
@@ -79,7 +80,7 @@ def test_a_table_that_is_no_published_data_set_is_read_with_data_csv(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, typed: str, text: str, remedy: str
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name in ("my.csv", "a&b.csv"):
+    for name in ("my.csv", "a&b.csv", "l"):
         Path(name).touch()
     added = f"; a table of your own is read with {remedy}" if remedy else ""
     assert explain(InputError(text), typed.split()) == text + added
