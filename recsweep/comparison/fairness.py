@@ -27,12 +27,12 @@ COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 _ABOUT = """\
 Expected best: the mean over all ways to draw so many trials of a study, with replacement, of the \
 best validation value among them (Dodge et al. 2019). It takes trials for independent draws, as in \
-random search. The band is that best ± its standard deviation over the draws, cut at the values \
-seen. A sampler that learns from earlier trials (TPE) draws better ones later on, so the left of \
-its curve is optimistic: the first trials did not do as well. The right end is pessimistic for \
-every sampler: drawing again repeats some trials, so it stays below the best value found. A pruned \
-trial counts with the value it was stopped at, since the pruner held it to be hopeless; a failed \
-one does not count."""
+random search. In the plot, the band is ± one standard deviation over the draws, clipped to the \
+observed values. A sampler that learns from earlier trials (TPE) draws better ones later on, so \
+the left of its curve is optimistic: the first trials did not do as well. The right end is \
+pessimistic for every sampler: drawing again repeats some trials, so it stays below the best value \
+found. A pruned trial counts with the value it was stopped at, since the pruner held it to be \
+hopeless; a failed one does not count."""
 
 
 @dataclass(frozen=True)

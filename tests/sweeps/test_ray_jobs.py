@@ -75,8 +75,8 @@ def local_ray() -> Iterator[Any]:
 
     Hydra is as in a new process: other tests choose one of its versions for all that follows.
     """
-    chosen = Singleton._instances.pop(VersionBase, None)
     ray = pytest.importorskip("ray", reason="needs the extra ray")
+    chosen = Singleton._instances.pop(VersionBase, None)
     ray.init(
         "local", num_cpus=4, num_gpus=2, include_dashboard=False, logging_level="WARNING",
         log_to_driver=False,
