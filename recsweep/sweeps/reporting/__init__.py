@@ -10,6 +10,7 @@ The modules, from the outside in:
     plots_matplotlib  the plots as PNG
     plots_plotly      the plots of the page
     plot_data         the data of the plots, with readable names and numbers
+    edges             dimensions whose best values lie at an edge of the search
     importance        how much of the variance each hyperparameter explains
     result_files      trials.csv and optimization_results.yaml
     tables            the table of the best trials

@@ -10,6 +10,7 @@ from recsweep import shell
 from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import shorten
 from recsweep.run_files import NOTE, OVERVIEW, PLOTS, SWEEP_PAGE, is_run, read_run_id
+from recsweep.sweeps.reporting.edges import remarks_on_edges
 from recsweep.sweeps.reporting.result import StudyOutcome, importance_shares
 from recsweep.sweeps.reporting.tables import (
     best_rows,
@@ -43,6 +44,7 @@ class NoteContent:
         commands: Purpose -> command line.
         made_with: Package such as `jax` -> its version.
         shares: Each hyperparameter's share of the variance, as text; may be empty.
+        edges: See `remarks_on_edges`.
     """
 
     best: Table
@@ -50,6 +52,7 @@ class NoteContent:
     commands: Mapping[str, str]
     made_with: Mapping[str, str]
     shares: str
+    edges: Sequence[str]
 
     @classmethod
     def of(
@@ -79,7 +82,8 @@ class NoteContent:
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
         best, searched = best_rows(outcome.status), study.space.described()
         shares = importance_shares(study.study, outcome.status)
-        return cls(best, searched, commands, made_with, shares)
+        edges = remarks_on_edges(study.space, outcome.status)
+        return cls(best, searched, commands, made_with, shares, edges)
 
 
 def view_columns(
@@ -176,6 +180,7 @@ def _parts(outcome: StudyOutcome, told: NoteContent, best: Table) -> list[str]:
         remark_on_spread(status),
         remark_on_pruned(status),
         counts_line(status),
+        *(f"At an edge of the search: {remark}." for remark in told.edges),
         _capitalized(outcome.looks) if outcome.looks.n_times else "",
         _scores(status.objectives[0], outcome.test) if outcome.test else "",
         f"### Commands\n\n{markdown_commands(told.commands)}",

@@ -18,6 +18,7 @@ from recsweep.files import disk_errors_in_one_line, whole_file
 from recsweep.messages import named_error, shorten
 from recsweep.run_files import OVERVIEW, SWEEP_PAGE
 from recsweep.sweeps.reporting import plots_matplotlib, plots_plotly
+from recsweep.sweeps.reporting.edges import remarks_on_edges
 from recsweep.sweeps.reporting.plot_data import LegibleStudy
 from recsweep.sweeps.reporting.tables import best_table
 from recsweep.sweeps.space.space import Space
@@ -67,7 +68,9 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
         InputError: The files cannot be written.
     """
     page, pictures = folder / SWEEP_PAGE, []
-    about = f"{_subject(study, status)}\n\n```\n{best_table(status)}\n```"
+    edges = remarks_on_edges(Space.of(study.user_attrs["space"]), status)
+    remarks = "".join(f"\n\nAt an edge of the search: {remark}." for remark in edges)
+    about = f"{_subject(study, status)}\n\n```\n{best_table(status)}\n```{remarks}"
     sections = [Section(escape(status.study), about)]
     with disk_errors_in_one_line(folder, "sweep.folder"), _quiet():
         folder.mkdir(parents=True, exist_ok=True)

@@ -9,6 +9,7 @@ from recsweep.interfaces import RunTracker
 from recsweep.report import metric_table
 from recsweep.run_files import PLOTS, RESULTS, SWEEP_PAGE, summary_file
 from recsweep.shell import command, setting
+from recsweep.sweeps.reporting.edges import remarks_on_edges
 from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.tables import best_table, short_names
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
@@ -61,6 +62,8 @@ class StudyOutcome:
         lines += [*self.lines(), ""]
         if shares := importance_shares(study.study, self.status):
             lines.append(f"matters   {shares} (share of the variance)")
+        edges = remarks_on_edges(study.space, self.status)
+        lines += [f"edge      {remark}" for remark in edges]
         if best := self.status.best:
             lines.append(f"best      {command(*trial_arguments(study.study, best))}")
         lines.append(f"results   {summary_file(folder)}")

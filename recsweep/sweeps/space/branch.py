@@ -75,6 +75,18 @@ class Branch:
             if len(models) > 1 and all(model == models[0] for model in models):
                 raise InputError(unused_overrides(key, models[0]))
 
+    def is_valid(self, settings: Config) -> bool:
+        """Whether optimizer and model can be built with these settings.
+
+        Args:
+            settings: A value for each dimension, also outside of it.
+        """
+        try:
+            self._build(settings, None)
+        except InputError:
+            return False
+        return True
+
     def _build(self, settings: Config, varied: str | None) -> Any:
         """Build optimizer and model; return the model's configuration."""
         config = self.at(settings)

@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import optuna
 import pandas as pd
 import pytest
-from studies import COMPLETE, FAIL, PRUNED, add, make_study
+from studies import COMPLETE, FAIL, PRUNED, SPACE, add, make_study
 
 from recsweep.evaluation import Evaluation
 from recsweep.sweeps.reporting.result import StudyOutcome
@@ -59,7 +59,7 @@ def test_before_the_end_nothing_is_said_of_test(tmp_path: Path) -> None:
 def report(study: optuna.Study, n_trials: int, lost: str | None, run_id: str | None) -> list[str]:
     """What is printed of a study below the table of its best trials."""
     shared = SimpleNamespace(
-        plan=SimpleNamespace(folder="here/vae"), study=study, trials=study.get_trials,
+        plan=SimpleNamespace(folder="here/vae"), study=study, trials=study.get_trials, space=SPACE,
         is_finished=lambda: n_trials <= len(study.trials), last_failure=lambda: "the last (why)",
     )  # fmt: skip
     tracker = SimpleNamespace(lost=lost, run_id=run_id, ui_command="python -m recsweep task=ui")
