@@ -474,6 +474,16 @@ def test_a_run_that_is_stopped_says_so_and_leaves_no_half_results(
 
 
 @pytest.mark.slow
+def test_nothing_is_kept_of_a_stopped_run_that_is_not_tracked(tmp_path: Path) -> None:
+    with start(tmp_path, f"{ENDLESS} tracking=off") as process:
+        wait_for_third_epoch(process)
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=300)
+    assert err.decode().splitlines()[-1] == "error: stopped by Ctrl-C"
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.slow
 def test_a_stopped_run_that_was_not_tracked_does_not_say_that_something_is_kept(
     tmp_path: Path,
 ) -> None:
