@@ -24,15 +24,16 @@ UNFINISHED = {
 """Records of trials that still run. Waiting for the disk after each of them takes milliseconds, in
 which no other trial of the study can report; the record that ends a trial waits for all of them."""
 CHECKSUM = "crc32"
-"""The last key of a record: the CRC-32 of all records up to it, in hexadecimal digits."""
+"""The last key of a record: the CRC-32 of all records up to this key, in hexadecimal digits."""
 UNCHECKED = {
     JournalOperation.SET_STUDY_USER_ATTR, JournalOperation.SET_STUDY_SYSTEM_ATTR,
     JournalOperation.SET_TRIAL_USER_ATTR, JournalOperation.SET_TRIAL_SYSTEM_ATTR,
 }  # fmt: skip
 """Records that other programs may append, without a checksum: notes of Optuna's dashboard. None of
 them can change a trial that has ended."""
-_BEFORE_DIGITS, _N_DIGITS, _AFTER_DIGITS = f',"{CHECKSUM}":"'.encode(), 8, b'"}'
-_N_TAIL = len(_BEFORE_DIGITS) + _N_DIGITS + len(_AFTER_DIGITS)
+_KEY = f',"{CHECKSUM}":"'.encode()
+_END = _KEY + b'%08x"}'
+_N_END = len(_END % 0)
 
 
 class Journal(BaseJournalBackend):
@@ -126,8 +127,7 @@ class Journal(BaseJournalBackend):
         found, checksum = [], self._checksum
         for number, line in enumerate(lines, start=self._n_read + 1):
             try:
-                record = _record(line)
-                checksum = _checked(line, record, checksum)
+                record, checksum = _checked(line, checksum)
             except _UncheckedError as error:
                 raise StorageError(
                     f"line {number} of {self._path} must have recsweep's checksum, as it is no "
@@ -169,37 +169,37 @@ class _UncheckedError(Exception):
 
 def _with_checksums(records: list[Record], checksum: int) -> bytes:
     """Lines of a journal whose records so far have this checksum."""
-    lines = b""
+    lines = []
     for record in records:
-        text = json.dumps(record, separators=(",", ":")).encode()
+        text = json.dumps(record, separators=(",", ":")).encode()[:-1]  # without its last brace
         checksum = zlib.crc32(text, checksum)
-        digits = f"{checksum:0{_N_DIGITS}x}".encode()
-        lines += text[:-1] + _BEFORE_DIGITS + digits + _AFTER_DIGITS + b"\n"
-    return lines
+        lines.append(text + _END % checksum + b"\n")
+    return b"".join(lines)
 
 
-def _checked(line: bytes, record: Record, checksum: int) -> int:
-    """The checksum after a line; removes it from its record.
+def _checked(line: bytes, checksum: int) -> tuple[Record, int]:
+    """The record of a line, and the checksum after it.
 
     Args:
         line: The line.
-        record: Its record.
         checksum: That of the records before it.
 
     Raises:
-        ValueError: It is another one than the line has.
-        _UncheckedError: The line needs one and has none.
+        ValueError: It is no record, or its checksum is another one.
+        _UncheckedError: It needs a checksum and has none.
     """
-    claimed = record.pop(CHECKSUM, None)
-    if claimed is None:
-        if record["op_code"] not in UNCHECKED:
+    text, end = line[:-_N_END], line[-_N_END:]
+    if end.startswith(_KEY):
+        checksum = zlib.crc32(text, checksum)
+        record, is_right = _record(text + b"}"), end == _END % checksum
+    else:
+        record = _record(line)
+        is_right = CHECKSUM not in record
+        if is_right and record["op_code"] not in UNCHECKED:
             raise _UncheckedError
-        return checksum
-    checksum = zlib.crc32(b"}", zlib.crc32(memoryview(line)[:-_N_TAIL], checksum))
-    is_last_key = line.startswith(_BEFORE_DIGITS, len(line) - _N_TAIL)
-    if not is_last_key or claimed != f"{checksum:0{_N_DIGITS}x}":
+    if not is_right:
         raise ValueError("its checksum is wrong: it was changed, or a record before it removed")
-    return checksum
+    return record, checksum
 
 
 def _record(line: bytes) -> Record:
@@ -209,7 +209,7 @@ def _record(line: bytes) -> Record:
         ValueError: It is not a record.
     """
     try:
-        record = json.loads(line)
+        record = json.loads(line.decode())
     except RecursionError as error:
         raise ValueError("nested too deeply") from error
     if not isinstance(record, dict) or not isinstance(record.get("op_code"), int):

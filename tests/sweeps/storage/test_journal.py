@@ -104,8 +104,8 @@ def journal(tmp_path: Path) -> Path:
 
 
 def with_checksums(*written: Record) -> list[Record]:
-    """Records as they stand in a journal: the CRC-32 of all JSON so far is their last key."""
-    texts = [json.dumps(record, separators=(",", ":")) for record in written]
+    """Records as they stand in a journal: the CRC-32 of all before it is their last key."""
+    texts = [json.dumps(record, separators=(",", ":"))[:-1] for record in written]
     digits = [f"{zlib.crc32(''.join(texts[: n + 1]).encode()):08x}" for n in range(len(texts))]
     return [{**record, "crc32": crc} for record, crc in zip(written, digits, strict=True)]
 
