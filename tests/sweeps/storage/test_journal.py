@@ -419,6 +419,19 @@ def test_a_record_that_was_moved_or_removed_is_an_error(move: str, tmp_path: Pat
         values(tmp_path)
 
 
+def test_a_note_of_ours_that_was_written_anew_is_an_error(
+    tmp_path: Path, study: optuna.Study
+) -> None:
+    study.set_user_attr("n_trials", 4)
+    file = tmp_path / JOURNAL
+    *lines, note = file.read_bytes().splitlines(keepends=True)
+    anew = json.dumps(json.loads(note)).replace(": 4", ": 9")
+    assert anew != json.dumps(json.loads(note))
+    file.write_bytes(b"".join([*lines, anew.encode(), b"\n"]))
+    with pytest.raises(StorageError, match=r"^line 5 of .* \(its checksum is wrong"):
+        values(tmp_path)
+
+
 @pytest.mark.usefixtures("study")
 def test_a_record_of_another_journal_is_an_error(tmp_path: Path) -> None:
     other = tmp_path / "other"
