@@ -92,7 +92,7 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
 
 
 def _subject(study: optuna.Study, status: StudyStatus) -> str:
-    config = Space.of(study.user_attrs["space"]).branches[0].config
+    config = Space.of_study(study.user_attrs["space"]).branches[0].config
     name = str(config.get("data", {}).get("name", "data"))
     split = study.user_attrs["identity"]["fingerprint"]["split"]
     return subject([name], [split], (status.changed or datetime.now()).date())

@@ -100,7 +100,7 @@ class StudyRecords:
 
     def view_columns(self) -> tuple[dict[str, list[Any]], list[str], set[str]]:
         """What a table of its trials shows, see `mlflow_note.view_columns`."""
-        return view_columns(Space.of(self.study.user_attrs["space"]), self.status)
+        return view_columns(Space.of_study(self.study.user_attrs["space"]), self.status)
 
     def parent(self, links: Mapping[str, str] | None = None, run_id: str | None = None) -> Record:
         """The run of the whole sweep.
@@ -196,7 +196,7 @@ class StudyRecords:
         """The configuration of a trial, whose files may be on another host."""
         if (self._folder(trial) / CONFIG).exists():
             return read_config(self._folder(trial))
-        space = Space.of(self.study.user_attrs["space"])
+        space = Space.of_study(self.study.user_attrs["space"])
         return without_credentials(space.config(trial.user_attrs["settings"]))
 
     def _logged(self, trial: FrozenTrial, config: app.Config) -> dict[str, Any]:

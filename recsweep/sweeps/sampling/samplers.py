@@ -29,6 +29,7 @@ from pydantic.dataclasses import dataclass as settings
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 from recsweep.seeds import Seeds
+from recsweep.sweeps.sampling.evolution import ReplayedCmaEs
 from recsweep.sweeps.sampling.grid import grid_point, n_grid_points
 from recsweep.sweeps.space.space import Space
 
@@ -203,8 +204,8 @@ class CmaEs(Sampler):
             )
 
     def make(self, turn: Turn) -> BaseSampler:
-        """Its state is stored in the system attributes of the trials."""
-        return optuna.samplers.CmaEsSampler(
+        """Its state follows from the finished trials."""
+        return ReplayedCmaEs(
             seed=turn.seed,
             n_startup_trials=self.n_startup_trials,
             popsize=self.population_size,

@@ -13,9 +13,13 @@ from optuna.distributions import FloatDistribution
 
 from recsweep.build import build
 from recsweep.errors import InputError
-from recsweep.sweeps.space.dimension import Dimension, encode
+from recsweep.messages import shorten
+from recsweep.sweeps.space.dimension import Dimension, are_same, encode
 
 Config = dict[str, Any]
+SHOWN_CHARACTERS = 60
+REFERENCE = re.compile(r"\$\{(oc\.select:)?[\w.]+(,\w+)?\}")
+"""A reference to another key, such as `${optimizer}` or `${oc.select:data.n_users,null}`."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,14 @@ class Branch:
         choices: Searched group -> option; empty if no group is searched.
         config: Composed configuration, with unresolved interpolations.
         dimensions: Dotted key -> its search dimension.
+        is_stored: Whether a study has stored it, rather than this command line composed it: then
+            only references to its own keys are resolved, see `as_text`.
     """
 
     choices: dict[str, str]
     config: Config
     dimensions: dict[str, Dimension]
+    is_stored: bool = False
 
     def at(self, settings: Mapping[str, Any]) -> Config:
         """The whole configuration with these values at their dotted keys, resolved.
@@ -38,10 +45,40 @@ class Branch:
         Raises:
             InputError: A required value is missing.
         """
-        config = OmegaConf.create(self.config)
+        config = OmegaConf.create(self._config)
         for key in self.dimensions:
-            OmegaConf.update(config, key, settings[key])
+            value = as_text(settings[key]) if self.is_stored else settings[key]
+            OmegaConf.update(config, key, value)
         return resolve(config)
+
+    @property
+    def _config(self) -> Config:
+        return cast("Config", as_text(self.config)) if self.is_stored else self.config
+
+    def refuse_foreign(self, settings: Mapping[str, Any]) -> None:
+        """Hold the values of a trial against this branch, whose own values also count.
+
+        Args:
+            settings: Group -> option and dotted key -> plain value.
+
+        Raises:
+            InputError: A value is not of the search space, or a key is missing or unknown.
+        """
+        own = self.choices | self.own_settings()
+        for key in sorted(own.keys() | settings.keys()):
+            if not (key in settings and self._has(key, settings[key], own)):
+                found = repr(settings[key]) if key in settings else "missing"
+                raise InputError(
+                    f"a stored trial must have values of the search space, but {key} is "
+                    f"{shorten(found, SHOWN_CHARACTERS)}; restore the study from a backup, or "
+                    "start a new one with study=NAME"
+                )
+
+    def _has(self, key: str, value: Any, own: Config) -> bool:
+        """Whether a value is searched, or the configuration's own one."""
+        searched = self.dimensions.get(key)
+        is_searched = searched is not None and searched.parameter(value) is not None
+        return is_searched or (key in own and are_same(own[key], value))
 
     def own_settings(self) -> Config:
         """The configuration's own values of the searched keys."""
@@ -49,12 +86,8 @@ class Branch:
 
     @cached_property
     def _own_settings(self) -> Config:
-        config = OmegaConf.create(resolve(OmegaConf.create(self.config)))
-        own = {key: OmegaConf.select(config, key) for key in self.dimensions}
-        return {
-            key: OmegaConf.to_container(value) if OmegaConf.is_config(value) else value
-            for key, value in own.items()
-        }
+        config = resolve(OmegaConf.create(self._config))
+        return {key: _at_key(config, key) for key in self.dimensions}
 
     def outside(self) -> list[str]:
         """The keys whose own value is outside the search space."""
@@ -115,10 +148,32 @@ class Branch:
         )
 
 
+def _at_key(config: Any, key: str) -> Any:
+    """The value at a dotted key of plain values; None if there is none."""
+    for name in key.split("."):
+        config = config.get(name) if isinstance(config, dict) else None
+    return copy.deepcopy(config)
+
+
 def unused_overrides(key: str, model: Config) -> str:
     """An error message about a searched key that does not affect this model."""
     name = str(model.get("_target_")).rpartition(".")[2]
     return f"searched keys must affect the model, but {name} does not use {key}; drop {key}"
+
+
+def as_text(node: Any) -> Any:
+    """Plain values in which every `${…}` is text, except references to other keys.
+
+    Args:
+        node: Values with unresolved interpolations.
+    """
+    if isinstance(node, dict):
+        return {key: as_text(value) for key, value in node.items()}
+    if isinstance(node, list):
+        return [as_text(value) for value in node]
+    if not isinstance(node, str) or "${" not in REFERENCE.sub("", node):
+        return node
+    return re.sub(r"(\\*)\$\{", r"\1\1\\${", node)
 
 
 def resolve(config: DictConfig) -> Config:

@@ -99,7 +99,7 @@ class Dimension:
         """Optuna's parameter value for a setting's value; None if it is outside."""
         space = self.distribution
         if isinstance(space, CategoricalDistribution):
-            equal = (c for c in space.choices if _are_same(self.value(c), value))
+            equal = (c for c in space.choices if are_same(self.value(c), value))
             return next(equal, None)
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
         if not is_number or (isinstance(space, IntDistribution) and value % 1 != 0):
@@ -115,7 +115,7 @@ class Dimension:
         return self.parameter(min(max(value, space.low), space.high))
 
 
-def _are_same(mine: object, theirs: object) -> bool:
+def are_same(mine: object, theirs: object) -> bool:
     """Whether two values are equal; true and 1 are not."""
     return bool(mine == theirs) and isinstance(mine, bool) == isinstance(theirs, bool)
 

@@ -79,12 +79,15 @@ class Space:
         """A trial's whole configuration, resolved.
 
         Args:
-            settings: Group -> option and dotted key -> plain value.
+            settings: Group -> option and dotted key -> plain value, as a study has stored them.
 
         Raises:
-            InputError: A required value is missing.
+            InputError: One is not of this space, or a required value is missing.
         """
-        return self.branch(settings).at(settings)
+        fitting = (each for each in self.branches if each.choices.items() <= settings.items())
+        branch = next(fitting, self.branches[0])
+        branch.refuse_foreign(settings)
+        return branch.at(settings)
 
     def default_settings(self) -> Config | None:
         """The configuration's own values; None if the space has nothing near them."""
@@ -128,6 +131,14 @@ class Space:
             ],
             "default": self.default,
         }
+
+    @classmethod
+    def of_study(cls, plain: Mapping[str, Any]) -> "Space":
+        """The inverse of `plain` for what a study has stored: variables in it are not resolved."""
+        space = cls.of(plain)
+        return replace(
+            space, branches=tuple(replace(each, is_stored=True) for each in space.branches)
+        )
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> "Space":

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -22,6 +23,17 @@ UNFINISHED = {
 }  # fmt: skip
 """Records of trials that still run. Waiting for the disk after each of them takes milliseconds, in
 which no other trial of the study can report; the record that ends a trial waits for all of them."""
+CHECKSUM = "crc32"
+"""The last key of a record: the CRC-32 of all records up to this key, in hexadecimal digits."""
+UNCHECKED = {
+    JournalOperation.SET_STUDY_USER_ATTR, JournalOperation.SET_STUDY_SYSTEM_ATTR,
+    JournalOperation.SET_TRIAL_USER_ATTR, JournalOperation.SET_TRIAL_SYSTEM_ATTR,
+}  # fmt: skip
+"""Records that other programs may append, without a checksum: notes of Optuna's dashboard. None of
+them can change a trial that has ended."""
+_KEY = f',"{CHECKSUM}":"'.encode()
+_END = _KEY + b'%08x"}'
+_N_END = len(_END % 0)
 
 
 class Journal(BaseJournalBackend):
@@ -34,6 +46,10 @@ class Journal(BaseJournalBackend):
     readers ignore and the next writer removes, under a lock that the system frees on death.
     Readers never wait.
 
+    A record ends with a checksum that continues the one before, so that a record which was changed,
+    removed, moved or inserted is found. Optuna ignores that key. Records of other programs have no
+    checksum and are skipped by the chain, so that those may append at any time.
+
     Args:
         path: The file; created if it does not exist.
 
@@ -43,7 +59,7 @@ class Journal(BaseJournalBackend):
 
     def __init__(self, path: Path) -> None:
         self._path = path.absolute()
-        self._n_read, self._offset = 0, 0
+        self._n_read, self._offset, self._checksum = 0, 0, 0
         with self._opened("ab"):
             pass
         with self._opened("r+b") as file, FileLease(self._path) as lease:
@@ -58,15 +74,15 @@ class Journal(BaseJournalBackend):
             StorageError: A record in the middle is damaged.
         """
         if log_number_from != self._n_read:
-            self._n_read, self._offset = 0, 0
+            self._n_read, self._offset, self._checksum = 0, 0, 0
         lines = self._new_lines()
         try:
-            records = [_record(line) for line in lines]
-        except ValueError:  # perhaps a record that was just being removed
+            found = self._undamaged(lines)
+        except StorageError:  # perhaps a record that was just being removed
             with locked(self._path):
                 lines = self._new_lines()
-            records = self._undamaged(lines)
-        for line, record in zip(lines, records, strict=True):
+            found = self._undamaged(lines)
+        for line, (record, self._checksum) in zip(lines, found, strict=True):
             self._n_read, self._offset = self._n_read + 1, self._offset + len(line) + 1
             if self._n_read > log_number_from:
                 yield record
@@ -75,11 +91,12 @@ class Journal(BaseJournalBackend):
         """Write records, and wait until they are on disk if one begins or ends something.
 
         Raises:
-            StorageError: The disk is full or not writable; the journal is unchanged.
+            StorageError: The disk is full or not writable, or the journal is damaged; it is
+                unchanged.
         """
-        rest = "".join(f"{json.dumps(log, separators=(',', ':'))}\n" for log in logs).encode()
         with self._opened("r+b") as file, locked(self._path):
             _cut_torn(file)  # left by a crashed writer
+            rest = _with_checksums(logs, self._last_checksum())
             try:
                 while rest:
                     rest = rest[file.write(rest) :]
@@ -100,17 +117,30 @@ class Journal(BaseJournalBackend):
                 raise OSError(errno.ESTALE, "it shrank while in use")
             return os.pread(file.fileno(), n_bytes, self._offset).split(b"\n")[:-1]
 
-    def _undamaged(self, lines: list[bytes]) -> list[Record]:
-        records = []
+    def _last_checksum(self) -> int:
+        """The checksum of everything in the file, while it is locked."""
+        found = self._undamaged(self._new_lines())
+        return found[-1][1] if found else self._checksum
+
+    def _undamaged(self, lines: list[bytes]) -> list[tuple[Record, int]]:
+        """The records of lines that follow those read before, each with its checksum."""
+        found, checksum = [], self._checksum
         for number, line in enumerate(lines, start=self._n_read + 1):
             try:
-                records.append(_record(line))
+                record, checksum = _checked(line, checksum)
+            except _UncheckedError as error:
+                raise StorageError(
+                    f"line {number} of {self._path} must have recsweep's checksum, as it is no "
+                    "note on a study or trial, but has none: another program wrote or changed it; "
+                    "remove the line if it was added, or restore the file from a backup"
+                ) from error
             except ValueError as error:
                 raise StorageError(
                     f"line {number} of {self._path} must be an Optuna record, but is damaged "
                     f"({error}); restore the file from a backup, or delete it to start over"
                 ) from error
-        return records
+            found.append((record, checksum))
+        return found
 
     @contextmanager
     def _opened(self, mode: str) -> Iterator[FileIO]:
@@ -118,7 +148,7 @@ class Journal(BaseJournalBackend):
         try:
             if mode == "ab":
                 self._path.parent.mkdir(parents=True, exist_ok=True)
-            with FileIO(self._path, mode) as file:
+            with FileIO(self._path, mode, opener=_open_to_append) as file:
                 yield file
         except OSError as error:
             raise StorageError(
@@ -128,15 +158,62 @@ class Journal(BaseJournalBackend):
             ) from error
 
 
+def _open_to_append(path: str, flags: int) -> int:
+    """Open a file so that other programs, which do not take the lock, are never overwritten."""
+    return os.open(path, flags | os.O_APPEND, 0o666)
+
+
+class _UncheckedError(Exception):
+    """A record needs a checksum and has none."""
+
+
+def _with_checksums(records: list[Record], checksum: int) -> bytes:
+    """Lines of a journal whose records so far have this checksum."""
+    lines = []
+    for record in records:
+        text = json.dumps(record, separators=(",", ":")).encode()[:-1]  # without its last brace
+        checksum = zlib.crc32(text, checksum)
+        lines.append(text + _END % checksum + b"\n")
+    return b"".join(lines)
+
+
+def _checked(line: bytes, checksum: int) -> tuple[Record, int]:
+    """The record of a line, and the checksum after it.
+
+    Args:
+        line: The line.
+        checksum: That of the records before it.
+
+    Raises:
+        ValueError: It is no record, or its checksum is another one.
+        _UncheckedError: It needs a checksum and has none.
+    """
+    text, end = line[:-_N_END], line[-_N_END:]
+    if end.startswith(_KEY):
+        checksum = zlib.crc32(text, checksum)
+        record, is_right = _record(text + b"}"), end == _END % checksum
+    else:
+        record = _record(line)
+        is_right = CHECKSUM not in record
+        if is_right and record["op_code"] not in UNCHECKED:
+            raise _UncheckedError
+    if not is_right:
+        raise ValueError("its checksum is wrong: it was changed, or a record before it removed")
+    return record, checksum
+
+
 def _record(line: bytes) -> Record:
     """Parse a line.
 
     Raises:
         ValueError: It is not a record.
     """
-    record = json.loads(line)
-    if not isinstance(record, dict) or "op_code" not in record:
-        raise ValueError("no op_code")
+    try:
+        record = json.loads(line.decode())
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
+    if not isinstance(record, dict) or not isinstance(record.get("op_code"), int):
+        raise ValueError("no op_code")  # noqa: TRY004 - what a file holds is no type of ours
     return record
 
 

@@ -128,6 +128,33 @@ def test_a_trial_has_the_settings_that_were_claimed(tmp_path: Path, tracked: Tra
     assert run.info.run_name == f"#1 quality={quality:.3g}".replace("=0.", "=.")
 
 
+@pytest.mark.parametrize("value", ["${oc.env:SECRET}", "${oc.env:SECRET,0.5}", "x", 7.5])
+def test_a_stored_value_is_neither_resolved_nor_trained(
+    value: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may write to a study reads no variable of the worker that takes its trial over."""
+    monkeypatch.setenv("SECRET", "0.123456789")
+    first, second = (
+        TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", toy_config(tmp_path)))) for _ in range(2)
+    )
+    claim = claimed(first)
+    first.study.storage.set_trial_user_attr(
+        claim.frozen._trial_id, "settings", {"model.quality": value}
+    )
+    claim.lease.release()  # its process dies
+    ended(second)
+    (trial,) = second.study.trials()
+    assert trial.state == FAIL
+    assert trial.user_attrs["reason"] == (
+        "a stored trial must have values of the search space, but model.quality is "
+        f"{value!r}; restore the study from a backup, or start a new one with study=NAME"
+    )
+    files = [file for file in tmp_path.rglob("*") if file.is_file()]
+    assert {"journal.log", "log.txt"} <= {file.name for file in files}
+    assert not [file for file in files if b"0.123456789" in file.read_bytes()]
+    assert "config.yaml" not in {file.name for file in files}
+
+
 def test_a_pruned_trial_keeps_its_curve_and_says_why(tmp_path: Path, tracked: Tracked) -> None:
     config = tracked.config(tmp_path)
     worse = toy_space(config, "model.quality=interval(0.0,0.4)").plain()

@@ -73,6 +73,19 @@ def test_a_trial_of_another_host_is_what_the_study_says(tmp_path: Path) -> None:
     assert elsewhere.config["model"] == records.config["model"]
 
 
+def test_what_a_study_has_stored_is_not_resolved(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SECRET", "s3cr3t")
+    records = ended(tmp_path, 1)
+    space = records.study.user_attrs["space"]
+    space["branches"][0]["config"]["data"]["name"] = "${oc.env:SECRET}"
+    records.study.set_user_attr("space", space)
+    elsewhere = StudyRecords(records.study, records.status, tmp_path / "other" / "toy")
+    assert elsewhere.config["data"]["name"] == "${oc.env:SECRET}"
+    assert "s3cr3t" not in str([elsewhere.parent(), *elsewhere.children("parent")])
+
+
 def test_the_sweep_of_another_host_has_the_winners_scores(tmp_path: Path) -> None:
     records = ended(tmp_path, 2)
     assert records.status.best is not None

@@ -253,6 +253,31 @@ def test_a_space_survives_json_and_pickle() -> None:
         assert random_params(again, 5) == random_params(searched, 5)
 
 
+def test_a_stored_space_resolves_no_variable(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SECRET", "s3cr3t")
+    searched = space(["model=ease"])
+    settings = searched.default_settings()
+    assert settings is not None
+    plain = json.loads(json.dumps(searched.plain()))
+    assert Space.of_study(plain).config(settings) == searched.config(settings)
+    plain["branches"][0]["config"]["study"] = "${oc.env:SECRET}"
+    assert Space.of(plain).config(settings)["study"] == "s3cr3t"
+    assert Space.of_study(plain).config(settings)["study"] == "${oc.env:SECRET}"
+
+
+@pytest.mark.parametrize("optimizer", ["adagrad", "${oc.env:SECRET}", None, ["sgd"]])
+def test_a_stored_trial_of_no_branch_is_refused(optimizer: Any) -> None:
+    searched = space(["model=shallow_ae"], "optimizer=adam,sgd")
+    settings = searched.default_settings()
+    assert settings is not None
+    assert searched.config(settings)["optimizer"]["momentum"] == 0
+    with pytest.raises(InputError, match="must have values of the search space, but optimizer is"):
+        searched.config({**settings, "optimizer": optimizer})
+    del settings["optimizer"]
+    with pytest.raises(InputError, match="but optimizer is missing; restore"):
+        searched.config(settings)
+
+
 def test_groups_and_dimensions_carry_optunas_distributions() -> None:
     searched = space(VAE, "optimizer=adam,sgd")
     assert searched.groups["optimizer"].distribution == CategoricalDistribution(("adam", "sgd"))

@@ -1,20 +1,27 @@
+import json
 import os
+import re
 import resource
 import shutil
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+import zlib
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import JournalStorage
+from optuna.storages.journal import JournalFileBackend
 from optuna.storages.journal._storage import JournalOperation
+from optuna.trial import Trial, create_trial
 
 from recsweep.run_files import JOURNAL
+from recsweep.sweeps.storage import journal as journal_module
 from recsweep.sweeps.storage.backends import open_storage
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.journal import Journal
@@ -96,6 +103,13 @@ def journal(tmp_path: Path) -> Path:
     return tmp_path / JOURNAL
 
 
+def with_checksums(*written: Record) -> list[Record]:
+    """Records as they stand in a journal: the CRC-32 of all before it is their last key."""
+    texts = [json.dumps(record, separators=(",", ":"))[:-1] for record in written]
+    digits = [f"{zlib.crc32(''.join(texts[: n + 1]).encode()):08x}" for n in range(len(texts))]
+    return [{**record, "crc32": crc} for record, crc in zip(written, digits, strict=True)]
+
+
 def records(path: Path) -> list[Record]:
     return list(Journal(path).read_logs(0))
 
@@ -141,7 +155,7 @@ def test_what_was_appended_is_read_also_by_others_and_by_optuna_itself(journal: 
     assert list(one.read_logs(3)) == []
     assert list(one.read_logs(1)) == [SECOND, THIRD]
     stock = optuna.storages.journal.JournalFileBackend(str(journal))
-    assert list(stock.read_logs(0)) == [FIRST, SECOND, THIRD]
+    assert list(stock.read_logs(0)) == with_checksums(FIRST, SECOND, THIRD)
 
 
 def test_what_begins_or_ends_is_on_the_disk_with_all_before_it(
@@ -307,3 +321,227 @@ def test_what_was_acknowledged_outlives_a_storm_of_kills(tmp_path: Path, seconds
     assert len(written) == len(set(written))
     (study,) = open_storage(None, tmp_path).get_all_studies()
     assert set(study.user_attrs) == {writer for writer, _ in written}
+
+
+# --- checksums ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def study(tmp_path: Path) -> optuna.Study:
+    """A study of three trials; the second is the best."""
+    study = optuna.create_study(
+        storage=open_storage(None, tmp_path), study_name="victim", direction="maximize"
+    )
+    for value in (0.25, 0.75, 0.5):
+        study.add_trial(create_trial(value=value, user_attrs={"metrics": value}))
+    return study
+
+
+def plain(folder: Path, name: str = "victim") -> optuna.Study:
+    """The study as Optuna's own programs open it."""
+    storage = JournalStorage(JournalFileBackend(str(folder / JOURNAL)))
+    return optuna.load_study(storage=storage, study_name=name)
+
+
+def values(folder: Path) -> list[float | None]:
+    study = optuna.load_study(storage=open_storage(None, folder), study_name="victim")
+    return [trial.value for trial in study.trials]
+
+
+@pytest.mark.usefixtures("study")
+def test_every_byte_is_held_by_the_checksums(tmp_path: Path) -> None:
+    file = tmp_path / JOURNAL
+    reader, whole = Journal(file), file.read_bytes()
+    for place, byte in enumerate(whole[:-1]):
+        for changed in {byte ^ 1, byte ^ 32} - {ord("\n")}:
+            file.write_bytes(whole[:place] + bytes([changed]) + whole[place + 1 :])
+            number = whole[:place].count(b"\n") + 1
+            with pytest.raises(StorageError, match=rf"^line ({number}|{number + 1}) of "):
+                list(reader.read_logs(0))
+    file.write_bytes(whole)
+    assert len(list(reader.read_logs(0))) == 4
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "line"),
+    [
+        (b'"value":0.5', b'"value":0.9', 4),
+        (b'"value":0.25', b'"value":9.25', 2),
+        (b'"study_name":"victim"', b'"study_name":"victor"', 1),
+        (b'"metrics":0.75', b'"metrics": 0.75', 3),
+    ],
+)
+def test_a_changed_digit_or_name_is_an_error_and_no_new_best(
+    before: bytes, after: bytes, line: int, tmp_path: Path, study: optuna.Study
+) -> None:
+    assert study.best_value == 0.75
+    file = tmp_path / JOURNAL
+    spoilt = file.read_bytes().replace(before, after)
+    assert spoilt != file.read_bytes()
+    file.write_bytes(spoilt)
+    with pytest.raises(StorageError) as refused:
+        open_storage(None, tmp_path)
+    assert str(refused.value) == (
+        f"line {line} of {file} must be an Optuna record, but is damaged (its checksum is wrong: "
+        "it was changed, or a record before it removed); restore the file from a backup, or "
+        "delete it to start over"
+    )
+    assert file.read_bytes() == spoilt
+
+
+MOVES: dict[str, tuple[Callable[[list[bytes]], list[bytes]], int]] = {
+    "removed": (lambda lines: [lines[0], *lines[2:]], 2),
+    "swapped": (lambda lines: [lines[0], lines[2], lines[1], lines[3]], 2),
+    "repeated": (lambda lines: [*lines[:3], lines[2], lines[3]], 4),
+    "at the end": (lambda lines: [*lines, lines[2]], 5),
+    "without the first": (lambda lines: lines[1:], 1),
+    "without a checksum": (lambda lines: [lines[0], without_checksum(lines[1]), *lines[2:]], 2),
+    "the last without one": (lambda lines: [*lines[:3], without_checksum(lines[3])], 4),
+    "written anew": (lambda lines: [json.dumps(json.loads(each)).encode() for each in lines], 1),
+    "a text of another length": (lambda lines: [*lines[:3], lines[3][:-3] + b'"}'], 4),
+}
+
+
+def without_checksum(line: bytes) -> bytes:
+    record = json.loads(line)
+    del record["crc32"]
+    return json.dumps(record, separators=(",", ":")).encode()
+
+
+@pytest.mark.usefixtures("study")
+@pytest.mark.parametrize("move", MOVES)
+def test_a_record_that_was_moved_or_removed_is_an_error(move: str, tmp_path: Path) -> None:
+    change, number = MOVES[move]
+    file = tmp_path / JOURNAL
+    lines = change(file.read_bytes().splitlines())
+    file.write_bytes(b"".join(each + b"\n" for each in lines))
+    with pytest.raises(StorageError, match=f"^line {number} of {re.escape(str(file))} must "):
+        values(tmp_path)
+
+
+def test_a_note_of_ours_that_was_written_anew_is_an_error(
+    tmp_path: Path, study: optuna.Study
+) -> None:
+    study.set_user_attr("n_trials", 4)
+    file = tmp_path / JOURNAL
+    *lines, note = file.read_bytes().splitlines(keepends=True)
+    anew = json.dumps(json.loads(note)).replace(": 4", ": 9")
+    assert anew != json.dumps(json.loads(note))
+    file.write_bytes(b"".join([*lines, anew.encode(), b"\n"]))
+    with pytest.raises(StorageError, match=r"^line 5 of .* \(its checksum is wrong"):
+        values(tmp_path)
+
+
+@pytest.mark.usefixtures("study")
+def test_a_record_of_another_journal_is_an_error(tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    study = optuna.create_study(storage=open_storage(None, other), study_name="victim")
+    for value in (0.9, 0.8, 0.7):
+        study.add_trial(create_trial(value=value, user_attrs={"metrics": value}))
+    lines = (tmp_path / JOURNAL).read_bytes().splitlines(keepends=True)
+    theirs = (other / JOURNAL).read_bytes().splitlines(keepends=True)
+    (tmp_path / JOURNAL).write_bytes(b"".join([*lines[:2], theirs[2], lines[3]]))
+    with pytest.raises(StorageError, match=r"^line 3 of .* \(its checksum is wrong"):
+        values(tmp_path)
+
+
+@pytest.mark.usefixtures("study")
+def test_nothing_is_appended_to_a_damaged_journal(tmp_path: Path) -> None:
+    file = tmp_path / JOURNAL
+    writer, behind = Journal(file), Journal(file)
+    list(writer.read_logs(0))
+    spoilt = file.read_bytes().replace(b"0.25", b"9.25")
+    file.write_bytes(spoilt)
+    with pytest.raises(StorageError, match=r"^line 2 of "):
+        behind.append_logs([FIRST])
+    assert file.read_bytes() == spoilt
+
+
+def test_optuna_opens_the_file(tmp_path: Path, study: optuna.Study) -> None:
+    theirs = plain(tmp_path)
+    assert theirs.best_value == study.best_value == 0.75
+    assert [trial.user_attrs for trial in theirs.trials] == [t.user_attrs for t in study.trials]
+
+
+def test_notes_of_the_dashboard_stand_between_our_records(
+    tmp_path: Path, study: optuna.Study
+) -> None:
+    dashboard = pytest.importorskip("optuna_dashboard")
+    theirs = plain(tmp_path)
+    dashboard.save_note(theirs, "of the study")
+    running = study.ask()
+    dashboard.save_note(Trial(theirs, 1), "of a trial")
+    theirs.set_user_attr("checked", True)
+    theirs._storage.set_trial_user_attr(running._trial_id, "seen", 1)
+    theirs._storage.set_trial_system_attr(running._trial_id, "dashboard:x", 1)
+    study.tell(running, 0.125)
+    assert values(tmp_path) == [0.25, 0.75, 0.5, 0.125]
+    again = optuna.load_study(storage=open_storage(None, tmp_path), study_name="victim")
+    assert dashboard.get_note(again) == "of the study"
+    assert dashboard.get_note(Trial(again, 1)) == "of a trial"
+    assert again.user_attrs == {"checked": True}
+    assert again.trials[3].user_attrs == {"seen": 1}
+
+    file = tmp_path / JOURNAL
+    file.write_bytes(file.read_bytes().replace(b"0.125", b"9.125"))
+    with pytest.raises(StorageError, match="its checksum is wrong"):
+        values(tmp_path)
+
+
+ELSEWHERE: dict[str, Callable[[optuna.Study], object]] = {
+    "a trial": lambda study: study.add_trial(create_trial(value=9.0)),
+    "a trial that begins": lambda study: study.ask(),
+    "an end": lambda study: study.tell(3, 9.0),
+    "a value": lambda study: study._storage.set_trial_intermediate_value(3, 1, 9.0),
+    "a parameter": lambda study: study._storage.set_trial_param(
+        3, "a", 9.0, optuna.distributions.FloatDistribution(0.0, 10.0)
+    ),
+    "a study": lambda study: optuna.create_study(storage=study._storage),
+    "a deletion": lambda study: study._storage.delete_study(study._study_id),
+}
+
+
+@pytest.mark.parametrize("what", ELSEWHERE)
+def test_what_another_program_begins_ends_or_deletes_is_refused(
+    what: str, tmp_path: Path, study: optuna.Study
+) -> None:
+    study.ask()
+    file = tmp_path / JOURNAL
+    before = file.read_bytes()
+    ELSEWHERE[what](plain(tmp_path))
+    number = before.count(b"\n") + 1
+    with pytest.raises(StorageError) as refused:
+        values(tmp_path)
+    assert str(refused.value) == (
+        f"line {number} of {file} must have recsweep's checksum, as it is no note on a study or "
+        "trial, but has none: another program wrote or changed it; remove the line if it was "
+        "added, or restore the file from a backup"
+    )
+    file.write_bytes(before)  # without that line
+    assert values(tmp_path) == [0.25, 0.75, 0.5, None]
+
+
+def test_others_that_append_at_the_same_time_are_not_overwritten(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Optuna's programs do not take our lock."""
+    note = {"op_code": 2, "worker_id": "dashboard"}
+    own = journal_module._with_checksums
+
+    def appends(*values: object) -> bytes:
+        JournalFileBackend(str(journal)).append_logs([note])
+        return own(*values)
+
+    monkeypatch.setattr(journal_module, "_with_checksums", appends)
+    Journal(journal).append_logs([THIRD])
+    assert records(journal) == [FIRST, SECOND, note, THIRD]
+
+
+def test_a_record_nested_too_deeply_is_damage(journal: Path) -> None:
+    deep = b"[" * 200_000
+    lines = journal.read_bytes().splitlines()
+    journal.write_bytes(b"\n".join([lines[0], deep, lines[1], b""]))
+    with pytest.raises(StorageError, match=r"^line 2 of .* damaged \(nested too deeply\)"):
+        records(journal)
+    journal.write_bytes(b"\n".join([*lines, deep, b""]))
+    assert records(journal) == [FIRST, SECOND]
