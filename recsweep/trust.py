@@ -19,6 +19,9 @@ from recsweep.messages import one_line, shorten
 OURS = "recsweep."
 VARIABLE = "RECSWEEP_TRUST"
 """Modules that are trusted where there is no command line: names with commas in between."""
+ON_COMMAND_LINE = "add 'trust=[{module}]', or name it: --config-dir=FOLDER {group}=ITS_FILE"
+IN_ENVIRONMENT = f"set {VARIABLE}={{module}}"
+"""What to do about a class that is not trusted, with a command line and without."""
 SHOWN_CHARACTERS = 80
 DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
 
@@ -47,13 +50,16 @@ def is_trusted(target: str, trusted: Collection[str]) -> bool:
     return any(target == name or target.startswith(f"{name}.") for name in trusted)
 
 
-def refuse_foreign(node: Any, trusted: Collection[str], whose: str) -> None:
+def refuse_foreign(
+    node: Any, trusted: Collection[str], whose: str, advice: str = ON_COMMAND_LINE
+) -> None:
     """Check that a part of a stored configuration names trusted classes only; imports nothing.
 
     Args:
         node: Mappings, lists and plain values.
         trusted: See `is_trusted`.
         whose: Where it is from, such as `row ease` or a results folder.
+        advice: How the user can trust a class.
 
     Raises:
         InputError: Another class is named, whose import could do anything.
@@ -68,11 +74,10 @@ def refuse_foreign(node: Any, trusted: Collection[str], whose: str) -> None:
                 f"{whose} must use classes of recsweep, but uses {found}, which is none; use the "
                 "version of recsweep that wrote it, or leave it alone"
             )
-        group = key.partition(".")[0]
+        names = {"module": shorten(module, SHOWN_CHARACTERS), "group": key.partition(".")[0]}
         raise InputError(
             f"{whose} uses the class {found}, which is not recsweep's; if you trust your copy of "
-            f"it, add 'trust=[{shorten(module, SHOWN_CHARACTERS)}]', or name it: "
-            f"--config-dir=FOLDER {group}=ITS_FILE"
+            f"it, {advice.format(**names)}"
         )
 
 

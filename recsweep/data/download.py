@@ -58,12 +58,12 @@ def refuse_unasked(source: str, name: str) -> None:
     """Raise InputError if downloads are refused.
 
     Args:
-        source: The address or the package to download.
+        source: The address, without credentials, or the package to download.
         name: The name of the file.
     """
     if _is_refused.get():
         raise InputError(
-            f"{name} must be downloaded from {hide_credentials(source)}, but what asks for it is "
+            f"{name} must be downloaded from {source}, but what asks for it is "
             "the stored configuration of a run; if you trust it, add fetch=true, or point "
             "data.path to a local copy"
         )
@@ -93,7 +93,7 @@ def download(url: str, target: Path, *, sha256: str | None) -> Path:
             with sole_writer(target):
                 if not _is_there(target, sha256):  # another process may have been faster
                     _refuse_hidden(url, target)
-                    refuse_unasked(url, target.name)
+                    refuse_unasked(hide_credentials(url), target.name)
                     _fetch(url, target, sha256)
     return target
 

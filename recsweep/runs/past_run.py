@@ -11,7 +11,7 @@ from recsweep.credentials import HIDDEN
 from recsweep.defaults import published_data
 from recsweep.errors import InputError
 from recsweep.run_files import CONFIG, ENVIRONMENT, read_config, read_run_id, read_tags
-from recsweep.trust import plain_name, refuse_foreign
+from recsweep.trust import IN_ENVIRONMENT, ON_COMMAND_LINE, plain_name, refuse_foreign
 
 if TYPE_CHECKING:
     from recsweep.tracking import MLflowTracker
@@ -48,7 +48,7 @@ class PastRun(NamedTuple):
         Raises:
             InputError: It is no training, or names a class that is not trusted, or a path.
         """
-        own = own or {}
+        advice, own = (ON_COMMAND_LINE if own else IN_ENVIRONMENT), own or {}
         stored = read_config(self.results)
         task = (stored.get("task") or {}).get("_target_")
         if task != TRAINS:
@@ -56,7 +56,8 @@ class PastRun(NamedTuple):
                 f"a stored run must be a training, but {self.name} has the task {task!r:.80}; give "
                 "a run of task=train"
             )
-        refuse_foreign({k: v for k, v in stored.items() if k not in OF_NOW}, trusted, self.name)
+        used = {name: node for name, node in stored.items() if name not in OF_NOW}
+        refuse_foreign(used, trusted, self.name, advice)
         now = {name: own[name] for name in OF_NOW if name in own and name != "task"}
         config = {**stored, "cache_dir": None, **now}
         if isinstance(stored.get("data"), Mapping):

@@ -177,7 +177,7 @@ def _unpacked(bundle: Path, job: Job, folder: Path, row: str | None) -> "list[Pa
     runs = []
     for name, folders in unpack_bundle(bundle, folder, row).items():
         for results in folders:
-            config = PastRun(f"row {name}", results).config(job.trusted)
+            config = PastRun(f"row {name}", results).config(job.trusted, job.config)
             runs.append(PastRun(f"{name}, seed {config.get('seed')}", results))
     return runs
 

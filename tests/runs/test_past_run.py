@@ -56,6 +56,8 @@ def stored(results: Path) -> Any:
 def test_a_class_that_the_user_did_not_choose_is_refused(stored: Any, refused: Any) -> None:
     for part in ({"model": OWN}, {"metrics": {"a": [{"_target_": "evil.Model"}]}}, {"k": OWN}):
         with refused("one uses the class 'evil.Model'", "trust=[evil]", "--config-dir=FOLDER"):
+            stored(own={"debug": False}, **part)
+        with refused("one uses the class 'evil.Model'", "set RECSWEEP_TRUST=evil"):
             stored(**part)
         assert part.items() <= stored(trusted=["evil.Model"], **part).items()
 
