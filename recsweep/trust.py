@@ -19,8 +19,8 @@ from recsweep.messages import one_line, shorten
 OURS = "recsweep."
 VARIABLE = "RECSWEEP_TRUST"
 """Modules that are trusted where there is no command line: names with commas in between."""
-ON_COMMAND_LINE = "add 'trust=[{module}]', or name it: --config-dir=FOLDER {group}=ITS_FILE"
-IN_ENVIRONMENT = f"set {VARIABLE}={{module}}"
+ON_COMMAND_LINE = "add 'trust=[{modules}]', or name it: --config-dir=FOLDER {group}=ITS_FILE"
+IN_ENVIRONMENT = f"set {VARIABLE}={{modules}}"
 """What to do about a class that is not trusted, with a command line and without."""
 SHOWN_CHARACTERS = 80
 DOTTED = r"[^\W\d]\w*(\.[^\W\d]\w*)*"
@@ -64,21 +64,24 @@ def refuse_foreign(
     Raises:
         InputError: Another class is named, whose import could do anything.
     """
-    for key, target in _targets(node, ""):
-        if is_trusted(target, trusted):
-            continue
-        found = shorten(repr(one_line(target)), SHOWN_CHARACTERS)
-        module = target.rpartition(".")[0]
-        if target.startswith(OURS) or not re.fullmatch(DOTTED, module):
-            raise InputError(
-                f"{whose} must use classes of recsweep, but uses {found}, which is none; use the "
-                "version of recsweep that wrote it, or leave it alone"
-            )
-        names = {"module": shorten(module, SHOWN_CHARACTERS), "group": key.partition(".")[0]}
+    named = list(_targets(node, ""))
+    foreign = [(key, target) for key, target in named if not is_trusted(target, trusted)]
+    if not foreign:
+        return
+    key, target = foreign[0]
+    found = shorten(repr(one_line(target)), SHOWN_CHARACTERS)
+    if target.startswith(OURS) or not re.fullmatch(rf"{DOTTED}\.\w+", target):
         raise InputError(
-            f"{whose} uses the class {found}, which is not recsweep's; if you trust your copy of "
-            f"it, {advice.format(**names)}"
+            f"{whose} must use classes of recsweep, but uses {found}, which is none; use the "
+            "version of recsweep that wrote it, or leave it alone"
         )
+    others = {name.rpartition(".")[0] for _, name in named if not name.startswith(OURS)}
+    modules = ",".join(sorted(name for name in others if re.fullmatch(DOTTED, name)))
+    how = advice.format(modules=shorten(modules, 3 * SHOWN_CHARACTERS), group=key.partition(".")[0])
+    raise InputError(
+        f"{whose} uses the class {found}, which is not recsweep's; if you trust your copy of it, "
+        f"{how}"
+    )
 
 
 def plain_name(name: object, what: str) -> str:

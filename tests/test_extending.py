@@ -110,8 +110,8 @@ def test_a_model_of_ones_own_is_repeated_and_recommends_where_its_folder_or_modu
     recommend = "task=recommend task.run=run/results task.overwrite=true k=[5]"
     refused = run_command(folder, recommend)
     assert refused.code == 1
-    assert "uses the class 'clicked_together.ClickedTogether'" in refused.err
-    assert "add 'trust=[clicked_together]', or name it: --config-dir=FOLDER" in refused.err
+    assert "uses the class 'square_root.SquareRoot', which is not recsweep's" in refused.err
+    assert "add 'trust=[clicked_together,square_root]', or name it: --config-dir" in refused.err
     for named in ("--config-dir=.", "trust=[clicked_together,square_root]"):
         ended = run_command(folder, f"{recommend} {named}")
         assert ended.code == 0, ended.err

@@ -51,7 +51,7 @@ class PastRun(NamedTuple):
         advice, own = (ON_COMMAND_LINE if own else IN_ENVIRONMENT), own or {}
         stored = read_config(self.results)
         task = (stored.get("task") or {}).get("_target_")
-        if task != TRAINS:
+        if "task" in stored and task != TRAINS:
             raise InputError(
                 f"a stored run must be a training, but {self.name} has the task {task!r:.80}; give "
                 "a run of task=train"
