@@ -35,6 +35,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     build            `_target_` -> an object, or an error that names the wrong value
     metrics          ranked lists in, one value per user out
     interfaces       interfaces between the layers
+    documents        YAML and JSON that others may have written, read within limits
     environment      backend, threads, versions, commit
     files            atomic writing of files and folders
     inverse          the inverse of a large matrix
@@ -45,6 +46,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     shell            commands to paste into a terminal
     source_code      hashes of the code that a result depends on
     step_lines       progress lines of a computation without epochs
+    trust            what the stored configuration of a run may name
     messages         building blocks of messages and tables
     credentials      addresses and texts without passwords and tokens
     errors           exceptions that are caught by type

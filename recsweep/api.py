@@ -380,11 +380,14 @@ class ComparisonResult:
         return self.text
 
 
-def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResult:
+def compare(
+    *of: StudyResult | str | Path, trust: Sequence[str] = (), **statistics: Any
+) -> ComparisonResult:
     """Compare finished runs and the winners of sweeps, with intervals and corrected paired tests.
 
     Args:
         of: Studies, folders of studies, or results folders of runs; at least two.
+        trust: Modules of yours whose classes the runs may name, see the setting `trust`.
         statistics: Settings such as `metrics=["ndcg@100"]`, `unit`, `test`, `confidence`; the
             defaults are those of `task=compare`.
 
@@ -394,7 +397,8 @@ def compare(*of: StudyResult | str | Path, **statistics: Any) -> ComparisonResul
     usual = load_config("task=compare")["task"]
     known = {name: usual[name] for name in Statistics.__dataclass_fields__}
     how = validate(Statistics, {**known, **statistics}, "task")
-    found = compare_contenders(group_runs([run for each in of for run in _runs(each)]), how)
+    runs = [run for each in of for run in _runs(each)]
+    found = compare_contenders(group_runs(runs, trust), how)
     return ComparisonResult(
         pd.DataFrame(score_records(found)),
         pd.DataFrame(pair_records(found)),

@@ -15,6 +15,7 @@ from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath, RunTracker
 from recsweep.run_files import RESULTS
+from recsweep.trust import Modules
 
 if TYPE_CHECKING:
     from recsweep.data.split import Split
@@ -34,7 +35,9 @@ WITH_CODE = ("task", "data", "transform", "split", "metrics", "optimizer", "mode
 """Groups whose classes affect a run's result."""
 OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
 """Parts of the configuration that do not affect a single run."""
-OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS)
+OF_STORED = ("trust", "fetch")
+"""Parts that say what the configurations of stored runs may do here."""
+OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS, *OF_STORED)
 """Parts that the repeat of a run takes from its own command line, not from the run."""
 
 
@@ -55,6 +58,8 @@ class Settings:
         refit: Whether to retrain on training and validation together for the best number of epochs.
         study: Name of a sweep's study; None = derived from the model, the data and the command.
         model_name: The model's name in tables and in MLflow; None = see `model_name`.
+        trust: Modules whose classes stored configurations may name.
+        fetch: Whether data that a stored configuration needs may be downloaded.
     """
 
     seed: Annotated[int, Field(ge=0)]
@@ -80,8 +85,10 @@ class Settings:
     sampler: Config
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
-    # defaults: older results lack device, precision and this; a model of your own may lack search
+    # defaults: older results lack device, precision and these; a model of your own may lack search
     model_name: Annotated[str, Field(min_length=1)] | None = None
+    trust: Modules = Field(default_factory=list)
+    fetch: bool = False
     metrics: Any = Field(default_factory=list)  # Hydra leaves an empty group out
     search: Config = Field(default_factory=dict)
 
@@ -133,6 +140,11 @@ class Job(NamedTuple):
     listeners: "Sequence[Listener]" = ()
     split: "Split | None" = None
     confirm: Callable[[], object] = lambda: None
+
+    @property
+    def trusted(self) -> list[str]:
+        """Modules that the user trusts, and the classes that this command line names itself."""
+        return [*self.settings.trust, *source_code.targets(self.config)]
 
 
 def run(
@@ -280,7 +292,7 @@ def describe_sizes(settings: Settings, split: "Split") -> str:
 
 def parameters_of_run(config: Config) -> dict[str, Any]:
     """The leaves that define a single run, without settings of sweeps."""
-    kept = {name: node for name, node in config.items() if name not in OF_SWEEPS}
+    kept = {k: node for k, node in config.items() if k not in (*OF_SWEEPS, *OF_STORED)}
     return parameters({**kept, "metrics": list(config.get("metrics") or ())})
 
 

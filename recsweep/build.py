@@ -15,9 +15,11 @@ from pydantic import ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_core import ArgsKwargs, ErrorDetails
 
+from recsweep.documents import parse_yaml
 from recsweep.errors import InputError
 from recsweep.known_keys import unknown_key
 from recsweep.messages import closest, shorten
+from recsweep.trust import DOTTED, OURS
 
 _BOUNDS = {
     "ge": ("at least", "greater than or equal to"),
@@ -51,7 +53,11 @@ def _locate(target: Any, at: str) -> type:
     """The class with this dotted name; it must be one that validates its values."""
     module, _, name = str(target).rpartition(".")
     try:
+        if not re.fullmatch(DOTTED, str(target)) or module.endswith(".__main__"):
+            raise ValueError("it is no dotted name of a class")  # noqa: TRY301 - like the others
         found = getattr(import_module(module), name)
+        if module.startswith(OURS) and not getattr(found, "__module__", "").startswith(OURS):
+            raise ValueError(f"{name} is not recsweep's")  # noqa: TRY301 - like the others
     except (ImportError, AttributeError, ValueError) as error:
         raise InputError(
             f"{at}._target_ must be the dotted name of a class that can be imported, but "
@@ -163,6 +169,6 @@ def _hint(detail: ErrorDetails, setting: str) -> str:
 def _read(text: str) -> Any:
     """The value of a text in YAML."""
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError:
+        return parse_yaml(text)
+    except (yaml.YAMLError, ValueError):
         return text

@@ -9,6 +9,7 @@ Exit codes:
 import codecs
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from types import FrameType, TracebackType
 from typing import Any, ClassVar, NoReturn, cast
 
 import hydra
+import yaml
 from hydra import compose, initialize_config_dir
 from hydra._internal.utils import get_args_parser
 from hydra.core.config_store import ConfigStore
@@ -37,6 +39,7 @@ from recsweep import __version__, app
 from recsweep.command_help import help_text
 from recsweep.credentials import redact, without_credentials
 from recsweep.defaults import conf_folder
+from recsweep.documents import read_yaml
 from recsweep.errors import InputError
 from recsweep.mistakes import (
     explain,
@@ -46,7 +49,9 @@ from recsweep.mistakes import (
     refuse_unread,
 )
 from recsweep.shell import config_flags, typed_as
+from recsweep.source_code import targets
 from recsweep.sweeps.space.model_overrides import of_some_models
+from recsweep.trust import DOTTED
 
 
 def groups() -> dict[str, list[str]]:
@@ -162,6 +167,8 @@ class _Run:
             refuse_unread(typed, str(job.runtime.choices["task"]))
             refuse_added(typed, OmegaConf.to_container(config), app.Settings.__dataclass_fields__)
             named = app.with_model_name(_resolved(config), job.runtime.choices)
+            if job.runtime.choices["task"] != "train":  # which reads no stored configuration
+                named["trust"] = [*named["trust"], *_own_classes(job.runtime.config_sources)]
             app.run(named, Path(job.runtime.output_dir), [*config_flags(), *typed])
         except Exception as error:  # noqa: BLE001 - raised below
             self.error = self.error or error
@@ -169,6 +176,23 @@ class _Run:
     def raise_error(self) -> None:
         if self.error is not None:
             raise self.error
+
+
+def _own_classes(sources: Sequence[Any]) -> list[str]:
+    """Classes that the YAML files of the groups in the user's own folders name.
+
+    Args:
+        sources: Hydra's `runtime.config_sources`.
+    """
+    found: set[str] = set()
+    for source in sources:
+        folder = Path(source.path)
+        if source.schema != "file" or folder == conf_folder():
+            continue
+        for file in (file for group in groups() for file in (folder / group).glob("*.yaml")):
+            with suppress(OSError, ValueError, yaml.YAMLError):  # a file that is not chosen
+                found.update(targets(read_yaml(file)))
+    return sorted(name for name in found if re.fullmatch(DOTTED, name))
 
 
 def _resolved(config: DictConfig) -> dict[str, Any]:

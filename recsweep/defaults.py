@@ -44,6 +44,21 @@ def build_choice(group: str, choice: str) -> Any:
     return build(OmegaConf.to_container(OmegaConf.load(files[choice])), group)
 
 
+def published_data(target: str, name: str) -> dict[str, Any]:
+    """The settings of a data set in its YAML file; empty if there is no file for it.
+
+    Args:
+        target: Dotted name of its class.
+        name: Its `name`.
+    """
+    for file in sorted((conf_folder() / "data").glob("*.yaml")):
+        content: Any = OmegaConf.to_container(OmegaConf.load(file))
+        found: dict[str, Any] = content.get("data", content)
+        if (found.get("_target_"), found.get("name")) == (target, name):
+            return found
+    return {}
+
+
 def with_defaults(group: str) -> Callable[[type[T]], type[T]]:
     """Let a class take missing arguments from the YAML file with its `_target_`.
 

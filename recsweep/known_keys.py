@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 from recsweep.messages import closest
 
-LISTS = ("data.counts", "k", "metrics", "model.hidden_dims", "sweep.objectives")
+LISTS = ("data.counts", "k", "metrics", "model.hidden_dims", "sweep.objectives", "trust")
 """Settings whose value is a list, so that `a,b` may stand for `[a,b]`."""
 
 

@@ -6,7 +6,7 @@ items.parquet   original id of each score column
 SHA256SUMS      checksums of the three, as `sha256sum` writes and checks them
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, cast
 
@@ -18,6 +18,7 @@ from recsweep.errors import InputError
 from recsweep.files import file_sha256
 from recsweep.interfaces import Recommender
 from recsweep.run_files import parse_yaml, write_yaml
+from recsweep.trust import refuse_foreign
 
 CHECKSUMS = "SHA256SUMS"
 SPEC, WEIGHTS, ITEMS = MODEL_FILES = ("model.yaml", "weights.npz", "items.parquet")
@@ -41,17 +42,23 @@ def save_model(
     write_checksums(folder)
 
 
-def load_model(folder: Path) -> tuple[Recommender, np.ndarray]:
+def load_model(folder: Path, trusted: Collection[str] = ()) -> tuple[Recommender, np.ndarray]:
     """Read a model written by `save_model`.
+
+    Args:
+        folder: Its folder.
+        trusted: Modules and classes whose code may be imported, see `recsweep.trust`.
 
     Returns:
         The model, ready to score, and the original id of each column of its scores.
 
     Raises:
-        InputError: A file is missing or was changed.
+        InputError: A file is missing or was changed, or its class is not trusted.
     """
     _refuse_changed(folder)
-    model = cast("Recommender", build(parse_yaml(folder / SPEC), "model"))
+    spec = parse_yaml(folder / SPEC)
+    refuse_foreign({"model": spec}, trusted, str(folder))
+    model = cast("Recommender", build(spec, "model"))
     with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
         model.restore(dict(weights))
     return model, read_item_ids(folder)

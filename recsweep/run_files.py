@@ -15,15 +15,16 @@ RESULTS/ of `task=reproduce`: reproduction.yaml
 """
 
 import csv
-import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 
+from recsweep import documents
 from recsweep.errors import InputError
 from recsweep.messages import one_line
+from recsweep.trust import plain_name
 
 CONFIG, OVERRIDES = "config.yaml", "overrides.yaml"
 ENVIRONMENT, SPLIT = "environment.yaml", "split.yaml"
@@ -81,8 +82,17 @@ def summary_file(study: str | Path) -> Path:
 def newest_comparison(study: Path) -> Path | None:
     """The newest comparison that a study is part of; None if there is none."""
     found = study.absolute().parent.glob(f"{COMPARISON}-*/{STUDIES}")
-    own = [file for file in found if study.name in read_yaml(file)[COMPARED]]
+    own = [file for file in found if study.name in read_compared(file.parent)]
     return max(own, key=lambda file: file.stat().st_mtime).parent if own else None
+
+
+def read_compared(comparison: Path) -> list[str]:
+    """Names of the studies of a comparison, whose folders are beside its own."""
+
+    def parse(file: Path) -> list[str]:
+        return [plain_name(name, f"a study in {file}") for name in parse_yaml(file)[COMPARED]]
+
+    return read(comparison / STUDIES, parse, list)
 
 
 def is_run(folder: Path) -> bool:
@@ -132,7 +142,7 @@ def _parse_split(file: Path) -> tuple[str, dict[str, int]]:
 
 def read_metrics(folder: Path) -> dict[str, Any]:
     """A run's metrics: `best_epoch`, seconds, and `valid` and `test` with their means."""
-    return read(folder / METRICS, lambda file: json.loads(file.read_text(encoding="utf-8")), dict)
+    return read(folder / METRICS, documents.read_json, dict)
 
 
 def read_curves(folder: Path) -> list[tuple[int, dict[str, float]]]:
@@ -181,8 +191,8 @@ def read_yaml(file: Path) -> dict[str, Any]:
 
 
 def parse_yaml(file: Path) -> Any:
-    """The content of a YAML file."""
-    return yaml.safe_load(file.read_text(encoding="utf-8"))
+    """The content of a YAML file, see `recsweep.documents` for its limits."""
+    return documents.read_yaml(file)
 
 
 def read(file: Path, parse: Callable[[Path], object], kind: type[Content]) -> Content:
@@ -200,7 +210,7 @@ def read(file: Path, parse: Callable[[Path], object], kind: type[Content]) -> Co
         content = parse(file)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except (OSError, ValueError, LookupError, TypeError, OverflowError, yaml.YAMLError) as error:
         content = error
     if not isinstance(content, kind):
         raise InputError(

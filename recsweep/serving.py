@@ -15,12 +15,12 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from recsweep import environment
-from recsweep.app import Settings
-from recsweep.build import validate
 from recsweep.recommendations.fitted_model import FittedModel
 from recsweep.recommendations.tables import recommend_to
-from recsweep.run_files import MODEL, read_config
+from recsweep.run_files import MODEL
+from recsweep.runs.past_run import PastRun
 from recsweep.tracking.registry import PARAMS, RUN_FILES
+from recsweep.trust import of_environment
 
 
 class ServedModel(PythonModel):
@@ -35,15 +35,18 @@ class ServedModel(PythonModel):
             context: MLflow's context with the paths of the files.
 
         Raises:
-            InputError: This process uses another backend, or a file was changed.
+            InputError: This process uses another backend, a file was changed, or a class is named
+                that is neither recsweep's nor in a module that RECSWEEP_TRUST names.
         """
         from recsweep.persistence import load_model
 
         folder = Path(context.artifacts[RUN_FILES])
-        settings = validate(Settings, read_config(folder), "")
+        trusted = of_environment()
+        run = PastRun("the served run", folder)
+        settings = run.settings(run.config(trusted))
         environment.choose_backend(settings.backend, settings.threads)
         environment.load_backend()
-        self.fitted = FittedModel(settings, "", *load_model(folder / MODEL))
+        self.fitted = FittedModel(settings, "", *load_model(folder / MODEL, trusted))
 
     def predict(
         self, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -9,7 +9,7 @@ import pytest
 from contracts import composed
 
 from recsweep.build import build
-from recsweep.defaults import conf_folder
+from recsweep.defaults import conf_folder, published_data
 from recsweep.errors import InputError
 from recsweep.models.ease import EASE
 from recsweep.models.multivae import MultiVAE
@@ -74,3 +74,11 @@ def test_instances_are_copied_and_sent_to_other_processes() -> None:
 def test_the_folder_of_the_configuration_is_absolute() -> None:
     assert (conf_folder() / "config.yaml").is_file()
     assert Path(conf_folder()).is_absolute()
+
+
+def test_a_data_set_is_known_by_its_class_and_its_name() -> None:
+    for name in ("ml-1m", "gowalla"):
+        data = composed(f"data={name}")["data"]
+        assert published_data(data["_target_"], name) == data
+        assert published_data(data["_target_"], "mine") == {}
+    assert published_data("evil.Data", "ml-1m") == {}

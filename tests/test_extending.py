@@ -101,3 +101,20 @@ def test_validation_may_choose_by_a_metric_of_ones_own(folder: Path) -> None:
 def test_from_python(folder: Path) -> None:
     config = load_config("model=clicked_together", config_dir=folder)
     assert config["model"] == {"_target_": "clicked_together.ClickedTogether", "alpha": 0.5}
+
+
+def test_a_model_of_ones_own_is_repeated_and_recommends_where_its_folder_or_module_is_named(
+    folder: Path,
+) -> None:
+    run(folder, "--config-dir=. model=clicked_together transform=square_root")
+    recommend = "task=recommend task.run=run/results task.overwrite=true k=[5]"
+    refused = run_command(folder, recommend)
+    assert refused.code == 1
+    assert "uses the class 'square_root.SquareRoot', which is not recsweep's" in refused.err
+    assert "add 'trust=[clicked_together,square_root]', or name it: --config-dir" in refused.err
+    for named in ("--config-dir=.", "trust=[clicked_together,square_root]"):
+        ended = run_command(folder, f"{recommend} {named}")
+        assert ended.code == 0, ended.err
+    ended = run_command(folder, "--config-dir=. task=reproduce task.run=run/results tracking=off")
+    assert ended.code == 0, ended.err
+    assert "identical" in ended.out

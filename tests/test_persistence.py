@@ -56,8 +56,10 @@ def test_a_model_file_cannot_run_a_command(tmp_path: Path) -> None:
     trap = {"_target_": "os.system", "command": f"touch {tmp_path / 'trap'}"}
     (folder / "model.yaml").write_text(yaml.safe_dump(trap), encoding="utf-8")
     write_checksums(folder)
-    with pytest.raises(InputError, match="must be a class that checks its values"):
+    with pytest.raises(InputError, match=r"uses the class 'os\.system', which is not recsweep's"):
         load_model(folder)
+    with pytest.raises(InputError, match="must be a class that checks its values"):
+        load_model(folder, ["os"])
     assert not (tmp_path / "trap").exists()
 
 

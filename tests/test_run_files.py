@@ -14,6 +14,7 @@ from recsweep.run_files import (
     is_run,
     is_study,
     newest_comparison,
+    read_compared,
     read_curves,
     read_metrics,
     read_overrides,
@@ -95,3 +96,12 @@ def test_the_newest_comparison_of_a_study_is_found(tmp_path: Path) -> None:
         "a": tmp_path / "comparison-2", "b": tmp_path / "comparison-3",
         "c": tmp_path / "comparison-3", "d": None,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ["../a", "/a", "a/b", ".."])
+def test_a_study_of_a_comparison_is_a_folder_beside_it(name: str, tmp_path: Path) -> None:
+    write_yaml(tmp_path / STUDIES, {COMPARED: ["a", name]})
+    with pytest.raises(InputError, match="must be a name, but is"):
+        read_compared(tmp_path)
+    write_yaml(tmp_path / STUDIES, {COMPARED: ["a", "b"]})
+    assert read_compared(tmp_path) == ["a", "b"]

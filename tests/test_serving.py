@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -254,6 +255,32 @@ def test_another_backend_than_the_one_that_runs_is_one_line(ease: Kept) -> None:
         pytest.raises(InputError, match="one process has one backend, but backend=tensorflow was"),
     ):
         mlflow.pyfunc.load_model("models:/other/1", suppress_warnings=True)
+
+
+def test_a_class_of_others_is_imported_only_if_the_environment_trusts_it(
+    ease: Kept, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "was here"
+    (tmp_path / "own_part.py").write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()")
+    monkeypatch.syspath_prepend(tmp_path)
+    from mlflow.pyfunc import PythonModelContext
+
+    from recsweep.serving import ServedModel
+
+    shutil.copytree(ease.results, tmp_path / "run")
+    config = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text("utf-8"))
+    config["transform"] = {"_target_": "own_part.Part"}
+    (tmp_path / "run" / "config.yaml").write_text(yaml.safe_dump(config), "utf-8")
+    context = PythonModelContext({"run": str(tmp_path / "run")}, None)
+    with pytest.raises(InputError, match=r"set RECSWEEP_TRUST=own_part$"):
+        ServedModel().load_context(context)
+    monkeypatch.setenv("RECSWEEP_TRUST", "own_part")
+    model = ServedModel()
+    model.load_context(context)
+    assert not mark.exists()
+    with pytest.raises(InputError, match=r"'own_part\.Part' is not \(module"):
+        model.predict(pd.DataFrame({"user": ["a"], "item": [1]}))
+    assert mark.exists()
 
 
 # --- in a process of its own --------------------------------------------------------------------

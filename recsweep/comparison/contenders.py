@@ -2,8 +2,9 @@
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from typing import Any
 
 import pandas as pd
@@ -14,6 +15,7 @@ from recsweep.errors import InputError
 from recsweep.messages import shorten
 from recsweep.runs.scored_run import ScoredRun
 from recsweep.tracking.nested_runs import trial_name
+from recsweep.trust import refuse_foreign
 
 SEEDS = ("seed", "split.seed")
 NAME_CHARACTERS = 40
@@ -28,10 +30,12 @@ class Contender:
     Args:
         name: A short, unique name.
         replicates: Runs that differ only in their seeds, sorted by split and seed.
+        trusted: Modules and classes whose code may be imported, see `recsweep.trust`.
     """
 
     name: str
     replicates: tuple[ScoredRun, ...]
+    trusted: tuple[str, ...] = dataclass_field(default=(), repr=False)
 
     @property
     def study(self) -> str | None:
@@ -50,9 +54,11 @@ class Contender:
 
     @property
     def is_deterministic(self) -> bool:
-        """Whether its model gives the same for every seed, as far as its class can be imported."""
+        """Whether its model gives the same for every seed, as far as its class may be imported."""
+        model = self.replicates[0].config["model"]
         try:
-            return is_deterministic(self.replicates[0].config["model"])
+            refuse_foreign({"model": model}, self.trusted, self.name)
+            return is_deterministic(model)
         except InputError:
             return False
 
@@ -84,12 +90,13 @@ class Contender:
 # --- from runs to contenders ---------------------------------------------------------------------
 
 
-def group_runs(runs: Sequence[ScoredRun]) -> list[Contender]:
+def group_runs(runs: Sequence[ScoredRun], trusted: Iterable[str] = ()) -> list[Contender]:
     """Group runs into contenders.
 
     Args:
         runs: Runs of studies, or single ones; of two runs with the same configuration and the
             same seeds, the later one is used.
+        trusted: Modules and classes whose code may be imported, see `recsweep.trust`.
 
     Returns:
         Contenders, in the order of the runs.
@@ -99,7 +106,8 @@ def group_runs(runs: Sequence[ScoredRun]) -> list[Contender]:
         groups.setdefault((run.study, _identity(run)), {})[run.split, run.seed] = run
     replicates = [tuple(group[key] for key in sorted(group)) for group in groups.values()]
     names = _names([group[0] for group in replicates])
-    return [Contender(*pair) for pair in zip(names, replicates, strict=True)]
+    known = tuple(trusted)
+    return [Contender(*pair, known) for pair in zip(names, replicates, strict=True)]
 
 
 def _settings(run: ScoredRun) -> dict[str, Any]:

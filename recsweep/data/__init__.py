@@ -18,8 +18,8 @@ The modules, from the outside in:
     plain_text      lists of users, and `user item [value]` lines
     split           train, and two held-out folds
     table           reads and checks a file of interactions
-    download        downloads a file
     archive         extracts a file from a zip archive or a wheel
+    download        downloads a file
     formats         how a table is stored in a file: delimited text, JSON lines, Parquet
     interactions    who interacted with what
     header          whether the first line names the columns

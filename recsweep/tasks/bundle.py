@@ -68,7 +68,7 @@ class Bundle:
 
 def _folders(entry: str, settings: Settings, fetched: Path) -> Iterator[tuple[Path, str | None]]:
     """Results folders of one entry, each with its study; folders are tried first."""
-    from recsweep.run_files import COMPARED, STUDIES, is_run, is_study, read_yaml
+    from recsweep.run_files import STUDIES, is_run, is_study, read_compared
     from recsweep.runs.lookup import find_run
     from recsweep.runs.scored_run import replicates_of
 
@@ -77,8 +77,8 @@ def _folders(entry: str, settings: Settings, fetched: Path) -> Iterator[tuple[Pa
     study = next((path for path in (sweeps / entry, folder) if is_study(path)), None)
     if is_run(folder):
         yield folder, None
-    elif (listed := folder / STUDIES).is_file():
-        for name in read_yaml(listed)[COMPARED]:
+    elif (folder / STUDIES).is_file():
+        for name in read_compared(folder):
             for results in replicates_of(folder.absolute().parent / name):
                 yield results, name
     elif study is not None:

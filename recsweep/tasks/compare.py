@@ -57,7 +57,7 @@ class Compare(Statistics):
         """Print the table and the path of the page."""
         output = self.output.absolute()
         refuse_folder(output, "task.output")
-        contenders = group_runs(list(self._runs(job.settings)))
+        contenders = group_runs(list(self._runs(job.settings)), job.trusted)
         with whole_folder(output, "task.output") as unfinished:
             text = write_comparison(contenders, unfinished, self)
         print(f"{text}\n\npage      {output / 'comparison.html'}")  # noqa: T201
@@ -138,7 +138,6 @@ def _finder(settings: Settings, asked: str, studies: Sequence[str] = ()) -> RunF
 def _fetched(finder: RunFinder, runs: Sequence[FoundRun]) -> Iterator[ScoredRun]:
     for run in runs:
         with TemporaryDirectory(prefix="recsweep-") as folder:
-            results = Path(folder) / run.run_id
-            results.mkdir()
+            results = Path(folder)
             finder.fetch(run.run_id, NEEDED, results)
             yield read_run(results, run.run_id, run.study, run.n_configurations)

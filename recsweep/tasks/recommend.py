@@ -91,6 +91,7 @@ class Recommend:
 
     def _requested(self, fitted: FittedModel) -> "Requested":
         """The users to recommend to, and their histories."""
+        from recsweep.data.download import downloads
         from recsweep.data.plain_text import read_users
         from recsweep.data.user_histories import Requested, read_histories
 
@@ -101,7 +102,8 @@ class Recommend:
                 return read_histories(self.histories, fitted.item_ids, min_rating, transform)
         with concerning("task.users"):
             names = read_users(self.users) if self.users else None
-        split = load_split(fitted.settings)
+        with downloads(are_allowed=fitted.settings.fetch):
+            split = load_split(fitted.settings)
         if split.fingerprint != fitted.split_fingerprint:
             raise InputError(
                 "the data must be what the run was trained on, split "
@@ -115,19 +117,17 @@ class Recommend:
 def _fitted(run: "PastRun", job: Job) -> FittedModel:
     """Read a run's results; paths of files and cache and the threads are the current ones."""
     from recsweep.persistence import load_model
-    from recsweep.run_files import MODEL, read_config, read_split
+    from recsweep.run_files import MODEL, read_split
     from recsweep.runs.past_run import with_files
 
-    settings = job.settings
-    config = {**read_config(run.results), "threads": settings.threads, "device": settings.device}
+    config = run.config(job.trusted, job.config)
+    config |= {"threads": job.settings.threads, "device": job.settings.device}
     config = with_files(config, job)
-    if settings.cache_dir:
-        config["cache_dir"] = settings.cache_dir
     of_run = run.settings(config)
     environment.choose_backend(of_run.backend, of_run.threads, of_run.device, of_run.precision)
     environment.load_backend()
     fingerprint, _ = read_split(run.results)
-    return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL))
+    return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL, job.trusted))
 
 
 def _evaluator(settings: Settings) -> "Evaluator":

@@ -35,7 +35,6 @@ class Register:
         Raises:
             InputError: There is no such run or no registry, or the name cannot be used.
         """
-        from recsweep.run_files import read_config
         from recsweep.runs.lookup import find_run
         from recsweep.tracking.registry import refuse_name, register
 
@@ -47,7 +46,7 @@ class Register:
             )
         with TemporaryDirectory(prefix="recsweep-") as folder:
             run = find_run(self.from_run, job.settings, Path(folder))
-            settings = run.settings(read_config(run.results))
+            settings = run.settings(run.config(job.trusted, job.config))
             run_id = _run_id(run, tracker.store)
             found = register(
                 tracker.store, run_id, name, run.results, str(make_evaluator(settings).objective)

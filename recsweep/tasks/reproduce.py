@@ -41,6 +41,7 @@ class Repeat(NamedTuple):
         folder: Output folder of the repeat.
         overrides: The overrides of the run's command line.
         environment: The run's environment.
+        may_fetch: Whether its data may be downloaded.
     """
 
     name: str
@@ -48,6 +49,7 @@ class Repeat(NamedTuple):
     folder: Path
     overrides: list[str]
     environment: dict[str, str]
+    may_fetch: bool
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -168,30 +170,24 @@ class Reproduce:
 
 
 def _unpacked(bundle: Path, job: Job, folder: Path, row: str | None) -> "list[PastRun]":
-    """The runs of a bundle, whose configurations name no class that the user did not choose."""
-    from recsweep.run_files import read_config
-    from recsweep.runs.bundle import refuse_foreign_classes, unpack_bundle
+    """The runs of a bundle, none of whose configurations names what the user does not trust."""
+    from recsweep.runs.bundle import unpack_bundle
     from recsweep.runs.past_run import PastRun
 
     runs = []
     for name, folders in unpack_bundle(bundle, folder, row).items():
         for results in folders:
-            config = read_config(results)
-            refuse_foreign_classes(config, job.config, name)
+            config = PastRun(f"row {name}", results).config(job.trusted, job.config)
             runs.append(PastRun(f"{name}, seed {config.get('seed')}", results))
     return runs
 
 
 def _repeat(past: "PastRun", job: Job, environment: dict[str, str], folder: Path) -> Repeat:
     """The run's configuration, with the current paths of files."""
-    from recsweep.run_files import read_config, read_overrides
+    from recsweep.run_files import read_overrides
     from recsweep.runs.past_run import with_files
 
-    config = {
-        **{name: job.config[name] for name in OF_NOW if name in job.config},
-        **read_config(past.results),
-        **{name: job.config[name] for name in ("cache_dir", "debug")},
-    }
+    config = past.config(job.trusted, job.config)
     past.settings(config)
     config = with_files(config, job)
     keys = {text: re.split(r"[@=]", text.lstrip("+~"))[0] for text in job.overrides}
@@ -203,7 +199,7 @@ def _repeat(past: "PastRun", job: Job, environment: dict[str, str], folder: Path
     if unused:
         log.warning("task=reproduce uses the run's own settings: ignoring %s", ", ".join(unused))
     overrides = read_overrides(past.results)
-    return Repeat(past.name, config, folder, overrides, environment)
+    return Repeat(past.name, config, folder, overrides, environment, job.settings.fetch)
 
 
 # --- the fresh process ----------------------------------------------------------------------------
@@ -247,13 +243,15 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
 
 def _train_again(parent: Connection, repeat: Repeat) -> None:
     """Answer with the environment, then train and answer with the printed output."""
+    from recsweep.data.download import downloads
     from recsweep.tracking import NullTracker
     from recsweep.training import layout
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends this process
     said = StringIO()
     try:
-        with layout.use(layout.of_tags(repeat.environment)):
+        of_run = layout.of_tags(repeat.environment)
+        with layout.use(of_run), downloads(are_allowed=repeat.may_fetch):
             parent.recv()
             parent.send(_environment(repeat))
             parent.recv()

@@ -4,11 +4,13 @@ On a CPU a training reads sparse batches. On an accelerator, or where a process 
 it reads dense ones, and all trainings with the same program advance together, see `slots`.
 """
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from recsweep import environment
+from recsweep.errors import InputError
 
 MULTIPLE = 64
 """Widths of dense batches are a multiple of this, which suits a GPU's matrix units."""
@@ -84,5 +86,15 @@ def tags() -> dict[str, str]:
 
 
 def of_tags(found: Mapping[str, str]) -> Layout:
-    """The layout of a run with these tags, see `tags`."""
-    return Layout(int(found.get("slots", 1)), is_dense=found.get("batches") == "dense")
+    """The layout of a run with these tags, see `tags`.
+
+    Raises:
+        InputError: The number of slots is none.
+    """
+    slots = found.get("slots", "1")
+    if re.fullmatch("[1-9][0-9]{0,3}", slots, re.ASCII) is None:
+        raise InputError(
+            f"a run's tag slots must be a number of slots, but is {slots!r:.40}; copy the run's "
+            "whole folder again"
+        )
+    return Layout(int(slots), is_dense=found.get("batches") == "dense")

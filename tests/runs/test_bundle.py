@@ -13,7 +13,7 @@ from small_runs import SMALL_DATA
 
 from recsweep.app import run
 from recsweep.run_files import read_config, write_yaml
-from recsweep.runs.bundle import refuse_foreign_classes, unpack_bundle, write_bundle
+from recsweep.runs.bundle import unpack_bundle, write_bundle
 
 Rewritten = Callable[..., Path]
 
@@ -251,26 +251,3 @@ def test_what_is_no_archive_is_one_line(
         (tmp_path / "out").rmdir()
     with refused("a bundle must have format 1, but", "has 2"):
         unpack_bundle(rewritten(of_manifest(bundle, format=2)), empty(tmp_path / "out"))
-
-
-def test_a_class_that_the_reader_did_not_choose_is_refused(
-    results: dict[str, list[Path]], refused: Any
-) -> None:
-    config = read_config(results["popularity"][0])
-    refuse_foreign_classes(config, {}, "one")
-    foreign = {**config, "model": {"_target_": "evil.Model"}}
-    with refused("row one uses the class 'evil.Model'", "--config-dir=FOLDER model=ITS_FILE"):
-        refuse_foreign_classes(foreign, {}, "one")
-    refuse_foreign_classes(foreign, {"model": {"_target_": "evil.Model"}}, "one")
-    nested = {**config, "metrics": {"a": [{"_target_": "recsweeper.X"}]}}
-    with refused("recsweeper.X"):
-        refuse_foreign_classes(nested, {}, "one")
-
-
-@pytest.mark.parametrize("task", [None, {}, {"_target_": "recsweep.tasks.upload.Upload"}])
-def test_only_trainings_are_repeated(
-    task: Any, results: dict[str, list[Path]], refused: Any
-) -> None:
-    config = {**read_config(results["popularity"][0]), "task": task}
-    with refused("every run of a bundle must be a training"):
-        refuse_foreign_classes(config, {}, "one")

@@ -10,8 +10,10 @@ from small_runs import SMALL_DATA
 
 from recsweep.app import run
 from recsweep.errors import InputError
-from recsweep.run_files import read_yaml
+from recsweep.run_files import read_yaml, write_yaml
 from recsweep.runs.past_run import PastRun
+
+OWN = {"_target_": "evil.Model"}
 
 
 @pytest.fixture
@@ -37,3 +39,67 @@ def test_a_damaged_file_is_named(results: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"must have a readable config\.yaml") as caught:
         read_yaml(copy / "config.yaml")
     assert "\n" not in str(caught.value)
+
+
+@pytest.fixture
+def stored(results: Path) -> Any:
+    """The configuration of that run with changes, as it is read; and this command line's own."""
+    before = read_yaml(results / "config.yaml")
+
+    def read(own: Any = None, trusted: Any = (), **changes: Any) -> dict[str, Any]:
+        write_yaml(results / "config.yaml", {**before, **changes})
+        return PastRun("one", results).config(trusted, own)
+
+    return read
+
+
+def test_a_class_that_the_user_did_not_choose_is_refused(stored: Any, refused: Any) -> None:
+    for part in ({"model": OWN}, {"metrics": {"a": [{"_target_": "evil.Model"}]}}, {"k": OWN}):
+        with refused("one uses the class 'evil.Model'", "trust=[evil]", "--config-dir=FOLDER"):
+            stored(own={"debug": False}, **part)
+        with refused("one uses the class 'evil.Model'", "set RECSWEEP_TRUST=evil"):
+            stored(**part)
+        assert part.items() <= stored(trusted=["evil.Model"], **part).items()
+
+
+@pytest.mark.parametrize("task", [None, {}, {"_target_": "recsweep.tasks.upload.Upload"}])
+def test_only_trainings_are_repeated(task: Any, stored: Any, refused: Any) -> None:
+    with refused("a stored run must be a training"):
+        stored(task=task)
+
+
+def test_parts_of_this_command_line_take_the_place_of_stored_ones(stored: Any) -> None:
+    ours = {"cache_dir": "here", "debug": True, "trust": ["a"], "fetch": True, "tracking": {"b": 1}}
+    found = stored(
+        own={**ours, "task": {"_target_": "x"}, "seed": 1},
+        cache_dir="/there", trust=["evil"], fetch=False, tracking=OWN, sampler=OWN, seed=7,
+    )  # fmt: skip
+    assert ours.items() <= found.items()
+    assert (found["task"]["_target_"], found["seed"]) == ("recsweep.tasks.train.Train", 7)
+    assert stored(cache_dir="/there")["cache_dir"] is None
+
+
+def test_the_name_of_a_data_set_is_no_path(stored: Any, refused: Any) -> None:
+    data = stored()["data"]
+    for name in ("/a", "../a", "a/b", ".."):
+        with refused("data.name of one must be a name"):
+            stored(data={**data, "name": name})
+
+
+def test_a_data_set_comes_from_where_recsweep_or_the_command_line_says(
+    stored: Any, config: Any
+) -> None:
+    ours = config("data=ml-1m")["data"]
+    evil = {
+        "url": "http://evil/a.zip",
+        "sha256": None,
+        "wheel": {"requirement": "e", "member": "m"},
+    }
+    assert stored(data={**ours, **evil})["data"] == ours
+    typed = {**ours, "url": "http://mirror/ml-1m.zip"}
+    assert stored(own={"data": typed}, data={**ours, **evil})["data"] == typed
+    for other in ({"name": "mine"}, {"_target_": "recsweep.data.sources.lastfm.LastFM"}):
+        found = stored(own={"data": typed}, data={**ours, **evil, **other})["data"]
+        assert (found["url"], found["wheel"]) == ("***", None)
+    hidden = {**ours, "url": "http://host/a.zip?token=***"}
+    assert stored(data=hidden)["data"] == hidden

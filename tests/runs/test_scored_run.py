@@ -80,3 +80,15 @@ def test_a_study_without_a_scored_winner_says_how_far_it_is(tmp_path: Path) -> N
     write_yaml(folder / "results" / "optimization_results.yaml", {"pareto_front": []})
     with pytest.raises(InputError, match="several objectives"):
         read_study(folder)
+
+
+@pytest.mark.parametrize("place", ["{}", "../other/results", "winner/../../other/results", 3])
+def test_results_outside_of_a_studys_folder_are_not_read(place: object, tmp_path: Path) -> None:
+    folder, other = (write_study(tmp_path / name, "ease", [[0.5]]) for name in ("s", "other"))
+    place = str(other / "results") if place == "{}" else place
+    write_yaml(
+        folder / "results" / "optimization_results.yaml",
+        {"test": {"replicates": [{"results": place}]}},
+    )
+    with pytest.raises(InputError, match=r"must have a readable optimization_results\.yaml"):
+        read_study(folder)

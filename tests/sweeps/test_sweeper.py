@@ -558,7 +558,7 @@ def test_a_study_keeps_its_name_as_long_as_trials_are_the_same() -> None:
     assert name(" ".join(reversed(usual.split()))) == first
     for change in (
         "sweep.n_trials=7", "sweep.n_workers=2", "sweep=quick", "sweep.storage=sqlite:///x.db",
-        "debug=true", "cache_dir=x", "tracking.experiment=x",
+        "debug=true", "cache_dir=x", "tracking.experiment=x", "trust=[x]", "fetch=true",
     ):  # fmt: skip
         assert name(f"{change} {usual}") == first
     others = {

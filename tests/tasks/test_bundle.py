@@ -1,5 +1,6 @@
 """Runs in one file, checked by somebody else: another folder, another cache, another process."""
 
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -141,11 +142,12 @@ def test_a_comparison_of_a_sweep_stands_for_its_studies(
     comparison = tmp_path / "sweeps" / "comparison-1"
     comparison.mkdir(parents=True)
     write_yaml(comparison / STUDIES, {"studies": ["one"]})
-    for name, folder in (("one", runs["item_knn"]),):
-        study = tmp_path / "sweeps" / name / "results"
-        study.mkdir(parents=True)
-        replicates = [{"results": str(folder)}]
-        write_yaml(study / "optimization_results.yaml", {"test": {"replicates": replicates}})
+    study = tmp_path / "sweeps" / "one"
+    place = "winner/0003/replicate-0/results"
+    shutil.copytree(runs["item_knn"], study / place)
+    (study / "results").mkdir()
+    summary = {"test": {"replicates": [{"results": place}]}}
+    write_yaml(study / "results" / "optimization_results.yaml", summary)
     typed = [f"task.of='{comparison}'", f"task.output={tmp_path}/c.zip"]
     run(config("task=bundle", *typed), tmp_path / "b", typed)
     with zipfile.ZipFile(tmp_path / "c.zip") as archive:

@@ -361,7 +361,11 @@ def test_an_address_whose_secrets_were_not_saved_must_be_given_again(
     assert "data.url must be the whole address to download users.dat, but " in error
     assert error.endswith("give the address again with data.url='\"ADDRESS\"'")
     assert "\n" not in error
-    again = reproduce(results, "data=citeulike", elsewhere, f'data.url="{url}"')
+    given = ("data=citeulike", elsewhere, f'data.url="{url}"')
+    unasked = reproduce(results, *given).error
+    assert f"users.dat must be downloaded from {site}/users.dat?token=***, but" in unasked
+    assert "add fetch=true" in unasked
+    again = reproduce(results, *given, "fetch=true")
     assert again.error == ""
     assert "identical" in again.out
 

@@ -2,6 +2,7 @@
 
 import pytest
 
+from recsweep.errors import InputError
 from recsweep.training import layout
 from recsweep.training.layout import Layout
 
@@ -30,3 +31,11 @@ def test_a_models_widest_settings_are_found_by_its_class() -> None:
     own = Layout(2, {f"{__name__}.Model": {"latent_dim": 8}})
     assert own.widest_of(Model()) == {"latent_dim": 8}
     assert own.widest_of(3) == {}
+
+
+def test_a_layout_is_read_from_a_runs_tags() -> None:
+    assert layout.of_tags({}) == Layout()
+    assert layout.of_tags({"slots": "12", "batches": "dense"}) == Layout(12, is_dense=True)
+    for slots in ("0", "-1", "many", "99999", "1.5"):
+        with pytest.raises(InputError, match=f"must be a number of slots, but is '{slots}'"):
+            layout.of_tags({"slots": slots})

@@ -10,7 +10,7 @@ from recsweep.messages import shorten
 
 NOT_PART_OF_IT = (
     "tracking", "cache_dir", "debug", "study", "task", "search", "sampler", "pruner",
-    "model_name", "device", "precision",
+    "model_name", "device", "precision", "trust", "fetch",
 )  # fmt: skip
 """Parts of a configuration that do not affect a trial's result, or that are stored separately, such
 as the device that trials ran on, see `SharedStudy.refuse_other_device`."""

@@ -97,6 +97,7 @@ def test_long_lists_and_long_values_are_cut() -> None:
 def test_a_configuration_keeps_what_trials_depend_on() -> None:
     config = {
         "seed": 42, "k": [5], "model": {"l2": 1}, "tracking": {"uri": None}, "cache_dir": "x",
+        "trust": ["a"], "fetch": True,
         "debug": True, "study": "x", "task": {}, "search": {}, "sampler": {}, "pruner": {},
         "sweep": {"n_trials": 3, "seed": 1, "try_defaults": True, "storage": "x"},
     }  # fmt: skip
