@@ -116,6 +116,7 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
     """Read a run's results; paths of files and cache and the threads are the current ones."""
     from recsweep.persistence import load_model
     from recsweep.run_files import MODEL, read_config, read_split
+    from recsweep.runs.consistency import refuse_other_model
     from recsweep.runs.past_run import with_files
 
     settings = job.settings
@@ -127,7 +128,9 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
     environment.choose_backend(of_run.backend, of_run.threads, of_run.device, of_run.precision)
     environment.load_backend()
     fingerprint, _ = read_split(run.results)
-    return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL))
+    model, item_ids = load_model(run.results / MODEL)
+    refuse_other_model(run.results, item_ids)
+    return FittedModel(of_run, fingerprint, model, item_ids)
 
 
 def _evaluator(settings: Settings) -> "Evaluator":

@@ -17,7 +17,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import app
-from recsweep.app import OF_NOW, PLACES, Config, Job, Settings
+from recsweep.app import LIMITS, OF_NOW, PLACES, Config, Job, Settings
 from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
@@ -190,7 +190,7 @@ def _repeat(past: "PastRun", job: Job, environment: dict[str, str], folder: Path
     config = {
         **{name: job.config[name] for name in OF_NOW if name in job.config},
         **read_config(past.results),
-        **{name: job.config[name] for name in ("cache_dir", "debug")},
+        **{name: job.config[name] for name in ("cache_dir", "debug", *LIMITS)},
     }
     past.settings(config)
     config = with_files(config, job)
