@@ -34,7 +34,9 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     learned_arrays   state of models that learn only a few arrays
     build            `_target_` -> an object, or an error that names the wrong value
     metrics          ranked lists in, one value per user out
+    stored_files     arrays and tables that runs and caches wrote, read without trust
     interfaces       interfaces between the layers
+    unpack_limits    how large a compressed file may become
     documents        YAML and JSON that others may have written, read within limits
     environment      backend, threads, versions, commit
     files            atomic writing of files and folders

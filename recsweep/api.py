@@ -410,7 +410,7 @@ def compare(
 
 
 def _settings(config: Mapping[str, Any]) -> app.Settings:
-    return validate(app.Settings, dict(config), "")
+    return app.checked_settings(dict(config))
 
 
 def _search_path(config_dir: str | Path | None) -> list[str]:

@@ -16,6 +16,7 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath, RunTracker
 from recsweep.run_files import RESULTS
 from recsweep.trust import Modules
+from recsweep.unpack_limits import Limits, choose_limits
 
 if TYPE_CHECKING:
     from recsweep.data.split import Split
@@ -37,7 +38,9 @@ OF_SWEEPS = ("search", "sweep", "sampler", "pruner", "study")
 """Parts of the configuration that do not affect a single run."""
 OF_STORED = ("trust", "fetch")
 """Parts that say what the configurations of stored runs may do here."""
-OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *OF_SWEEPS, *OF_STORED)
+LIMITS = ("max_unpacked_gib", "max_compression_ratio")
+"""Limits on compressed files, see `recsweep.unpack_limits`."""
+OF_NOW = ("task", "tracking", "cache_dir", "debug", "hydra", *LIMITS, *OF_SWEEPS, *OF_STORED)
 """Parts that the repeat of a run takes from its own command line, not from the run."""
 
 
@@ -54,6 +57,8 @@ class Settings:
         patience: Epochs without improvement after which training stops; None = never.
         cache_dir: Folder for downloads and prepared splits; None = the user's cache folder.
         debug: Whether to show tracebacks.
+        max_unpacked_gib: Largest unpacked size of a compressed file, in GiB.
+        max_compression_ratio: Largest ratio of that size to the file's own.
         evaluation_batch_size: Users scored at a time.
         refit: Whether to retrain on training and validation together for the best number of epochs.
         study: Name of a sweep's study; None = derived from the model, the data and the command.
@@ -85,7 +90,9 @@ class Settings:
     sampler: Config
     pruner: Config
     study: Annotated[str, Field(min_length=1)] | None
-    # defaults: older results lack device, precision and these; a model of your own may lack search
+    max_unpacked_gib: Annotated[float, Field(gt=0)] = Limits().max_unpacked_gib
+    max_compression_ratio: Annotated[float, Field(ge=1)] = Limits().max_compression_ratio
+    # defaults: older results lack these, device and precision; a model of your own may lack search
     model_name: Annotated[str, Field(min_length=1)] | None = None
     trust: Modules = Field(default_factory=list)
     fetch: bool = False
@@ -171,9 +178,16 @@ def run_job(job: Job) -> None:
 
 def make_job(config: Config, folder: Path, overrides: list[str]) -> Job:
     """The input of the task chosen by `task=`; see `run`."""
-    settings = validate(Settings, config, "")
+    settings = checked_settings(config)
     config, overrides = without_credentials([config, overrides])
     return Job(settings, config, overrides, folder / RESULTS)
+
+
+def checked_settings(config: Config) -> Settings:
+    """The settings of a configuration that the user chose; its limits become this process'."""
+    settings: Settings = validate(Settings, config, "")
+    choose_limits(Limits(*(getattr(settings, name) for name in LIMITS)))
+    return settings
 
 
 def build_group(settings: Settings, group: str, method: str) -> Any:

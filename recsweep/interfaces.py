@@ -19,6 +19,13 @@ CSR: TypeAlias = sp.csr_matrix
 State = dict[str, np.ndarray]
 """The state of a fitted model, as named arrays."""
 
+Shapes = Mapping[str, tuple[int | str, ...]]
+"""The arrays of a state and their shapes.
+
+A length that is a word, such as `users`, may be any, the same wherever the word stands; `users+1`
+is one more.
+"""
+
 OnEpoch = Callable[[int, Mapping[str, float]], bool]
 """Called after each epoch with its index (from 0) and its losses; returns "continue?"."""
 
@@ -85,6 +92,14 @@ class Recommender(Protocol):
 
     def restore(self, state: State) -> None:
         """Load the state of another instance with the same settings."""
+
+
+@runtime_checkable
+class HasShapes(Protocol):
+    """A model that says which arrays its state has: a saved one is checked before it is read."""
+
+    def shapes(self, n_items: int) -> Shapes:
+        """The arrays of a state with so many items; computed without allocating them."""
 
 
 @runtime_checkable

@@ -16,6 +16,16 @@ def sparse_arrays(matrix: CSR) -> dict[str, np.ndarray]:
     return {name: getattr(matrix, name) for name in CSR_PARTS}
 
 
+def sparse_shapes(n_rows: int | str) -> dict[str, tuple[int | str, ...]]:
+    """The shapes of a sparse matrix' arrays.
+
+    Args:
+        n_rows: Its rows, or a word for any number of them, see `recsweep.interfaces.Shapes`.
+    """
+    starts = n_rows + 1 if isinstance(n_rows, int) else f"{n_rows}+1"
+    return {"data": ("entries",), "indices": ("entries",), "indptr": (starts,)}
+
+
 def sparse_matrix(arrays: Mapping[str, Any], n_columns: int) -> CSR:
     """The matrix with these arrays; others beside them are ignored."""
     parts = tuple(arrays[name] for name in CSR_PARTS)

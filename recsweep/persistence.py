@@ -8,7 +8,7 @@ SHA256SUMS      checksums of the three, as `sha256sum` writes and checks them
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -16,11 +16,15 @@ import pandas as pd
 from recsweep.build import build
 from recsweep.errors import InputError
 from recsweep.files import file_sha256
-from recsweep.interfaces import Recommender
-from recsweep.run_files import parse_yaml, write_yaml
+from recsweep.interfaces import HasShapes, Recommender, State
+from recsweep.learned_arrays import CSR_PARTS
+from recsweep.messages import shorten
+from recsweep.run_files import read, read_yaml, write_yaml
+from recsweep.stored_files import n_rows_of, read_arrays, read_table, sparse_rows
 from recsweep.trust import refuse_foreign
 
 CHECKSUMS = "SHA256SUMS"
+SHOWN_CHARACTERS = 60
 SPEC, WEIGHTS, ITEMS = MODEL_FILES = ("model.yaml", "weights.npz", "items.parquet")
 
 
@@ -53,20 +57,66 @@ def load_model(folder: Path, trusted: Collection[str] = ()) -> tuple[Recommender
         The model, ready to score, and the original id of each column of its scores.
 
     Raises:
-        InputError: A file is missing or was changed, or its class is not trusted.
+        InputError: A file is missing, was changed, or does not go with the others, or its class is
+            not trusted.
     """
     _refuse_changed(folder)
-    spec = parse_yaml(folder / SPEC)
-    refuse_foreign({"model": spec}, trusted, str(folder))
-    model = cast("Recommender", build(spec, "model"))
-    with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
-        model.restore(dict(weights))
-    return model, read_item_ids(folder)
+    model = _built(folder / SPEC, trusted)
+    n_items = read(folder / ITEMS, n_rows_of, int)
+    weights = read(folder / WEIGHTS, lambda file: _weights(file, model, n_items), dict)
+    item_ids = read_item_ids(folder)
+    model.restore(weights)
+    return model, item_ids
 
 
 def read_item_ids(folder: Path) -> np.ndarray:
-    """Original id of each column of a saved model's scores."""
-    return pd.read_parquet(folder / ITEMS)["item"].to_numpy()
+    """Original id of each column of a saved model's scores.
+
+    Raises:
+        InputError: The file is damaged, or has an id twice.
+    """
+    return read(folder / ITEMS, _item_ids, np.ndarray)
+
+
+def _item_ids(file: Path) -> np.ndarray:
+    table = read_table(file, n_rows_of(file))
+    if "item" not in table:
+        raise ValueError("it must have a column item, but has none")
+    ids = table["item"]
+    if ids.dtype.kind not in "iu" and not all(isinstance(each, str) for each in ids):
+        raise ValueError("every id must be a text or a whole number, but some are not")
+    if not ids.is_unique:
+        again = shorten(repr(ids[ids.duplicated()].iloc[0]), SHOWN_CHARACTERS)
+        raise ValueError(f"every id must be there once, but {again} is there again")
+    return ids.to_numpy()
+
+
+def _built(file: Path, trusted: Collection[str]) -> Recommender:
+    """An unfitted model with the saved settings."""
+    spec = read_yaml(file)
+    refuse_foreign({"model": spec}, trusted, str(file.parent))
+    try:
+        model = build(spec, "model")
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    if not isinstance(model, Recommender):
+        raise InputError(
+            f"{file} must describe a model, but describes a {type(model).__name__}; copy the "
+            "run's whole folder again, or train again"
+        )
+    return model
+
+
+def _weights(file: Path, model: Recommender, n_items: int) -> State:
+    """The arrays of a model with so many items."""
+    try:
+        shapes = model.shapes(n_items) if isinstance(model, HasShapes) else None
+    except InputError as error:
+        raise InputError(f"{file}: {error}") from error
+    weights = read_arrays(file, shapes)
+    if weights.keys() >= set(CSR_PARTS):
+        sparse_rows([weights[name] for name in CSR_PARTS], n_items)
+    return weights
 
 
 def write_checksums(folder: Path) -> None:

@@ -40,6 +40,12 @@ REPRODUCTION = "reproduction.yaml"
 NOTE, COMPARISON, STUDIES, COMPARED = "note.md", "comparison", "studies.yaml", "studies"
 FOLDS = ("valid", "test")
 
+DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
+    MemoryError, yaml.YAMLError,
+)  # fmt: skip
+"""What reading a damaged file may raise."""
+
 Content = TypeVar("Content")
 
 
@@ -210,7 +216,7 @@ def read(file: Path, parse: Callable[[Path], object], kind: type[Content]) -> Co
         content = parse(file)
     except InputError:
         raise
-    except (OSError, ValueError, LookupError, TypeError, OverflowError, yaml.YAMLError) as error:
+    except DAMAGE as error:
         content = error
     if not isinstance(content, kind):
         raise InputError(

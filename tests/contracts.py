@@ -3,6 +3,8 @@
 A new model gets these for free: a file conf/model/<stem>.yaml is enough.
 """
 
+import re
+import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,16 +12,20 @@ from typing import Any
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from tampering import OF_SPARSE, TAMPERINGS
 
 from recsweep import command_line
 from recsweep.build import build
 from recsweep.data.sources.synthetic import Synthetic
 from recsweep.data.split import Split
 from recsweep.data.splits.strong import Strong
+from recsweep.errors import InputError
 from recsweep.evaluation import Evaluator
-from recsweep.interfaces import CSR, HasLoss, Recommender
-from recsweep.persistence import load_model, save_model
+from recsweep.interfaces import CSR, HasLoss, HasShapes, Recommender
+from recsweep.models.turbo_cf import TurboCF
+from recsweep.persistence import load_model, save_model, write_checksums
 from recsweep.seeds import Seeds
+from recsweep.stored_files import Header, refuse_other_arrays
 
 SMALL = {
     "batch_size": 20,
@@ -110,6 +116,38 @@ def assert_saved_and_restored_scores_are_the_same(
     expected = np.asarray(model.score(split.test.history))
     np.testing.assert_array_equal(np.asarray(restored.score(split.test.history)), expected)
     np.testing.assert_array_equal(item_ids, split.item_ids)
+
+
+def assert_the_state_has_the_shapes_that_the_model_states(model: Recommender, n_items: int) -> None:
+    assert isinstance(model, HasShapes)
+    headers = {n: Header(a.shape, False, a.dtype) for n, a in model.state().items()}
+    refuse_other_arrays(headers, model.shapes(n_items))
+    if not isinstance(model, TurboCF):
+        with pytest.raises(ValueError, match="must be"):
+            refuse_other_arrays(headers, model.shapes(n_items + 1))
+
+
+def assert_tampered_folders_are_refused(
+    model: Recommender, spec: Mapping[str, Any], item_ids: np.ndarray, folder: Path
+) -> None:
+    """In one line that names the folder, whatever was done to its files."""
+    save_model(model, spec, item_ids, folder / "saved")
+    kinds = TAMPERINGS | (OF_SPARSE if "indptr" in model.state() else {})
+    if isinstance(model, TurboCF):  # it keeps users' rows, which say of no item that it is none
+        kinds = {kind: each for kind, each in kinds.items() if kind != "an id more"}
+    for number, (kind, (expected, act)) in enumerate(kinds.items()):
+        changed = shutil.copytree(folder / "saved", folder / str(number))
+        act(changed)
+        write_checksums(changed)
+        try:
+            load_model(changed)
+        except InputError as error:
+            found = str(error)
+        else:
+            found = "nothing"
+        assert re.search(expected, found), f"{kind}: {found}"
+        assert str(changed) in found, f"{kind}: {found}"
+        assert "\n" not in found, kind
 
 
 def assert_inputs_are_untouched(spec: Mapping[str, Any], split: Split) -> None:

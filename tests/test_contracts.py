@@ -54,6 +54,19 @@ def test_another_trial_in_between_changes_nothing(name: str, split: Split) -> No
     contracts.assert_another_trial_in_between_changes_nothing(spec, split)
 
 
+def test_the_state_has_the_shapes_that_the_model_states(model: Recommender, split: Split) -> None:
+    contracts.assert_the_state_has_the_shapes_that_the_model_states(model, split.train.shape[1])
+
+
+def test_a_model_that_was_tampered_with_is_refused_in_one_line(
+    name: str, model: Recommender, split: Split, tmp_path: Path
+) -> None:
+    """Kinds of tampering are in one test each model, since saving takes longer than refusing."""
+    contracts.assert_tampered_folders_are_refused(
+        model, contracts.small_spec(name), split.item_ids, tmp_path
+    )
+
+
 def test_saved_and_restored_scores_are_the_same(
     name: str, model: Recommender, split: Split, tmp_path: Path
 ) -> None:

@@ -47,7 +47,7 @@ def test_a_pickle_in_the_place_of_weights_is_not_opened(tmp_path: Path) -> None:
     folder = popularity(tmp_path / "model")
     np.savez(folder / "weights.npz", totals=np.array([{"a": 1}], dtype=object))
     write_checksums(folder)
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(InputError, match="totals must hold numbers of this machine, but is object"):
         load_model(folder)
 
 

@@ -1,19 +1,20 @@
 """Extracts one file from a zip archive or from a wheel on the Python package index."""
 
-import lzma
 import re
-import struct
+import stat
 import subprocess
 import sys
 import tempfile
-import zlib
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from zipfile import BadZipFile, ZipFile
+from zipfile import ZipFile
 
 from recsweep.data.download import refuse_unasked
 from recsweep.errors import InputError
 from recsweep.files import CHUNK_BYTES, disk_errors_in_one_line, sole_writer, whole_file
+from recsweep.stored_files import ZIP_DAMAGE
+from recsweep.unpack_limits import UnpackedSize
 
 PIP_OPTIONS = (
     "--no-deps",
@@ -22,16 +23,7 @@ PIP_OPTIONS = (
     "--disable-pip-version-check",
     "--no-input",
 )
-ZIP_DAMAGE = (
-    BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    struct.error,
-    EOFError,
-    OSError,  # absent or unreadable, or offsets beyond its end
-    UnicodeDecodeError,  # a name that contradicts its own header
-    RuntimeError,  # encrypted, or compressed by an unsupported method
-)
+FILES_AND_FOLDERS = (stat.S_IFREG, stat.S_IFDIR)
 
 
 def extract_member(archive: Path, member: str, target: Path) -> Path:
@@ -46,8 +38,9 @@ def extract_member(archive: Path, member: str, target: Path) -> Path:
         `target`, complete.
 
     Raises:
-        InputError: The archive is damaged, lacks the member or has a name that points outside
-            it, or the file cannot be written.
+        InputError: The archive is damaged, lacks the member, has a name twice or one that points
+            outside of it, or has links, the member is larger than the limits allow, or the file
+            cannot be written.
     """
     with disk_errors_in_one_line(target, "cache_dir"):
         if not target.is_file():
@@ -85,6 +78,10 @@ def _member_chunks(archive: Path, member: str) -> Iterator[bytes]:
     try:
         with ZipFile(archive) as bundle:
             _check_members(bundle, archive, member)
+            described = bundle.getinfo(member)
+            packed_bytes = min(described.compress_size, archive.stat().st_size)
+            # never more than that is read from a member
+            UnpackedSize(archive, packed_bytes).add(described.file_size)
             with bundle.open(member) as source:
                 while chunk := source.read(CHUNK_BYTES):
                     yield chunk
@@ -102,7 +99,18 @@ def _check_members(bundle: ZipFile, archive: Path, member: str) -> None:
                 f"{archive} must hold only names inside of it, found {info.orig_filename!r}; "
                 f"do not use this archive"
             )
+        if (kind := stat.S_IFMT(info.external_attr >> 16)) and kind not in FILES_AND_FOLDERS:
+            raise InputError(
+                f"{archive} must hold only files and folders, but {info.filename!r} is a link or a "
+                "device; do not use this archive"
+            )
     names = [info.filename for info in bundle.infolist() if not info.is_dir()]
+    for name, n_times in Counter(names).most_common(1):
+        if n_times > 1:
+            raise InputError(
+                f"{archive} must hold each file once, but holds {name!r} {n_times} times; use "
+                "another copy of the archive"
+            )
     if member not in names:
         raise InputError(
             f"{archive} must hold {member!r}, found {len(names)} other files such as {names[:3]}; "

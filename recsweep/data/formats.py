@@ -19,6 +19,7 @@ from recsweep.data.header import looks_like_data
 from recsweep.data.interactions import quote
 from recsweep.data.text_stream import COLONS, ONE_CHARACTER, CountedLines, open_text
 from recsweep.errors import InputError
+from recsweep.unpack_limits import UnpackedSize
 
 # Arrow's own pool keeps freed memory, 50 MiB for MovieLens-1M; the system's returns it
 pa.set_memory_pool(pa.system_memory_pool())
@@ -190,12 +191,20 @@ class Columnar(TableFile):
 
     def read(self) -> pa.Table:
         """The wanted columns."""
-        return self._dataset.to_table(columns=self._fields)
+        scanner = self._dataset.scanner(columns=self._fields)
+        return pa.Table.from_batches(self._batches(scanner), scanner.projected_schema)
+
+    def _batches(self, scanner: pa_dataset.Scanner) -> Iterator[pa.RecordBatch]:
+        """All rows in pieces, up to the limits on compressed files."""
+        unpacked = UnpackedSize(self.path)
+        for batch in scanner.to_batches():
+            unpacked.add_batch(batch)
+            yield batch
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """Row by row."""
         self.place = 1
-        for batch in self._dataset.to_batches(columns=self._fields):
+        for batch in self._batches(self._dataset.scanner(columns=self._fields)):
             types = {ours: batch.schema.field(ours).type for ours in ("user", "item")}
             is_short = [ours for ours, kind in types.items() if pa.types.is_float32(kind)]
             for row in batch.to_pylist():

@@ -12,11 +12,11 @@ from jaxtyping import Float
 
 from recsweep import environment, source_code
 from recsweep.data import matrix
-from recsweep.data.archive import ZIP_DAMAGE
 from recsweep.data.matrix import fingerprint, keep_entries, matrix_arrays
 from recsweep.files import disk_errors_in_one_line, sole_writer, whole_file
 from recsweep.interfaces import CSR
 from recsweep.messages import named_error
+from recsweep.stored_files import read_arrays
 
 log = logging.getLogger(__name__)
 
@@ -107,14 +107,13 @@ def _made(train: CSR) -> Float[np.ndarray, "items items"]:
 def _loaded(target: Path, n_items: int) -> Float[np.ndarray, "items items"] | None:
     """The matrix at `target`, or None if the file is damaged and must be recomputed."""
     try:
-        with target.open("rb") as file, np.load(file, allow_pickle=False) as members:
-            gram: np.ndarray = members["gram"]  # the archive's checksum is verified here
-    except (*ZIP_DAMAGE, ValueError, KeyError, TypeError, MemoryError) as error:
+        gram = read_arrays(target, {"gram": (n_items, n_items)})["gram"]
+    except (OSError, ValueError) as error:
         damage = named_error(error)
     else:
-        if gram.shape == (n_items, n_items) and gram.dtype == np.float32:
+        if gram.dtype == np.float32 and gram.flags.c_contiguous:
             return gram
-        damage = f"{gram.dtype} of shape {gram.shape}"
+        damage = f"{gram.dtype}, by columns"
     log.warning("cached Gram matrix %s is damaged (%s): rebuilding it", target, damage)
     return None
 

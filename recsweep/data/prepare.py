@@ -9,10 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 
 from recsweep import source_code
-from recsweep.data.archive import ZIP_DAMAGE
 from recsweep.data.leaks import refuse_leaks
 from recsweep.data.matrix import packed_ids, unpacked_ids
 from recsweep.data.sources.source import Source
@@ -28,7 +26,10 @@ from recsweep.files import (
     whole_file,
 )
 from recsweep.interfaces import CSR
+from recsweep.learned_arrays import CSR_PARTS
 from recsweep.messages import named_error
+from recsweep.run_files import DAMAGE
+from recsweep.stored_files import read_arrays, sparse_rows
 
 log = logging.getLogger(__name__)
 
@@ -118,12 +119,11 @@ def _arrays(split: Split) -> dict[str, np.ndarray]:
 def _loaded(target: Path) -> Split | None:
     """The split at `target`, or None if the file is damaged and must be made again."""
     try:
-        with target.open("rb") as file, np.load(file, allow_pickle=False) as members:
-            arrays = dict(members)
+        arrays = read_arrays(target)
         data_fingerprint, fingerprint = (str(entry) for entry in arrays["fingerprints"])
         split = _split(arrays, data_fingerprint)
         damage = "" if split.fingerprint == fingerprint else "not what its fingerprint says"
-    except (*ZIP_DAMAGE, ValueError, KeyError, IndexError, TypeError, MemoryError) as error:
+    except DAMAGE as error:
         damage = named_error(error)
     if damage:
         log.warning("prepared split %s is damaged (%s): rebuilding it", target, damage)
@@ -147,6 +147,4 @@ def _split(arrays: Mapping[str, np.ndarray], data_fingerprint: str) -> Split:
 
 
 def _matrix(arrays: Mapping[str, np.ndarray], name: str, n_items: int) -> CSR:
-    indptr = arrays[f"{name}.indptr"]
-    parts = (arrays[f"{name}.data"], arrays[f"{name}.indices"], indptr)
-    return sp.csr_matrix(parts, shape=(len(indptr) - 1, n_items))
+    return sparse_rows([arrays[f"{name}.{part}"] for part in CSR_PARTS], n_items)

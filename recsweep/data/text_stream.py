@@ -2,13 +2,17 @@
 
 import io
 import lzma
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
 from recsweep.data.magic_bytes import N_BYTES, columnar, encoding, foreign, packer
 from recsweep.errors import InputError
+from recsweep.files import CHUNK_BYTES
+from recsweep.unpack_limits import UnpackedSize
 
 COLONS, ONE_CHARACTER = "::", "\x1f"
 """A delimiter that CSV readers do not support, and its replacement."""
@@ -51,14 +55,53 @@ def other_format(path: Path) -> str | None:
 
 def _unpacked(path: Path) -> pa.NativeFile:
     packed_by = packer(first_bytes(path))
-    if packed_by == "xz":
-        return pa.PythonFile(lzma.open(path))
-    return pa.input_stream(path, compression=packed_by)
+    if packed_by is None:
+        return pa.input_stream(path, compression=None)
+    unpack = lzma.open if packed_by == "xz" else partial(pa.input_stream, compression=packed_by)
+    return _Sequential(_Limited(unpack(path), UnpackedSize(path)), "r")
 
 
 def _unpacked_head(path: Path) -> bytes:
     with _unpacked(path) as stream:
         return bytes(stream.read(N_BYTES))
+
+
+class _Sequential(pa.PythonFile):
+    """A stream of unknown length, which Arrow takes for a file that it can seek in."""
+
+    def read(self, nbytes: int | None = None) -> bytes:
+        """The next bytes; None = all."""
+        if nbytes is not None:
+            return bytes(super().read(nbytes))
+        return b"".join(iter(lambda: self.read(CHUNK_BYTES), b""))
+
+
+class _Limited(io.RawIOBase):
+    """A stream that ends in an InputError where a compressed file becomes too large.
+
+    Args:
+        stream: The unpacked content.
+        unpacked_size: Counts it.
+    """
+
+    def __init__(self, stream: Any, unpacked_size: UnpackedSize) -> None:
+        self._stream, self._unpacked_size = stream, unpacked_size
+
+    def readable(self) -> bool:
+        """Always True."""
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        """Fill a buffer with the next bytes; returns their number, 0 at the end."""
+        block = self._stream.read(len(buffer))
+        self._unpacked_size.add(len(block))
+        buffer[: len(block)] = block
+        return len(block)
+
+    def close(self) -> None:
+        """Close the file, too."""
+        self._stream.close()
+        super().close()
 
 
 class CountedLines(io.RawIOBase):

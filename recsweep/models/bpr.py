@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.known_users import KnownUsers
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, State
-from recsweep.learned_arrays import CSR_PARTS, sparse_arrays, sparse_matrix
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, State
+from recsweep.learned_arrays import CSR_PARTS, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Triples
 from recsweep.training.engine import Engine
@@ -175,6 +175,14 @@ class BPR:
         """The embeddings, and the training interactions, by which users are recognised."""
         engine, train = self._fitted()
         return {**engine.state(), **sparse_arrays(train)}
+
+    def shapes(self, n_items: int) -> Shapes:
+        """Embeddings of any number of users and of the items, and the users' interactions."""
+        return {
+            "bpr/users": ("users", self.latent_dim),
+            "bpr/items": (n_items, self.latent_dim),
+            **sparse_shapes("users"),
+        }
 
     def restore(self, state: State) -> None:
         """Load the state of another instance with the same settings."""

@@ -13,7 +13,7 @@ from recsweep import accelerator, environment
 from recsweep.data.gram import gram_matrix, gram_spare_bytes
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT, OnEpoch
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
 from recsweep.inverse import inverse_spare_bytes, negative_inverse
 from recsweep.learned_arrays import LearnedArrays
 from recsweep.memory import refuse_beyond_memory
@@ -74,6 +74,10 @@ class EASE(LearnedArrays):
     def largest_self_weight(self) -> float:
         """The upper bound on B's diagonal."""
         return 0.0
+
+    def shapes(self, n_items: int) -> Shapes:
+        """B."""
+        return {"weights": (n_items, n_items)}
 
     def score(self, history: CSR) -> Any:
         """History · B: users × items, of NumPy or of the accelerator."""

@@ -11,8 +11,8 @@ from threadpoolctl import threadpool_limits
 from recsweep.data.degrees import degree_powers, item_degrees, normalized
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT, OnEpoch
-from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.seeds import Seeds
 
 LEAST_SINGULAR_VALUE = 1e-6
@@ -56,6 +56,14 @@ class GFCF(LearnedArrays):
             "degree_roots": degree_powers(item_degrees(train), 0.5).astype(np.float32),
         }
         on_epoch(0, {})
+
+    def shapes(self, n_items: int) -> Shapes:
+        """R̃, of any number of users, and vectors of the items."""
+        return {
+            **sparse_shapes("users"),
+            "frequencies": ("frequencies", n_items),
+            "degree_roots": (n_items,),
+        }
 
     def score(self, history: CSR) -> Float[np.ndarray, "users items"]:
         """Both filters' sum: users × items."""

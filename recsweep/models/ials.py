@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 from recsweep import environment
 from recsweep.data.degrees import item_degrees
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
 from recsweep.learned_arrays import LearnedArrays
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
@@ -85,6 +85,10 @@ class IALS(LearnedArrays):
             loss = users.data.sum(dtype=np.float64) - gain + penalty
             if not on_epoch(epoch, {"loss": float(loss) / train.shape[0]}):
                 return
+
+    def shapes(self, n_items: int) -> Shapes:
+        """The items' factors and λ'."""
+        return {"item_factors": (n_items, self.latent_dim), "l2": ()}
 
     def score(self, history: CSR) -> Float[np.ndarray, "users items"]:
         """Products of the history's factors and the item factors: users × items."""

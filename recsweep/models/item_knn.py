@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 from recsweep.data.gram import over_gram_rows
 from recsweep.data.matrix import keep_entries
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch
-from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.seeds import Seeds
 
 
@@ -45,6 +45,10 @@ class ItemKNN(LearnedArrays):
         similarities = rows.T.tocsr()  # column j holds the neighbours of item j
         self.learned = sparse_arrays(similarities)
         on_epoch(0, {})
+
+    def shapes(self, n_items: int) -> Shapes:
+        """A sparse matrix of items × items."""
+        return sparse_shapes(n_items)
 
     def score(self, history: CSR) -> np.ndarray:
         """History · similarities: users × items."""

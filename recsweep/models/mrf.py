@@ -15,8 +15,8 @@ from recsweep import environment
 from recsweep.data.gram import BLOCK_CELLS
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT, OnEpoch
-from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
 from recsweep.models.item_knn import similar_items
 from recsweep.seeds import Seeds
@@ -72,6 +72,10 @@ class MRF(LearnedArrays):
         rows = sp.csr_matrix(parts, shape=neighbors.shape)
         self.learned = sparse_arrays(rows.T.tocsr())  # column j holds the weights for item j
         on_epoch(0, {})
+
+    def shapes(self, n_items: int) -> Shapes:
+        """A sparse matrix of items × items."""
+        return sparse_shapes(n_items)
 
     def score(self, history: CSR) -> Float[np.ndarray, "users items"]:
         """History · weights: users × items."""

@@ -11,8 +11,8 @@ from pydantic.dataclasses import dataclass
 from recsweep.data.degrees import degree_powers, item_degrees, normalized
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch
-from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.models.item_knn import nearest
 from recsweep.seeds import Seeds
 
@@ -63,6 +63,10 @@ class P3Alpha(LearnedArrays):
     def arrival_weights(self, degrees: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
         """What a walk's end is weighted by."""
         return np.ones_like(degrees)
+
+    def shapes(self, n_items: int) -> Shapes:
+        """A sparse matrix of items × items."""
+        return sparse_shapes(n_items)
 
     def score(self, history: CSR) -> Float[np.ndarray, "users items"]:
         """The walks from the history, up to a factor per user: users × items."""

@@ -7,7 +7,7 @@ from jaxtyping import Float, Int
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
 from recsweep.learned_arrays import LearnedArrays
 from recsweep.seeds import Seeds
 
@@ -29,6 +29,10 @@ class Popularity(LearnedArrays):
         totals = np.bincount(train.indices, weights=train.data, minlength=train.shape[1])
         self.learned = {"totals": _as_float32(totals)}
         on_epoch(0, {})
+
+    def shapes(self, n_items: int) -> Shapes:
+        """A total per item."""
+        return {"totals": (n_items,)}
 
     def score(self, history: CSR) -> np.ndarray:
         """The totals once per user: users × items."""

@@ -12,8 +12,8 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch
-from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
 from recsweep.models.item_knn import nearest
 from recsweep.seeds import Seeds
@@ -104,6 +104,10 @@ class SLIM(LearnedArrays):
             return nearest(products, self.n_neighbors)
 
         return sp.vstack(over_gram_rows(columns, largest), format="csr")
+
+    def shapes(self, n_items: int) -> Shapes:
+        """A sparse matrix of items × items."""
+        return sparse_shapes(n_items)
 
     def score(self, history: CSR) -> Float[np.ndarray, "users items"]:
         """History · weights: users × items."""

@@ -13,8 +13,8 @@ from recsweep import environment
 from recsweep.data.degrees import normalized
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch
-from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 
@@ -77,6 +77,10 @@ class TurboCF(LearnedArrays):
             return products
 
         return sp.vstack(over_gram_rows(matrix, raise_entries), format="csr")
+
+    def shapes(self, n_items: int) -> Shapes:
+        """R̃, of any number of users, or P."""
+        return sparse_shapes("users" if self.power == 1 else n_items)
 
     def score(self, history: CSR) -> Scores:
         """The filtered histories: users × items."""

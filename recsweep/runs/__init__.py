@@ -11,6 +11,6 @@ The modules, from the outside in:
     scored_run    reads a run that was scored on test from its folder
     weights       compares the saved weights of two models, in chunks
     results       writes the results folder of a run
-    consistency   checks metrics per user and curves against metrics.json
+    consistency   checks metrics per user, curves and model against the other files of a run
     past_run      a past run: its folder, its configuration
 """

@@ -43,6 +43,7 @@ from recsweep.run_files import (
     yaml_text,
 )
 from recsweep.trust import path_below
+from recsweep.unpack_limits import UnpackedSize
 
 FORMAT = 1
 MANIFEST, CONSTRAINTS, RUNS = "bundle.yaml", "constraints.txt", "runs"
@@ -237,6 +238,7 @@ def unpack_bundle(file: Path, folder: Path, row: str | None = None) -> dict[str,
             wanted = {row: rows[row]} if row is not None else rows
             _refuse_other_names(archive, files, file)
             _refuse_beyond_disk(files, folder)
+            UnpackedSize(file).add(sum(each.size for each in files.values()))
             for name, described in files.items():
                 owner = _owner(name, rows)
                 if owner is None or owner in wanted:

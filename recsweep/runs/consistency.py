@@ -1,25 +1,35 @@
-"""Reads a run's metrics per user and its curves, and checks them against its `metrics.json`."""
+"""Reads a run's metrics per user, curves and model, and checks them against its other files."""
 
 import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from recsweep.errors import InputError
 from recsweep.metrics.groups import GROUPS as NAMES
 from recsweep.metrics.groups import Groups
+from recsweep.persistence import ITEMS, SPEC
 from recsweep.run_files import (
+    CONFIG,
     CURVES,
     GROUPS,
     GROUPS_PER_USER,
     METRICS,
+    MODEL,
+    SPLIT,
     per_user_file,
     read,
+    read_config,
     read_curves,
     read_metrics,
+    read_split,
+    read_yaml,
 )
+from recsweep.runs.past_run import objective_of
+from recsweep.stored_files import n_rows_of, read_table
 
 ROUNDING = 1e-9
 """Relative tolerance; the same mean over reordered users differs in its last bits."""
@@ -36,12 +46,12 @@ def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.D
     Raises:
         InputError: A file is missing or damaged, or the two files are not from the same run.
     """
-    file = per_user_file(results, fold)
-    frame = read(file, pd.read_parquet, pd.DataFrame)
-    told = _told(results, fold)
-    users = (told.get("n_users", len(frame)), len(frame))
+    file, told = per_user_file(results, fold), _told(results, fold)
+    n_rows = read(file, n_rows_of, int)
+    users = (told.get("n_users", n_rows), n_rows)
     if users[0] != users[1]:
         raise _unlike(place or results, file.name, "the number of users", users)
+    frame = read(file, lambda file: _numbers(read_table(file, n_rows)), pd.DataFrame)
     means = {str(name): float(value) for name, value in frame.mean().items()}
     for name in dict.fromkeys([*told.get("standard_error", ()), *means]):
         values = (told["mean"].get(name), means.get(name))
@@ -75,7 +85,7 @@ def metrics_by_group(
     if not (results / GROUPS).is_file():
         return None
     table = read_groups(results)
-    frame = read(results / GROUPS_PER_USER, pd.read_parquet, pd.DataFrame)
+    frame = read(results / GROUPS_PER_USER, lambda file: _numbers(read_table(file)), pd.DataFrame)
     others = len(frame.index.symmetric_difference(users))
     if others:
         counts = (len(users), f"{len(frame)}, of whom {others} are others")
@@ -98,18 +108,69 @@ def checked_curves(results: Path) -> list[tuple[int, dict[str, float]]]:
     Raises:
         InputError: A file is missing or damaged, or the two files are not from the same run.
     """
-    curves = read_curves(results)
+    curves = read(results / CURVES, lambda _: _in_order(read_curves(results)), list)
     best_epoch = read(results / METRICS, lambda _: int(read_metrics(results)["best_epoch"]), int)
     best = dict(curves).get(best_epoch)
     if best is None:
         found = (f"epoch {best_epoch}", f"one of {len(curves)}")
         raise _unlike(results, CURVES, "the best epoch", found)
+    chosen_by = f"valid/{_objective(results)}"
+    largest = max(curves, key=lambda row: row[1].get(chosen_by, -math.inf))
+    if largest[1].get(chosen_by, -math.inf) > best.get(chosen_by, -math.inf) + ROUNDING:
+        raise _unlike(
+            results, CURVES, f"the epoch of the best {chosen_by}", (best_epoch, largest[0])
+        )
     for name, mean in _told(results, "valid")["mean"].items():
         values = (mean, best.get(f"valid/{name}"))
         if not _is_same(*values):
             what = f"valid {name} of the best epoch, {best_epoch},"
             raise _unlike(results, CURVES, what, values)
     return curves
+
+
+def refuse_other_model(results: Path, item_ids: np.ndarray) -> None:
+    """Check that a run's model has the settings and the catalogue of the run.
+
+    Args:
+        results: A run's results folder.
+        item_ids: The model's items.
+
+    Raises:
+        InputError: A file is missing or damaged, or the model is not that of the run.
+    """
+    of_run, of_model = read_config(results).get("model"), read_yaml(results / MODEL / SPEC)
+    if of_run != of_model:
+        keys = {*(of_run if isinstance(of_run, Mapping) else {}), *of_model}
+        key = next((k for k in sorted(keys) if (of_run or {}).get(k) != of_model.get(k)), "model")
+        values = ((of_run or {}).get(key), of_model.get(key))
+        raise _unlike(results, f"{MODEL}/{SPEC}", f"model.{key}", values, CONFIG)
+    n_items = read_split(results)[1].get("n_items", len(item_ids))
+    if n_items != len(item_ids):
+        values = (n_items, len(item_ids))
+        raise _unlike(results, f"{MODEL}/{ITEMS}", "the number of items", values, SPLIT)
+
+
+def _numbers(frame: pd.DataFrame) -> pd.DataFrame:
+    """A table of metrics, a row per user."""
+    other = [name for name, dtype in frame.dtypes.items() if dtype.kind != "f"]
+    if other:
+        raise ValueError(f"every column must hold floats, but {str(other[0])!r:.60} does not")
+    if not frame.index.is_unique:
+        raise ValueError("every user must have one row, but one has several")
+    return frame
+
+
+def _in_order(curves: list[tuple[int, dict[str, float]]]) -> list[tuple[int, dict[str, float]]]:
+    if [epoch for epoch, _ in curves] != list(range(1, len(curves) + 1)):
+        raise ValueError("its epochs must be 1, 2, 3 and so on, but are not")
+    return curves
+
+
+def _objective(results: Path) -> str:
+    """The metric that the best epoch was chosen by."""
+    return read(
+        results / METRICS, lambda _: objective_of(read_config(results), read_metrics(results)), str
+    )
 
 
 def _told(results: Path, fold: str) -> dict[str, Any]:
@@ -120,6 +181,10 @@ def _told(results: Path, fold: str) -> dict[str, Any]:
 def _of_fold(found: Any, fold: str) -> Any:
     if not isinstance(found["mean"], Mapping):
         raise TypeError(f"{fold} has no means")
+    errors = found.get("standard_error") or {}
+    for name, value in [*found["mean"].items(), *errors.items()]:
+        if not isinstance(value, int | float | None):
+            raise TypeError(f"{fold} {name} must be a number, but is {value!r:.60}")
     return found
 
 

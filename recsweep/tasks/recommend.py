@@ -118,6 +118,7 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
     """Read a run's results; paths of files and cache and the threads are the current ones."""
     from recsweep.persistence import load_model
     from recsweep.run_files import MODEL, read_split
+    from recsweep.runs.consistency import refuse_other_model
     from recsweep.runs.past_run import with_files
 
     config = run.config(job.trusted, job.config)
@@ -127,7 +128,9 @@ def _fitted(run: "PastRun", job: Job) -> FittedModel:
     environment.choose_backend(of_run.backend, of_run.threads, of_run.device, of_run.precision)
     environment.load_backend()
     fingerprint, _ = read_split(run.results)
-    return FittedModel(of_run, fingerprint, *load_model(run.results / MODEL, job.trusted))
+    model, item_ids = load_model(run.results / MODEL, job.trusted)
+    refuse_other_model(run.results, item_ids)
+    return FittedModel(of_run, fingerprint, model, item_ids)
 
 
 def _evaluator(settings: Settings) -> "Evaluator":

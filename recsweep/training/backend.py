@@ -4,11 +4,13 @@ Keras reads `KERAS_BACKEND` when it is first imported, so a process has only one
 Everything else in recsweep is written once, with `keras.ops`.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import keras
 from keras import ops
+from keras.src.backend.common import global_state  # no public name, Keras 3.0 to 3.15
 
 from recsweep.training.phases import EpochPlan, Stage
 
@@ -40,6 +42,18 @@ def with_values(network: keras.Model, values: Values, function: Callable[[], Any
     ]
     with keras.StatelessScope(state_mapping=mapping):
         return function()
+
+
+@contextmanager
+def without_values() -> Iterator[None]:
+    """Variables that are created in the block have a shape, but no memory."""
+    waiting = "uninitialized_variables"  # Keras gives those a value at the end of another scope
+    before = list(global_state.get_global_attribute(waiting, []))
+    try:
+        with keras.StatelessScope(initialize_variables=False):
+            yield
+    finally:
+        global_state.set_global_attribute(waiting, before)
 
 
 def compile_program(

@@ -10,9 +10,10 @@ from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Ranking, State
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Ranking, Shapes, State
 from recsweep.seeds import Seeds
 from recsweep.training import layout
+from recsweep.training.backend import without_values
 from recsweep.training.batches import Epochs, ShuffledEpochs
 from recsweep.training.engine import Engine
 from recsweep.training.loop import Hyper, constant, train_epochs
@@ -114,6 +115,12 @@ class GradientModel(ABC):
     def state(self) -> State:
         """The network's weights."""
         return self._fitted().state()
+
+    def shapes(self, n_items: int) -> Shapes:
+        """Those of a new network's weights."""
+        with without_values():
+            weights = self.network(n_items, Seeds(0)).trainable_variables
+        return {variable.path: tuple(variable.shape) for variable in weights}
 
     def restore(self, state: State) -> None:
         """Load weights; an unfitted model is built to match their size."""

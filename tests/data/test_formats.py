@@ -7,9 +7,14 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from pyarrow import feather, orc
 
+from recsweep import unpack_limits
 from recsweep.data.formats import Columnar, Layout, Quoting, TableFile, Text
+from recsweep.errors import InputError
+from recsweep.unpack_limits import Limits, choose_limits
 
 NAMED = Layout(",", None, "who", "what", "much")
 BARE = Layout("::", ("who", "what", "much"), "who", "what", "much")
@@ -231,3 +236,41 @@ def test_a_position_that_is_also_the_name_of_another_column_is_refused(refused, 
     file = text_file(tmp_path, "1,0,n\nu,i,3\n", Layout(",", None, 0, "1", "n"))
     with refused("data.user_column=0 must be clear", "another with the name '0'"):
         file.read()
+
+
+@pytest.mark.parametrize("file_format", ["parquet", "ipc", "orc"])
+@pytest.mark.parametrize("is_coded", [True, False])
+def test_a_columnar_file_that_unpacks_to_far_more_than_its_size_is_refused(
+    file_format: str, is_coded: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(unpack_limits, "FREE_BYTES", 1 << 18)
+    choose_limits(Limits(max_compression_ratio=3))
+    n_rows, path = 1 << 18, tmp_path / "table"
+    codes = pa.array(np.zeros(n_rows, np.int32))
+    ids = pa.DictionaryArray.from_arrays(codes, pa.array(["7" * 100]))
+    ids = ids if is_coded and file_format != "orc" else ids.cast(pa.string())
+    table = pa.table({"who": ids, "what": ids})
+    if file_format == "parquet":
+        pq.write_table(table, path)
+    elif file_format == "ipc":
+        feather.write_feather(table, path, compression="zstd")
+    else:
+        orc.write_table(table, path, compression="zstd")
+    file = Columnar(path, Layout(",", None, "who", "what", None), file_format)
+    for read in (file.read, lambda: list(file.rows())):
+        with pytest.raises(InputError, match=r"at most 3 times .* max_compression_ratio=30$"):
+            read()
+    choose_limits(Limits(max_compression_ratio=1e9))
+    assert file.read().num_rows == n_rows
+
+
+def test_a_dictionary_that_all_batches_share_counts_once(tmp_path: Path):
+    """Ids of pandas' categories: 300,000 texts, in each of a dozen batches."""
+    n_rows, names = 1 << 20, pa.array([f"user {n}" for n in range(300_000)])
+    codes = pa.array(np.arange(n_rows, dtype=np.int32) % len(names))
+    ids = pa.DictionaryArray.from_arrays(codes, names)
+    feather.write_feather(pa.table({"who": ids, "what": ids}), tmp_path / "t", "uncompressed")
+    in_memory = 2 * (codes.nbytes + names.nbytes)
+    choose_limits(Limits(max_unpacked_gib=1.01 * in_memory / 2**30))
+    file = Columnar(tmp_path / "t", Layout(",", None, "who", "what", None), "ipc")
+    assert file.read().num_rows == n_rows

@@ -5,13 +5,19 @@ import gzip
 import io
 import lzma
 import tarfile
+from collections import deque
 from pathlib import Path
 
 import pandas as pd
 import pyarrow as pa
 import pytest
 
+from recsweep import unpack_limits
+from recsweep.data.formats import Layout
+from recsweep.data.plain_text import text_lines
+from recsweep.data.table import read_table
 from recsweep.data.text_stream import CountedLines, open_text, refuse_other_formats
+from recsweep.unpack_limits import Limits, choose_limits
 
 TEXT = "who,what\nü,\u2028\n" * 9
 
@@ -44,6 +50,49 @@ def test_text_is_the_same_however_it_is_packed_and_encoded(
     refuse_other_formats(path)
     with open_text(path) as stream:
         assert stream.read().decode() == TEXT
+
+
+def packed(content: bytes, packer: str) -> bytes:
+    pack = {"gzip": gzip.compress, "bz2": bz2.compress, "xz": lzma.compress}.get(packer)
+    return pack(content) if pack else by_arrow(content, packer)
+
+
+LINES = b"user,item\n" + b"1,2\n" * (1 << 20)
+
+
+@pytest.mark.parametrize("packer", ["gzip", "bz2", "xz", "zstd", "lz4"])
+def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused_by_every_reader(
+    tmp_path: Path, packer: str, refused, monkeypatch: pytest.MonkeyPatch
+):
+    monkeypatch.setattr(unpack_limits, "FREE_BYTES", 1 << 20)  # 256 MiB take seconds to unpack
+    choose_limits(Limits(max_compression_ratio=100))  # Snappy's kin packs 250 : 1 at best
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(packed(LINES, packer))
+    expected = (str(path), "at most 100 times its compressed", "max_compression_ratio=1000")
+    for quoting in ("minimal", "none"):
+        with refused(*expected):
+            read_table(path, Layout(",", None, "user", "item", None, quoting=quoting))
+    with refused(*expected):
+        deque(text_lines(path), maxlen=0)
+    choose_limits(Limits(max_compression_ratio=1e9))
+    with open_text(path) as stream:
+        assert sum(map(len, iter(lambda: stream.read(1 << 20), b""))) == len(LINES)
+
+
+@pytest.mark.parametrize("packer", ["gzip", "bz2", "xz", "zstd", "lz4"])
+def test_a_small_file_of_equal_lines_is_read(tmp_path: Path, packer: str):
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(packed(LINES, packer))
+    with open_text(path) as stream:
+        assert stream.read() == LINES
+
+
+def test_plain_text_of_any_size_is_read(tmp_path: Path):
+    path = tmp_path / "clicks.csv"
+    path.write_bytes(LINES[: 1 << 20])
+    choose_limits(Limits(max_unpacked_gib=1e-6))
+    with open_text(path) as stream:
+        assert stream.read() == LINES[: 1 << 20]
 
 
 def test_what_is_packed_and_no_text_is_named(refused, tmp_path: Path):

@@ -108,6 +108,74 @@ def test_damaged_metrics_are_one_line(results: Path, content: str) -> None:
         metrics_per_user(results, "test")
 
 
+def test_the_best_epoch_must_have_the_largest_objective(results: Path) -> None:
+    curves = "epoch,valid/ndcg@10,valid/recall@10\n1,0.25,0.5\n2,{},0.1\n"
+    (results / "curves.csv").write_text(curves.format("0.26"))
+    with pytest.raises(InputError, match=r"epoch of the best valid/ndcg@10 is 1 .* and 2 in"):
+        checked_curves(results)
+    for as_good in ("0.25", "", "0.2"):  # the first of equals is the best
+        (results / "curves.csv").write_text(curves.format(as_good))
+        assert len(checked_curves(results)) == 2
+
+
+@pytest.mark.parametrize("epochs", [(1, 1), (2, 1), (1, 3), (0, 1)])
+def test_epochs_must_be_counted(results: Path, epochs: tuple[int, int]) -> None:
+    rows = "".join(f"{epoch},0.25,0.5\n" for epoch in epochs)
+    (results / "curves.csv").write_text(f"epoch,valid/ndcg@10,valid/recall@10\n{rows}")
+    with pytest.raises(InputError, match=r"curves\.csv is not \(its epochs must be 1, 2, 3"):
+        checked_curves(results)
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        (("test", "mean", "ndcg@10"), "0.25", "must be a number, but is '0.25'"),
+        (("test", "mean", "ndcg@10"), [], "must be a number"),
+        (("test", "standard_error", "ndcg@10"), {}, "must be a number"),
+        (("test", "standard_error"), 3, "readable metrics.json"),
+        (("test", "mean"), [], "has no means"),
+        (("test", "n_users"), "3", "the number of users is 3 in the first and 3 in the second"),
+        (("test", "n_users"), 10**12, "the number of users is 1000000000000 in the first and 3"),
+        (("test",), None, "readable metrics.json"),
+    ],
+)
+def test_metrics_of_another_kind_are_refused_in_one_line(
+    results: Path, path: tuple[str, ...], value: Any, expected: str
+) -> None:
+    def act(told: Any) -> None:
+        for name in path[:-1]:
+            told = told[name]
+        told[path[-1]] = value
+
+    change(results / "metrics.json", act)
+    with pytest.raises(InputError) as caught:
+        metrics_per_user(results, "test")
+    assert expected in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+DAMAGE: dict[str, Callable[[pd.DataFrame, Path], object]] = {
+    "text": lambda frame, file: frame.astype(str).to_parquet(file),
+    "lists": lambda frame, file: frame.assign(a=[[1], [2], [3]]).to_parquet(file),
+    "a user twice": lambda frame, file: frame.set_axis(["a", "a", "c"]).to_parquet(file),
+    "nothing": lambda _, file: file.write_bytes(b""),
+    "a half": lambda _, file: file.write_bytes(file.read_bytes()[: file.stat().st_size // 2]),
+    "a pickle": lambda frame, file: frame.to_pickle(file),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+@pytest.mark.parametrize("name", ["test_metrics_per_user", "test_groups_per_user"])
+def test_a_tampered_table_per_user_is_refused_in_one_line(
+    grouped: Path, name: str, kind: str
+) -> None:
+    file = grouped / f"{name}.parquet"
+    DAMAGE[kind](pd.read_parquet(file), file)
+    with pytest.raises(InputError, match=rf"readable {name}\.parquet") as caught:
+        read_run(grouped, "r")
+    assert "\n" not in str(caught.value)
+
+
 @pytest.fixture
 def grouped(tmp_path: Path) -> Path:
     """A run with groups: a and b in the head, c in the tail, nobody in another."""

@@ -2,10 +2,12 @@
 
 import json
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from small_runs import SMALL, SMALL_DATA, metrics
@@ -299,6 +301,33 @@ def test_a_run_that_is_not_there_is_refused(recommend: Any, tmp_path: Path) -> N
 def test_a_model_that_scores_nan_leaves_no_file(
     recommend: Any, tmp_path: Path, results: Path
 ) -> None:
-    np.savez(results / "model" / "weights.npz", totals=np.full(50, np.nan, np.float32))
-    write_checksums(results / "model")
-    assert "every score must be a finite number" in refused(recommend, tmp_path)
+    too_large = np.full(50, 1e300)  # finite, but infinite as a score, which is float32
+    for totals, expected in (
+        (np.full(50, np.nan, np.float32), "totals must hold finite numbers, but has NaN"),
+        (too_large, "every score must be a finite number"),
+    ):
+        np.savez(results / "model" / "weights.npz", totals=totals)
+        write_checksums(results / "model")
+        assert expected in refused(recommend, tmp_path)
+
+
+def test_a_model_of_another_run_is_refused(
+    recommend: Any, config: Any, tmp_path: Path, results: Path
+) -> None:
+    run(config("model=item_knn", *SMALL_DATA), tmp_path / "other", [])
+    model = results / "model"
+    shutil.move(model, tmp_path / "own")
+    shutil.copytree(tmp_path / "other" / "results" / "model", model)
+    text = refused(recommend, tmp_path)
+    assert "config.yaml and model/model.yaml must be of the same run" in text
+    shutil.rmtree(model)
+    shutil.move(tmp_path / "own", model)
+    items = pd.read_parquet(model / "items.parquet")["item"].astype(str)
+    ids = pd.DataFrame({"item": [*items, "one more"]})
+    ids.to_parquet(model / "items.parquet", index=False)
+    totals = np.ones(51, np.float32)
+    np.savez(model / "weights.npz", totals=totals)
+    write_checksums(model)
+    text = refused(recommend, tmp_path)
+    assert "split.yaml and model/items.parquet must be of the same run, but in" in text
+    assert "the number of items is 50 in the first and 51 in the second" in text

@@ -3,14 +3,14 @@
 from collections.abc import Mapping
 from typing import Any
 
-from recsweep.app import FILES, parameters
+from recsweep.app import FILES, LIMITS, OF_STORED, parameters
 from recsweep.environment import NOT_INSTALLED
 from recsweep.errors import InputError
 from recsweep.messages import shorten
 
 NOT_PART_OF_IT = (
     "tracking", "cache_dir", "debug", "study", "task", "search", "sampler", "pruner",
-    "model_name", "device", "precision", "trust", "fetch",
+    "model_name", "device", "precision", *LIMITS, *OF_STORED,
 )  # fmt: skip
 """Parts of a configuration that do not affect a trial's result, or that are stored separately, such
 as the device that trials ran on, see `SharedStudy.refuse_other_device`."""
