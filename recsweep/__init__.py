@@ -33,6 +33,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     defaults         YAML defaults for classes that are instantiated directly, and where `conf/` is
     learned_arrays   state of models that learn only a few arrays
     build            `_target_` -> an object, or an error that names the wrong value
+    divergence       NaN and infinity in what a model learns, refused
     metrics          ranked lists in, one value per user out
     stored_files     arrays and tables that runs and caches wrote, read without trust
     interfaces       interfaces between the layers

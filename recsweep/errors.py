@@ -13,7 +13,7 @@ class InputError(ValueError):
 
 
 class TrainingDivergedError(InputError):
-    """A trial whose loss is no longer finite: a sweep records it and continues."""
+    """A model whose loss, weights or scores are not finite: a sweep records it and continues."""
 
 
 @contextmanager

@@ -20,7 +20,7 @@ from recsweep import accelerator
 from recsweep.build import build
 from recsweep.data.split import Fold
 from recsweep.defaults import build_choice
-from recsweep.errors import InputError
+from recsweep.errors import InputError, TrainingDivergedError
 from recsweep.interfaces import CSR, STRICT, Ranking
 from recsweep.messages import closest
 from recsweep.metrics.groups import Groups, Members, measure_groups
@@ -47,8 +47,8 @@ RANKED_CELLS = 1 << 21
 """Users × items ranked at a time on a CPU: 8 MiB of scores; ranking takes five times as much."""
 NO_TARGET = "at least one user must have a held-out item, but none has"
 NOT_FINITE = (
-    "every score must be a finite number, but the model gave NaN or infinity; "
-    "training has diverged: lower optimizer.learning_rate"
+    "every score must be a finite number, but the model gave NaN or infinity; train it again, "
+    "with smaller values or a lower optimizer.learning_rate"
 )
 
 
@@ -188,7 +188,8 @@ class Evaluator:
             by_group: Whether to compute accuracy by group too, which needs `popularity`.
 
         Raises:
-            InputError: A score is not finite, no user has a target, or a metric cannot be computed.
+            TrainingDivergedError: A score is not finite.
+            InputError: No user has a target, or a metric cannot be computed.
         """
         if not fold.target.nnz:
             raise InputError(NO_TARGET)
@@ -234,7 +235,8 @@ class Evaluator:
             popularity: What training counts of each item, for metrics that need it.
 
         Raises:
-            InputError: A score was not finite, no user has a target, or a metric fails.
+            TrainingDivergedError: A score was not finite.
+            InputError: No user has a target, or a metric fails.
         """
         lists, has_target = self._lists(ranking, fold, popularity)
         index = pd.Index(np.asarray(fold.user_ids)[has_target], name="user")
@@ -266,7 +268,7 @@ class Evaluator:
     ) -> tuple[RankedLists, Bool[np.ndarray, " users"]]:
         """The lists of users with a target, and who they are."""
         if not ranking.is_finite:
-            raise InputError(NOT_FINITE)
+            raise TrainingDivergedError(NOT_FINITE)
         if not fold.target.nnz:
             raise InputError(NO_TARGET)
         n_relevant = fold.n_relevant
@@ -329,7 +331,7 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
         k: At most the number of items.
 
     Raises:
-        InputError: A score is NaN or infinite.
+        TrainingDivergedError: A score is NaN or infinite.
         ValueError: The scores are not users × items.
     """
     from keras import ops  # loads a backend, which has a fast top-k
@@ -348,7 +350,7 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
             scores = np.asarray(on_host, np.float32)
         is_finite, ranked = _rank_with_mask(scores, seen, k)
     if not is_finite:
-        raise InputError(NOT_FINITE)
+        raise TrainingDivergedError(NOT_FINITE)
     return ranked
 
 

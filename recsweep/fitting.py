@@ -9,7 +9,10 @@ from typing import cast
 
 import pandas as pd
 
+from recsweep import accelerator
 from recsweep.data.split import Fold
+from recsweep.divergence import refuse_not_finite, remedy_for
+from recsweep.errors import TrainingDivergedError
 from recsweep.evaluation import Evaluation, Evaluator, training_popularity
 from recsweep.interfaces import (
     CSR,
@@ -79,10 +82,20 @@ class _BestEpoch:
 
     def __call__(self, epoch: int, losses: Mapping[str, float]) -> bool:
         now = time.perf_counter()
-        validated = self._ranked_in_training() or self._ranked_here(now - self._started)
+        trained = {f"train/{name}": value for name, value in losses.items()}
+        remedy = remedy_for(self.model)
+        refuse_not_finite(trained, remedy, epoch)
+        try:
+            validated = self._ranked_in_training() or self._ranked_here(now - self._started)
+        except TrainingDivergedError as error:
+            raise TrainingDivergedError(
+                "every score must be a finite number, but the model gave NaN or infinity in epoch "
+                f"{epoch + 1}; {remedy}"
+            ) from error
+        self._refuse_not_finite(validated, epoch, remedy)
         self.train_s += validated.epoch_s
         metrics = {
-            **{f"train/{name}": value for name, value in losses.items()},
+            **trained,
             **{f"valid/{name}": value for name, value in validated.curves.items()},
             "epoch_s": validated.epoch_s,
             "evaluate_s": time.perf_counter() - now,
@@ -94,6 +107,13 @@ class _BestEpoch:
         ]  # every listener is called
         self._started = time.perf_counter()
         return all(answers)
+
+    def _refuse_not_finite(self, validated: "_EpochValidation", epoch: int, remedy: str) -> None:
+        objective = str(self.evaluator.objective)
+        losses = {f"valid/{name}": value for name, value in validated.losses.items()}
+        refuse_not_finite(losses, remedy, epoch)
+        chosen_by = {f"valid/{objective}": validated.means[objective]}
+        refuse_not_finite(chosen_by, f"fix metrics.{objective.rpartition('@')[0]}", epoch)
 
     def _ranked_here(self, epoch_s: float) -> "_EpochValidation":
         """Score and rank on the host's request, once the epoch is over."""
@@ -137,10 +157,21 @@ class _BestEpoch:
             cast("KeepsWeights", self.model).return_to_kept()
         else:
             self.model.restore(self._weights)
+        _refuse_weights(self.model, self.epoch)
         found = self._measure()
         means = {f"valid/{name}": value for name, value in found.means.items()}
         self.curves[self.epoch] = {**self.curves[self.epoch], **means}
         return FitResult(self.epoch, found, self.curves, self.train_s)
+
+
+def _refuse_weights(model: Recommender, epoch: int) -> None:
+    """Raise TrainingDivergedError if a weight is not finite, also one that no score showed.
+
+    What is on an accelerator stays there; `save_model` looks at it.
+    """
+    if not accelerator.is_available():
+        weights = {f"weight {name}": array for name, array in model.state().items()}
+        refuse_not_finite(weights, remedy_for(model), epoch)
 
 
 def _have_one_author(model: object, *methods: str) -> bool:
@@ -235,5 +266,12 @@ def refit(model: Recommender, rows: CSR, fitted: FitResult, seeds: Seeds) -> Fit
         `fitted` with the duration of the refit.
     """
     started = time.perf_counter()
-    model.fit(rows, lambda epoch, _losses: epoch < fitted.best_epoch, seeds)
+    remedy = remedy_for(model)
+
+    def on_epoch(epoch: int, losses: Mapping[str, float]) -> bool:
+        refuse_not_finite({f"train/{name}": loss for name, loss in losses.items()}, remedy, epoch)
+        return epoch < fitted.best_epoch
+
+    model.fit(rows, on_epoch, seeds)
+    _refuse_weights(model, fitted.best_epoch)
     return replace(fitted, refit_s=time.perf_counter() - started)

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from recsweep.build import build
+from recsweep.divergence import refuse_not_finite, remedy_for
 from recsweep.errors import InputError
 from recsweep.files import file_sha256
 from recsweep.interfaces import HasShapes, Recommender, State
@@ -38,10 +39,16 @@ def save_model(
         spec: The configuration it was built from, with `_target_`.
         item_ids: Original id of each column of its scores.
         folder: Created if it does not exist.
+
+    Raises:
+        TrainingDivergedError: A weight is NaN or infinite.
     """
+    state = model.state()
+    weights = {f"weight {name}": array for name, array in state.items()}
+    refuse_not_finite(weights, remedy_for(model))
     folder.mkdir(parents=True, exist_ok=True)
     write_yaml(folder / SPEC, dict(spec))
-    np.savez(folder / WEIGHTS, **model.state())  # type: ignore[arg-type]
+    np.savez(folder / WEIGHTS, **state)  # type: ignore[arg-type]
     pd.DataFrame({"item": item_ids}).to_parquet(folder / ITEMS, index=False)
     write_checksums(folder)
 

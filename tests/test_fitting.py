@@ -8,7 +8,8 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep.data.split import Fold
-from recsweep.evaluation import Evaluator
+from recsweep.errors import TrainingDivergedError
+from recsweep.evaluation import Evaluation, Evaluator
 from recsweep.fitting import FitResult, Patience, fit_best_epoch, refit
 from recsweep.interfaces import CSR, OnEpoch, Recommender, State
 from recsweep.seeds import Seeds
@@ -129,6 +130,56 @@ def test_a_trial_has_no_way_to_see_the_test_set() -> None:
     assert list(inspect.signature(fit_best_epoch).parameters) == [
         "model", "train", "valid", "evaluator", "seeds", "listeners",
     ]  # fmt: skip
+
+
+class Broken(Scripted):
+    """Like it, but one of its numbers is not finite."""
+
+    def __init__(self, ranks: list[int], where: str) -> None:
+        super().__init__(ranks)
+        self.where = where
+
+    def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
+        def with_kl(epoch: int, losses: Mapping[str, float]) -> bool:
+            is_broken = self.where == "train/kl" and epoch == 1
+            return on_epoch(epoch, {**losses, "kl": np.inf if is_broken else 0.0})
+
+        super().fit(train, with_kl, seeds)
+
+    def loss(self, rows: CSR) -> dict[str, float]:
+        return {"loss": np.nan if self.where == "valid/loss" else float(rows.sum())}
+
+    def state(self) -> State:
+        unused = np.array([np.nan if self.where == "weights" else 0.0])
+        return {**super().state(), "unused": unused}
+
+
+@pytest.mark.parametrize(
+    ("where", "expected"),
+    [
+        ("train/kl", "train/kl must be finite, but is inf in epoch 2; "),
+        ("valid/loss", "valid/loss must be finite, but is nan in epoch 1; "),
+        ("weights", "weight unused must be finite, but has NaN or infinity in epoch 2; "),
+    ],
+)
+def test_what_no_score_shows_is_refused_too(where: str, expected: str) -> None:
+    with pytest.raises(TrainingDivergedError, match=expected):
+        trial(Broken([3, 1, 2], where))
+
+
+def test_an_objective_that_is_no_number_names_the_metric(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Evaluation, "means", {"mrr@5": np.nan})
+    expected = r"^valid/mrr@5 must be finite, but is nan in epoch 1; fix metrics\.mrr$"
+    with pytest.raises(TrainingDivergedError, match=expected):
+        trial(Scripted([1]))
+
+
+@pytest.mark.parametrize("where", ["train/kl", "weights"])
+def test_a_refit_is_held_to_the_same(where: str) -> None:
+    chosen = trial(Scripted([3, 1, 2]))
+    train = sp.csr_matrix(np.ones((4, N_ITEMS), np.float32))
+    with pytest.raises(TrainingDivergedError, match="in epoch 2; "):
+        refit(Broken([3, 1, 2], where), train, chosen, Seeds(1))
 
 
 # --- refit ----------------------------------------------------------------------------------------

@@ -10,9 +10,12 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.interactions import Interactions
 from recsweep.data.split import Split
+from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT
 
 Values = Float[np.ndarray, " interactions"]
+SMALLEST, LARGEST = 1e-15, 1e15
+"""Sizes of values whose squares, summed over 100 million users, float32 can hold."""
 
 
 class Transform(ABC):
@@ -55,7 +58,11 @@ class Raw(Transform):
 
 
 def apply_transform(data: Interactions | Split, transform: Transform) -> Interactions | Split:
-    """`data` with transformed values; the pairs stay the same."""
+    """`data` with transformed values; the pairs stay the same.
+
+    Raises:
+        InputError: A value is too large or too small for models, which multiply in float32.
+    """
     if isinstance(data, Interactions):
         return replace(data, matrix=_with_values(data.matrix, transform))
     train, *folds = (_with_values(matrix, transform) for matrix in data.matrices)
@@ -65,5 +72,14 @@ def apply_transform(data: Interactions | Split, transform: Transform) -> Interac
 
 
 def _with_values(matrix: CSR, transform: Transform) -> CSR:
-    parts = (transform.apply(matrix.data), matrix.indices, matrix.indptr)
+    values = transform.apply(matrix.data)
+    sizes = np.abs(values)
+    is_outside = ~((sizes == 0) | ((sizes >= SMALLEST) & (sizes <= LARGEST)))  # NaN is, too
+    if is_outside.any():
+        raise InputError(
+            f"values must be 0 or between {SMALLEST:g} and {LARGEST:g} in size, since models "
+            f"multiply in float32, but one is {values[is_outside][0]:g}; set transform=binary or "
+            "transform=log1p, or scale the data"
+        )
+    parts = (values, matrix.indices, matrix.indptr)
     return sp.csr_matrix(parts, shape=matrix.shape)

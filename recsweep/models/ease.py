@@ -1,5 +1,6 @@
 """EASE: an item–item matrix with a zero diagonal, by one inverse (Steck 2019, 2020)."""
 
+import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
@@ -27,7 +28,12 @@ TILE = 256
 N_MATRICES_ON_DEVICE = 4
 """XLA holds the Gram matrix, a factor, the inverse and B."""
 
+LOUD_ERROR, LARGEST_ERROR = 0.01, 0.5
+"""Relative error of the equations that B solves: warned of, and refused."""
+
 Square = Float[np.ndarray, "items items"]
+
+log = logging.getLogger(__name__)
 
 
 @with_defaults("model")
@@ -68,8 +74,24 @@ class EASE(LearnedArrays):
                 "some items have identical users, or none; "
                 f"raise model.l2 (now {self.l2:g})"
             ) from error
+        self._hold_to_float64(weights, train, ratio)
         self.learned = {"weights": weights}
         on_epoch(0, {})
+
+    def _hold_to_float64(self, weights: Any, train: CSR, ratio: float) -> None:
+        """Warn of weights whose last digits float32 has lost, and refuse those without a digit."""
+        error = residual(weights, train, self.l2, ratio)
+        remedy = f"raise model.l2 (now {self.l2:g})"
+        if not error < LARGEST_ERROR:
+            raise InputError(
+                "the Gram matrix plus l2 on its diagonal must be well enough conditioned for "
+                f"float32, but the solution misses its equations by {error:.0%}; {remedy}"
+            )
+        if error > LOUD_ERROR:
+            log.warning(
+                "float32 is too coarse for this Gram matrix: the weights miss their equations by "
+                "%.0f %%; %s", 100 * error, remedy,
+            )  # fmt: skip
 
     def largest_self_weight(self) -> float:
         """The upper bound on B's diagonal."""
@@ -102,6 +124,37 @@ def solve_on_host(train: CSR, l2: float, ratio: float, xi: float = 0.0) -> Squar
     penalties = l2 + ratio * diagonal  # Λ, where ratio = p/(1−p)
     diagonal += penalties
     return solve_in_place(matrix, penalties, xi)
+
+
+def residual(weights: Any, train: CSR, l2: float, ratio: float) -> float:
+    """By how much B misses its equations, as a share of them; about that of B's error or more.
+
+    (XᵀX + Λ)·(I − B) is diagonal if B is exact. Times a vector of signs it has that diagonal, up to
+    signs, whichever the vector: two of them are held against one another, in float64 and without
+    XᵀX.
+
+    Args:
+        weights: B, of NumPy or of the accelerator.
+        train: X, users × items.
+        l2: The constant part of Λ.
+        ratio: The diagonal of XᵀX counts as often in Λ.
+    """
+    n_items = train.shape[1]
+    signs = np.random.default_rng(0).choice(np.array([-1, 1], np.float32), (n_items, 2))
+    rest = signs - np.asarray(_product(weights, signs), np.float64)
+    squares = np.bincount(train.indices, np.square(train.data, dtype=np.float64), minlength=n_items)
+    penalties = l2 + ratio * squares
+    found = signs * (train.T @ (train @ rest) + penalties[:, None] * rest)
+    norm = np.linalg.norm(found[:, 0])
+    return float(np.linalg.norm(found[:, 0] - found[:, 1]) / norm) if norm > 0 else 0.0
+
+
+def _product(weights: Any, vectors: Float[np.ndarray, "items n"]) -> Any:
+    if isinstance(weights, np.ndarray):
+        return weights @ vectors
+    import jax.numpy as jnp
+
+    return jnp.matmul(weights, vectors, precision="highest")  # full float32
 
 
 def _refuse_large(n_items: int, spare_bytes: int) -> None:

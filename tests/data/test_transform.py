@@ -1,6 +1,8 @@
 """Values of interactions before and after, worked out on the page."""
 
 import math
+from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 import numpy as np
 import pandas as pd
@@ -47,6 +49,21 @@ def test_who_played_what_stays_the_same():
     assert logs.matrix.indices.tolist() == data.matrix.indices.tolist()
     assert (logs.user_ids.tolist(), logs.item_ids.tolist()) == (list(range(10)), list(range(6)))
     assert logs.fingerprint != data.fingerprint
+
+
+@pytest.mark.parametrize("value", [2e15, 3e38, 5e-16, 1e-45])
+def test_values_whose_products_leave_float32_are_refused_unless_transformed(
+    value: float, refused: Callable[..., AbstractContextManager[None]]
+) -> None:
+    rows = pd.DataFrame([("u", "a", 1), ("u", "b", value)], columns=["user", "item", "value"])
+    data = Interactions.from_table(rows)
+    with refused("between 1e-15 and 1e+15 in size", f"one is {np.float32(value):g}", "binary"):
+        apply_transform(data, Raw())
+    for transform in (Binary(), Log1p()):
+        apply_transform(data, transform)
+    for edge in (0, 1e-15, 1e15):
+        at_edge = Interactions.from_table(rows.assign(value=[1, edge]))
+        assert apply_transform(at_edge, Raw()).matrix.data.tolist() == [1, np.float32(edge)]
 
 
 def test_before_or_after_the_cut_is_the_same():

@@ -81,6 +81,52 @@ def test_dropout_is_the_mean_over_all_ways_to_drop() -> None:
     assert np.abs(expected - fitted(train, l2).state()["weights"]).max() > 0.05
 
 
+def fewer_users_than_items() -> np.ndarray:
+    """Two thirds of the Gram matrix's eigenvalues are 0, so l2 alone sets its condition."""
+    popularity = np.arange(1, 301) ** -0.8
+    return (np.random.default_rng(0).random((100, 300)) < popularity * 3).astype(np.float64)
+
+
+@pytest.mark.parametrize("path", ["on_host", "on_device"])
+def test_float32_is_held_to_float64_up_to_a_condition_of_1e10(
+    path: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
+) -> None:
+    """|B − B₆₄| ≤ (10 + cond)·2⁻²⁴ of the largest weight; beyond 1 % it is said, or refused."""
+    request.getfixturevalue(path)
+    train, outcomes = fewer_users_than_items(), {}
+    gram = train.T @ train
+    for condition in (10.0**n for n in range(1, 11)):
+        l2 = float(np.linalg.norm(gram, 2) / (condition - 1))
+        inverse = np.linalg.inv(gram + l2 * np.eye(300))
+        exact = np.where(np.eye(300), 0, -inverse / np.diagonal(inverse))
+        caplog.clear()
+        try:
+            weights = np.asarray(fitted(train, l2).state()["weights"])
+        except InputError as error:
+            is_one_line = "raise model.l2" in str(error) and "\n" not in str(error)
+            outcomes[condition] = "refused" if is_one_line else str(error)
+            continue
+        error_of_weights = np.abs(weights - exact).max() / np.abs(exact).max()
+        assert error_of_weights <= (10 + condition) * 2**-24
+        outcomes[condition] = "warned" if "float32 is too coarse" in caplog.text else "silent"
+        if outcomes[condition] == "silent":
+            assert error_of_weights < 0.01
+    found = list(outcomes.values())
+    assert found == sorted(found, key=["silent", "warned", "refused"].index)
+    assert found[:4] == ["silent"] * 4, "what the default search space has"
+    assert found[-2:] == ["refused"] * 2
+    assert "warned" in found
+
+
+def test_the_residual_is_that_of_the_equations() -> None:
+    train = sp.csr_matrix(listens(60, 20))
+    weights = solve_on_host(train.astype(np.float32), 7.0, 0.0)
+    assert ease.residual(weights, train, 7.0, 0.0) < 1e-5
+    wrong = weights.copy()
+    wrong[3, 5] += 0.1
+    assert ease.residual(wrong, train, 7.0, 0.0) > 0.01
+
+
 def test_two_items_by_hand() -> None:
     # XᵀX = [[2, 1], [1, 2]], l2 = 1: item 1 on item 0 is 1/(2+1), and the other way round
     model = fitted(np.array([[1, 0], [1, 1], [0, 1]]), l2=1.0)
