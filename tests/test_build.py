@@ -149,3 +149,12 @@ def test_nothing_else_is_run_or_imported(name: Any) -> None:
 def test_a_value_error_at_the_top_has_no_empty_name() -> None:
     with pytest.raises(InputError, match=r"^size must not exceed 100"):
         validate(Outer, {**GOOD, "size": 101}, "")
+
+
+@pytest.mark.parametrize(
+    "target",
+    ["unittest.__main__.TestProgram", "recsweep.build.FieldInfo", "a b.C", "", ".", "a..b"],
+)
+def test_a_name_that_is_no_class_of_its_module_is_one_line(target: str, refused: Any) -> None:
+    with refused("model._target_ must be the dotted name of a class that can be imported, but"):
+        build({"_target_": target}, "model")

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
+from types import SimpleNamespace
 from typing import NamedTuple
 
 import pytest
@@ -625,3 +626,22 @@ def test_a_configuration_carries_what_was_typed_for_the_model() -> None:
         == "item_knn"
     )
     assert command_line.compose_config("model=ease", "model_name=mine")["model_name"] == "mine"
+
+
+def test_classes_of_ones_own_folder_are_those_of_its_groups(tmp_path: Path) -> None:
+    """Not those of a results folder in it, which may be of somebody else."""
+    for name, target in (
+        ("model/a.yaml", "mine.Model"),
+        ("metrics/b.yaml", "recsweep.metrics.ndcg.NDCG"),
+        ("results/config.yaml", "evil.Model"),
+        ("config.yaml", "evil.Model"),
+        ("data/runs/config.yaml", "evil.Model"),
+    ):
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(f"_target_: {target}\n", "utf-8")
+    (tmp_path / "model" / "damaged.yaml").write_text("a: [", "utf-8")
+    sources = [SimpleNamespace(schema=schema, path=str(tmp_path)) for schema in ("file", "pkg")]
+    found = ["mine.Model", "recsweep.metrics.ndcg.NDCG"]
+    assert command_line._own_classes(sources[:1]) == found
+    assert command_line._own_classes(sources[1:]) == []
