@@ -96,6 +96,11 @@ def test_what_is_replayed_is_what_optuna_pickles(states: list[State], direction:
         np.testing.assert_allclose(replayed, one, rtol=1e-12)
 
 
+def test_the_first_generation_is_optunas_own() -> None:
+    ours, theirs = (told(searched(sampler, 7)) for sampler in (ReplayedCmaEs, CmaEsSampler))
+    assert [trial.params for trial in ours] == [trial.params for trial in theirs]
+
+
 def test_only_the_generation_is_stored() -> None:
     trials = told(searched(ReplayedCmaEs, 20))
     kept = [trial.system_attrs for trial in trials]

@@ -1,6 +1,7 @@
 """One study of many processes: exact budgets, no trial twice, dead ones are begun again."""
 
 import json
+import os
 import subprocess
 import sys
 import threading
@@ -22,6 +23,56 @@ from recsweep.sweeps.study.claims import Claim, TrialLostError, next_claim, refu
 from recsweep.sweeps.study.shared_study import SharedStudy
 
 GRID = {"_target_": "recsweep.sweeps.sampling.samplers.Grid"}
+
+CMAES = {
+    "_target_": "recsweep.sweeps.sampling.samplers.CmaEs", "n_startup_trials": 1,
+    "population_size": 5, "learn_from_pruned": True,
+}  # fmt: skip
+
+LIVES = """
+import json, os, random, signal, sys
+from recsweep.sweeps.storage.journal import Journal
+from recsweep.sweeps.study.claims import next_claim
+from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from optuna.trial import TrialState
+
+def work(plan):
+    study = SharedStudy(plan)
+    while claim := next_claim(study):
+        params = claim.frozen.params
+        value = -((params["model.quality"] - 0.3) ** 2) - params["model.n_epochs"] / 99
+        study.finish(claim.frozen.number, TrialState.COMPLETE, [value], {"wall_s": 1.0})
+        claim.lease.release()
+
+def kill_after(n_records):
+    append, left = Journal.append_logs, [n_records]
+
+    def counted(journal, logs):
+        append(journal, logs)
+        left[0] -= 1
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    Journal.append_logs = counted
+
+plan, is_killed = Plan(**json.loads(sys.argv[1])), sys.argv[2] == "killed"
+random.seed(1)
+n_kills = 0
+while True:
+    n_records = random.randint(1, 20) * is_killed
+    child = os.fork()
+    if child == 0:
+        try:
+            kill_after(n_records)
+            work(plan)
+        finally:
+            os._exit(0)
+    if not os.WIFSIGNALED(os.waitpid(child, 0)[1]):
+        break
+    n_kills += 1
+print(n_kills)
+"""
+"""A worker that is killed and begun again until its study is done."""
 
 
 @pytest.fixture
@@ -451,3 +502,30 @@ def test_a_trial_that_another_worker_has_begun_is_lost(
     with pytest.raises(TrialLostError):
         refuse_begun(study, claim)
     claim.lease.release()
+
+
+@pytest.mark.extended
+def test_cmaes_proposes_the_same_however_often_its_worker_is_killed(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    space = toy_space(config, "model.quality=interval(0,1)", "model.n_epochs=int(interval(1,9))")
+    found = {}
+    for name in ("whole", "killed"):
+        plan = toy_plan(
+            tmp_path / name / "toy", config, n_trials=24, max_retries=1000, sampler=CMAES,
+            space=space.plain(),
+        )  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", LIVES, json.dumps(plan.plain()), name],
+            cwd=ROOT, env={**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT}/tests"},
+            capture_output=True, text=True, check=True,
+        )  # fmt: skip
+        assert (int(done.stdout) > 5) == (name == "killed"), done.stderr
+        found[name] = SharedStudy(plan).trials()
+    whole, killed = found.values()
+    assert [(t.number, t.params, t.values) for t in killed] == [
+        (t.number, t.params, t.values) for t in whole
+    ]
+    generations = [trial.system_attrs.get("cma:generation") for trial in killed]
+    assert generations == [None, *[0] * 5, *[1] * 5, *[2] * 5, *[3] * 5, *[4] * 3]
+    assert all(trial.state == COMPLETE for trial in killed)
