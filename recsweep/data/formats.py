@@ -25,6 +25,8 @@ from recsweep.unpack_limits import UnpackedSize
 pa.set_memory_pool(pa.system_memory_pool())
 
 CODED_TEXT = pa.dictionary(pa.int32(), pa.string())
+LEAST_BYTES = 4
+"""Memory that an id or a number takes at least."""
 LONGEST_LINE = 1 << 20
 csv.field_size_limit(LONGEST_LINE)  # the default is an eighth of Arrow's limit
 
@@ -196,6 +198,8 @@ class Columnar(TableFile):
 
     def _batches(self, scanner: pa_dataset.Scanner) -> Iterator[pa.RecordBatch]:
         """All rows in pieces, up to the limits on compressed files."""
+        # a group of rows is decoded before it is counted, but their number is known
+        UnpackedSize(self.path).add(LEAST_BYTES * self._dataset.count_rows() * len(self.positions))
         unpacked = UnpackedSize(self.path)
         for batch in scanner.to_batches():
             unpacked.add_batch(batch)

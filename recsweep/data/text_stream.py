@@ -58,7 +58,8 @@ def _unpacked(path: Path) -> pa.NativeFile:
     if packed_by is None:
         return pa.input_stream(path, compression=None)
     unpack = lzma.open if packed_by == "xz" else partial(pa.input_stream, compression=packed_by)
-    return _Sequential(_Limited(unpack(path), UnpackedSize(path)), "r")
+    limited = _Limited(unpack(path), UnpackedSize(path))
+    return _Sequential(io.BufferedReader(limited, CHUNK_BYTES), "r")
 
 
 def _unpacked_head(path: Path) -> bytes:

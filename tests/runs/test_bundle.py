@@ -14,6 +14,7 @@ from small_runs import SMALL_DATA
 from recsweep.app import run
 from recsweep.run_files import read_config, write_yaml
 from recsweep.runs.bundle import unpack_bundle, write_bundle
+from recsweep.unpack_limits import Limits, choose_limits
 
 Rewritten = Callable[..., Path]
 
@@ -219,6 +220,16 @@ def test_a_file_larger_than_its_manifest_says_is_not_written(
     with refused("the bundle: constraints.txt"):
         unpack_bundle(file, empty(tmp_path / "out"))
     assert (tmp_path / "out" / "constraints.txt").stat().st_size <= 1 << 20
+
+
+def test_a_bundle_beyond_the_limits_is_refused(bundle: Path, tmp_path: Path, refused: Any) -> None:
+    n_bytes = sum(map(len, contents(bundle).values()))
+    choose_limits(Limits(max_unpacked_gib=n_bytes / 2 / 2**30))
+    with refused(str(bundle), "must unpack to at most", "set max_unpacked_gib="):
+        unpack_bundle(bundle, empty(tmp_path / "out"))
+    assert not list((tmp_path / "out").iterdir())
+    choose_limits(Limits(max_unpacked_gib=n_bytes / 2**30))
+    assert unpack_bundle(bundle, tmp_path / "out")
 
 
 def test_a_bundle_beyond_the_disk_is_refused(
