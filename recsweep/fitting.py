@@ -70,6 +70,7 @@ class _BestEpoch:
     _best: float = -math.inf
     _measure: Callable[[], Evaluation] | None = None
     _weights: State = field(default_factory=dict)
+    _losses: Mapping[str, float] = field(default_factory=dict)
     _is_watched: bool = False
     _started: float = field(default_factory=time.perf_counter)
 
@@ -92,7 +93,7 @@ class _BestEpoch:
                 "every score must be a finite number, but the model gave NaN or infinity in epoch "
                 f"{epoch + 1}; {remedy}"
             ) from error
-        self._refuse_not_finite(validated, epoch, remedy)
+        self._refuse_no_number(validated, epoch)
         self.train_s += validated.epoch_s
         metrics = {
             **trained,
@@ -108,10 +109,9 @@ class _BestEpoch:
         self._started = time.perf_counter()
         return all(answers)
 
-    def _refuse_not_finite(self, validated: "_EpochValidation", epoch: int, remedy: str) -> None:
+    def _refuse_no_number(self, validated: "_EpochValidation", epoch: int) -> None:
+        """Raise TrainingDivergedError if the objective is not finite."""
         objective = str(self.evaluator.objective)
-        losses = {f"valid/{name}": value for name, value in validated.losses.items()}
-        refuse_not_finite(losses, remedy, epoch)
         chosen_by = {f"valid/{objective}": validated.means[objective]}
         refuse_not_finite(chosen_by, f"fix metrics.{objective.rpartition('@')[0]}", epoch)
 
@@ -140,6 +140,7 @@ class _BestEpoch:
         value = validated.means[str(self.evaluator.objective)]
         if value > self._best:
             self._best, self.epoch, self._measure = value, epoch, validated.measure
+            self._losses = {f"valid/{name}": loss for name, loss in validated.losses.items()}
             if self._keeps_weights():
                 cast("KeepsWeights", self.model).keep()
             else:
@@ -157,6 +158,7 @@ class _BestEpoch:
             cast("KeepsWeights", self.model).return_to_kept()
         else:
             self.model.restore(self._weights)
+        refuse_not_finite(self._losses, remedy_for(self.model), self.epoch)
         _refuse_weights(self.model, self.epoch)
         found = self._measure()
         means = {f"valid/{name}": value for name, value in found.means.items()}

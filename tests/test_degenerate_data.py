@@ -134,7 +134,7 @@ def test_ids_of_any_kind_come_back_as_they_were(kind: str, tmp_path: Path) -> No
 
 @pytest.mark.slow
 def test_ten_million_items_are_ranked_by_popularity(tmp_path: Path) -> None:
-    """A minute and 3 GiB on one core, most of it for 12 million rows and their ids."""
+    """Reading and indexing 10 million rows took a minute of processor time and 3 GiB."""
     users = np.arange(LARGE // 100)
     liked = np.random.default_rng(0).integers(1000, size=(len(users), 20))
     rows = pd.concat(

@@ -158,7 +158,7 @@ class Broken(Scripted):
     ("where", "expected"),
     [
         ("train/kl", "train/kl must be finite, but is inf in epoch 2; "),
-        ("valid/loss", "valid/loss must be finite, but is nan in epoch 1; "),
+        ("valid/loss", "valid/loss must be finite, but is nan in epoch 2; "),
         ("weights", "weight unused must be finite, but has NaN or infinity in epoch 2; "),
     ],
 )

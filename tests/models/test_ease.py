@@ -127,6 +127,19 @@ def test_the_residual_is_that_of_the_equations() -> None:
     assert ease.residual(wrong, train, 7.0, 0.0) > 0.01
 
 
+@pytest.mark.parametrize("limit", [0.5, 1e-12])
+def test_a_solution_that_misses_its_equations_is_refused(
+    limit: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Float32's last digits are missing from every solution, so a limit below them refuses it."""
+    monkeypatch.setattr(ease, "LARGEST_ERROR", limit)
+    if limit == 0.5:
+        fitted(listens(60, 20), l2=7.0)
+        return
+    with pytest.raises(InputError, match=r"misses its equations by 0%; raise model\.l2 \(now 7\)"):
+        fitted(listens(60, 20), l2=7.0)
+
+
 def test_two_items_by_hand() -> None:
     # XᵀX = [[2, 1], [1, 2]], l2 = 1: item 1 on item 0 is 1/(2+1), and the other way round
     model = fitted(np.array([[1, 0], [1, 1], [0, 1]]), l2=1.0)
