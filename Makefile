@@ -82,8 +82,8 @@ format: setup  ## put the format right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: setup  ## mypy, strict
-	$(BIN)/mypy
+types: setup  ## mypy, strict, for Linux, macOS and Windows
+	for system in linux darwin win32; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system || exit 1; done
 
 imports: setup  ## the layers of the package
 	$(BIN)/lint-imports

@@ -46,6 +46,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     source_code      hashes of the code that a result depends on
     step_lines       progress lines of a computation without epochs
     messages         building blocks of messages and tables
+    windows          what Windows answers where other systems have /proc
     credentials      addresses and texts without passwords and tokens
     errors           exceptions that are caught by type
 """
