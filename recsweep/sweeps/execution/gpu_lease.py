@@ -152,11 +152,14 @@ def _runtime_folder() -> Path:
         InputError: It cannot be created, or belongs to somebody else.
     """
     # Windows has a temporary folder for each user
-    user = os.getuid() if sys.platform != "win32" else getpass.getuser()
+    if sys.platform == "win32":
+        user = getpass.getuser()
+    else:
+        user = str(os.getuid())
     folder = Path(tempfile.gettempdir()) / f"recsweep-{user}-{platform.node()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        is_ours = sys.platform == "win32" or folder.lstat().st_uid == user
+        is_ours = sys.platform == "win32" or str(folder.lstat().st_uid) == user
         is_ours = is_ours and not folder.is_symlink()
         reason = "" if is_ours else "it belongs to another user"
     except OSError as error:
