@@ -9,7 +9,7 @@ ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo cluster-demo test test-extended postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers wheel clean
+.PHONY: help setup demo cluster-demo test test-extended postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -82,8 +82,8 @@ format: setup  ## put the format right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: setup  ## mypy, strict
-	$(BIN)/mypy
+types: setup  ## mypy, strict, for Linux, macOS and Windows
+	for system in linux darwin win32; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system || exit 1; done
 
 imports: setup  ## the layers of the package
 	$(BIN)/lint-imports
@@ -96,8 +96,8 @@ bench: setup  ## time an epoch on ML-1M side by side: make bench DATA=FOLDER
 bench-peers: setup  ## environments of RecBole and Cornac, for make bench to add them
 	benchmarks/peers.sh
 
-wheel: setup  ## build the wheel into dist/
-	$(BIN)/python -m build --wheel --outdir dist
+dist: setup  ## build sdist and wheel into dist/; one commit gives the same bytes each time
+	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --outdir dist
 
 clean:  ## remove what the tools left
 	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

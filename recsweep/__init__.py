@@ -51,6 +51,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     step_lines       progress lines of a computation without epochs
     trust            what the stored configuration of a run may name
     messages         building blocks of messages and tables
+    windows          what Windows answers where other systems have /proc
     credentials      addresses and texts without passwords and tokens
     errors           exceptions that are caught by type
 """
@@ -72,7 +73,7 @@ if TYPE_CHECKING:
         sweep,
     )
 
-__version__ = "0.1.0"
+__version__ = "1.0.0"
 __all__ = [
     "compare", "evaluate", "evaluate_file", "fit", "load_config", "load_interactions", "load_split",
     "load_study", "recommend", "sweep",

@@ -6,6 +6,7 @@ Exit codes:
          or trials that failed
 """
 
+import _thread
 import codecs
 import logging
 import os
@@ -282,7 +283,10 @@ def end_politely_on_signals() -> None:
 
     def send_again() -> None:
         while not is_heard.wait(0.05):
-            signal.pthread_kill(main_thread, signal.SIGINT)
+            if sys.platform == "win32":
+                _thread.interrupt_main()
+            else:
+                signal.pthread_kill(main_thread, signal.SIGINT)
 
     def hear_of_dropped(dropped: "sys.UnraisableHookArgs") -> None:
         if isinstance(dropped.exc_value, KeyboardInterrupt):

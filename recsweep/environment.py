@@ -64,7 +64,9 @@ GLIBC_SETTINGS = {
 
 def n_cores() -> int:
     """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def choose_backend(

@@ -1,12 +1,16 @@
 """How much memory is available, and one-line errors for what cannot fit."""
 
 import os
-import resource
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from recsweep.errors import InputError
+
+if sys.platform == "win32":
+    from recsweep import windows
+else:
+    import resource
 
 GIB = 1 << 30
 
@@ -39,6 +43,8 @@ def available_bytes(root: Path = Path("/")) -> int:
     Args:
         root: The folder of `proc` and `sys`.
     """
+    if sys.platform == "win32":
+        return windows.available_bytes()
     if not (root / "proc/meminfo").exists():  # macOS reports only the installed memory
         return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     kib = _table(root / "proc/meminfo")["MemAvailable:"]
@@ -47,8 +53,11 @@ def available_bytes(root: Path = Path("/")) -> int:
 
 def peak_bytes() -> int:
     """Peak memory of this process."""
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak if sys.platform == "darwin" else 1024 * peak
+    if sys.platform == "win32":
+        return windows.peak_bytes()
+    else:  # noqa: RET505 - mypy skips a branch, not what stands below it
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else 1024 * peak
 
 
 def _left_by_groups(root: Path) -> Iterator[int]:

@@ -108,6 +108,7 @@ def launch(
         Exception: A process was killed.
     """
     own = config.copy()
+    OmegaConf.set_readonly(own.hydra, False)  # Hydra 1.4 hands it over read-only
     with open_dict(own.hydra):
         own.hydra.sweep.dir = folder
         own.hydra.overrides.task = []  # may hold credentials; the task brings its own settings

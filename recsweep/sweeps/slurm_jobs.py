@@ -60,7 +60,8 @@ class Job:
 
     def __call__(self, _number: int) -> dict[str, Any]:
         """Run the task; the time limit's warning is not for it, since a trial may still end."""
-        signal.signal(signal.SIGUSR2, signal.SIG_IGN)
+        if sys.platform != "win32":
+            signal.signal(signal.SIGUSR2, signal.SIG_IGN)
         os.umask(self.umask)
         try:
             return self.task(None)

@@ -64,9 +64,17 @@ def serve_ui(uri: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen
                 time.sleep(POLL_S)
             yield address, process
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGTERM)
-            process.wait()
+            _end_with_children(process)
+
+
+def _end_with_children(process: subprocess.Popen[bytes]) -> None:
+    if sys.platform == "win32":
+        end = ["taskkill", "/F", "/T", "/PID", str(process.pid)]
+        subprocess.run(end, capture_output=True, check=False)  # noqa: S603 - Windows' own
+    else:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGTERM)
+    process.wait()
 
 
 def _responds(address: str) -> bool:

@@ -7,6 +7,7 @@ The folder belongs to the user and the machine, not to a study: several studies 
 Nothing here imports a backend, which reads CUDA_VISIBLE_DEVICES only once.
 """
 
+import getpass
 import itertools
 import json
 import os
@@ -150,10 +151,16 @@ def _runtime_folder() -> Path:
     Raises:
         InputError: It cannot be created, or belongs to somebody else.
     """
-    folder = Path(tempfile.gettempdir()) / f"recsweep-{os.getuid()}-{platform.node()}"
+    # Windows has a temporary folder for each user
+    if sys.platform == "win32":
+        user = getpass.getuser()
+    else:
+        user = str(os.getuid())
+    folder = Path(tempfile.gettempdir()) / f"recsweep-{user}-{platform.node()}"
     try:
         folder.mkdir(mode=0o700, exist_ok=True)
-        is_ours = folder.lstat().st_uid == os.getuid() and not folder.is_symlink()
+        is_ours = sys.platform == "win32" or str(folder.lstat().st_uid) == user
+        is_ours = is_ours and not folder.is_symlink()
         reason = "" if is_ours else "it belongs to another user"
     except OSError as error:
         reason = str(error.strerror)

@@ -12,6 +12,9 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+if sys.platform == "win32":
+    from recsweep import windows
+
 SIGNALS = [
     getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
 ]
@@ -65,7 +68,7 @@ class StopRequest:
         """Remove files left behind by killed processes of this host."""
         for file in self.file.parent.iterdir():
             found = re.fullmatch(rf"{re.escape(self._mine)}(\d+)-\d+", file.name)
-            if found and not _is_alive(int(found[1])):
+            if found and not is_alive(int(found[1])):
                 file.unlink(missing_ok=True)
 
     def _hear(self, number: int, _frame: FrameType | None) -> None:
@@ -79,7 +82,14 @@ class StopRequest:
             print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
-def _is_alive(process: int) -> bool:
+def is_alive(process: int) -> bool:
+    """Whether a process of this machine exists.
+
+    Args:
+        process: Its id.
+    """
+    if sys.platform == "win32":
+        return windows.is_alive(process)
     try:
         os.kill(process, 0)
     except ProcessLookupError:

@@ -9,6 +9,7 @@ Nothing here imports NumPy or Optuna: it runs before anything else in a new proc
 
 import os
 import signal
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from recsweep.sweeps.execution.interrupt import SIGNALS
+from recsweep.sweeps.execution.interrupt import SIGNALS, is_alive
 
 POLL_S = 1.0
 
@@ -97,6 +98,8 @@ class Watchdog:
     @property
     def is_orphan(self) -> bool:
         """Whether the parent is gone."""
+        if sys.platform == "win32":  # a child keeps the id of a parent that has ended
+            return self._is_child and not is_alive(self._parent.pid)
         return self._parent.is_gone or (self._is_child and os.getppid() != self._parent.pid)
 
     def start(self) -> None:
@@ -159,7 +162,8 @@ def leave_signals_to_parent() -> None:
     """Ignore Ctrl-C and similar signals while the parent, which also receives them, is alive."""
     for number in SIGNALS:
         signal.signal(number, _hear)
-        signal.siginterrupt(number, False)
+        if sys.platform != "win32":
+            signal.siginterrupt(number, False)
 
 
 def _hear(number: int, _frame: FrameType | None) -> None:

@@ -15,6 +15,7 @@ from optuna.storages.journal._storage import JournalOperation
 
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.locks import FileLease, locked
+from recsweep.sweeps.storage.system_files import read_at
 
 Record = dict[str, Any]
 UNFINISHED = {
@@ -115,7 +116,7 @@ class Journal(BaseJournalBackend):
             n_bytes = os.fstat(file.fileno()).st_size - self._offset
             if n_bytes < 0:
                 raise OSError(errno.ESTALE, "it shrank while in use")
-            return os.pread(file.fileno(), n_bytes, self._offset).split(b"\n")[:-1]
+            return read_at(file.fileno(), n_bytes, self._offset).split(b"\n")[:-1]
 
     def _last_checksum(self) -> int:
         """The checksum of everything in the file, while it is locked."""
@@ -220,15 +221,15 @@ def _record(line: bytes) -> Record:
 def _cut_torn(file: FileIO) -> None:
     """Remove a last record without newline, if there is one, and seek to the end."""
     end = file.seek(0, os.SEEK_END)
-    if end and os.pread(file.fileno(), 1, end - 1) != b"\n":
-        file.truncate(os.pread(file.fileno(), end, 0).rfind(b"\n") + 1)
+    if end and read_at(file.fileno(), 1, end - 1) != b"\n":
+        file.truncate(read_at(file.fileno(), end, 0).rfind(b"\n") + 1)
         file.seek(0, os.SEEK_END)
 
 
 def _cut_unreadable(file: FileIO) -> None:
     """Also remove a last line that has its newline but lost bytes, as after a power failure."""
     _cut_torn(file)
-    lines = os.pread(file.fileno(), file.tell(), 0).split(b"\n")[:-1]
+    lines = read_at(file.fileno(), file.tell(), 0).split(b"\n")[:-1]
     try:
         _record(lines[-1] if lines else b'{"op_code":0}')
     except ValueError:

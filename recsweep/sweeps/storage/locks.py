@@ -1,6 +1,5 @@
 """Locks that the system or PostgreSQL frees when their holder dies."""
 
-import fcntl
 import os
 import socket
 import sys
@@ -14,6 +13,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.storage.system_files import (
+    is_locked,
+    lock,
+    read_at,
+    unlock,
+    wait_for_lock,
+)
 
 if TYPE_CHECKING:
     from recsweep.sweeps.storage.shared_connection import SharedConnection
@@ -78,7 +84,8 @@ def _abandon_all() -> None:
         connection.abandon()
 
 
-os.register_at_fork(after_in_child=_abandon_all)
+if sys.platform != "win32":  # where nothing forks
+    os.register_at_fork(after_in_child=_abandon_all)
 
 
 # --- files ----------------------------------------------------------------------------------------
@@ -92,7 +99,7 @@ _named: set[str] = set()
 
 
 class FileLease(Lease):
-    """An open file to lock with flock; the file is never deleted, as that would be a race.
+    """An open file to lock; the file is never deleted, as that would be a race.
 
     Args:
         file: The file; created with its folder if it does not exist.
@@ -115,23 +122,26 @@ class FileLease(Lease):
 
     def wait(self) -> None:
         """Lock it as soon as it is free; Ctrl-C interrupts the wait."""
-        if not self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
-            with _patience(self._name_holder):
-                self._flock(fcntl.LOCK_EX)
+        with _usable(self._file):
+            if not lock(self._open):
+                with _patience(self._name_holder):
+                    wait_for_lock(self._open)
         if self._is_signed:
             self._sign()
 
     def take(self) -> bool:
         """Lock it if it is free."""
-        while not self._flock(fcntl.LOCK_EX | fcntl.LOCK_NB):
-            if self.is_taken():
-                return False
-            time.sleep(0.001)  # another process only checks it
+        with _usable(self._file):
+            while not lock(self._open):
+                if is_locked(self._open):
+                    return False
+                time.sleep(0.001)  # another process only checks it
         return True
 
     def is_taken(self) -> bool:
-        """Whether another process holds it: only then is a shared lock refused."""
-        return not self._flock(fcntl.LOCK_SH | fcntl.LOCK_NB)
+        """Whether another process holds it; has no side effects."""
+        with _usable(self._file):
+            return is_locked(self._open)
 
     def refuse_useless(self) -> None:
         """Check, while it is held, that a second open file cannot have it; takes microseconds.
@@ -152,7 +162,7 @@ class FileLease(Lease):
         descriptor, self._descriptor = self._descriptor, None
         open_leases.discard(self)
         if descriptor is not None:
-            fcntl.flock(descriptor, fcntl.LOCK_UN)
+            unlock(descriptor)
             os.close(descriptor)
 
     def abandon(self) -> None:
@@ -163,19 +173,21 @@ class FileLease(Lease):
 
     def _sign(self) -> None:
         """Write who holds it, for waiters on other hosts."""
-        assert self._descriptor is not None  # noqa: S101 - it was just locked
         name = f"{socket.gethostname()}:{os.getpid()}".encode()[:SIGNATURE_BYTES]
         with suppress(OSError):  # a full disk: it only helps to explain
-            os.ftruncate(self._descriptor, 0)
-            os.pwrite(self._descriptor, name, 0)
+            os.ftruncate(self._open, 0)
+            os.lseek(self._open, 0, os.SEEK_SET)
+            os.write(self._open, name)
 
     def _name_holder(self) -> None:
         """Say who holds it, and how it can be freed."""
         host, pid = _flock_holder(self._file) or self._signature() or ("unknown host", "PID")
+        remedy = f"run kill -CONT {pid} there, or kill -9 {pid}"
+        if sys.platform == "win32":
+            remedy = f"run taskkill /F /PID {pid} there"
         line = (
             f"waiting for {self._file}, which process {pid} on {host} has locked for "
-            f"{PATIENCE_S:.0f} s or more; if it is stopped, run kill -CONT {pid} there, or "
-            f"kill -9 {pid}, which frees the lock"
+            f"{PATIENCE_S:.0f} s or more; if it is stopped, {remedy}, which frees the lock"
         )
         if line not in _named:
             _named.add(line)
@@ -184,17 +196,13 @@ class FileLease(Lease):
     def _signature(self) -> tuple[str, str] | None:
         if not self._is_signed or self._descriptor is None:
             return None
-        host, colon, pid = os.pread(self._descriptor, SIGNATURE_BYTES, 0).decode().rpartition(":")
+        host, colon, pid = read_at(self._descriptor, SIGNATURE_BYTES, 0).decode().rpartition(":")
         return (host, pid) if colon else None
 
-    def _flock(self, operation: int) -> bool:
+    @property
+    def _open(self) -> int:
         assert self._descriptor is not None  # noqa: S101 - released leases are never locked
-        with _usable(self._file):
-            try:
-                fcntl.flock(self._descriptor, operation)
-            except BlockingIOError:
-                return False
-        return True
+        return self._descriptor
 
 
 @contextmanager
@@ -212,6 +220,8 @@ def _patience(act: Callable[[], None]) -> Iterator[None]:
 
 def _flock_holder(file: Path) -> tuple[str, str] | None:
     """Host and id of the process of this host that has locked a file, as Linux lists it."""
+    if sys.platform != "linux":
+        return None
     with suppress(OSError):
         found = file.stat()
         device = f"{os.major(found.st_dev):02x}:{os.minor(found.st_dev):02x}:{found.st_ino}"

@@ -1,0 +1,158 @@
+"""What is released: the builds, the workflow that checks them, the citation, the dependencies."""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tarfile
+import tomllib
+import zipfile
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, metadata
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from recsweep import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+WORKFLOW, CITATION = ROOT / ".github" / "workflows" / "ci.yml", ROOT / "CITATION.cff"
+FAMILIES = {"MIT": "MIT", "BSD": "BSD", "Apache": "Apache", "MPL": "MPL", "LGPL": "LGPL"}
+FAMILIES["PSF"] = "Python Software Foundation"
+"""A licence's name in the table, and in a package's metadata."""
+
+pytestmark = pytest.mark.skipif(not WORKFLOW.exists(), reason="this is no checkout")
+
+
+def build(source: Path, target: Path, umask: int) -> dict[str, bytes]:
+    """Name and bytes of a wheel and an sdist of a copy."""
+    environment = {**os.environ, "SOURCE_DATE_EPOCH": "1790000000"}
+    command = [sys.executable, "-m", "build", "--no-isolation", "--outdir", str(target)]
+    subprocess.run(command, cwd=source, env=environment, umask=umask, check=True)
+    return {file.name: file.read_bytes() for file in target.iterdir()}
+
+
+@pytest.fixture(scope="module")
+def builds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
+    """Builds of two copies that were made under different umasks, at different times."""
+    pytest.importorskip("hatchling", reason="the extra dev is not installed")
+    found = []
+    ignored = shutil.ignore_patterns(".git", ".venv*", "shared", "dist", "_build", "__pycache__")
+    for umask in (0o022, 0o077):
+        folder = tmp_path_factory.mktemp("release")
+        shutil.copytree(
+            ROOT, folder / "source", ignore=ignored, copy_function=shutil.copyfile, symlinks=True
+        )
+        found.append(build(folder / "source", folder / "dist", umask))
+    return found
+
+
+def test_two_builds_of_the_same_sources_are_equal(builds: list[dict[str, bytes]]) -> None:
+    one, two = builds
+    assert sorted(one) == [
+        f"recsweep-{__version__}-py3-none-any.whl",
+        f"recsweep-{__version__}.tar.gz",
+    ]
+    assert one == two
+
+
+def test_the_wheel_has_the_package_the_plugin_and_the_settings(
+    builds: list[dict[str, bytes]], tmp_path: Path
+) -> None:
+    (name,) = [name for name in builds[0] if name.endswith(".whl")]
+    (tmp_path / name).write_bytes(builds[0][name])
+    with zipfile.ZipFile(tmp_path / name) as wheel:
+        found = {each for each in wheel.namelist() if ".dist-info/" not in each}
+    sources = {ROOT / "conf": "recsweep/conf", ROOT / "recsweep": "recsweep"}
+    sources[ROOT / "hydra_plugins"] = "hydra_plugins"
+    expected = {
+        f"{place}/{file.relative_to(folder).as_posix()}"
+        for folder, place in sources.items()
+        for file in folder.rglob("*")
+        if file.is_file() and "__pycache__" not in file.parts
+    }
+    assert found == expected
+
+
+def test_the_source_archive_can_be_built_and_tested(
+    builds: list[dict[str, bytes]], tmp_path: Path
+) -> None:
+    (name,) = [name for name in builds[0] if name.endswith(".tar.gz")]
+    (tmp_path / name).write_bytes(builds[0][name])
+    with tarfile.open(tmp_path / name) as archive:
+        found = {each.name.partition("/")[2] for each in archive}
+    needed = {"pyproject.toml", "conf/config.yaml", "recsweep/api.py", "tests/conftest.py"}
+    assert needed | {"LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt"} <= found
+
+
+def test_the_workflow_keeps_to_the_schema_of_github() -> None:
+    pytest.importorskip("check_jsonschema", reason="the extra dev is not installed")
+    name = ["--builtin-schema", "vendor.github-workflows", str(WORKFLOW)]
+    done = subprocess.run(
+        [sys.executable, "-m", "check_jsonschema", *name],
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout
+
+
+@pytest.mark.skipif(shutil.which("actionlint") is None, reason="actionlint is not here")
+def test_actionlint_finds_nothing_in_the_workflow() -> None:
+    done = subprocess.run(["actionlint", WORKFLOW], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
+
+
+def steps() -> Iterator[str]:
+    """Commands of all jobs."""
+    workflow: dict[str, Any] = yaml.safe_load(WORKFLOW.read_text(encoding="utf-8"))
+    for job in workflow["jobs"].values():
+        yield from (step["run"] for step in job["steps"] if "run" in step)
+
+
+def test_the_workflow_runs_targets_and_files_that_there_are() -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    commands = "\n".join(steps())
+    targets = re.findall(r"^make ([\w-]+)", commands, re.MULTILINE)
+    assert {"check", "test", "docs", "dist"} <= set(targets)
+    for target in targets:
+        assert re.search(rf"^{target}:", makefile, re.MULTILINE), target
+    for name in re.findall(r"\btests/[\w/.]+", commands):
+        assert (ROOT / name).exists(), name
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    citation = yaml.safe_load(CITATION.read_text(encoding="utf-8"))
+    assert citation["version"] == __version__
+    schema = ["cff-version", "message", "title", "authors", "license"]
+    assert all(citation[key] for key in schema)
+
+
+def table() -> dict[str, str]:
+    """Package -> licence, as the page has them."""
+    text = (ROOT / "docs" / "dependencies.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\w[\w-]*) \| [\w-]* \| ([^|]+) \| \S[^|]+ \|$", text, re.MULTILINE)
+    return {name: licence.strip() for name, licence in rows if name != "package"}
+
+
+def test_every_dependency_has_its_licence_and_its_reason() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = project["optional-dependencies"].values()
+    named = [*project["dependencies"], *(each for extra in extras for each in extra)]
+    names = {re.split(r"[^\w.-]", each)[0] for each in named} - {"recsweep"}
+    assert set(table()) == names
+
+
+@pytest.mark.parametrize("package", sorted(table()) if WORKFLOW.exists() else [])
+def test_a_dependency_has_the_licence_that_its_metadata_states(package: str) -> None:
+    try:
+        found = metadata(package)
+    except PackageNotFoundError:
+        pytest.skip("it is not installed")
+    fields = ("License-Expression", "License", "Classifier")
+    said = " ".join(value for field in fields for value in found.get_all(field) or [])
+    licence = table()[package]
+    families = [word for name, word in FAMILIES.items() if re.search(rf"\b{name}\b", licence)]
+    assert families
+    assert all(word in said for word in families), said[:200]
