@@ -6,6 +6,8 @@ items.parquet   original id of each score column
 SHA256SUMS      checksums of the three, as `sha256sum` writes and checks them
 """
 
+import zipfile
+import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +19,7 @@ from recsweep.build import build
 from recsweep.errors import InputError
 from recsweep.files import file_sha256
 from recsweep.interfaces import Recommender
-from recsweep.run_files import parse_yaml, write_yaml
+from recsweep.run_files import parse_yaml, read, write_yaml
 
 CHECKSUMS = "SHA256SUMS"
 SPEC, WEIGHTS, ITEMS = MODEL_FILES = ("model.yaml", "weights.npz", "items.parquet")
@@ -51,15 +53,29 @@ def load_model(folder: Path) -> tuple[Recommender, np.ndarray]:
         InputError: A file is missing or was changed.
     """
     _refuse_changed(folder)
-    model = cast("Recommender", build(parse_yaml(folder / SPEC), "model"))
-    with np.load(folder / WEIGHTS, allow_pickle=False) as weights:
-        model.restore(dict(weights))
+    model = cast("Recommender", read(folder / SPEC, _model, object))
+    read(folder / WEIGHTS, lambda file: model.restore(_arrays(file)), type(None))
     return model, read_item_ids(folder)
 
 
 def read_item_ids(folder: Path) -> np.ndarray:
     """Original id of each column of a saved model's scores."""
-    return pd.read_parquet(folder / ITEMS)["item"].to_numpy()
+    return read(folder / ITEMS, lambda file: pd.read_parquet(file)["item"].to_numpy(), np.ndarray)
+
+
+def _model(file: Path) -> Recommender:
+    model = build(parse_yaml(file), "model")
+    if not hasattr(model, "restore"):
+        raise TypeError(f"{type(model).__name__} is no model")
+    return cast("Recommender", model)
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    try:
+        with np.load(file, allow_pickle=False) as weights:
+            return dict(weights)
+    except (zipfile.BadZipFile, zlib.error, EOFError, MemoryError) as error:
+        raise ValueError(error) from error
 
 
 def write_checksums(folder: Path) -> None:

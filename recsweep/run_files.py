@@ -39,6 +39,12 @@ REPRODUCTION = "reproduction.yaml"
 NOTE, COMPARISON, STUDIES, COMPARED = "note.md", "comparison", "studies.yaml", "studies"
 FOLDS = ("valid", "test")
 
+DAMAGE = (
+    OSError, ValueError, LookupError, TypeError, AttributeError, OverflowError, RecursionError,
+    yaml.YAMLError,
+)  # fmt: skip
+"""What a parser makes of a damaged file, and its caller of values of another kind."""
+
 Content = TypeVar("Content")
 
 
@@ -81,8 +87,12 @@ def summary_file(study: str | Path) -> Path:
 def newest_comparison(study: Path) -> Path | None:
     """The newest comparison that a study is part of; None if there is none."""
     found = study.absolute().parent.glob(f"{COMPARISON}-*/{STUDIES}")
-    own = [file for file in found if study.name in read_yaml(file)[COMPARED]]
+    own = [file for file in found if study.name in read(file, _compared, list)]
     return max(own, key=lambda file: file.stat().st_mtime).parent if own else None
+
+
+def _compared(file: Path) -> Any:
+    return parse_yaml(file)[COMPARED]
 
 
 def is_run(folder: Path) -> bool:
@@ -106,7 +116,14 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_overrides(folder: Path) -> list[str]:
     """The overrides of a run's command line."""
-    return read(folder / OVERRIDES, parse_yaml, list)
+    return read(folder / OVERRIDES, _parse_texts, list)
+
+
+def _parse_texts(file: Path) -> list[str]:
+    texts = parse_yaml(file)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("not all are text")
+    return list(texts)
 
 
 def read_tags(folder: Path) -> dict[str, str]:
@@ -200,7 +217,7 @@ def read(file: Path, parse: Callable[[Path], object], kind: type[Content]) -> Co
         content = parse(file)
     except InputError:
         raise
-    except (OSError, ValueError, KeyError, TypeError, yaml.YAMLError) as error:
+    except DAMAGE as error:
         content = error
     if not isinstance(content, kind):
         raise InputError(

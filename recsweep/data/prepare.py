@@ -148,5 +148,7 @@ def _split(arrays: Mapping[str, np.ndarray], data_fingerprint: str) -> Split:
 
 def _matrix(arrays: Mapping[str, np.ndarray], name: str, n_items: int) -> CSR:
     indptr = arrays[f"{name}.indptr"]
+    if {indptr.dtype.kind, arrays[f"{name}.indices"].dtype.kind} != {"i"}:
+        raise ValueError(f"{name} has positions that are no whole numbers")
     parts = (arrays[f"{name}.data"], arrays[f"{name}.indices"], indptr)
     return sp.csr_matrix(parts, shape=(len(indptr) - 1, n_items))

@@ -20,11 +20,13 @@ from recsweep.run_files import (
     METRICS,
     SPLIT,
     per_user_file,
+    read,
     read_config,
     read_split,
     read_summary,
     read_tags,
     read_yaml,
+    summary_file,
 )
 from recsweep.runs.consistency import metrics_by_group, metrics_per_user
 
@@ -101,7 +103,7 @@ def read_run(
     has_environment = (folder / ENVIRONMENT).is_file()
     return ScoredRun(
         place=place,
-        config=read_config(folder),
+        config=read(folder / CONFIG, lambda _: _comparable(read_config(folder)), dict),
         split=read_split(folder)[0],
         definitions=read_yaml(folder / DEFINITIONS),
         per_user=values,
@@ -110,6 +112,14 @@ def read_run(
         n_configurations=n_configurations,
         groups=metrics_by_group(folder, values.index, place),
     )
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that has a seed, and all that a comparison reads by name."""
+    int(config["seed"])
+    model_name(config)
+    objective_of(config)
+    return config
 
 
 def replicates_of(folder: Path) -> list[Path]:
@@ -122,8 +132,8 @@ def replicates_of(folder: Path) -> list[Path]:
         InputError: It has no winner that was scored on test, or a file is damaged.
     """
     summary = read_summary(folder)
-    replicates = (summary.get("test") or {}).get("replicates", [])
-    if not replicates:
+    places = read(summary_file(folder), lambda _: _places(summary, folder), list) if summary else []
+    if not places:
         command = str(summary.get("resume", "the command that started it"))
         told = command.replace(" sweep.final_seeds=0", "")
         seeds = " without sweep.final_seeds=0" if told != command else ""
@@ -131,7 +141,17 @@ def replicates_of(folder: Path) -> list[Path]:
             f"study {folder.name} must have a winner that was scored on test, but has none: "
             f"{_how_far(summary)}; resume it{seeds} with {told}"
         )
-    return [folder / each["results"] for each in replicates]
+    return list(places)
+
+
+def _places(summary: Mapping[str, Any], folder: Path) -> list[Path]:
+    """Results folders of the winner's trainings, below the study's folder."""
+    _how_far(summary)
+    replicates = (summary.get("test") or {}).get("replicates", [])
+    found = [folder / str(each["results"]) for each in replicates]
+    for place in found:
+        place.exists()  # raises if it cannot be a path
+    return found
 
 
 def read_study(folder: Path) -> list[ScoredRun]:
@@ -144,8 +164,12 @@ def read_study(folder: Path) -> list[ScoredRun]:
         InputError: It has no winner that was scored on test, or a file is damaged.
     """
     found = replicates_of(folder)
-    n_configurations = (read_summary(folder).get("test_scored") or {}).get("n_configurations", 1)
+    n_configurations = read(summary_file(folder), lambda _: _n_configurations(folder), int)
     return [read_run(one, str(one), folder.name, n_configurations) for one in found]
+
+
+def _n_configurations(folder: Path) -> int:
+    return int((read_summary(folder).get("test_scored") or {}).get("n_configurations", 1))
 
 
 def _how_far(summary: Mapping[str, Any]) -> str:
