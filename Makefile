@@ -9,7 +9,7 @@ ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo cluster-demo test test-extended postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers dist clean
+.PHONY: help setup demo cluster-demo test test-extended fuzz postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -37,6 +37,9 @@ test: setup lint types imports  ## checks and the default test suite, about 10 m
 
 test-extended: setup  ## the other backend, new processes, the notebooks, what takes several sweeps
 	$(PYTEST) $(ALL_CORES) -m extended
+
+fuzz: setup  ## thousands of damaged files, settings and overrides, the same in every run
+	$(PYTEST) $(ALL_CORES) -m fuzz tests/fuzz
 
 postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
 	$(PYTEST) -m 'postgres and not slow'
@@ -100,4 +103,4 @@ dist: setup  ## build sdist and wheel into dist/; one commit gives the same byte
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --outdir dist
 
 clean:  ## remove what the tools left
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

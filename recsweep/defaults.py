@@ -14,7 +14,7 @@ from omegaconf import OmegaConf
 
 from recsweep.build import build, validate
 from recsweep.errors import InputError
-from recsweep.messages import closest
+from recsweep.messages import closest, one_line, shorten
 
 T = TypeVar("T")
 
@@ -40,7 +40,8 @@ def build_choice(group: str, choice: str) -> Any:
     if choice not in files:
         close = closest(choice, files)
         hint = f"did you mean {close}?" if close else f"set {group}=CHOICE"
-        raise InputError(f"{group} must be among {', '.join(files)}, but is {choice}; {hint}")
+        shown = shorten(one_line(choice), 80)
+        raise InputError(f"{group} must be among {', '.join(files)}, but is {shown}; {hint}")
     return build(OmegaConf.to_container(OmegaConf.load(files[choice])), group)
 
 

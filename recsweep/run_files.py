@@ -122,7 +122,14 @@ def read_config(folder: Path) -> dict[str, Any]:
 
 def read_overrides(folder: Path) -> list[str]:
     """The overrides of a run's command line."""
-    return read(folder / OVERRIDES, parse_yaml, list)
+    return read(folder / OVERRIDES, _parse_texts, list)
+
+
+def _parse_texts(file: Path) -> list[str]:
+    texts = parse_yaml(file)
+    if not all(isinstance(text, str) for text in texts):
+        raise TypeError("not all are text")
+    return list(texts)
 
 
 def read_tags(folder: Path) -> dict[str, str]:

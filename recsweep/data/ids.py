@@ -48,12 +48,13 @@ def id_text(entry: object) -> str | None:
 
 def _number_text(number: Any) -> str | None:
     """A float64 of at least 2 ** 53 stands for several whole numbers, so it is not a valid id."""
-    if not math.isfinite(number):
+    is_decimal = isinstance(number, Decimal)  # whose signalling NaN is no float
+    if not (number.is_finite() if is_decimal else math.isfinite(number)):
         return None
     if number != int(number):
         return str(number)
     n_bits = np.finfo(number).nmant if isinstance(number, np.floating) else 52
-    is_exact = isinstance(number, Decimal) or abs(number) < 2.0 ** (n_bits + 1)
+    is_exact = is_decimal or abs(number) < 2.0 ** (n_bits + 1)
     return str(int(number)) if is_exact else None
 
 

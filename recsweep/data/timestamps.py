@@ -88,7 +88,9 @@ def instant(entry: Any) -> Instant | None:
         zoned = isinstance(entry, datetime) and entry.tzinfo is not None
         return _zone(zoned), str(entry)
     is_number = isinstance(entry, int | float | Decimal) and not isinstance(entry, bool)
-    return ("a number", entry) if is_number and math.isfinite(entry) else None
+    if not is_number or (isinstance(entry, Decimal) and not entry.is_finite()):  # sNaN is no float
+        return None
+    return ("a number", entry) if math.isfinite(entry) else None
 
 
 def _zone(has_zone: bool) -> str:

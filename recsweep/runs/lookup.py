@@ -4,7 +4,7 @@ import os
 import sys
 from pathlib import Path
 
-from recsweep.app import Settings, build_group, model_name
+from recsweep.app import Config, Settings, build_group, model_name
 from recsweep.errors import InputError
 from recsweep.run_files import (
     CONFIG,
@@ -12,6 +12,7 @@ from recsweep.run_files import (
     MODEL,
     TRIALS,
     is_study,
+    read,
     read_config,
     read_metrics,
 )
@@ -82,15 +83,23 @@ def describe_run(results: Path) -> str:
     if not (results / CONFIG).is_file():
         return ""
     config = read_config(results)
-    data = (config.get("data") or {}).get("name", "data")
-    name = f"{model_name(config)} on {data}"
+    name = read(results / CONFIG, lambda _: _name(config), str)
     if not (results / METRICS).is_file():
         return name
+    objective, scores = read(results / METRICS, lambda _: _scores(config, results), tuple)
+    return f"{name}, {objective} {' and '.join(scores)}"
+
+
+def _scores(config: Config, results: Path) -> tuple[str, list[str]]:
     told = read_metrics(results)
     objective = objective_of(config, told)
-    scores = [
+    return objective, [
         f"{told[fold]['mean'][objective]:.4f} on {name}"
         for fold, name in (("valid", "validation"), ("test", "test"))
         if objective in told[fold]["mean"]
     ]
-    return f"{name}, {objective} {' and '.join(scores)}"
+
+
+def _name(config: Config) -> str:
+    data = (config.get("data") or {}).get("name", "data")
+    return f"{model_name(config)} on {data}"

@@ -6,6 +6,7 @@ from typing import Any
 
 from recsweep.app import Config, parameters_of_run
 from recsweep.run_files import (
+    CURVES,
     FOLDS,
     METRICS,
     read,
@@ -22,6 +23,8 @@ from recsweep.runs.results import curves_over_k, final_metrics
 from recsweep.shell import command, setting
 from recsweep.tracking.backfill import Record
 from recsweep.tracking.run_note import run_note
+
+Curves = list[tuple[int, dict[str, float]]]
 
 
 def logged_fields(folder: Path, config: Config) -> dict[str, Any]:
@@ -72,7 +75,7 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         metrics_per_user(results, fold)
     final, best_epoch = read(results / METRICS, lambda _: final_metrics(results), tuple)
     ended = (results / METRICS).stat().st_mtime
-    took = [each[part] for _, each in curves for part in ("epoch_s", "evaluate_s")]
+    took = read(results / CURVES, lambda _: _seconds(curves), list)
     return Record(
         name=name,
         run_id=read_run_id(results),
@@ -88,3 +91,8 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         command=command,
         **logged_fields(results, read_config(results)),
     )
+
+
+def _seconds(curves: Curves) -> list[float]:
+    """How long each epoch and each evaluation took."""
+    return [each[part] for _, each in curves for part in ("epoch_s", "evaluate_s")]

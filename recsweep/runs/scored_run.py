@@ -104,7 +104,7 @@ def read_run(
     has_environment = (folder / ENVIRONMENT).is_file()
     return ScoredRun(
         place=place,
-        config=read_config(folder),
+        config=read(folder / CONFIG, lambda _: _comparable(read_config(folder)), dict),
         split=read_split(folder)[0],
         definitions=read_yaml(folder / DEFINITIONS),
         per_user=values,
@@ -113,6 +113,14 @@ def read_run(
         n_configurations=n_configurations,
         groups=metrics_by_group(folder, values.index, place),
     )
+
+
+def _comparable(config: dict[str, Any]) -> dict[str, Any]:
+    """A configuration that has a seed, and all that a comparison reads by name."""
+    int(config["seed"])
+    model_name(config)
+    objective_of(config)
+    return config
 
 
 def replicates_of(folder: Path) -> list[Path]:
@@ -151,8 +159,12 @@ def read_study(folder: Path) -> list[ScoredRun]:
         InputError: It has no winner that was scored on test, or a file is damaged.
     """
     found = replicates_of(folder)
-    n_configurations = (read_summary(folder).get("test_scored") or {}).get("n_configurations", 1)
+    n_configurations = read(summary_file(folder), lambda _: _n_configurations(folder), int)
     return [read_run(one, str(one), folder.name, n_configurations) for one in found]
+
+
+def _n_configurations(folder: Path) -> int:
+    return int((read_summary(folder).get("test_scored") or {}).get("n_configurations", 1))
 
 
 def _how_far(summary: Mapping[str, Any]) -> str:

@@ -9,8 +9,11 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
+from recsweep.errors import InputError
 from recsweep.files import file_sha256
+from recsweep.messages import named_error, shorten
 from recsweep.run_files import read
+from recsweep.stored_files import ZIP_DAMAGE
 
 CHUNK_BYTES = 1 << 24
 ABSENT = "absent"
@@ -79,8 +82,14 @@ def changed_arrays(was: Path, now: Path) -> list[ArrayDifference]:
     names = dict.fromkeys([*names_of_arrays(was), *names_of_arrays(now)])
     if file_sha256(was) == file_sha256(now):
         return []
-    with zipfile.ZipFile(was) as before, zipfile.ZipFile(now) as after:
-        found = [_compared(name, before, after) for name in names]
+    try:
+        with zipfile.ZipFile(was) as before, zipfile.ZipFile(now) as after:
+            found = [_compared(name, before, after) for name in names]
+    except (*ZIP_DAMAGE, ValueError, LookupError, MemoryError) as error:
+        raise InputError(
+            f"the weights of two models must be readable to be compared, but {was} or {now} is "
+            f"damaged ({shorten(named_error(error), 120)}); copy that run's whole folder again"
+        ) from error
     changed = [each for each in found if each.n_changed or each.was != each.now]
     return sorted(changed, key=lambda each: -each.largest)
 

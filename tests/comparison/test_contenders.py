@@ -23,6 +23,8 @@ def test_runs_that_differ_in_their_seed_only_are_one_contender(tmp_path: Path) -
     first, second = group_runs([*seeds, other])
     assert [run.seed for run in first.replicates] == [1, 2]
     assert len(second.replicates) == 1
+    (of_study,) = group_runs([replace(other, study="ease-1")])
+    assert (first.study, of_study.study) == (None, "ease-1")
 
 
 def test_where_a_run_is_tracked_and_cached_makes_no_other_contender(tmp_path: Path) -> None:

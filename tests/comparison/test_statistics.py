@@ -44,6 +44,8 @@ def test_means_differences_and_tests_are_the_arithmetic_of_four_users(tmp_path: 
     assert pair.adjusted_p == pair.difference.p
     assert (scores["ease"].mark, scores["popularity"].mark) == ("best", "tied")
     assert found.n_units == 4
+    low, high = scores["ease"].interval.low, scores["ease"].interval.high
+    assert scores["ease"].half_width == (high - low) / 2 > 0
 
 
 def test_all_pairs_are_corrected_together_and_the_equal_are_marked(tmp_path: Path) -> None:

@@ -2,11 +2,13 @@
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import optuna
 import pytest
+from optuna.storages import BaseStorage
+from optuna.testing.pytest_storages import StorageTestCase
 
 from recsweep.sweeps.storage.backends import open_storage
 
@@ -79,3 +81,29 @@ def test_eight_processes_that_begin_at_once_hinder_nobody(url: str | None, tmp_p
     assert {(trial.state.name, len(trial.intermediate_values)) for trial in trials} == {
         ("COMPLETE", 3)
     }
+
+
+# --- Optuna's own tests of a storage ----------------------------------------------------------
+
+
+class TestOptunasTestsOfAJournal(StorageTestCase):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> BaseStorage:
+        return open_storage(None, tmp_path)
+
+
+class TestOptunasTestsOfSQLite(StorageTestCase):
+    @pytest.fixture
+    def storage(self, tmp_path: Path) -> Iterator[BaseStorage]:
+        opened = open_storage(f"sqlite:///{tmp_path}/studies.db", tmp_path)
+        yield opened
+        opened.remove_session()
+
+
+@pytest.mark.postgres
+class TestOptunasTestsOfPostgreSQL(StorageTestCase):
+    @pytest.fixture
+    def storage(self, postgres_url: str, tmp_path: Path) -> Iterator[BaseStorage]:
+        opened = open_storage(postgres_url, tmp_path)
+        yield opened
+        opened.remove_session()
