@@ -72,7 +72,7 @@ def _model(file: Path) -> Recommender:
 
 def _arrays(file: Path) -> dict[str, np.ndarray]:
     try:
-        with np.load(file, allow_pickle=False) as weights:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as weights:
             return dict(weights)
     except (zipfile.BadZipFile, zlib.error, EOFError, MemoryError) as error:
         raise ValueError(error) from error
