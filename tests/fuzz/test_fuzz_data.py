@@ -43,7 +43,7 @@ ROWS = [(1, 10, 5.0, 100), (1, 20, 3.5, 101), (2, 10, 1.0, 102), (2, 30, 4.0, 90
 TABLE = pd.DataFrame(ROWS, columns=["user", "item", "value", "timestamp"])
 CSV = TABLE.to_csv(index=False).encode()
 MANY = b"user,item,value,timestamp\n" + b"".join(
-    b"%d,%d,%d,%d\n" % (user, item, 1 + item % 4, 100 * item + user)
+    b"%d,%d,%d,%d\n" % (user, item, 1 + item % 4, (7 * item + 11 * user) % 30)
     for user in range(6) for item in range(5) if (user + item) % 4
 )  # fmt: skip
 DATED = (

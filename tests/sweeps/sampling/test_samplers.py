@@ -15,11 +15,6 @@ import pytest
 import yaml
 from optuna.storages import BaseStorage, JournalStorage, RDBStorage
 from optuna.storages.journal import JournalFileBackend
-from optuna.testing.pytest_samplers import (
-    BasicSamplerTestCase,
-    MultiObjectiveSamplerTestCase,
-    RelativeSamplerTestCase,
-)
 from optuna.trial import FrozenTrial, Trial, TrialState, create_trial
 from scipy.stats import qmc
 
@@ -398,16 +393,3 @@ def test_a_missing_package_is_named(name: str, monkeypatch: pytest.MonkeyPatch) 
 def test_the_cost_of_a_setting_out_of_range_is_one_line() -> None:
     with pytest.raises(InputError, match=r"sampler\.n_startup_trials must be at least 1"):
         sampler("tpe", n_startup_trials=0)
-
-
-# --- Optuna's own tests of a sampler ----------------------------------------------------------
-
-
-class TestOptunasTestsOfTheSequence(
-    BasicSamplerTestCase, RelativeSamplerTestCase, MultiObjectiveSamplerTestCase
-):
-    """The one sampler that is ours; the others are Optuna's, with settings."""
-
-    @pytest.fixture(params=["sobol", "halton"])
-    def sampler(self, request: pytest.FixtureRequest) -> Callable[[], optuna.samplers.BaseSampler]:
-        return lambda: samplers._Sequence({}, qmc_type=request.param, scramble=True, seed=1)
