@@ -48,7 +48,9 @@ COMBINED = ("model", "data", "transform", "split", "backend", "experiment")
 """Settings that give one study per value, all with the same budget."""
 COMBINED_BELOW = ("data.", "transform.", "split.")
 """Groups whose settings do so too, if they are given as a list."""
-NOT_IN_THE_NAME = ("study", "tracking", "cache_dir", "debug", "sweep", "trust", "fetch")
+NOT_IN_THE_NAME = (
+    "study", "tracking", "cache_dir", "debug", "sweep", *app.OF_STORED, *app.LIMITS,
+)  # fmt: skip
 """Settings that may change when a study is resumed."""
 NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
 """Settings that do not affect a single run."""
