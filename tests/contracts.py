@@ -112,7 +112,7 @@ def assert_saved_and_restored_scores_are_the_same(
     model: Recommender, spec: Mapping[str, Any], split: Split, folder: Path
 ) -> None:
     save_model(model, spec, split.item_ids, folder)
-    restored, item_ids = load_model(folder)
+    restored, item_ids = load_model(folder, [spec["_target_"]])
     expected = np.asarray(model.score(split.test.history))
     np.testing.assert_array_equal(np.asarray(restored.score(split.test.history)), expected)
     np.testing.assert_array_equal(item_ids, split.item_ids)

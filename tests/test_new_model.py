@@ -161,5 +161,5 @@ def test_the_contracts_of_every_model_hold_for_it(split: Split, folder: Path) ->
     contracts.assert_it_stops_when_told_to(spec, split.train)
     contracts.assert_scoring_before_fitting_is_refused(spec, split.train)
     contracts.assert_saved_and_restored_scores_are_the_same(model, spec, split, folder / "saved")
-    restored, _ = load_model(folder / "saved")
+    restored, _ = load_model(folder / "saved", ["clicked_together"])
     np.testing.assert_array_equal(restored.state()["weights"], model.state()["weights"])

@@ -266,10 +266,7 @@ ATTACKS: dict[tuple[str, str], Callable[[Path], bool] | str] = {
     ("results folder", "code"): results_run_code,
     ("results folder", "files"): results_write_files,
     ("results folder", "results"): results_change,
-    (
-        "bundle",
-        "code",
-    ): "runs/test_bundle.py::test_a_class_that_the_reader_did_not_choose_is_refused",
+    ("bundle", "code"): "tasks/test_bundle.py::test_code_of_others_is_not_imported",
     ("bundle", "files"): "runs/test_bundle.py::test_no_file_leaves_the_folder",
     ("bundle", "results"): "runs/test_bundle.py::test_one_changed_byte_names_its_row",
     ("data file", "code"): data_run_code,

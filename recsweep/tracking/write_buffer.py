@@ -19,7 +19,10 @@ from recsweep.tracking.store import Store, mlflow_name, mlflow_value
 FLUSH_S = 1.0
 """Seconds between two writes of a run; its curves are that late in MLflow's UI."""
 IDLE_SHARE = 4.0
-"""Least pause after a round of writing, in times of its duration."""
+"""Least pause after a round of writing, in times of its duration, so that a slow store is left to
+the runs that begin or end, whose threads wait for it."""
+LONGEST_PAUSE_S = 20.0
+"""An outage of minutes must not be followed by a pause of many."""
 METRICS_PER_CALL = 1000
 ENTRIES_PER_CALL = 100
 """MLflow's limit for parameters, and for tags."""
@@ -139,17 +142,18 @@ class _Writer:
             self._changed.notify()
 
     def _run(self) -> None:
-        pause_s = FLUSH_S
+        rested_at = 0.0
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._due)
+                pause_s = max(FLUSH_S, rested_at - time.monotonic())
                 self._changed.wait_for(lambda: self._is_urgent, pause_s)
                 self._current, self._due, self._is_urgent = self._due, {}, False
             began = time.monotonic()
             for buffer in self._current:
                 buffer.flush_safely()
-            # a slow store is left to the runs that begin or end, whose threads wait for it
-            pause_s = max(FLUSH_S, IDLE_SHARE * (time.monotonic() - began))
+            ended = time.monotonic()
+            rested_at = ended + min(IDLE_SHARE * (ended - began), LONGEST_PAUSE_S)
 
     def unfinished(self) -> list[RunBuffer]:
         """Buffers with entries, also those that the thread writes just now."""

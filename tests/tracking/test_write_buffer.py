@@ -67,6 +67,28 @@ def test_a_slow_store_gets_a_pause_in_which_others_can_use_it(
     assert written == [1, 2], "a run that ends does not wait for the pause"
 
 
+def test_the_pause_after_an_outage_is_limited_and_may_pass_while_nothing_is_logged(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(write_buffer, "FLUSH_S", 0.05)
+    monkeypatch.setattr(write_buffer, "IDLE_SHARE", 1000)
+    monkeypatch.setattr(write_buffer, "LONGEST_PAUSE_S", 3.0)
+    written: list[int] = []
+
+    def write(entries: Sequence[Entry]) -> None:
+        time.sleep(0.1)
+        written.extend(steps(entries))
+
+    buffer = buffer_of(write)
+    buffer.add(epoch(1))
+    until(lambda: written == [1], 10)
+    buffer.add(epoch(2))
+    assert until(lambda: written == [1, 2], 20) > 1
+    time.sleep(3.5)
+    buffer.add(epoch(3))
+    assert until(lambda: written == [1, 2, 3], 20) < 2
+
+
 # --- requests -----------------------------------------------------------------------------------
 
 

@@ -71,6 +71,10 @@ class DatabaseStorage(RDBStorage):
         self.connection = SharedConnection(self.engine)
         self.scoped_session: Any = self.connection
 
+    def __reduce__(self) -> tuple[type, tuple[URL, Outages]]:
+        """A copy in another process has a connection of its own."""
+        return type(self), (self.address, self.outages)
+
     @contextmanager
     def _session(self) -> Iterator[Session]:
         """A session inside this thread's transaction, or else in one of its own."""
@@ -104,6 +108,9 @@ class DatabaseStorage(RDBStorage):
         found = self._read((trial.study_id == study_id) & (
             trial.trial_id.in_(included_trial_ids) | (trial.trial_id > trial_id_greater_than)
         ))  # fmt: skip
+        if not found and trial_id_greater_than < 0:  # nothing was found before, either
+            with self._reading() as session:
+                models.StudyModel.find_or_raise_by_id(study_id, session)
         return [each for each in found if states is None or each.state in states]
 
     def get_trial(self, trial_id: int) -> FrozenTrial:

@@ -49,6 +49,10 @@ class Outages:
         self._has_responded = self._is_given_up = False
         self._told_at: float | None = None
 
+    def __reduce__(self) -> tuple[type, tuple[str, float, bool]]:
+        """A copy in another process has no call that waits."""
+        return type(self), (self._shown, self._timeout_s, self._is_announced)
+
     def wait(self, call: Callable[[], T]) -> T:
         """Call a function, again and again while the database does not respond.
 
