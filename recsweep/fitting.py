@@ -1,6 +1,7 @@
 """A fit in reading order: train, evaluate each epoch, keep the best, stop early; and the refit."""
 
 import math
+import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -250,6 +251,10 @@ def fit_best_epoch(
     Returns:
         The best epoch, its validation metrics and all curves.
     """
+    if "jax" in sys.modules:
+        from recsweep.training.programs import limit_executables
+
+        limit_executables()
     best = _BestEpoch(model, valid, evaluator, training_popularity(train), listeners)
     model.fit(train, best, seeds)
     return best.result()

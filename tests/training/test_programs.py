@@ -84,6 +84,29 @@ def test_whatever_shapes_come_only_three_programs_stay() -> None:
         assert n_executables() - before == 2
 
 
+@pytest.mark.skipif(name() != "jax", reason="TensorFlow keeps no executables of operations")
+def test_executables_of_single_operations_are_let_go_once_they_are_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import jax
+
+    maker, key = Maker(), jax.random.key(1)
+    monkeypatch.setattr(programs, "MAX_EXECUTABLES", n_executables() + 20)
+    maker.double(3)
+    before = n_executables()
+    jax.random.uniform(key, (1000,))
+    programs.limit_executables()
+    assert before < n_executables() <= programs.MAX_EXECUTABLES
+    for length in range(1001, 1021):
+        jax.random.uniform(key, (length,))
+    assert n_executables() > programs.MAX_EXECUTABLES
+    programs.limit_executables()
+    assert n_executables() < 10
+    assert maker.n_made == 1
+    maker.double(3)
+    assert maker.n_made == 2
+
+
 def test_lists_of_any_number_of_users_leave_nothing_behind() -> None:
     def rank(n_users: int) -> None:
         scores = np.tile(np.arange(9, dtype=np.float32), (n_users, 1))
