@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from compiled_programs import keep_compiled_programs
 from contracts import composed
 from postgres_server import binaries, postgres_server
 
+from recsweep import credentials
 from recsweep.errors import InputError
 
 if TYPE_CHECKING:
@@ -23,6 +25,8 @@ SHARED_DATA = ROOT.parent / "shared" / "data"
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 keep_compiled_programs()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in `make test &`
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -47,6 +51,17 @@ def postgres() -> Iterator[str]:
     pytest.importorskip("psycopg", reason="the extra postgres is not installed")
     with postgres_server("fsync=off") as url:
         yield url
+
+
+@pytest.fixture(autouse=True)
+def _secrets_put_back() -> Iterator[None]:
+    """A word that was a secret in a test is none in the next one's texts."""
+    shown, words = dict(credentials._shown), set(credentials._secret_words)
+    yield
+    credentials._shown.clear()
+    credentials._shown.update(shown)
+    credentials._secret_words.clear()
+    credentials._secret_words.update(words)
 
 
 @pytest.fixture(autouse=True)
