@@ -1,7 +1,13 @@
 """Exceptions that are caught by type."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+CONTROLS = re.compile(r"[\s\0-\x1f\x7f-\x9f]*[\0-\x1f\x7f-\x9f\u2028\u2029][\s\0-\x1f\x7f-\x9f]*")
+"""Line breaks and what else a terminal would obey, with the white space around it."""
+BEGINNING, END = 600, 300
+"""Characters that are kept of a longer message, which begins with the rule and ends with advice."""
 
 
 class InputError(ValueError):
@@ -9,7 +15,15 @@ class InputError(ValueError):
 
     It says what must hold, what was found and what to do. The command line prints it
     without a traceback and exits with 1; a notebook sees an ordinary `ValueError`.
+
+    Args:
+        message: May have texts of others in it: it is made one line of limited length.
     """
+
+    def __init__(self, message: object = "") -> None:
+        line = CONTROLS.sub(" ", str(message))
+        is_long = len(line) > BEGINNING + END
+        super().__init__(f"{line[:BEGINNING]} … {line[-END:]}" if is_long else line)
 
 
 class TrainingDivergedError(InputError):

@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import tampering
 import yaml
-from contracts import planted_split
+from contracts import composed, fitted, planted_split
 from fuzz.cases import Content, all_of, changed_tree, damaged, hold
 from hypothesis import strategies as st
 from scored_runs import write_run, write_study
@@ -25,6 +26,7 @@ from recsweep.comparison.statistics import compare as compare_contenders
 from recsweep.data import prepare
 from recsweep.data.split import Split
 from recsweep.defaults import build_choice
+from recsweep.persistence import MODEL_FILES, load_model, save_model, write_checksums
 from recsweep.run_files import (
     newest_comparison,
     read_curves,
@@ -190,6 +192,23 @@ def test_a_prepared_split_that_is_damaged_is_read_or_made_again(
         assert found is None or found.fingerprint == split.fingerprint
 
     hold(damaged(file.read_bytes()) | other_weights(arrays), read, 150, tmp_path)
+
+
+@pytest.mark.parametrize("name", ["ease", "item_knn", "ials"])
+def test_a_damaged_model_is_read_or_refused(name: str, split: Split, tmp_path: Path) -> None:
+    spec = dict(composed(f"model={name}")["model"])
+    save_model(fitted(spec, split.train), spec, split.item_ids, tmp_path / "original")
+    weights = tampering.state_of(tmp_path / "original")
+
+    def read(case: tuple[str, bytes]) -> None:
+        folder = restored(tmp_path / "model", tmp_path / "original", case)
+        write_checksums(folder)
+        model, item_ids = load_model(folder)
+        assert np.shape(model.score(split.test.history[:2])) == (2, len(item_ids))
+
+    cases = changed_files(tmp_path / "original", MODEL_FILES)
+    arrays = other_weights(weights).map(lambda content: ("weights.npz", content))
+    hold(cases | arrays, read, 150, tmp_path / "model")
 
 
 def records_of(journal: bytes) -> list[Any]:
