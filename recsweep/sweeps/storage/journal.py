@@ -227,10 +227,15 @@ def _cut_torn(file: FileIO) -> None:
 
 
 def _cut_unreadable(file: FileIO) -> None:
-    """Also remove a last line that has its newline but lost bytes, as after a power failure."""
+    """Also remove a last line that has its newline but lost bytes, as after a power failure.
+
+    One with two records stays, for readers to refuse: no crash removes a newline between them.
+    """
     _cut_torn(file)
     lines = read_at(file.fileno(), file.tell(), 0).split(b"\n")[:-1]
+    last = lines[-1] if lines else b'{"op_code":0}'
     try:
-        _record(lines[-1] if lines else b'{"op_code":0}')
+        _record(last)
     except ValueError:
-        file.truncate(file.tell() - len(lines[-1]) - 1)
+        if _KEY not in last[:-_N_END]:
+            file.truncate(file.tell() - len(last) - 1)

@@ -239,6 +239,17 @@ def test_a_record_damaged_in_the_middle_is_named_and_nothing_is_changed(journal:
     assert journal.read_bytes() == spoilt
 
 
+@pytest.mark.parametrize("byte", [b" ", b"", b"x"])
+def test_a_newline_lost_before_the_last_record_loses_no_record(journal: Path, byte: bytes) -> None:
+    Journal(journal).append_logs([THIRD])
+    before, _, last = journal.read_bytes()[:-1].rpartition(b"\n")
+    spoilt = before + byte + last + b"\n"
+    journal.write_bytes(spoilt)
+    with pytest.raises(StorageError, match=r"^line 2 of \S+journal\.log must be .* damaged"):
+        open_storage(None, journal.parent)
+    assert journal.read_bytes() == spoilt
+
+
 def test_a_journal_that_was_replaced_or_deleted_in_use_is_noticed(journal: Path) -> None:
     storage = Journal(journal)
     assert len(list(storage.read_logs(0))) == 2
