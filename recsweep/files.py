@@ -160,6 +160,24 @@ def refuse_folder(target: Path, setting: str) -> None:
     )
 
 
+def refuse_links(folder: Path) -> None:
+    """Check that a folder holds its files itself before it is packed or uploaded.
+
+    A link in a stranger's folder could name any file of the user's.
+
+    Raises:
+        InputError: There is a link somewhere in it.
+    """
+    for place, folders, names in os.walk(folder):
+        for name in sorted(folders + names):
+            file = Path(place, name)
+            if file.is_symlink():
+                raise InputError(
+                    f"{folder} must hold its files itself, but {file.relative_to(folder)} is a "
+                    f"link to {file.readlink()}; put the file there, or remove the link"
+                )
+
+
 def refuse_file(
     target: Path, setting: str, overwrite: bool, inputs: Sequence[Path | None] = ()
 ) -> Path:

@@ -7,6 +7,7 @@ import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,6 +20,7 @@ from recsweep.files import (
     read_errors_in_one_line,
     refuse_file,
     refuse_folder,
+    refuse_links,
     sole_writer,
     whole_file,
     whole_folder,
@@ -253,3 +255,19 @@ def test_a_new_file_is_free_and_one_that_is_there_only_when_it_may_go(
     for wrong, found in ((tmp_path, "is a folder itself"), (Path("mine/a"), "is no such folder")):
         with pytest.raises(InputError, match=found):
             refuse_file(wrong, "task.output", overwrite=True)
+
+
+def test_a_link_in_a_folder_is_refused_and_one_to_it_is_not(tmp_path: Path, refused: Any) -> None:
+    (tmp_path / "secret").write_text("mine")
+    folder = tmp_path / "results"
+    (folder / "model").mkdir(parents=True)
+    (folder / "model" / "file").write_text("theirs")
+    (tmp_path / "other name").symlink_to(folder)
+    refuse_links(folder)
+    refuse_links(tmp_path / "other name")
+    for target in ("../../secret", str(tmp_path), "nowhere"):
+        link = folder / "model" / "link"
+        link.symlink_to(target)
+        with refused(f"{folder} must hold its files itself, but model/link is a link to {target}"):
+            refuse_links(folder)
+        link.unlink()

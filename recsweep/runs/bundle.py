@@ -23,6 +23,7 @@ import yaml
 from recsweep.app import FILES, OF_NOW, Config
 from recsweep.documents import MAX_BYTES, parse_yaml
 from recsweep.errors import InputError
+from recsweep.files import refuse_links
 from recsweep.messages import one_line, shorten
 from recsweep.run_files import (
     CONFIG,
@@ -108,6 +109,7 @@ def _contents(
 
 
 def _of_run(folder: Path, with_models: bool) -> Iterator[tuple[str, Path | bytes]]:
+    refuse_links(folder)
     yield CONFIG, yaml_text(portable_config(read_config(folder), str(folder))).encode()
     yield OVERRIDES, yaml_text(_portable_overrides(read_overrides(folder))).encode()
     environment = {k: v for k, v in read_yaml(folder / ENVIRONMENT).items() if k != "run_id"}

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 from recsweep.app import Config, parameters_of_run
+from recsweep.files import refuse_links
 from recsweep.run_files import (
     CURVES,
     FOLDS,
@@ -68,8 +69,9 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         command: The command that started it.
 
     Raises:
-        InputError: A file is missing or damaged, or two files are not from the same run.
+        InputError: A file is missing, damaged or a link, or two are not from the same run.
     """
+    refuse_links(results)
     curves = checked_curves(results)
     for fold in FOLDS:
         metrics_per_user(results, fold)

@@ -125,6 +125,17 @@ def test_paths_of_data_are_left_out_and_others_refused(
         packed({"one": [folder]}, tmp_path / "b.zip")
 
 
+def test_a_file_that_is_a_link_is_not_packed(
+    results: dict[str, list[Path]], tmp_path: Path, refused: Any
+) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(results["popularity"][0], folder)
+    (folder / "curves.csv").unlink()
+    (folder / "curves.csv").symlink_to(results["popularity"][0] / "curves.csv")
+    with refused("must hold its files itself, but curves.csv is a link to"):
+        packed({"one": [folder]}, tmp_path / "a.zip")
+
+
 def test_models_are_in_it_only_if_asked_for(
     bundle: Path, results: dict[str, list[Path]], tmp_path: Path, refused: Any
 ) -> None:

@@ -1,6 +1,7 @@
 """A run's folder, read as a tracker would have heard it."""
 
 import math
+import shutil
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -55,6 +56,15 @@ def test_a_folder_says_what_the_tracker_was_told(run: tuple[Path, dict[str, Any]
     assert (record["name"], record["marks"], record["status"]) == ("a name", {"a": "b"}, "FINISHED")
     took = [m["epoch_s"] + m["evaluate_s"] for _, m in heard["curves"] if "epoch_s" in m]
     assert math.isclose(record["ended"] - record["began"], sum(took), abs_tol=1e-5)
+
+
+def test_a_folder_with_a_link_is_not_uploaded(
+    run: tuple[Path, dict[str, Any]], tmp_path: Path, refused: Any
+) -> None:
+    folder = Path(shutil.copytree(run[0], tmp_path / "results"))
+    (folder / "notes.txt").symlink_to(Path(__file__))
+    with refused("must hold its files itself, but notes.txt is a link to"):
+        run_record(folder, {}, "one", "recsweep")
 
 
 @pytest.mark.parametrize(

@@ -9,6 +9,7 @@ from optuna.trial import FrozenTrial
 
 from recsweep import app
 from recsweep.credentials import without_credentials
+from recsweep.files import refuse_links
 from recsweep.interfaces import Part
 from recsweep.run_files import (
     COMPARISON,
@@ -159,8 +160,11 @@ class StudyRecords:
 
     def _files(self) -> dict[str, Path]:
         comparison = newest_comparison(self.folder)
-        found = {"": self.results if self.outcome else None, COMPARISON: comparison}
-        return {below: folder for below, folder in found.items() if folder}
+        places = {"": self.results if self.outcome else None, COMPARISON: comparison}
+        found = {below: folder for below, folder in places.items() if folder}
+        for folder in found.values():
+            refuse_links(folder)
+        return found
 
     def _note(self, links: Mapping[str, str], run_id: str | None) -> str:
         """The note that the sweep wrote at its end, or what can be said before."""
