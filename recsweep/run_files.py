@@ -140,7 +140,9 @@ def read_tags(folder: Path) -> dict[str, str]:
 
 def read_run_id(folder: Path) -> str | None:
     """A run's id in the tracking store; None = not tracked."""
-    return read_yaml(folder / ENVIRONMENT).get("run_id")
+    if (run_id := read_yaml(folder / ENVIRONMENT).get("run_id")) is None:
+        return None
+    return read(folder / ENVIRONMENT, lambda _: run_id, str)
 
 
 def read_split(folder: Path) -> tuple[str, dict[str, int]]:

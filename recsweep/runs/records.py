@@ -48,13 +48,20 @@ def page_note(results: Path) -> str:
 
     Args:
         results: Its results folder.
+
+    Raises:
+        InputError: A file is missing or damaged.
     """
-    metrics = read_metrics(results)
-    objective = objective_of(read_config(results), metrics)
+    metrics, config = read_metrics(results), read_config(results)
     again = command(*read_overrides(results))
     run_id = read_run_id(results) or str(results)
     check = command("task=reproduce", setting("task.run", run_id))
-    return run_note(metrics, objective, {"the same run again": again, "and compared": check})
+    commands = {"the same run again": again, "and compared": check}
+
+    def note(_: Path) -> str:
+        return run_note(metrics, objective_of(config, metrics), commands)
+
+    return read(results / METRICS, note, str)
 
 
 def run_record(results: Path, marks: Mapping[str, str], name: str, command: str) -> Record:
