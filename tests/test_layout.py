@@ -113,7 +113,8 @@ def test_no_test_file_is_left_without_its_module() -> None:
         "test_degenerate_data.py", "test_docs.py", "test_extending.py", "test_faults.py",
         "test_fuzz_data.py", "test_fuzz_runs.py", "test_fuzz_settings.py",
         "test_hostile_runs.py", "test_layout.py", "test_manifests.py", "test_mlflow_ui.py",
-        "test_new_model.py", "test_notebooks.py", "test_orphans.py", "test_pages.py",
+        "test_new_model.py", "test_notebooks.py", "test_optuna_contracts.py", "test_orphans.py",
+        "test_pages.py",
         "test_release.py", "test_reproducibility.py", "test_restarts.py", "test_search_corners.py",
         "test_secrets_of_commands.py", "test_security.py", "test_usual_mistakes.py",
     }  # fmt: skip

@@ -116,17 +116,21 @@ def launch(
         return slurm_jobs.run(_of_slurm(own), task, n)
     if launches_with(config, "JoblibLauncher"):
         _refuse_few_semaphores()
-        own.hydra.launcher.n_jobs = max(2, n)  # with 1, joblib starts no process
-    if launches_with(config, "RayLauncher"):
-        _reserve(own.hydra.launcher, plan_of(task))
     if launches_with(config, "LocalLauncher"):  # submitit's, which keeps pickles on disk
         task = task.sealed()
-    launcher = Plugins.instance().instantiate_launcher(
+    # from 1.4 on Hydra refuses jobs if hydra.launcher is not what the command line composes
+    launcher: Any = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=own
     )
-    if launches_with(config, "JoblibLauncher"):  # some of its processes may never get a task
-        watched = {"initializer": watchdog.attend, "initargs": (Process.current(),)}
-        cast("Any", launcher).joblib.update(watched)
+    if launches_with(config, "JoblibLauncher"):
+        launcher.joblib.update(
+            n_jobs=max(2, n),  # with 1, joblib starts no process
+            # some of its processes may never get a task
+            initializer=watchdog.attend,
+            initargs=(Process.current(),),
+        )
+    if launches_with(config, "RayLauncher"):
+        _reserve(launcher.settings, plan_of(task))
     line = [f"hydra.sweep.dir={encode(folder)}", "hydra.sweep.subdir=.", "hydra.job.chdir=false"]
     jobs = launcher.launch([line for _ in range(n)], initial_job_idx=0)
     results = [job.return_value for job in jobs]
@@ -136,12 +140,12 @@ def launch(
     return results
 
 
-def _reserve(settings: DictConfig, plan: dict[str, Any]) -> None:
+def _reserve(settings: dict[str, Any], plan: dict[str, Any]) -> None:
     """Let Ray reserve what a worker uses, unless the command says how much."""
-    if settings.num_cpus is None:
-        settings.num_cpus = plan["threads"]
-    if settings.num_gpus is None and plan["device"] == "cpu":
-        settings.num_gpus = 0
+    if settings["num_cpus"] is None:
+        settings["num_cpus"] = plan["threads"]
+    if settings["num_gpus"] is None and plan["device"] == "cpu":
+        settings["num_gpus"] = 0
 
 
 def _of_slurm(config: DictConfig) -> dict[str, Any]:

@@ -1,9 +1,11 @@
 """Which launcher runs workers, and what it is told."""
 
 import resource
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
+from hydra.core.plugins import Plugins
 from omegaconf import OmegaConf
 
 from recsweep import environment
@@ -14,13 +16,15 @@ from recsweep.sweeps.launching import (
     _refuse_few_semaphores,
     _reserve,
     default_threads,
+    launch,
     launches_with,
 )
 
 
 def config(launcher: dict[str, Any], *typed: str) -> Any:
     """Hydra's configuration, as far as launchers read it."""
-    return OmegaConf.create({"hydra": {"launcher": launcher, "overrides": {"hydra": list(typed)}}})
+    overrides = {"hydra": list(typed), "task": ["a=secret"]}
+    return OmegaConf.create({"hydra": {"launcher": launcher, "overrides": overrides, "sweep": {}}})
 
 
 SLURM = {"_target_": "hydra_plugins.x.SlurmLauncher", "timeout_min": 60, "cpus_per_task": None}
@@ -73,9 +77,35 @@ def test_the_plugins_time_limit_is_not_asked_for(
 def test_ray_reserves_what_a_worker_uses(
     given: dict[str, Any], device: str, expected: tuple[int, float | None]
 ) -> None:
-    settings = OmegaConf.create({**RAY, **given})
+    settings = {**RAY, **given}
     _reserve(settings, Worker({"threads": 4, "device": device}).plan)
-    assert (settings.num_cpus, settings.num_gpus) == expected
+    assert (settings["num_cpus"], settings["num_gpus"]) == expected
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [(JOBLIB, {"n_jobs": 3}), (RAY, {"num_cpus": 4, "num_gpus": 0})]
+)
+def test_a_launcher_is_told_more_than_what_the_command_line_composes(
+    named: dict[str, Any], expected: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Hydra 1.4 refuses jobs if `hydra.launcher` differs from what it composes."""
+    given, told = list[Any](), {**named}
+    launcher = SimpleNamespace(
+        joblib=told, settings=told, launch=lambda lines, initial_job_idx: lines[initial_job_idx:0]
+    )
+
+    def instantiate(_: Plugins, config: Any, hydra_context: Any, task_function: Any) -> Any:
+        given.extend([config, hydra_context, task_function])
+        return launcher
+
+    monkeypatch.setattr(Plugins, "instantiate_launcher", instantiate)
+    own = config(named)
+    task = Worker({"threads": 4, "device": "cpu"})
+    assert launch(cast("Any", None), own, task, 3, "folder") == []
+    assert given[0].hydra.launcher == own.hydra.launcher == named
+    assert given[0].hydra.overrides.task == []
+    assert given[0].hydra.sweep.dir == "folder"
+    assert expected.items() <= told.items()
 
 
 def test_too_few_semaphores_are_one_line_before_any_worker_starts() -> None:

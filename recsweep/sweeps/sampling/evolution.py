@@ -27,6 +27,7 @@ class ReplayedCmaEs(CmaEsSampler):
         self, study: Study, trial: FrozenTrial, search_space: dict[str, BaseDistribution]
     ) -> dict[str, Any]:
         """Ask the generation that follows from the finished trials."""
+        self._raise_error_if_multi_objective(study)
         finished = self._get_trials(study)
         if not search_space or len(finished) < self._n_startup_trials:
             return {}

@@ -118,9 +118,14 @@ class SharedConnection:
 
     @contextmanager
     def statements(self) -> Iterator[Connection]:
-        """A connection: this thread's transaction, or else each statement is one."""
-        if self.is_in_transaction:
-            yield self._sessions().connection()
+        """A connection: this thread's transaction, or else each statement is one.
+
+        Optuna reads a trial inside a session of its own to say in an error which one it is; a
+        second connection would never come.
+        """
+        session = self._sessions()
+        if self.is_in_transaction or session.in_transaction():
+            yield session.connection()
             return
         with self.engine.connect() as connection:
             yield connection.execution_options(isolation_level="AUTOCOMMIT")

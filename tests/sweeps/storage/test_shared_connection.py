@@ -8,6 +8,8 @@ from pathlib import Path
 import optuna
 import pytest
 import sqlalchemy
+from optuna.exceptions import UpdateFinishedTrialError
+from optuna.trial import TrialState
 
 from recsweep.sweeps.storage.backends import make_locks, open_storage
 from recsweep.sweeps.storage.database_storage import DatabaseStorage
@@ -102,3 +104,22 @@ def test_a_closed_connection_stays_closed(
     with watcher.connect() as connection:
         assert connection.execute(sqlalchemy.text(count)).scalar() == 1
     watcher.dispose()
+
+
+def test_a_read_inside_a_session_of_optuna_shares_its_connection(storage: DatabaseStorage) -> None:
+    study = optuna.create_study(storage=storage)
+    trial = study.ask()
+    study.tell(trial, 1.0)
+    refusals: list[type[BaseException]] = []
+
+    def finish_again() -> None:
+        try:
+            storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
+        except UpdateFinishedTrialError as error:
+            refusals.append(type(error))
+
+    thread = threading.Thread(target=finish_again, daemon=True)  # it may wait without end
+    thread.start()
+    thread.join(timeout=30)
+    assert refusals == [UpdateFinishedTrialError]
+    assert storage.connection.scalar("SELECT 1") == 1  # and gives the connection back
