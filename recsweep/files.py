@@ -151,11 +151,16 @@ def refuse_folder(target: Path, setting: str) -> None:
     """
     with disk_errors_in_one_line(target, setting):
         place = next(path for path in (target, *target.absolute().parents) if path.exists())
-        is_free = place.is_dir() and os.access(place, os.W_OK)
-        if is_free and not (place == target and any(place.iterdir())):
+        if not place.is_dir():
+            found = "is no folder"
+        elif not os.access(place, os.W_OK):
+            found = "cannot be written"
+        elif place == target and any(place.iterdir()):
+            found = "is not empty"
+        else:
             return
     raise InputError(
-        f"{setting} must be a new or empty folder that can be written, but {place} is not; give "
+        f"{setting} must be a new or empty folder that can be written, but {place} {found}; give "
         f"{setting}=FOLDER"
     )
 

@@ -161,6 +161,9 @@ class RunTracker(Protocol):
     def ui_command(self) -> str:
         """The command to view the run; empty if it is not tracked."""
 
+    def ui_command_of(self, run_id: str) -> str:
+        """The command to view a run that ended before; empty if there is nothing to open."""
+
     def named(self, name: str) -> Self:
         """This tracker, with this run name unless the configuration sets one."""
 

@@ -22,6 +22,10 @@ DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 """Characters from word processors and web pages, which terminals do not understand."""
 SEVERAL = "metrics"
 """The group with several choices per run."""
+NOTHING = ("false", "none", "null", "no", "disabled", "0", "")
+"""What people write for `tracking=off`."""
+SEARCHES = ("sweep", "search", "tune", "optimize", "hpo")
+"""What people write for `-m`."""
 STUDIES = ("sweep.folder", "sweep.storage")
 NUMBERS = {"interval": "interval(LOW,HIGH)", "range": "range(START,STOP,STEP)"}
 OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study")
@@ -72,6 +76,7 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
         arguments: The arguments as typed.
         groups: All groups.
     """
+    _refuse_repeated_option(arguments)
     for argument, _ in _options_and_values(arguments):
         if argument.startswith(tuple(DASHES + QUOTES)):
             plain = argument.strip(QUOTES)
@@ -83,7 +88,7 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
                 f"{shlex.quote(plain)}"
             )
         if argument.startswith("-"):
-            _refuse_unknown_option(argument)
+            _refuse_unknown_option(argument, groups)
         key, _, value = argument.lstrip("+").partition("=")
         if key in groups and re.fullmatch(r"\[\s*\]", value.strip()):
             example = shlex.quote(f"{key}=[ndcg,recall]") if key == SEVERAL else f"{key}=CHOICE"
@@ -111,7 +116,20 @@ def _options_and_values(arguments: Sequence[str]) -> Iterator[tuple[str, list[st
         yield argument, [rest.pop(0)] if is_valued and rest else []
 
 
-def _refuse_unknown_option(argument: str) -> None:
+def _refuse_repeated_option(arguments: Sequence[str]) -> None:
+    """Raise InputError for an option that is given twice, of which Hydra would read one."""
+    actions, seen = get_args_parser()._option_string_actions, set()
+    for argument, _ in _options_and_values(arguments):
+        option = argument.partition("=")[0]
+        name = actions[option].dest if option in actions else None
+        if name in seen:
+            raise InputError(
+                f"an option must be given once, but {option} is given again; leave one out"
+            )
+        seen |= {name} - {None}
+
+
+def _refuse_unknown_option(argument: str, groups: Groups) -> None:
     """Raise InputError for `--hepl`, and for a setting written like an option."""
     known = list(get_args_parser()._option_string_actions)
     option = argument.partition("=")[0]
@@ -125,10 +143,11 @@ def _refuse_unknown_option(argument: str) -> None:
     bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
     letters = {f"-{name[0]}": name for name in ("help", "multirun")}
     close = closest(option.lstrip("-").lower(), bare) or letters.get(option.lower())
-    hint = f"did you mean {bare[close]}?" if close else f"see {COMMAND} --hydra-help"
+    hint = f"did you mean {bare[close]}?" if close else f"see {COMMAND} --hydra-help."
+    setting = f"{name if (name := option.lstrip('-')) in groups else 'KEY'}=VALUE"
     raise InputError(
         f"an option must be one of Hydra's, but {option} is not; {hint} Settings are written "
-        "without dashes, as KEY=VALUE"
+        f"without dashes, as {setting}"
     )
 
 
@@ -224,6 +243,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
         )
     return (
         _needless_plus(text, arguments)
+        or _not_a_choice(text, arguments, groups or {})
         or _not_there(error, text, arguments)
         or _no_config_folder(text)
         or _not_global(text)
@@ -238,6 +258,19 @@ def _needless_plus(text: str, arguments: Sequence[str]) -> str | None:
         if re.search(rf"(?<![\w.]){re.escape(key)}(?![\w.])", text):
             return f"+ adds a key that is not there yet, but {key} is there; write {plain}"
     return None
+
+
+def _not_a_choice(text: str, arguments: Sequence[str], groups: Groups) -> str | None:
+    """What to write instead of `tracking=false`: the choices of groups are words."""
+    if "group override must be a string" not in text:
+        return None
+    typed = (argument.partition("=")[::2] for argument in arguments)
+    wrong = [
+        (key, value)
+        for key, value in typed
+        if key in groups and value not in groups[key] and key != SEVERAL
+    ]
+    return _unknown_choice("/".join(wrong[0]), list(groups[wrong[0][0]])) if wrong else None
 
 
 def _several_values(override: str, arguments: Sequence[str]) -> str:
@@ -306,30 +339,48 @@ def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], grou
             return (
                 f"a list with spaces must be quoted, but {whole} is not; write {shlex.quote(whole)}"
             )
-    bare = override.strip("'\"")
-    if override[0] in "'\"" and bare:
-        return (
-            f"quotes must be read by the terminal, but {override} came with them; write "
-            f"{shlex.quote(bare)}"
-        )
+    if misread := _unread_quotes(override) or _misused_function(name, override, error.message):
+        return misread
     if re.search(r"\s[\w.@/+~]+=", value):
         return (
             f"each setting must be a word of its own, but {shlex.quote(override)} is one word; "
             f"write {COMMAND} {override}"
         )
-    if function := re.search(r"while evaluating '(interval|range)\(", error.message):
-        form = shlex.quote(f"{name}={NUMBERS[function[1]]}")
-        return (
-            f"{function[1]}(…) must have numbers as its ends, but {override} has not; write {form}"
-        )
     uneven = [pair for pair in ("[]", "()", "{}") if len({*map(value.count, pair)}) > 1]
     reason = one_line(error.message.partition("See https:")[0].replace("^", ""))
     if uneven:
         reason = f"a {uneven[0][0]} and a {uneven[0][1]} belong together"
+    elif value.count("'") % 2 or value.count('"') % 2:
+        reason = "quotes come in pairs"
     return (
         f"an argument must be KEY=VALUE in Hydra's grammar, but {override} is not "
         f"({reason}); fix it, or if it is a text quote it twice: '{name}=\"{value}\"'"
     )
+
+
+def _unread_quotes(override: str) -> str | None:
+    """What to do about a quote that reached the program, at the beginning of an argument."""
+    bare = override.strip("'\"")
+    if override[0] not in "'\"" or not bare:
+        return None
+    found = f"quotes must be read by the terminal, but {override} came with "
+    if override[-1] != override[0]:  # cut at a space
+        remedy = "type double quotes, or run a printed command that has spaces as"
+        return f'{found}a half of them; {remedy} eval "$(…)"'
+    return f"{found}them; write {shlex.quote(bare)}"
+
+
+def _misused_function(name: str, override: str, reason: str) -> str | None:
+    """What to write instead of `intervall(1,10)` or `interval(a,b)`."""
+    if ends := re.search(r"while evaluating '(interval|range)\(", reason):
+        form = shlex.quote(f"{name}={NUMBERS[ends[1]]}")
+        return f"{ends[1]}(…) must have numbers as its ends, but {override} has not; write {form}"
+    if wrong := re.search(r"Unknown function '(\w+)'\s+Available: ([\w,]+)", reason):
+        known = wrong[2].split(",")
+        close = closest(wrong[1], known)
+        hint = f"did you mean {close}(…)?" if close else f"see {COMMAND} --help"
+        return f"a function must be one of {', '.join(known)}, but is {wrong[1]}; {hint}"
+    return None
 
 
 def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
@@ -369,8 +420,18 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
 
 def _unknown_choice(wrong: str, options: list[str]) -> str:
     group, _, name = wrong.rpartition("/")
+    if wrong.startswith("data/") and ("/" in wrong.removeprefix("data/") or Path(name).suffix):
+        group, name = "data", wrong.removeprefix("data/")
+        return (
+            f"data must be one of {', '.join(options)}, but is {name}; a table of your own is read "
+            f"with data=csv data.path={shlex.quote(name)}"
+        )
     close = closest(name, options, 0.65)
     hint = f"did you mean {group}={close}?" if close else f"set {group}=CHOICE"
+    if group == "tracking" and name.lower() in NOTHING:
+        hint = "set tracking=off"
+    if group == "task" and name.lower() in SEARCHES:
+        hint = f"a search is started by -m: write {COMMAND} -m model=CHOICE"
     if group == "hydra/launcher" and "slurm" in name.lower():
         hint = "submitit_slurm needs the extra slurm: run pip install 'recsweep[slurm]'"
     return f"{group} must be one of {', '.join(options)}, but is {name or 'empty'}; {hint}"

@@ -138,7 +138,7 @@ def test_an_unknown_key_is_refused(command: Command, line: str, expected: str) -
         ("experiment=nope", "experiment must be one of liang2018"),
         ("optimizer=adm", "did you mean optimizer=adam?"),
         ("task=trian", "did you mean task=train?"),
-        ("model=null", "the configuration must compose"),
+        ("model=null", "but is null; set model=CHOICE"),
         ("+experiment=notebook_multivae", "write experiment=notebook_multivae"),
         ("++experiment=notebook_multivae", "write experiment=notebook_multivae"),
         ("+model=ease", "but model is there; write model=ease"),

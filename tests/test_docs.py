@@ -184,6 +184,18 @@ def test_a_shell_that_reads_a_block_otherwise_is_noticed(tmp_path: Path) -> None
         assert words(block, "zsh", tmp_path / "zsh") == []  # no file has a name like k=[5,10]
 
 
+def test_fish_can_read_every_block_of_the_readme(tmp_path: Path) -> None:
+    if not shutil.which("fish"):
+        pytest.skip("fish is not installed")
+    script = tmp_path / "block.fish"
+    for block in blocks(ROOT / "README.md"):
+        script.write_text(block.text, "utf-8")
+        fish = ["fish", "--no-execute", str(script)]
+        if block.language != "python":
+            read = subprocess.run(fish, capture_output=True, text=True, timeout=60, check=False)
+            assert not read.stderr, f"{block}\n{read.stderr}"
+
+
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_zsh_gives_each_command_the_words_that_bash_gives_it(page: Path, tmp_path: Path) -> None:
     if not shutil.which("zsh"):

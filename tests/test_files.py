@@ -201,7 +201,9 @@ def test_a_folder_that_breaks_off_leaves_nothing(tmp_path: Path) -> None:
 def test_a_folder_in_use_is_never_touched(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "mine").write_text("precious", encoding="utf-8")
-    with pytest.raises(InputError, match=r"task\.folder must be a new or empty folder"):
+    with pytest.raises(
+        InputError, match=r"must be a new or empty .* but .*a is not empty; give task"
+    ):
         refuse_folder(tmp_path / "a", "task.folder")
     with (
         pytest.raises(InputError, match=r"task\.folder"),
@@ -217,7 +219,7 @@ def test_a_new_or_empty_folder_is_free(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     refuse_folder(Path("a"), "task.folder")
     (tmp_path / "taken").touch()
-    with pytest.raises(InputError, match=r"taken is not; give task\.folder=FOLDER"):
+    with pytest.raises(InputError, match=r"taken is no folder; give task\.folder=FOLDER"):
         refuse_folder(Path("taken") / "b", "task.folder")
 
 

@@ -3,7 +3,10 @@
 from pathlib import Path
 
 import pytest
+from hydra import compose
+from hydra.errors import HydraException
 
+from recsweep.command_line import groups, own_hydra
 from recsweep.errors import InputError
 from recsweep.mistakes import (
     READ_BY,
@@ -45,7 +48,8 @@ def test_options_may_come_anywhere(typed: str, expected: str) -> None:
         ("-M", "did you mean --multirun?"),
         ("-H", "did you mean --help?"),
         ("--cgf=job", "did you mean --cfg?"),
-        ("-x", "but -x is not; see python -m recsweep --hydra-help"),
+        ("-x", "see python -m recsweep --hydra-help. Settings are written without dashes, as KEY="),
+        ("--model", "Settings are written without dashes, as model=VALUE"),
         ("--model=ease", "write model=ease"),
         ("-model=ease", "write model=ease"),
         ("–m", "but –m has others; write -m"),
@@ -84,6 +88,40 @@ def test_a_table_that_is_no_published_data_set_is_read_with_data_csv(
         Path(name).touch()
     added = f"; a table of your own is read with {remedy}" if remedy else ""
     assert explain(InputError(text), typed.split()) == text + added
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("tracking=false", "tracking must be one of mlflow, off, but is false; set tracking=off"),
+        ("tracking=null", "but is null; set tracking=off"),
+        ("tracking=None", "but is None; set tracking=off"),
+        ("split=0.2", "temporal, weak, but is 0.2; set split=CHOICE"),
+        ("data=my.csv", "a table of your own is read with data=csv data.path=my.csv"),
+        ("data=../my.csv", "error: data must be one of"),
+        ("data=../my", "yelp2018, but is ../my; a table of your own is read with data=csv"),
+        ("task=sweep", "a search is started by -m: write python -m recsweep -m model=CHOICE"),
+        ("model.l2=tag(log,intervall(1,2))", "but is intervall; did you mean interval(…)?"),
+        ("model.l2=zzz(1)", "but is zzz; see python -m recsweep --help"),
+        ("model.l2=interval(a,b)", "write 'model.l2=interval(LOW,HIGH)'"),
+        ("model='ease", "but model='ease is not (quotes come in pairs); fix it"),
+        ("'model.l2=1", "came with a half of them; type double quotes, or run a printed command"),
+    ],
+)
+def test_what_hydra_refuses_is_one_line_with_its_remedy(typed: str, expected: str) -> None:
+    with pytest.raises((HydraException, ValueError)) as caught, own_hydra():
+        compose("config", [typed])
+    told = f"error: {explain(caught.value, [typed], groups())}"
+    assert expected in told
+    assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    "typed", ["-m -m", "-m model=ease --multirun", "--config-dir=a --config-dir b", "-cd a -cd b"]
+)
+def test_an_option_is_given_once(typed: str) -> None:
+    with pytest.raises(InputError, match=r"given once, but -\S+ is given again; leave one out"):
+        refuse_mistyped(typed.split(), GROUPS)
 
 
 def test_what_is_right_is_not_refused() -> None:

@@ -93,6 +93,11 @@ class MLflowTracker(FaultTolerant):
         links = [*self.views.values(), self.link(self.run_id)]
         return self.store.ui_command(str(self.run_id), *links)
 
+    def ui_command_of(self, run_id: str) -> str:
+        """The command that opens the UI at an earlier run's page; empty if its database is away."""
+        is_here = self.store.database is None or self.store.database.exists()
+        return self.store.ui_command(run_id) if is_here else ""
+
     def refuse_unusable(self) -> None:
         """Check, before any long work, that the store is usable; creates no database.
 

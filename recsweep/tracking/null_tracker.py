@@ -28,6 +28,10 @@ class NullTracker:
         """No command."""
         return ""
 
+    def ui_command_of(self, run_id: str) -> str:
+        """No command."""
+        return ""
+
     def link(self, run_id: str) -> str:
         """No page."""
         return ""

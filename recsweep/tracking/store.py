@@ -153,13 +153,13 @@ class Store:
         return f"{scheme}://{rest.rpartition('@')[2]}".rstrip("/") if "http" in scheme else ""
 
     def ui_command(self, run_id: str, *links: str) -> str:
-        """The command that opens the UI at a run's page; of a server, the links to pages.
+        """The command that opens the UI at a run's page; of a server, the links to pages if known.
 
         Args:
             run_id: The run's id.
             links: The part after the UI's address in the URL of each page.
         """
-        if self.server:
+        if self.server and links:
             return "\n          ".join(f"{self.server}/{link}" for link in links)
         is_usual = self.given is None and self.setting == "tracking.uri"
         uri = [] if is_usual else [setting("tracking.uri", self.shown)]

@@ -197,6 +197,8 @@ def test_the_same_command_again_prints_the_result_and_changes_nothing(story: Sto
     assert ids[0] == ids[1]
     tables = [ended.out.partition("results ")[0] for ended in (first.ended, again.ended)]
     assert tables[0] == tables[1]
+    pages = [re.findall("open UI .*", ended.out) for ended in (first.ended, again.ended)]
+    assert pages[0] == pages[1] != []
 
 
 def test_more_trials_go_on_where_the_study_was(story: Story) -> None:

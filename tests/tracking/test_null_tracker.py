@@ -28,7 +28,7 @@ with one.nested(one.run_id, "s", Part(3), "a trial") as trial:
     trial.log_metrics({"m": 1.0}, step=1)
 assert one.tidy("s", lambda part, run_id: ("KILLED", "")) == 0
 one.close_sweep("FINISHED")
-assert (one.ui_command, one.link("a")) == ("", "")
+assert (one.ui_command, one.ui_command_of("a"), one.link("a")) == ("", "", "")
 print(one.run_id, one.lost, "mlflow" in sys.modules)
 """
     process = start(tmp_path, code)

@@ -142,6 +142,13 @@ def test_the_command_that_opens_the_ui_is_short_where_the_store_is_the_usual_one
     assert shlex.split(named)[5:] == [f'tracking.uri="{store}"']
     monkeypatch.setenv("MLFLOW_TRACKING_URI", store)
     assert Store(None).ui_command("abc") == named
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://host:5000")
+    opened = "python -m recsweep task=ui task.run=abc tracking.uri=http://host:5000"
+    assert Store(None).ui_command("abc") == opened
+    assert Store(None).ui_command("abc", "#/a", "#/b").split() == [
+        "http://host:5000/#/a",
+        "http://host:5000/#/b",
+    ]
 
 
 def limits() -> list[str | None]:

@@ -56,15 +56,13 @@ from recsweep.sweeps.study import stop_requests
 from recsweep.sweeps.study.final_claims import FINAL
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
-from recsweep.sweeps.study.shared_study import FLAGS, RESUME, Plan, SharedStudy
+from recsweep.sweeps.study.shared_study import FLAGS, PARENT_RUN, RESUME, Plan, SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
 from recsweep.sweeps.study.stop_requests import NO_MORE
 
 POLL_S = 0.5
 ENDED = "n_trials_at_end"
 """Attribute of a study: its number of trials when everything was finished."""
-PARENT_RUN = "parent_run"
-"""Attribute of a study: the id of its run in the tracking store."""
 
 
 @dataclass

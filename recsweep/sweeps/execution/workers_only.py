@@ -14,12 +14,12 @@ from pathlib import Path
 
 from recsweep.errors import InputError
 from recsweep.run_files import JOURNAL
-from recsweep.sweeps.execution.coordinator import PARENT_RUN, SweepCoordinator
+from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.interrupt import StopRequest
 from recsweep.sweeps.execution.stop_relay import StopRelay
 from recsweep.sweeps.reporting.tables import counts_line
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.sweeps.study.shared_study import PARENT_RUN, Plan, SharedStudy
 from recsweep.sweeps.study.stop_requests import STOP, StopListener
 from recsweep.tracking.nested_runs import COMMAND
 

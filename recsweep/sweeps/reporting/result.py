@@ -13,7 +13,7 @@ from recsweep.sweeps.reporting.edges import remarks_on_edges
 from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.tables import best_table, short_names
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
-from recsweep.sweeps.study.shared_study import SharedStudy, is_untracked
+from recsweep.sweeps.study.shared_study import PARENT_RUN, SharedStudy, is_untracked
 from recsweep.sweeps.study.status import StudyStatus, TrialRow, shown_value
 
 
@@ -77,6 +77,10 @@ class StudyOutcome:
             lines.append(f"tracking  the store was lost; {upload} uploads the rest")
         elif tracker.run_id is not None:
             lines.append(f"open UI   {tracker.ui_command}")
+        elif (earlier := study.study.user_attrs.get(PARENT_RUN)) and (
+            view := tracker.ui_command_of(earlier)
+        ):
+            lines.append(f"open UI   {view}")
         return lines
 
     def lines(self) -> list[str]:

@@ -42,6 +42,8 @@ FLAGS = "flags"
 """The attribute with the command's options that its trials need, such as --config-dir."""
 RESUME = "command"
 """The attribute with the command that started the study."""
+PARENT_RUN = "parent_run"
+"""The attribute with the id of the study's run in the tracking store."""
 
 
 @dataclass(frozen=True)

@@ -18,12 +18,12 @@ from studies import COMPLETE, FAIL
 from recsweep import app
 from recsweep.errors import InputError
 from recsweep.sweeps.execution import device_errors
-from recsweep.sweeps.execution.coordinator import ENDED, PARENT_RUN, SweepCoordinator
+from recsweep.sweeps.execution.coordinator import ENDED, SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.final_scores import TEST_SCORED
-from recsweep.sweeps.study.shared_study import CPUS, Plan, SharedStudy
+from recsweep.sweeps.study.shared_study import CPUS, PARENT_RUN, Plan, SharedStudy
 from recsweep.sweeps.study.stop_requests import NO_MORE, counts
 from recsweep.tracking import NullTracker
 

@@ -11,6 +11,7 @@ from studies import COMPLETE, FAIL, PRUNED, SPACE, add, make_study
 from recsweep.evaluation import Evaluation
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
+from recsweep.sweeps.study.shared_study import PARENT_RUN
 from recsweep.sweeps.study.status import StudyStatus
 
 
@@ -62,7 +63,10 @@ def report(study: optuna.Study, n_trials: int, lost: str | None, run_id: str | N
         plan=SimpleNamespace(folder="here/vae"), study=study, trials=study.get_trials, space=SPACE,
         is_finished=lambda: n_trials <= len(study.trials), last_failure=lambda: "the last (why)",
     )  # fmt: skip
-    tracker = SimpleNamespace(lost=lost, run_id=run_id, ui_command="python -m recsweep task=ui")
+    tracker = SimpleNamespace(
+        lost=lost, run_id=run_id, ui_command="python -m recsweep task=ui",
+        ui_command_of=lambda run: f"python -m recsweep task=ui task.run={run}",
+    )  # fmt: skip
     outcome = StudyOutcome(StudyStatus.of(study, n_trials), None, Looks(0, ()))
     told = outcome.report(shared, "python -m recsweep -m again", tracker)
     assert told[: len(outcome.lines())] == outcome.lines()
@@ -82,6 +86,14 @@ def test_a_finished_sweep_says_what_matters_what_is_best_and_where_to_look(tmp_p
         f"results   {Path('here/vae/results/optimization_results.yaml')}",
         "open UI   python -m recsweep task=ui",
     ]
+
+
+def test_a_sweep_that_was_finished_before_says_where_to_look(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "vae")
+    add(study, COMPLETE, [0.5])
+    assert not any(line.startswith("open UI") for line in report(study, 1, None, None))
+    study.set_user_attr(PARENT_RUN, "7f")
+    assert report(study, 1, None, None)[-1] == "open UI   python -m recsweep task=ui task.run=7f"
 
 
 def test_an_unfinished_sweep_says_how_to_resume_retry_and_upload(tmp_path: Path) -> None:
