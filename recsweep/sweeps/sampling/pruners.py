@@ -83,7 +83,8 @@ class Hyperband(Pruner):
         """
         if n_replicates <= self.reduction_factor:
             return optuna.pruners.NopPruner()
-        return AsyncHyperband(self.reduction_factor, n_replicates, self.reduction_factor)
+        factor = self.reduction_factor
+        return AsyncHyperband(factor, n_replicates, factor, compares_best=False)
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -151,6 +152,9 @@ class NoPruner(Pruner):
 class AsyncHyperband(BasePruner):
     """Hyperband as a function of curves and trial numbers alone.
 
+    A trial's value is that of its best epoch, so trials are compared by their best epoch so far,
+    also with those that stopped early; Optuna's pruner compares the latest epochs.
+
     Optuna's pruner records a comparison in the trial before it answers and lets trials with such a
     record continue: if a process were killed between the answer and the trial's end, the trial
     would not be pruned when restarted. Its decisions also depend on the study's name.
@@ -159,10 +163,13 @@ class AsyncHyperband(BasePruner):
         min_epochs: Epochs before the first comparison at the fastest pace.
         n_epochs: Maximum number of epochs of a trial, more than `min_epochs`.
         reduction_factor: One of this many trials survives; also the ratio of comparison epochs.
+        compares_best: Whether the best value so far counts; else the latest, such as a mean.
     """
 
-    def __init__(self, min_epochs: int, n_epochs: int, reduction_factor: int) -> None:
-        self._factor = reduction_factor
+    def __init__(
+        self, min_epochs: int, n_epochs: int, reduction_factor: int, *, compares_best: bool = True
+    ) -> None:
+        self._factor, self._compares_best = reduction_factor, compares_best
         self._comparisons = [min_epochs]
         while (following := self._comparisons[-1] * reduction_factor) < n_epochs:
             self._comparisons.append(following)
@@ -188,12 +195,22 @@ class AsyncHyperband(BasePruner):
             return False
         sign = 1 if study.direction == StudyDirection.MAXIMIZE else -1
         values = sorted(
-            sign * other.intermediate_values[epoch]
+            self._value(other, epoch, sign)
             for other in attempts
-            if epoch in other.intermediate_values and self._pace(other.number) == self._pace(number)
+            if self._is_comparable(other, epoch) and self._pace(other.number) == self._pace(number)
         )
         n_that_go_on = max(1, len(values) // self._factor)
-        return sign * trial.intermediate_values[epoch] < values[-n_that_go_on]
+        return self._value(trial, epoch, sign) < values[-n_that_go_on]
+
+    def _is_comparable(self, trial: FrozenTrial, epoch: int) -> bool:
+        is_complete = trial.state == TrialState.COMPLETE and bool(trial.intermediate_values)
+        return epoch in trial.intermediate_values or (self._compares_best and is_complete)
+
+    def _value(self, trial: FrozenTrial, epoch: int, sign: int) -> float:
+        """What counts after an epoch; larger is better."""
+        if not self._compares_best:
+            return sign * trial.intermediate_values[epoch]
+        return max(sign * v for step, v in trial.intermediate_values.items() if step <= epoch)
 
 
 def _paces(n_comparisons: int, factor: int) -> list[int]:

@@ -122,11 +122,35 @@ def test_a_pace_is_optunas_successive_halving(number: int) -> None:
     theirs = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=4, reduction_factor=3, min_early_stopping_rate=pace
     )
-    found = decisions(made_study(ours), curves())
+    rising = np.maximum.accumulate(curves(), axis=1)  # the latest epoch is the best one
+    found = decisions(made_study(ours), rising)
     of_this_pace = [n for n in range(N_TRIALS) if ours.comparisons(n) == ours.comparisons(number)]
-    expected = decisions(made_study(theirs), curves()[of_this_pace])
+    expected = decisions(made_study(theirs), rising[of_this_pace])
     assert [found[n] for n in of_this_pace] == expected
     assert None in expected
+
+
+def test_hyperband_compares_best_epochs_as_a_trials_value_does() -> None:
+    """A trial that was best before the comparison would win if it were not pruned."""
+    early = np.r_[np.linspace(0.1, 0.5, 5), np.full(95, 0.3)]
+    study = made_study(AsyncHyperband(10, 100, reduction_factor=3))
+    others = [np.full(100, value) for value in (0.40, 0.39, 0.38)]
+    numbers = [n for n in range(17) if study.pruner.comparisons(n)[0] == 10][:4]  # type: ignore[attr-defined]
+    all_curves = [np.full(100, 0.2)] * 17
+    for number, curve in zip(numbers, [*others, early], strict=True):
+        all_curves[number] = curve
+    found = decisions(study, np.array(all_curves[: numbers[-1] + 1]))
+    assert found[numbers[-1]] is None
+
+
+def test_hyperband_compares_with_trials_that_stopped_early() -> None:
+    study = made_study(AsyncHyperband(10, 100, reduction_factor=3))
+    numbers = [n for n in range(17) if study.pruner.comparisons(n)[0] == 10][:2]  # type: ignore[attr-defined]
+    for number in range(numbers[1] + 1):
+        is_early = number == numbers[0]
+        trial, curve = study.ask(), np.full(8 if is_early else 100, 0.5 if is_early else 0.4)
+        assert last_epoch(trial, curve) == (10 if number == numbers[1] else None)
+        tell(study, number, curve, None if number != numbers[1] else 10)
 
 
 def test_hyperbands_paces_take_turns_with_hyperbands_shares() -> None:
