@@ -6,8 +6,11 @@ Names are compared without case, punctuation and the types that RecBole appends:
 
 import logging
 import re
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+
+from recsweep import shell
 
 log = logging.getLogger(__name__)
 
@@ -82,6 +85,29 @@ def roles(names: Sequence[str], wanted: Sequence[str]) -> dict[str, int]:
         if free:
             found[role] = min(free, key=lambda place: KNOWN[role].index(told[place]))
     return found
+
+
+def settings_for(names: Sequence[str], wanted: Mapping[str, str | int]) -> str:
+    """Settings for the columns that a file lacks, with the names that it seems to have instead.
+
+    Args:
+        names: The file's columns.
+        wanted: Role -> the name or the position that was looked for.
+    """
+    missing = [role for role, name in wanted.items() if isinstance(name, str)]
+    missing = [role for role in missing if names.count(str(wanted[role])) != 1]
+    free = [name for name in names if name not in wanted.values() and names.count(name) == 1]
+    guessed = {role: free[place] for role, place in roles(free, missing).items()}
+    unknown = {"value": "null"}  # which is no text
+    found = shlex.join(
+        shell.setting(key, guessed[role])
+        if role in guessed
+        else f"{key}={unknown.get(role, 'NAME')}"
+        for role in missing
+        for key in [f"data.{role}_column"]
+    )
+    is_counted = "value" in missing and "value" not in guessed
+    return found + " (null: every row counts 1)" * is_counted
 
 
 def by_name_or_place(names: Sequence[str], others: Sequence[str] = ("value",)) -> dict[str, int]:

@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.csv as pa_csv
 import pyarrow.dataset as pa_dataset
 
+from recsweep.data.columns import settings_for
 from recsweep.data.header import looks_like_data
 from recsweep.data.interactions import quote
 from recsweep.data.text_stream import COLONS, ONE_CHARACTER, CountedLines, open_text
@@ -127,7 +128,7 @@ class TableFile(ABC):
             if self.names.count(theirs) != 1:
                 raise InputError(
                     f"{self.path} must have one column {theirs!r}, but its columns are "
-                    f"{quote(', '.join(self.names))}; {self._advice(ours)}"
+                    f"{quote(', '.join(self.names))}; {self._advice()}"
                 )
             return self.names.index(theirs)
         if not 0 <= theirs < len(self.names):
@@ -143,15 +144,15 @@ class TableFile(ABC):
             )
         return theirs
 
-    def _advice(self, ours: str) -> str:
-        """What to do when there is no column of this name, or several."""
+    def _advice(self) -> str:
+        """What to do when columns are missing, or there are several of a name."""
         if not self.layout.has_settings:
             return "rename or remove columns, or give another file"
-        return f"give the right file, or with data=csv set {self._setting(ours)}"
+        return f"give the right file, or with data=csv set {self._settings}"
 
-    @staticmethod
-    def _setting(ours: str) -> str:
-        return f"data.{ours}_column{' (null: every row counts 1)' * (ours == 'value')}"
+    @property
+    def _settings(self) -> str:
+        return settings_for(self.names, self.layout.wanted)
 
     @abstractmethod
     def read(self) -> pa.Table:
@@ -285,9 +286,9 @@ class Text(TableFile):
         last = "2" if len(self.first_records[0]) > 2 else "null"
         return f"data.user_column=0 data.item_column=1 data.value_column={last} or as they stand"
 
-    def _advice(self, ours: str) -> str:
+    def _advice(self) -> str:
         if not self.layout.has_settings:
-            return super()._advice(ours)
+            return super()._advice()
         first, second = self.first_records
         if looks_like_data(first, second):
             return (
@@ -303,7 +304,7 @@ class Text(TableFile):
         if not self.layout.has_quotes and any(name.startswith('"') for name in self.names):
             return f"its names are in quotes{self.layout.about_quotes}"
         return (
-            f"give the right file, or with data=csv set {self._setting(ours)} or data.delimiter; "
+            f"give the right file, or with data=csv set {self._settings} or data.delimiter; "
             f"if line 1 is no header but data, set data.header=false {self._by_position}"
         )
 

@@ -4,7 +4,15 @@ from pathlib import Path
 
 import pytest
 
-from recsweep.data.columns import KNOWN, by_name_or_place, looks_like_names, plain, roles, tell
+from recsweep.data.columns import (
+    KNOWN,
+    by_name_or_place,
+    looks_like_names,
+    plain,
+    roles,
+    settings_for,
+    tell,
+)
 
 
 def rows(text: str) -> list[list[str]]:
@@ -112,3 +120,23 @@ def test_what_was_taken_for_what_is_told_unless_it_is_plain(
 ):
     tell(Path("a.csv"), names.split(), taken)
     assert caplog.messages == [expected] * bool(expected)
+
+
+def test_settings_are_proposed_for_all_columns_that_are_missing() -> None:
+    wanted: dict[str, str | int] = {"user": "user", "item": "item", "value": "value"}
+    assert settings_for(["customer_id", "stock code", "bought_at"], wanted) == (
+        "data.user_column=customer_id 'data.item_column=\"stock code\"' data.value_column=null "
+        "(null: every row counts 1)"
+    )
+    assert settings_for(["user", "movieId", "stars"], wanted) == (
+        "data.item_column=movieId data.value_column=stars"
+    )
+    assert settings_for(["a", "b", "value"], wanted) == (
+        "data.user_column=NAME data.item_column=NAME"
+    )
+
+
+def test_a_name_that_is_there_twice_is_not_proposed() -> None:
+    wanted: dict[str, str | int] = {"user": "user", "item": 1}
+    assert settings_for(["user", "item", "user", "uid"], wanted) == "data.user_column=uid"
+    assert settings_for(["user", "item", "user"], wanted) == "data.user_column=NAME"

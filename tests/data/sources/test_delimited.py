@@ -203,8 +203,8 @@ def test_rows_of_a_pair_whose_ids_are_written_in_two_ways_are_merged(load, caplo
 @pytest.mark.parametrize(
     ("column", "remedy"),
     [
-        ("value", "set data.value_column (null: every row counts 1) or data.delimiter"),
-        ("item", "set data.item_column or data.delimiter"),
+        ("value", "set data.value_column=null (null: every row counts 1) or data.delimiter"),
+        ("item", "set data.item_column=NAME or data.delimiter"),
     ],
 )
 def test_a_column_that_is_missing_is_named_with_its_setting(
