@@ -12,6 +12,7 @@ from compiled_programs import keep_compiled_programs
 from contracts import composed
 from postgres_server import binaries, postgres_server
 
+from recsweep import credentials
 from recsweep.errors import InputError
 
 if TYPE_CHECKING:
@@ -57,6 +58,16 @@ def _environment_put_back() -> Iterator[None]:
     if os.environ != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _secrets_put_back() -> Iterator[None]:
+    """What one test hides, such as the word `user`, is no secret in the next test's errors."""
+    addresses, words = dict(credentials._shown), set(credentials._secret_words)
+    yield
+    for kept, before in ((credentials._shown, addresses), (credentials._secret_words, words)):
+        kept.clear()
+        kept.update(before)
 
 
 @pytest.fixture
