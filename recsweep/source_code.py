@@ -28,6 +28,8 @@ NOT_OWN = (
 )  # fmt: skip
 """The standard library and recsweep."""
 SUFFIXES = (".py", *EXTENSION_SUFFIXES)
+EXECUTED = "<string>"
+"""File of all code that `exec` runs; from Python 3.13 on, its lines are those of `python -c`."""
 
 
 def of_config(*nodes: Any) -> dict[str, str]:
@@ -211,7 +213,8 @@ def _of_cells(name: str) -> str:
     found = getattr(sys.modules.get(module), leaf, None)
     parents = [each for each in getattr(found, "__mro__", ()) if each.__module__ == module]
     methods = [each for parent in parents for each in vars(parent).values() if isfunction(each)]
-    cells = {"".join(linecache.getlines(method.__code__.co_filename)) for method in methods} - {""}
+    files = {method.__code__.co_filename for method in methods} - {EXECUTED}
+    cells = {"".join(linecache.getlines(file)) for file in files} - {""}
     if not cells:
         raise InputError(
             f"the code of {name} must be readable, so that a change to it is noticed, but it is "

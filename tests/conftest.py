@@ -54,17 +54,6 @@ def postgres() -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def _secrets_put_back() -> Iterator[None]:
-    """A word that was a secret in a test is none in the next one's texts."""
-    shown, words = dict(credentials._shown), set(credentials._secret_words)
-    yield
-    credentials._shown.clear()
-    credentials._shown.update(shown)
-    credentials._secret_words.clear()
-    credentials._secret_words.update(words)
-
-
-@pytest.fixture(autouse=True)
 def _environment_put_back() -> Iterator[None]:
     """What a run notes in the environment, for its children, is not for the next test's."""
     before = dict(os.environ)
@@ -72,6 +61,16 @@ def _environment_put_back() -> Iterator[None]:
     if os.environ != before:
         os.environ.clear()
         os.environ.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _secrets_put_back() -> Iterator[None]:
+    """What one test hides, such as the word `user`, is no secret in the next test's errors."""
+    addresses, words = dict(credentials._shown), set(credentials._secret_words)
+    yield
+    for kept, before in ((credentials._shown, addresses), (credentials._secret_words, words)):
+        kept.clear()
+        kept.update(before)
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """Any change to code that a result depends on is seen, and nothing else is."""
 
 import importlib
+import linecache
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -168,6 +169,8 @@ def test_code_that_nobody_can_read_is_refused(name: str, monkeypatch: pytest.Mon
     made: Any = type(sys)("made")
     exec("class Mine:\n    def fit(self): pass", made.__dict__)  # noqa: S102 - no file, no cell
     monkeypatch.setitem(sys.modules, "made", made)
+    of_another = (9, None, ["x = 12345"], "<string>")  # Python 3.13 puts that of `-c` there
+    monkeypatch.setitem(linecache.cache, "<string>", of_another)
     with pytest.raises(InputError, match=f"^the code of {name} must be readable.* put the class"):
         of_class(name)
 

@@ -136,9 +136,11 @@ def _pip_download(requirement: str, folder: Path) -> Path:
     )
     wheels = list(folder.glob("*.whl"))
     if run.returncode != 0 or len(wheels) != 1:
-        last_line = (run.stderr.strip().splitlines() or [f"{len(wheels)} wheels"])[-1]
+        lines = run.stderr.strip().splitlines() or [f"{len(wheels)} wheels"]
+        # below its error pip may mark a place in what was asked for
+        said = [each for each in lines if each.startswith("ERROR: ")] or lines
         raise InputError(
-            f"pip must find one wheel for {requirement!r}, found: {last_line}; check the network "
+            f"pip must find one wheel for {requirement!r}, found: {said[-1]}; check the network "
             f"and the version and run again, or point data.path to a local copy"
         )
     return wheels[0]

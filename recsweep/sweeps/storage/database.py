@@ -119,8 +119,25 @@ def make_tables(address: URL) -> None:
     if address.drivername == SQLITE:
         _write_ahead(address)
     with optuna_versions(address):
-        url = address.render_as_string(hide_password=False)
-        RDBStorage(url, options(address)).engine.dispose()
+        _Tables(address)
+
+
+class _Tables(RDBStorage):
+    """Optuna's storage, which creates its tables."""
+
+    def __init__(self, address: URL) -> None:
+        with engine_disposed(self):
+            super().__init__(address.render_as_string(hide_password=False), options(address))
+
+
+@contextmanager
+def engine_disposed(storage: RDBStorage) -> Iterator[None]:
+    """Close the connections that a storage opens in the block, also if it cannot be built."""
+    try:
+        yield
+    finally:
+        if engine := getattr(storage, "engine", None):
+            engine.dispose()
 
 
 def shown(url: str | None) -> str:

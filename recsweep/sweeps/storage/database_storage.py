@@ -26,6 +26,7 @@ from sqlalchemy.orm import Session
 from recsweep.sweeps.storage.database import (
     ONE_CONNECTION,
     POSTGRES,
+    engine_disposed,
     errors_in_one_line,
     options,
     optuna_versions,
@@ -59,7 +60,8 @@ class DatabaseStorage(RDBStorage):
     def __init__(self, address: URL, outages: Outages) -> None:
         self.address, self.outages = address, outages
         own = ONE_CONNECTION if address.drivername == POSTGRES else {}
-        with optuna_versions(address):
+        # sessions are to begin as those of the shared connection do
+        with optuna_versions(address), engine_disposed(self):
             super().__init__(
                 address.render_as_string(hide_password=False), {**options(address), **own},
                 skip_compatibility_check=True, skip_table_creation=True,
@@ -67,7 +69,6 @@ class DatabaseStorage(RDBStorage):
             versions = self._version_manager  # whose own check needs two connections
             if versions.get_current_version() != versions.get_head_version():
                 raise RuntimeError(versions.get_current_version())
-        self.engine.dispose()  # its sessions are to begin as those of the shared connection do
         self.connection = SharedConnection(self.engine)
         self.scoped_session: Any = self.connection
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
+import sqlalchemy
 
 from recsweep.sweeps.storage import database
 from recsweep.sweeps.storage.backends import open_storage
@@ -131,6 +132,31 @@ def test_tables_of_another_version_of_optuna_are_refused_and_not_touched(tmp_pat
         tables = {name for (name,) in connection.execute("SELECT name FROM sqlite_master")}
     assert "studies" in tables
     assert "trial_heartbeats" not in tables
+
+
+def test_no_connection_is_left_open_to_a_database_that_is_refused(tmp_path: Path) -> None:
+    file, opened = tmp_path / "studies.db", list[int]()
+    url = f"sqlite:///{file}"
+    open_storage(url, tmp_path)
+    with closing(sqlite3.connect(file)) as connection, connection:
+        connection.execute("UPDATE alembic_version SET version_num = 'v2.6.0.a'")
+
+    def note(driver: sqlite3.Connection, _: object) -> None:
+        opened.append(id(driver))
+
+    def forget(driver: sqlite3.Connection, _: object) -> None:
+        opened.remove(id(driver))
+
+    sqlalchemy.event.listen(sqlalchemy.Pool, "connect", note)
+    sqlalchemy.event.listen(sqlalchemy.Pool, "close", forget)
+    try:
+        assert "has those of another one" in refusal(url, tmp_path)
+        with pytest.raises(StorageError):
+            database.make_tables(database.parse_address(url))
+        assert opened == []
+    finally:
+        sqlalchemy.event.remove(sqlalchemy.Pool, "connect", note)
+        sqlalchemy.event.remove(sqlalchemy.Pool, "close", forget)
 
 
 def test_readers_of_a_file_go_on_while_somebody_writes(tmp_path: Path) -> None:
