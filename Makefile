@@ -4,8 +4,9 @@ VENV   ?= .venv
 BIN    := $(VENV)/bin
 STAMP  := $(VENV)/installed
 PYTEST := $(BIN)/python -m pytest
-# whole files to a process per core: tests of a file share what is slow to make
-ALL_CORES := -n logical --maxprocesses 4 --dist loadfile
+# three processes for two cores, since tests also wait; whole files, which share what is slow to make
+PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 5 ? n + n / 2 : 6)))
+ALL_CORES := -n $(PROCESSES) --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
@@ -35,8 +36,8 @@ cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server: a wor
 test: setup lint types imports  ## checks and the default test suite, about 10 minutes
 	$(PYTEST) $(ALL_CORES) --durations=20
 
-test-extended: setup  ## the other backend, new processes, the notebooks, what takes several sweeps
-	$(PYTEST) $(ALL_CORES) -m extended
+test-extended: setup  ## every model, the other backend, new processes, notebooks, several sweeps
+	$(PYTEST) $(ALL_CORES) -m 'extended and not postgres'
 
 fuzz: setup  ## thousands of damaged files, settings and overrides, the same in every run
 	$(PYTEST) $(ALL_CORES) -m fuzz tests/fuzz

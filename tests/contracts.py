@@ -3,9 +3,11 @@
 A new model gets these for free: a file conf/model/<stem>.yaml is enough.
 """
 
+import copy
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -45,11 +47,24 @@ def composed(*overrides: str) -> Mapping[str, Any]:
 
 VARIANTS = {"shallow_ae full": {"latent_dim": None}}
 """Models in a second form that runs other code."""
+QUICK = ("popularity", "item_knn", "ease", "turbo_cf", "multivae")
+"""One of each kind; a test of every model leaves the others to `make test-extended`."""
+
+
+def each_model(names: Iterable[str]) -> list[Any]:
+    """Models as parameters of a test; those that only repeat what others hold are `extended`."""
+    others = pytest.mark.extended
+    return [name if name in QUICK else pytest.param(name, marks=others) for name in names]
+
+
+@cache
+def _model(name: str) -> Mapping[str, Any]:
+    return dict(composed(f"model={name}")["model"])
 
 
 def small_spec(name: str, **changes: Any) -> dict[str, Any]:
     """The configuration of a model or a variant, small enough for a test."""
-    spec = dict(composed(f"model={name.split(maxsplit=1)[0]}")["model"])
+    spec = copy.deepcopy(dict(_model(name.split(maxsplit=1)[0])))
     wanted = {**SMALL, **VARIANTS.get(name, {}), **changes}
     spec.update({key: value for key, value in wanted.items() if key in spec})
     if "optimizer" in spec:

@@ -158,6 +158,7 @@ def test_a_sweep_is_quiet_when_asked_and_its_study_is_a_table_and_optunas(
     assert values == study.trials["ndcg@10"].tolist()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(("override", "n"), [("sweep.folds=3", 3), ("sweep.seeds_per_trial=2", 1)])
 def test_a_sweep_takes_folds_and_seeds(in_folder: Path, override: str, n: int) -> None:
     """EASE draws no random number, so that one seed is enough."""

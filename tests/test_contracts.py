@@ -24,7 +24,7 @@ def split() -> Split:
     return contracts.planted_split()
 
 
-@pytest.fixture(scope="module", params=MODELS)
+@pytest.fixture(scope="module", params=contracts.each_model(MODELS))
 def name(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
@@ -99,7 +99,7 @@ def test_a_loss_goes_with_its_training_names(model: Recommender, split: Split) -
 def test_every_contract_holds_on_tensorflow_too() -> None:
     """One process has one backend, so the same tests run in another one."""
     done = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", __file__],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-m", "", __file__],
         env={**os.environ, "KERAS_BACKEND": "tensorflow"},
         capture_output=True, text=True, check=False,
     )  # fmt: skip

@@ -69,7 +69,7 @@ def test_the_remedy_is_a_setting_that_the_model_has() -> None:
     assert remedy_for(plain) == smaller
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", contracts.each_model(MODELS))
 def test_weights_that_are_not_finite_are_refused_with_their_epoch(name: str, split: Split) -> None:
     """Whatever a model learns is broken at the end of its second epoch, or of its only one."""
     model = build(contracts.small_spec(name, n_epochs=3), "model")
@@ -95,6 +95,7 @@ def test_weights_that_are_not_finite_are_refused_with_their_epoch(name: str, spl
     assert line.endswith(remedy_for(model))
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", sorted({*TRAINED} - BOUNDED))
 def test_a_step_that_is_too_long_names_a_quantity_and_an_epoch(name: str, split: Split) -> None:
     spec = contracts.small_spec(name)
@@ -105,7 +106,7 @@ def test_a_step_that_is_too_long_names_a_quantity_and_an_epoch(name: str, split:
         trial(build({**spec, "l2": 1e3}, "model"), split, train)
 
 
-@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("name", contracts.each_model(MODELS))
 @pytest.mark.parametrize("value", [SMALLEST, LARGEST])
 def test_values_at_the_limits_of_data_give_a_finite_result_or_one_line(
     name: str, value: float, split: Split

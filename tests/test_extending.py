@@ -103,6 +103,7 @@ def test_from_python(folder: Path) -> None:
     assert config["model"] == {"_target_": "clicked_together.ClickedTogether", "alpha": 0.5}
 
 
+@pytest.mark.extended
 def test_a_model_of_ones_own_is_repeated_and_recommends_where_its_folder_or_module_is_named(
     folder: Path,
 ) -> None:

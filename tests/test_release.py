@@ -50,6 +50,7 @@ def builds(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, bytes]]:
     return found
 
 
+@pytest.mark.extended
 def test_two_builds_of_the_same_sources_are_equal(builds: list[dict[str, bytes]]) -> None:
     one, two = builds
     assert sorted(one) == [

@@ -292,6 +292,7 @@ def theirs(request, rankings) -> Values:
     return request.param(rankings.ranked, rankings.held_out)
 
 
+@pytest.mark.extended
 def test_metrics_equal_the_libraries_where_the_definitions_agree(theirs, rankings):
     for name, metric in SAME_DEFINITION.items():
         for k in CUTS:

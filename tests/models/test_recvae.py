@@ -219,6 +219,7 @@ def curve(spec: dict[str, Any]) -> Curve:
     return losses, model.loss(split.valid.history + split.valid.target), model.state()
 
 
+@pytest.mark.extended
 def test_trials_in_slots_are_as_if_each_were_alone() -> None:
     specs = [small_spec("recvae", n_epochs=3, **trial) for trial in TRIALS]
     with layout.use(Layout(3, {RECVAE: {"latent_dim": 16}})):
@@ -234,6 +235,7 @@ def test_trials_in_slots_are_as_if_each_were_alone() -> None:
         assert losses[-1][f"valid/{name}"] == pytest.approx(value, rel=1e-5)
 
 
+@pytest.mark.extended
 def test_a_narrow_network_trains_as_if_no_zeros_filled_it_up() -> None:
     spec = small_spec("recvae", n_epochs=3, **TRIALS[1])
     with layout.use(Layout(3, {RECVAE: {"latent_dim": 16}})):

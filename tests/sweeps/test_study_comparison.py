@@ -55,6 +55,7 @@ def compared(*runs: Run) -> list[Any]:
     return compare_studies(parents, outcomes, statistics())
 
 
+@pytest.mark.extended
 def test_winners_on_the_same_split_are_compared(swept: Made, tmp_path: Path) -> None:
     good, bad = swept("good", quality=0.9), swept("bad", quality=0.1)
     (written,) = compared(good, bad)

@@ -783,6 +783,7 @@ def test_what_is_printed_of_a_configuration_of_ones_own_can_be_pasted(own_models
     assert first == "--config-dir=own", "for the command on its page"
 
 
+@pytest.mark.extended
 def test_two_yamls_for_one_class_are_two_models_in_every_name(own_models: Path) -> None:
     found = studies(own_models)
     assert [re.sub("-[0-9a-f]{8}$", "", name) for name in found] == [

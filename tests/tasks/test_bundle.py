@@ -64,6 +64,7 @@ def test_every_row_is_repeated_and_identical(bundle: Path, check: Checked) -> No
     assert "every weight" not in out
 
 
+@pytest.mark.extended
 def test_weights_are_compared_where_they_are_bundled(
     config: Any, runs: dict[str, Path], check: Checked, tmp_path: Path
 ) -> None:
@@ -111,6 +112,7 @@ def test_a_row_that_claims_another_result_is_named(
     assert (list(said), error) == (["popularity, seed 42"], "")
 
 
+@pytest.mark.extended
 def test_a_row_that_cannot_be_repeated_does_not_stop_the_others(
     bundle: Path, check: Checked, tmp_path: Path
 ) -> None:

@@ -90,6 +90,7 @@ def trained_by(optimizer: Optimizer, network: type = MultiVAENetwork) -> dict[st
 CONSTANT = {"learning_rate": 0.1, "schedule": "none", "learning_rate_decay": 1.0}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     ("first", "second"),
     [
@@ -134,6 +135,7 @@ def n_big_executables() -> int:
     return sum(each.hlo_modules()[0].name == "jit__lambda" for each in found)
 
 
+@pytest.mark.extended
 def test_batch_sizes_and_architectures_come_and_go(monkeypatch: pytest.MonkeyPatch) -> None:
     n_others = len(programs._PROGRAMS)
     monkeypatch.setattr(programs, "_PROGRAMS", {})

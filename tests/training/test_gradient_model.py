@@ -20,6 +20,7 @@ def fitted(name: str, **changes: object) -> object:
     return model
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["multivae", "multidae", "shallow_ae", "elsa"])
 def test_a_model_that_was_never_fitted_takes_over_weights_and_loss(name: str) -> None:
     model = fitted(name)

@@ -91,13 +91,13 @@ def test_executables_of_single_operations_are_let_go_once_they_are_many(
     import jax
 
     maker, key = Maker(), jax.random.key(1)
-    monkeypatch.setattr(programs, "MAX_EXECUTABLES", n_executables() + 20)
+    monkeypatch.setattr(programs, "MAX_EXECUTABLES", n_executables() + 12)
     maker.double(3)
     before = n_executables()
     jax.random.uniform(key, (1000,))
     programs.limit_executables()
     assert before < n_executables() <= programs.MAX_EXECUTABLES
-    for length in range(1001, 1021):
+    for length in range(1001, 1012):
         jax.random.uniform(key, (length,))
     assert n_executables() > programs.MAX_EXECUTABLES
     programs.limit_executables()

@@ -81,6 +81,7 @@ def test_what_a_network_is_widened_by_changes_nothing(name: str, split: Split) -
         np.testing.assert_allclose(wide.state()[path], weights, rtol=1e-3, atol=1e-5)
 
 
+@pytest.mark.extended
 def test_weights_beyond_the_networks_own_stay_as_they_were(split: Split) -> None:
     with layout.use(Layout(2, WIDE)):
         model = fitted("multivae", split.train, latent_dim=6, l2=1e-3)
@@ -93,6 +94,7 @@ def test_weights_beyond_the_networks_own_stay_as_they_were(split: Split) -> None
         assert not wide["posterior/kernel"][:, places].any()
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("name", ["multivae", "shallow_ae full"])
 def test_a_state_goes_from_either_engine_to_the_other(name: str, split: Split) -> None:
     rows, sparse = split.valid.history, fitted(name, split.train)

@@ -51,6 +51,7 @@ class Halved(MultiVAENetwork):
         return {**parts, "l2": parts["l2"] / hyper["l2"]}
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", [MultiVAENetwork, Halved])
 def test_the_penaltys_gradients_apart_are_those_of_the_whole_loss(
     kind: type[MultiVAENetwork],

@@ -68,6 +68,7 @@ def curves(fitted: FitResult) -> np.ndarray:
     return np.array([[epoch[name] for name in names] for epoch in fitted.curves])
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 def test_a_curve_is_that_of_the_same_training_alone(fit: Callable[..., FitResult]) -> None:
     alone = [fit(number) for number in range(len(TRIALS))]

@@ -380,6 +380,7 @@ def test_trials_of_a_worker_are_what_each_of_them_is_alone(
     assert Worker(sweeps.plan("together").plain())(None) == {"error": None, "n_trials": 0}
 
 
+@pytest.mark.extended
 def test_a_pruned_trial_changes_nothing_for_its_neighbours(
     sweeps: Slots, alone: dict[int, dict[int, float]]
 ) -> None:
@@ -595,6 +596,7 @@ def test_the_winners_seeds_are_trained_at_the_same_time_and_each_says_its_own(
     assert sorted(look["seed"] for look in looks) == [42, 43, 44]
 
 
+@pytest.mark.extended
 def test_a_seed_of_the_winner_does_not_depend_on_those_that_are_left(sweeps: Slots) -> None:
     together, one = finalists(sweeps, "winners"), finalists(sweeps, "one winner")
     assert together(None) == {"error": None}

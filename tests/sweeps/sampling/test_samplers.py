@@ -130,6 +130,7 @@ def test_every_choice_builds(name: str) -> None:
     assert isinstance(sampler(name), Sampler)
 
 
+@pytest.mark.extended
 def test_another_process_proposes_the_same() -> None:
     here = Path(__file__).parent
     code = f"import sys; sys.path[:0] = {[str(here), str(here.parents[1])]!r}\n"
@@ -303,6 +304,7 @@ def test_a_grid_begins_with_one_of_its_points() -> None:
 # --- storages -------------------------------------------------------------------------------------
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("kind", ["journal", "sqlite"])
 @pytest.mark.parametrize("name", ["tpe", "cmaes"])
 def test_proposals_survive_a_storage(name: str, kind: str, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import optuna
 import pytest
+from contracts import each_model
 from hydra import compose, initialize_config_dir
 from hydra.errors import ConfigCompositionException
 from omegaconf import OmegaConf
@@ -170,7 +171,7 @@ def test_a_group_in_yaml_is_searched_unless_the_command_line_fixes_it(tmp_path: 
 # --- parameters, settings, overrides, configuration -----------------------------------------------
 
 
-@pytest.mark.parametrize("model", MODELS)
+@pytest.mark.parametrize("model", each_model(MODELS))
 def test_random_trials_of_every_model_build_and_their_overrides_compose_to_them(model: str) -> None:
     searched = space([f"model={model}"])
     for n, params in enumerate(random_params(searched, 20)):

@@ -74,6 +74,7 @@ def test_a_study_is_found_again(url: str | None, tmp_path: Path) -> None:
     assert [(t.number, t.value, t.params) for t in again.trials] == [(0, 0.25, trial.params)]
 
 
+@pytest.mark.extended
 def test_eight_processes_that_begin_at_once_hinder_nobody(url: str | None, tmp_path: Path) -> None:
     assert run(TOGETHER, url or "", tmp_path, 1) == "0"
     trials = optuna.load_study(storage=open_storage(url, tmp_path), study_name="study").trials
@@ -86,12 +87,14 @@ def test_eight_processes_that_begin_at_once_hinder_nobody(url: str | None, tmp_p
 # --- Optuna's own tests of a storage ----------------------------------------------------------
 
 
+@pytest.mark.extended
 class TestOptunasTestsOfAJournal(StorageTestCase):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> BaseStorage:
         return open_storage(None, tmp_path)
 
 
+@pytest.mark.extended
 class TestOptunasTestsOfSQLite(StorageTestCase):
     @pytest.fixture
     def storage(self, tmp_path: Path) -> Iterator[BaseStorage]:
