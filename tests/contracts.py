@@ -47,14 +47,18 @@ def composed(*overrides: str) -> Mapping[str, Any]:
 
 VARIANTS = {"shallow_ae full": {"latent_dim": None}}
 """Models in a second form that runs other code."""
-QUICK = ("popularity", "item_knn", "ease", "turbo_cf", "multivae")
-"""One of each kind; a test of every model leaves the others to `make test-extended`."""
+ALIKE = (
+    "bpr", "edlae", "elsa", "gf_cf", "ials", "lightgcn", "mrf", "multidae", "p3alpha", "rdlae",
+    "recvae", "rp3beta", "shallow_ae", "shallow_ae full", "slim",
+)  # fmt: skip
+"""Models that `make test-extended` holds to what is tested of every model; `make test` does so with
+one of each kind, and with new ones."""
 
 
 def each_model(names: Iterable[str]) -> list[Any]:
-    """Models as parameters of a test; those that only repeat what others hold are `extended`."""
-    others = pytest.mark.extended
-    return [name if name in QUICK else pytest.param(name, marks=others) for name in names]
+    """Models as parameters of a test."""
+    later = pytest.mark.extended
+    return [pytest.param(name, marks=later) if name in ALIKE else name for name in names]
 
 
 @cache
