@@ -348,14 +348,14 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
         on_host = scores if isinstance(scores, np.ndarray) else ops.convert_to_numpy(scores)
         with np.errstate(over="ignore"):  # infinity is refused below
             scores = np.asarray(on_host, np.float32)
-        is_finite, ranked = _rank_with_mask(scores, seen, k)
+        is_finite, ranked = _rank_on_host(scores, seen, k)
     if not is_finite:
         raise TrainingDivergedError(NOT_FINITE)
     return ranked
 
 
-def _rank_with_mask(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
-    """Whether every score is finite, and the k best unseen items: what is seen is a dense mask."""
+def _rank_on_host(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
+    """Whether every score is finite, and the k best unseen items, some users at a time."""
     n_users, n_items = seen.shape
     n_parts = max(1, min(n_users, math.ceil(n_users * n_items / RANKED_CELLS)))
     edges = np.linspace(0, n_users, n_parts + 1).astype(int)
@@ -363,27 +363,24 @@ def _rank_with_mask(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
     return all(is_finite for is_finite, _ in parts), np.concatenate([ranked for _, ranked in parts])
 
 
-def _rank_part(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
+def _rank_part(scores: np.ndarray, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
     from recsweep.training.programs import call_program
 
-    mask = np.zeros(seen.shape, bool)
-    mask[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = True
-    is_finite, best, items = call_program(("top_k", k), lambda: _top_k_of(k), scores, mask)
+    unseen = scores + np.float32(0)  # a copy without -0, which XLA ranks below 0
+    is_finite = bool(np.isfinite(unseen).all())
+    unseen[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = -np.inf
+    best, items = call_program(("top_k", k), lambda: _top_k_of(k), unseen)
     ranked = np.asarray(items).astype(np.int64)
-    return bool(is_finite), np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)
+    return is_finite, np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)
 
 
 def _top_k_of(k: int) -> Callable[..., Any]:
-    """A compiled program: scores and seen mask -> all finite?, the k best, their items."""
+    """A compiled program: scores -> the k best, their items."""
     from keras import ops
 
     from recsweep.training.backend import compile_program
 
-    def top_k(scores: Any, is_seen: Any) -> tuple[Any, Any, Any]:
-        ranked = ops.where(scores == 0, 0.0, scores)  # XLA ranks 0 above -0
-        return ops.all(ops.isfinite(scores)), *ops.top_k(ops.where(is_seen, -np.inf, ranked), k)
-
-    return compile_program(top_k)
+    return compile_program(lambda scores: ops.top_k(scores, k))
 
 
 def is_hit(ranked: Int[np.ndarray, "users k"], target: CSR) -> Bool[np.ndarray, "users k"]:

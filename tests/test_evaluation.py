@@ -18,7 +18,7 @@ from recsweep.data.split import Fold
 from recsweep.errors import InputError
 from recsweep.evaluation import (
     Evaluator,
-    _rank_with_mask,
+    _rank_on_host,
     is_hit,
     objective_of,
     top_k,
@@ -124,7 +124,7 @@ def tied_scores(n_users: int, n_items: int) -> tuple[np.ndarray, np.ndarray]:
 def test_a_device_ranks_as_a_cpu_does(n_items: int, k: int) -> None:
     scores, is_seen = tied_scores(40, n_items)
     for seen in (sp.csr_matrix(is_seen), sp.csr_matrix(is_seen.shape, dtype=bool)):
-        found, expected = (rank(scores, seen, k) for rank in (accelerator.rank, _rank_with_mask))
+        found, expected = (rank(scores, seen, k) for rank in (accelerator.rank, _rank_on_host))
         assert found[0] is expected[0] is True
         assert found[1].dtype == expected[1].dtype == np.int64
         np.testing.assert_array_equal(found[1], expected[1])
@@ -160,8 +160,8 @@ def test_lists_are_ranked_on_the_device_where_there_is_one(monkeypatch: pytest.M
     monkeypatch.setattr(accelerator, "is_available", lambda: True)
     scores, is_seen = tied_scores(40, 50)
     seen = sp.csr_matrix(is_seen)
-    expected = _rank_with_mask(scores, seen, 5)[1]
-    monkeypatch.setattr("recsweep.evaluation._rank_with_mask", None)
+    expected = _rank_on_host(scores, seen, 5)[1]
+    monkeypatch.setattr("recsweep.evaluation._rank_on_host", None)
     np.testing.assert_array_equal(top_k(scores.astype(np.float64), seen, 5), expected)
 
 
