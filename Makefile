@@ -33,7 +33,7 @@ demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to op
 cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server: a worker is killed, the database restarts
 	$(BIN)/python benchmarks/cluster_demo.py
 
-test: setup lint types imports  ## checks and the default test suite, about 10 minutes
+test: setup lint types imports  ## checks and the default test suite, some minutes
 	$(PYTEST) $(ALL_CORES) --durations=20
 
 test-extended: setup  ## every model, the other backend, new processes, notebooks, several sweeps
