@@ -428,6 +428,8 @@ def _unknown_choice(wrong: str, options: list[str]) -> str:
         )
     close = closest(name, options, 0.65)
     hint = f"did you mean {group}={close}?" if close else f"set {group}=CHOICE"
+    if group == "metrics" and close and (at := re.search(r"@(\d+)$", name)):
+        hint = f"cut-offs are set by k: write 'metrics=[{close}]' 'k=[{at[1]}]'"
     if group == "tracking" and name.lower() in NOTHING:
         hint = "set tracking=off"
     if group == "task" and name.lower() in SEARCHES:

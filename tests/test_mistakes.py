@@ -96,6 +96,7 @@ def test_a_table_that_is_no_published_data_set_is_read_with_data_csv(
         ("tracking=false", "tracking must be one of mlflow, off, but is false; set tracking=off"),
         ("tracking=null", "but is null; set tracking=off"),
         ("tracking=None", "but is None; set tracking=off"),
+        ("metrics=ndcg@10", "is ndcg@10; cut-offs are set by k: write 'metrics=[ndcg]' 'k=[10]'"),
         ("split=0.2", "temporal, weak, but is 0.2; set split=CHOICE"),
         ("data=my.csv", "a table of your own is read with data=csv data.path=my.csv"),
         ("data=../my.csv", "error: data must be one of"),
