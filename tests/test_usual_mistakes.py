@@ -86,7 +86,7 @@ MISTAKES = {
     "--config-dir=own experiment=overriding": "must begin with # @package _global_",
     "--config-dir=own experiment=unmeasured": "metrics must have at least 1 item, but is [], an e",
     "device=gpu data=synthetic model=popularity": "or set device=cpu",
-    f"{CLICKS} model=ease 'k=[10]' data.user_column=id": "set data.user_column or data.delimiter",
+    f"{CLICKS} model=ease 'k=[10]' data.user_column=id": "set data.user_column=user or",
     f"{CLICKS} model=ease": "set 'k=[10,20,50]'",
     f"{CLICKS} model=ease {NOTHING_HELD_OUT}": "must hold something out",
     "data=synthetic data.n_users=5 model=ease": "hold more out, or use more data",
