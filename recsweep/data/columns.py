@@ -60,6 +60,8 @@ _LIKE_A_NAME = re.compile(
     r"[\W_](?i:id|ids|idx|no|nr|num|number|code|key|name|hash|uuid|guid)$|[a-z]I[dD]$|:token$"
 )
 
+NO_GUESS = {"value": "null"}
+"""Role of a column -> the setting where no name is like it."""
 KNOWN = {role: (*names, *_OTHERS[role].split()) for role, names in PLAIN.items()}
 """Role of a column -> all recognised names, best first."""
 
@@ -97,17 +99,12 @@ def settings_for(names: Sequence[str], wanted: Mapping[str, str | int]) -> str:
     missing = [role for role, name in wanted.items() if isinstance(name, str)]
     missing = [role for role in missing if names.count(str(wanted[role])) != 1]
     free = [name for name in names if name not in wanted.values() and names.count(name) == 1]
-    guessed = {role: free[place] for role, place in roles(free, missing).items()}
-    unknown = {"value": "null"}  # which is no text
-    found = shlex.join(
-        shell.setting(key, guessed[role])
-        if role in guessed
-        else f"{key}={unknown.get(role, 'NAME')}"
-        for role in missing
-        for key in [f"data.{role}_column"]
-    )
+    found = {role: f"data.{role}_column={NO_GUESS.get(role, 'NAME')}" for role in missing}
+    guessed = roles(free, missing)
+    for role, place in guessed.items():
+        found[role] = shell.setting(f"data.{role}_column", free[place])
     is_counted = "value" in missing and "value" not in guessed
-    return found + " (null: every row counts 1)" * is_counted
+    return shlex.join(found.values()) + " (null: every row counts 1)" * is_counted
 
 
 def by_name_or_place(names: Sequence[str], others: Sequence[str] = ("value",)) -> dict[str, int]:

@@ -37,6 +37,19 @@ def buffer_of(write: Callable[[Sequence[Entry]], None]) -> RunBuffer:
     return buffer
 
 
+def of_slow_store() -> tuple[RunBuffer, list[int]]:
+    """A buffer with a first epoch, and the steps that its store has, which takes a while."""
+    written: list[int] = []
+
+    def write(entries: Sequence[Entry]) -> None:
+        time.sleep(0.1)
+        written.extend(steps(entries))
+
+    buffer = buffer_of(write)
+    buffer.add(epoch(1))
+    return buffer, written
+
+
 def until(condition: Callable[[], bool], limit_s: float) -> float:
     """Seconds until it holds."""
     started = time.monotonic()
@@ -51,14 +64,7 @@ def test_a_slow_store_gets_a_pause_in_which_others_can_use_it(
 ) -> None:
     monkeypatch.setattr(write_buffer, "FLUSH_S", 0.05)
     monkeypatch.setattr(write_buffer, "IDLE_SHARE", 1000)
-    written: list[int] = []
-
-    def write(entries: Sequence[Entry]) -> None:
-        time.sleep(0.1)
-        written.extend(steps(entries))
-
-    buffer = buffer_of(write)
-    buffer.add(epoch(1))
+    buffer, written = of_slow_store()
     until(lambda: written == [1], 10)
     buffer.add(epoch(2))
     time.sleep(1)
@@ -73,14 +79,7 @@ def test_the_pause_after_an_outage_is_limited_and_may_pass_while_nothing_is_logg
     monkeypatch.setattr(write_buffer, "FLUSH_S", 0.05)
     monkeypatch.setattr(write_buffer, "IDLE_SHARE", 1000)
     monkeypatch.setattr(write_buffer, "LONGEST_PAUSE_S", 3.0)
-    written: list[int] = []
-
-    def write(entries: Sequence[Entry]) -> None:
-        time.sleep(0.1)
-        written.extend(steps(entries))
-
-    buffer = buffer_of(write)
-    buffer.add(epoch(1))
+    buffer, written = of_slow_store()
     until(lambda: written == [1], 10)
     buffer.add(epoch(2))
     assert until(lambda: written == [1, 2], 20) > 1
