@@ -140,3 +140,4 @@ def test_a_name_that_is_there_twice_is_not_proposed() -> None:
     wanted: dict[str, str | int] = {"user": "user", "item": 1}
     assert settings_for(["user", "item", "user", "uid"], wanted) == "data.user_column=uid"
     assert settings_for(["user", "item", "user"], wanted) == "data.user_column=NAME"
+    assert settings_for(["uid", "item", "uid"], wanted) == "data.user_column=NAME"
