@@ -15,6 +15,8 @@ from postgres_server import binaries, postgres_server
 
 from recsweep import credentials
 from recsweep.errors import InputError
+from recsweep.tracking import write_buffer
+from recsweep.tracking.store import Store
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
@@ -71,6 +73,13 @@ def _secrets_put_back() -> Iterator[None]:
     for kept, before in ((credentials._shown, addresses), (credentials._secret_words, words)):
         kept.clear()
         kept.update(before)
+
+
+@pytest.fixture(autouse=True)
+def _writers_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that tests share has a new writer in each: an earlier one may pause for an hour."""
+    monkeypatch.setattr(write_buffer, "_writers", {})
+    monkeypatch.setattr(Store, "is_hurried", False)
 
 
 @pytest.fixture

@@ -247,9 +247,8 @@ def test_a_server_that_is_started_again_meanwhile_is_not_missed(
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_sweep_waits_for_its_server_and_loses_nothing(
-    mortal: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    mortal: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Store, "is_hurried", False)
     parent = tracker(mortal.uri)
     parent.open_sweep("away", "a sweep", {}, {})
     parent.waits(300)
@@ -276,9 +275,8 @@ def test_a_sweep_waits_for_its_server_and_loses_nothing(
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
 def test_a_sweep_waits_for_its_server_in_vain_only_once(
-    mortal: Server, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    mortal: Server, capfd: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(Store, "is_hurried", False)
     parent = tracker(mortal.uri)
     parent.open_sweep("gone", "a sweep", {}, {})
     parent.waits(5)
@@ -298,10 +296,7 @@ def test_a_sweep_waits_for_its_server_in_vain_only_once(
 
 @pytest.mark.slow
 @pytest.mark.usefixtures("impatient")
-def test_whoever_is_interrupted_does_not_wait_for_the_server(
-    mortal: Server, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(Store, "is_hurried", False)
+def test_whoever_is_interrupted_does_not_wait_for_the_server(mortal: Server) -> None:
     parent = tracker(mortal.uri)
     parent.open_sweep("stopped", "a sweep", {}, {})
     parent.waits(300)
