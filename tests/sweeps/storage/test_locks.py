@@ -400,7 +400,9 @@ def test_a_file_system_whose_flock_does_nothing_is_refused(url: str, tmp_path: P
 
 
 def test_the_probe_takes_no_time_and_sees_working_locks(tmp_path: Path) -> None:
-    began = time.perf_counter()
-    with make_locks(None, tmp_path, "study").mutex():
-        pass
-    assert time.perf_counter() - began < 0.05
+    took: list[float] = []
+    for number in range(20):
+        began = time.perf_counter()
+        with make_locks(None, tmp_path, f"study {number}").mutex():
+            took.append(time.perf_counter() - began)
+    assert min(took) < 0.05, "nothing sleeps"
