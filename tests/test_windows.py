@@ -35,7 +35,7 @@ def test_no_module_of_the_package_always_imports_what_only_posix_has() -> None:
 def test_one_module_alone_knows_how_the_system_locks_files() -> None:
     texts = {file: file.read_text(encoding="utf-8") for file in PACKAGE.rglob("*.py")}
     (found,) = [file for file, text in texts.items() if "import fcntl" in text]
-    assert found == PACKAGE / "sweeps" / "storage" / "system_files.py"
+    assert found == PACKAGE / "sweeps" / "storage" / "file_locks.py"
 
 
 def test_types_are_checked_for_all_three_systems() -> None:

@@ -11,6 +11,6 @@ The modules, from the outside in:
     journal            an append-only file
     attempts           failed trials that are retried under the same number
     locks              leases and locks in files, which the system frees when their holder dies
-    system_files       locks and reads of open files, on POSIX systems and on Windows
+    file_locks         locks and reads of open files, on POSIX systems and on Windows
     errors             errors that stop a worker without failing its trial
 """

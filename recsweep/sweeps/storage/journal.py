@@ -14,8 +14,8 @@ from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation
 
 from recsweep.sweeps.storage.errors import StorageError
+from recsweep.sweeps.storage.file_locks import read_at
 from recsweep.sweeps.storage.locks import FileLease, locked
-from recsweep.sweeps.storage.system_files import read_at
 
 Record = dict[str, Any]
 UNFINISHED = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.storage.system_files import (
+from recsweep.sweeps.storage.file_locks import (
     is_locked,
     lock,
     read_at,

@@ -119,6 +119,7 @@ def test_ids_may_be_text_and_columns_commas(cut: Cut):
         ("77 1\n78 2\n", "users of the data set, such as 1, 2, 3, …, but 2 of 2 users of"),
         ("5 8 0\n", "must name users of the data set, such as 1, 2, 3, …, but every value is 0"),
         ("5 8\n5 2\n5 3\n", "but 2 are (first: user 5, item 2)"),
+        ("8 8\n8 7\n5 8\n5 2\n", "but 3 are (first: user 5, item 2)"),
         ("5 8\n5 8\n", "hold each pair of user and item once"),
         ("5 8 1\n6 8 x\n", "line 2 has 'x'"),
         ("5 99\n", "must name items of the data set, such as 1, 2, 3, …, but 1 of 1 items of"),

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from recsweep.sweeps.storage.system_files import is_locked, lock, read_at, unlock, wait_for_lock
+from recsweep.sweeps.storage.file_locks import is_locked, lock, read_at, unlock, wait_for_lock
 
 
 @pytest.fixture
