@@ -119,8 +119,8 @@ def _check_members(bundle: ZipFile, archive: Path, member: str) -> None:
 
 
 def _points_outside(name: str) -> bool:
-    """Whether some system could read `name` as a path that leaves the archive's folder."""
-    is_rooted = name.startswith("/") or re.match(r"[A-Za-z]:", name) is not None
+    """Whether some system could read `name` as a path that is not below the archive's folder."""
+    is_rooted = re.match(r"/|[A-Za-z]:|$", name) is not None
     return is_rooted or ".." in name.split("/") or "\\" in name or "\0" in name
 
 

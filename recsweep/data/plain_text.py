@@ -172,6 +172,8 @@ def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | No
             rows = [[field.strip() for field in row] for row in reader if any(row)]
         except csv.Error as error:
             raise InputError(f"{path} must be text in columns, but is not ({error})") from error
+        if not rows:  # nothing but delimiters
+            continue
         n_roles = len(roles(rows[0], ("user", "item")))
         if len(rows[0]) in (2, 3) or (n_roles and len(rows[0]) > 1):
             are_even = all(len(row) == len(rows[0]) for row in rows)

@@ -62,6 +62,16 @@ def test_an_archive_with_one_name_that_leaves_it_is_refused(
     assert not target.exists()
 
 
+def test_an_archive_with_a_file_without_a_name_is_refused(refused: Refused, tmp_path: Path) -> None:
+    archive = zip_of(tmp_path / "a.zip", {"x": b"bad"})
+    content = bytearray(archive.read_bytes())
+    at = content.index(b"PK\x01\x02") + 28
+    content[at : at + 4] = b"\0\0\1\0"  # no name, but one byte of something else
+    archive.write_bytes(content)
+    with refused(str(archive), "found ''"):
+        extract_member(archive, "x", tmp_path / "x")
+
+
 def test_dots_that_are_no_step_upwards_are_allowed(tmp_path: Path) -> None:
     archive = zip_of(tmp_path / "a.zip", {"v1..2/..ratings...dat": b"good"})
     target = extract_member(archive, "v1..2/..ratings...dat", tmp_path / "out")

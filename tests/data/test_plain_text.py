@@ -164,6 +164,8 @@ def test_without_values_there_is_no_column_of_them(tmp_path: Path) -> None:
         ("1 a 2\n2 a 2\n1 a 5\n", "1 lines repeat one (first: user '1', item 'a')"),
         ("", "but is empty"),
         ("\n\n", "but is empty"),
+        ("\r\r\r,", "but the first is ','"),
+        (";;;\n;;;\n", "but the first is ';;;'"),
         (b"1 a 2\n1 \xff 2\n", "must be UTF-8 text, but line 1 or one soon after it is not"),
         (b"PK\x03\x04\xff", "must be UTF-8 text, but is a zip archive; convert or unpack it"),
         (

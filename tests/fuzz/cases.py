@@ -119,12 +119,12 @@ def hold(cases: st.SearchStrategy[Any], act: Callable[[Any], object], n: int, fo
     )  # fmt: skip
     @given(cases)
     def case(given: Any) -> None:
-        COUNTS[_outcome(act, given, folder)] += 1
+        COUNTS[outcome(act, given, folder)] += 1
 
     case()
 
 
-def _outcome(act: Callable[[Any], object], given: Any, folder: Path) -> str:
+def outcome(act: Callable[[Any], object], given: Any, folder: Path) -> str:
     try:
         with _at_most(LONGEST_S):
             act(given)
