@@ -10,7 +10,7 @@ ALL_CORES := -n $(PROCESSES) --dist loadfile
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo cluster-demo test test-extended fuzz postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers dist clean
+.PHONY: help setup demo cluster-demo test test-extended fuzz guided-fuzz postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -41,6 +41,10 @@ test-extended: setup  ## every model, the other backend, new processes, notebook
 
 fuzz: setup  ## thousands of damaged files, settings and overrides, the same in every run
 	$(PYTEST) $(ALL_CORES) -m fuzz tests/fuzz
+
+guided-fuzz: setup  ## damage files one after another, guided by the branches that each case takes; 35 minutes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,fuzz]'
+	$(BIN)/python benchmarks/guided_fuzz.py
 
 postgres: setup  ## studies, locks and sweeps on a private PostgreSQL server
 	$(PYTEST) -m 'postgres and not slow'

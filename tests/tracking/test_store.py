@@ -11,6 +11,7 @@ from pathlib import Path
 from threading import Event, Thread
 
 import pytest
+import sqlalchemy
 from mlflow_runs import fetched, tracker
 from ports import free_port
 
@@ -131,6 +132,21 @@ def test_a_path_is_meant_as_it_is_typed_or_else_decoded(tmp_path: Path) -> None:
     assert one.database == tmp_path / "a%20b" / "mlflow.db"
     assert one.uri == f"sqlite+pysqlite:///{tmp_path}/a%2520b/mlflow.db"
     assert tracker(one.uri).store.database == one.database
+
+
+def test_only_a_database_that_is_being_made_does_not_wait_for_the_disk(tmp_path: Path) -> None:
+    def waits(file: Path | None) -> bool:
+        engine = sqlalchemy.create_engine(f"sqlite:///{file or ':memory:'}")
+        with engine.connect() as connection:
+            connection.execute(sqlalchemy.text("CREATE TABLE IF NOT EXISTS t (i INTEGER)"))
+            waits = connection.execute(sqlalchemy.text("PRAGMA synchronous")).scalar_one() > 0
+        engine.dispose()
+        return waits
+
+    new, other = tmp_path / "new.db", tmp_path / "other.db"
+    with store_module._waiting_for_the_disk_once(new):
+        assert [waits(new), waits(other), waits(None)] == [False, True, True]
+    assert [waits(new), waits(other)] == [True, True]
 
 
 def test_the_command_that_opens_the_ui_is_short_where_the_store_is_the_usual_one(
