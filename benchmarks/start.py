@@ -4,9 +4,9 @@
 
 Commands take turns, so that a noisy machine is noisy for all; figures are medians and, in brackets,
 the fastest and the slowest. Each has a folder of its own, but for `again`, whose folder has an
-MLflow database. The first round does not count: it leaves its compiled programs in the cache. A
-sweep's overhead is the time from the start of one trial to that of the next in one worker, less what
-the model's fit takes.
+MLflow database. The first round does not count: it leaves its compiled programs in the cache. The
+overhead of a sweep is the time from the start of one trial to that of the next in one worker, less
+what the model's fit takes.
 """
 
 import argparse
