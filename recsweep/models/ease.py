@@ -74,24 +74,9 @@ class EASE(LearnedArrays):
                 "some items have identical users, or none; "
                 f"raise model.l2 (now {self.l2:g})"
             ) from error
-        self._hold_to_float64(weights, train, ratio)
+        refuse_coarse(residual(weights, train, self.l2, ratio), "the Gram matrix", self.l2)
         self.learned = {"weights": weights}
         on_epoch(0, {})
-
-    def _hold_to_float64(self, weights: Any, train: CSR, ratio: float) -> None:
-        """Warn of weights whose last digits float32 has lost, and refuse those without a digit."""
-        error = residual(weights, train, self.l2, ratio)
-        remedy = f"raise model.l2 (now {self.l2:g})"
-        if not error < LARGEST_ERROR:
-            raise InputError(
-                "the Gram matrix plus l2 on its diagonal must be well enough conditioned for "
-                f"float32, but the solution misses its equations by {error:.0%}; {remedy}"
-            )
-        if error > LOUD_ERROR:
-            log.warning(
-                "float32 is too coarse for this Gram matrix: the weights miss their equations by "
-                "%.0f %%; %s", 100 * error, remedy,
-            )  # fmt: skip
 
     def largest_self_weight(self) -> float:
         """The upper bound on B's diagonal."""
@@ -124,6 +109,30 @@ def solve_on_host(train: CSR, l2: float, ratio: float, xi: float = 0.0) -> Squar
     penalties = l2 + ratio * diagonal  # Λ, where ratio = p/(1−p)
     diagonal += penalties
     return solve_in_place(matrix, penalties, xi)
+
+
+def refuse_coarse(error: float, what: str, l2: float) -> None:
+    """Warn of weights whose last digits float32 has lost, and refuse those without a digit.
+
+    Args:
+        error: About their relative error.
+        what: What is solved, plus l2 on its diagonal.
+        l2: The model's.
+
+    Raises:
+        InputError: By more than half.
+    """
+    remedy = f"raise model.l2 (now {l2:g})"
+    if not error < LARGEST_ERROR:
+        raise InputError(
+            f"{what} plus l2 on its diagonal must be well enough conditioned for float32, but the "
+            f"weights are off by about {error:.0%}; {remedy}"
+        )
+    if error > LOUD_ERROR:
+        log.warning(
+            "float32 is too coarse for %s: the weights are off by about %.0f %%; %s",
+            what, 100 * error, remedy,
+        )  # fmt: skip
 
 
 def residual(weights: Any, train: CSR, l2: float, ratio: float) -> float:

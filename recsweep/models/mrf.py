@@ -18,12 +18,14 @@ from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
+from recsweep.models.ease import refuse_coarse
 from recsweep.models.item_knn import similar_items
 from recsweep.seeds import Seeds
 from recsweep.step_lines import reported
 
 BLOCK = 128
 """Items solved between two progress lines in each thread."""
+TINY = float(np.finfo(np.float32).tiny)
 
 
 @with_defaults("model")
@@ -61,13 +63,14 @@ class MRF(LearnedArrays):
         squares = np.asarray(columns.multiply(columns).sum(0, dtype=np.float64)).ravel()
         penalties = self.l2 + self.dropout_rate / (1 - self.dropout_rate) * squares
         try:
-            weights = _solve_all(columns, neighbors, penalties.astype(np.float32))
+            weights, off_by = _solve_all(columns, neighbors, penalties.astype(np.float32))
         except np.linalg.LinAlgError as error:
             raise InputError(
                 "the products of an item's neighbours plus l2 on their diagonal must be positive "
                 "definite, but are not: some items have identical users; "
                 f"raise model.l2 (now {self.l2:g})"
             ) from error
+        refuse_coarse(off_by, "the Gram matrix of an item's neighbours", self.l2)
         parts = (weights, neighbors.indices, neighbors.indptr)
         rows = sp.csr_matrix(parts, shape=neighbors.shape)
         self.learned = sparse_arrays(rows.T.tocsr())  # column j holds the weights for item j
@@ -108,11 +111,14 @@ def _neighbors(train: CSR, n_neighbors: int) -> CSR:
 
 def _solve_all(
     columns: sp.csc_matrix, neighbors: CSR, penalties: Float[np.ndarray, " items"]
-) -> Float[np.ndarray, " entries"]:
-    """The weight of each neighbour, in the order of `neighbors`; the same in any thread."""
+) -> tuple[Float[np.ndarray, " entries"], float]:
+    """The weight of each neighbour, in the order of `neighbors`, and the largest error of an item.
+
+    They are the same in any thread.
+    """
     n_items = neighbors.shape[0]
 
-    def solve(start: int) -> list[Float[np.ndarray, " neighbors"]]:
+    def solve(start: int) -> list[tuple[Float[np.ndarray, " neighbors"], float]]:
         ends = list(pairwise(neighbors.indptr[start : start + BLOCK + 1]))
         return [
             _solve(columns, item, neighbors.indices[first:last], penalties)
@@ -122,7 +128,8 @@ def _solve_all(
     starts = range(0, n_items, BLOCK)
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(environment.n_threads()) as pool:
         steps = zip(reported(starts, "ridge regressions"), pool.map(solve, starts), strict=True)
-        return np.concatenate([weights for _, block in steps for weights in block])
+        weights, errors = zip(*(solved for _, block in steps for solved in block), strict=True)
+    return np.concatenate(weights), max(errors)
 
 
 def _solve(
@@ -130,8 +137,11 @@ def _solve(
     item: int,
     neighbors: Int[np.ndarray, " neighbors"],
     penalties: Float[np.ndarray, " items"],
-) -> Float[np.ndarray, " neighbors"]:
+) -> tuple[Float[np.ndarray, " neighbors"], float]:
     """(AᵀA + Λ_A)⁻¹·Aᵀx of one item's column x and its neighbours' A.
+
+    Returns:
+        The weights, and about their relative error.
 
     Raises:
         LinAlgError: AᵀA + Λ_A is not positive definite.
@@ -139,12 +149,15 @@ def _solve(
     from scipy.linalg import lapack  # takes a quarter of a second, not needed by other models
 
     if not neighbors.size:
-        return np.empty(0, np.float32)
+        return np.empty(0, np.float32), 0.0
     chosen = columns[:, [*neighbors, item]]
     products = (chosen.T @ chosen).toarray()
     gram = products[:-1, :-1]
     np.einsum("ii->i", gram)[:] += penalties[neighbors]
-    _, weights, failed = lapack.sposv(gram, products[:-1, -1])
+    own = products[:-1, -1]
+    factor, weights, failed = lapack.sposv(gram, own)
     if failed:
         raise np.linalg.LinAlgError("not positive definite")
-    return weights
+    # the next step of iterative refinement is about what is wrong
+    rest, _ = lapack.spotrs(factor, own - gram @ weights.astype(np.float64))
+    return weights, float(np.linalg.norm(rest)) / max(float(np.linalg.norm(weights)), TINY)

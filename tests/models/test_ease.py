@@ -136,7 +136,7 @@ def test_a_solution_that_misses_its_equations_is_refused(
     if limit == 0.5:
         fitted(listens(60, 20), l2=7.0)
         return
-    with pytest.raises(InputError, match=r"misses its equations by 0%; raise model\.l2 \(now 7\)"):
+    with pytest.raises(InputError, match=r"weights are off by about 0%; raise model\.l2 \(now 7\)"):
         fitted(listens(60, 20), l2=7.0)
 
 

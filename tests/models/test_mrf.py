@@ -123,3 +123,25 @@ def test_neighbours_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch)
         InputError, match=r"^10 neighbours of each of 40 items must have .*; lower model\.n_neighb"
     ):
         fitted(values(200, 40), 10, 1.0)
+
+
+def test_float32_is_held_to_float64_in_each_item(caplog: pytest.LogCaptureFixture) -> None:
+    """As EASE: what is silent is right to 1 %, and what is off by half is refused."""
+    random, outcomes = np.random.default_rng(0), []
+    train = (random.random((30, 60)) < np.arange(1, 61) ** -0.5).astype(np.float64)
+    largest = np.linalg.norm(train.T @ train, 2)
+    for condition in (10.0**n for n in range(1, 10)):
+        l2 = float(largest / condition)
+        exact = ease_weights(train, l2, 0.0)
+        caplog.clear()
+        try:
+            error = np.abs(fitted(train, 59, l2) - exact).max() / np.abs(exact).max()
+        except InputError as refused:
+            outcomes.append("refused" if "raise model.l2" in str(refused) else str(refused))
+            continue
+        is_said = "float32 is too coarse" in caplog.text
+        assert error < (0.5 if is_said else 0.01)
+        outcomes.append("warned" if is_said else "silent")
+    assert outcomes == sorted(outcomes, key=["silent", "warned", "refused"].index)
+    assert set(outcomes) == {"silent", "warned", "refused"}
+    assert outcomes[:4] == ["silent"] * 4
