@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import platform
+import re
 import resource
 import shlex
 import subprocess
@@ -170,27 +171,43 @@ def line(row: Row, *cells: str) -> str:
     return f"| {' | '.join((*first, *(cells or ('–',) * 6)))} |"
 
 
-def tables(known: list[str], new: dict[str, str]) -> str:
-    """All tables; a row that was not measured now keeps its line.
+def section(data: Data, known: list[str], new: dict[str, str]) -> str:
+    """The table of one data set; a row that was not measured now keeps its line.
 
     Args:
+        data: One of `TABLES`.
         known: The lines of the page.
         new: Names of rows -> their new lines.
     """
-    parts = []
-    for data in TABLES:
-        lines, notes = [HEAD], []
-        for row in data.rows:
-            begin = line(row).removesuffix(" – |" * 6)
-            kept = next((each for each in known if each.startswith(begin)), line(row))
-            lines.append(new.get(row.name, kept))
-            if row.note:
-                notes.append(f"- `{row.settings}`: {row.note}")
-        metrics = " / ".join(f"`{name}`" for name in data.metrics)
-        common = shlex.join(data.settings.split())
-        command = f"Figures are {metrics} of `python -m recsweep SETTINGS {common}`."
-        parts += [HEADING + data.title, command, "\n".join(lines), "\n".join(notes)]
-    return "\n\n".join(part for part in parts if part) + "\n"
+    lines, notes = [HEAD], []
+    for row in data.rows:
+        begin = line(row).removesuffix(" – |" * 6)
+        kept = next((each for each in known if each.startswith(begin)), line(row))
+        lines.append(new.get(row.name, kept))
+        if row.note:
+            notes.append(f"- `{row.settings}`: {row.note}")
+    metrics = " / ".join(f"`{name}`" for name in data.metrics)
+    common = shlex.join(data.settings.split())
+    command = f"Figures are {metrics} of `python -m recsweep SETTINGS {common}`."
+    parts = [HEADING + data.title, command, "\n".join(lines), "\n".join(notes)]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def renewed(page: str, new: dict[str, str]) -> str:
+    """The page with new lines in its tables; whatever else it has stays.
+
+    Args:
+        page: The page.
+        new: Names of rows -> their new lines.
+    """
+    sections = re.split(f"^(?={HEADING})", page, flags=re.MULTILINE)
+    ours = {HEADING + data.title: section(data, page.splitlines(), new) for data in TABLES}
+    old = [each.partition("\n")[0] for each in sections]
+    if absent := sorted(set(ours) - set(old)):
+        sys.exit(f"{PAGE} must have the heading {absent[0]!r}")
+    return "\n".join(
+        ours.get(title, each).strip("\n") + "\n" for title, each in zip(old, sections, strict=True)
+    )
 
 
 def main() -> None:
@@ -208,9 +225,7 @@ def main() -> None:
             row, data = rows[name]
             new[name] = measured_line(row, data, options.data.resolve() / data.folder)
             print(new[name], flush=True)
-        text = PAGE.read_text("utf-8")
-        intro = text.partition(HEADING)[0]
-        PAGE.write_text(intro + tables(text.splitlines(), new), encoding="utf-8")
+        PAGE.write_text(renewed(PAGE.read_text("utf-8"), new), encoding="utf-8")
     return None
 
 

@@ -1,0 +1,160 @@
+"""How an epoch's time and memory grow with users, items and clicks, and the inverse's with items.
+
+    python benchmarks/growth.py [--rounds N] [--plot FILE] [--model multivae ease ...]
+
+Around 8,000 users × 8,000 items × 400,000 clicks one number at a time takes three sizes, each
+twice the one before. Clicks are drawn with log-normal histories and power-law items, see gpu.py.
+Each fit has a process of its own; sizes take turns, so that a noisy machine is noisy for all. Time
+is the median epoch after the first two (EASE: its fit), memory what the process's peak is above the
+peak before the fit. The exponent e is that of the power law through the three medians:
+time ~ size^e, so that 1 is linear. Fixed costs make exponents smaller, caches that are full make
+them larger.
+"""
+
+import argparse
+import json
+import os
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from gpu import drawn
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+BASE = {"users": 8_000, "items": 8_000, "clicks": 400_000}
+FACTORS = (1, 2, 4)
+N_EPOCHS = 5
+ITEMS_ONLY = {"ease": "items"}
+"""Models whose epoch depends on one number only."""
+
+
+def peak_mb() -> float:
+    """The largest resident size so far."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def measure(model_name: str, shape: dict[str, int]) -> dict[str, float]:
+    """What a process of its own does: fit, and give seconds and MB."""
+    from recsweep import environment
+
+    environment.choose_backend("jax", None)
+    from recsweep.models.ease import EASE
+    from recsweep.models.multivae import MultiVAE
+    from recsweep.seeds import Seeds
+
+    clicks = drawn(shape["users"], shape["items"], shape["clicks"])
+    warm_up = drawn(200, 100, 2_000)
+    models: dict[str, Any] = {
+        "ease": lambda: EASE(l2=300.0), "multivae": lambda: MultiVAE(n_epochs=N_EPOCHS),
+    }  # fmt: skip
+    models[model_name]().fit(warm_up, lambda *_: True, Seeds(0))
+    before, stamps = peak_mb(), [time.perf_counter()]
+
+    def stamp(*_: object) -> bool:
+        stamps.append(time.perf_counter())
+        return True
+
+    models[model_name]().fit(clicks, stamp, Seeds(1))
+    epochs = [after - before for before, after in pairwise(stamps)]
+    return {
+        "s": statistics.median(epochs[2:] or epochs),
+        "mb": peak_mb() - before,
+        "clicks": float(clicks.nnz),
+    }
+
+
+def in_a_process(model_name: str, shape: dict[str, int]) -> dict[str, float]:
+    """The same in a process of its own."""
+    command = [sys.executable, __file__, "--worker", json.dumps([model_name, shape])]
+    done = subprocess.run(command, env={**os.environ, "JAX_PLATFORMS": "cpu"},
+                          capture_output=True, text=True, check=False)  # fmt: skip
+    if done.returncode:
+        sys.exit(f"{model_name} {shape} failed:\n{done.stderr[-2000:]}")
+    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return found
+
+
+def exponent(sizes: list[float], values: list[float]) -> float:
+    """The slope of a line through the logarithms."""
+    return float(np.polyfit(np.log(sizes), np.log(values), 1)[0])
+
+
+def series(model_name: str, what: str, n_rounds: int) -> dict[str, list[float]]:
+    """Sizes of one number, and the medians of seconds and MB."""
+    shapes = [{**BASE, what: factor * BASE[what]} for factor in FACTORS]
+    found: list[list[dict[str, float]]] = [[] for _ in shapes]
+    for _ in range(n_rounds):
+        for shape, results in zip(shapes, found, strict=True):
+            results.append(in_a_process(model_name, shape))
+    sizes = [float(shape[what]) for shape in shapes]
+    if what == "clicks":  # fewer than asked for, since some are drawn twice
+        sizes = [results[0]["clicks"] for results in found]
+    medians = {
+        name: [statistics.median(each[name] for each in results) for results in found]
+        for name in ("s", "mb")
+    }
+    return {"size": sizes, **medians}
+
+
+def draw(found: dict[str, dict[str, list[float]]], file: Path) -> None:
+    """Seconds and MB by size, both logarithmic, with their exponents."""
+    import matplotlib as mpl
+
+    mpl.use("Agg")
+    from matplotlib import pyplot as plt
+
+    figure, axes = plt.subplots(2, len(found), figsize=(3 * len(found), 6), squeeze=False)
+    units = {"s": "seconds", "mb": "MB"}
+    for column, (name, lines) in enumerate(found.items()):
+        for row, key in enumerate(units):
+            axis = axes[row, column]
+            axis.loglog(lines["size"], lines[key], "o-", base=2)
+            axis.set_title(f"{name}: exponent {exponent(lines['size'], lines[key]):.2f}", size=9)
+            axis.set_xticks(lines["size"], [f"{size:,.0f}" for size in lines["size"]], size=7)
+            axis.set_yticks(lines[key], [f"{value:,.3g}" for value in lines[key]], size=7)
+            axis.minorticks_off()
+            axis.set_xlabel(name.rpartition(" ")[2])
+            axis.set_ylabel(units[key])
+    figure.tight_layout()
+    figure.savefig(file, dpi=110)
+
+
+def main() -> None:
+    """Take turns, print the table, draw the plot."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=3, help="processes of each size")
+    parser.add_argument("--plot", type=Path, help="an image to write")
+    parser.add_argument("--model", nargs="+", choices=["multivae", "ease"],
+                        default=["multivae", "ease"])  # fmt: skip
+    parser.add_argument("--worker", help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.worker:
+        return print(json.dumps(measure(*json.loads(options.worker))))
+    found = {}
+    print("| model | of | sizes | s | exponent | MB | exponent |")
+    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
+    for model_name in options.model:
+        for what in BASE:
+            if ITEMS_ONLY.get(model_name, what) != what:
+                continue
+            lines = series(model_name, what, options.rounds)
+            found[f"{model_name}, {what}"] = lines
+            sizes = ", ".join(f"{size:,.0f}" for size in lines["size"])
+            cells = [", ".join(f"{value:.3g}" for value in lines[key]) for key in ("s", "mb")]
+            slopes = [f"{exponent(lines['size'], lines[key]):.2f}" for key in ("s", "mb")]
+            print(f"| {model_name} | {what} | {sizes} | {cells[0]} | {slopes[0]} | {cells[1]} "
+                  f"| {slopes[1]} |", flush=True)  # fmt: skip
+    if options.plot:
+        draw(found, options.plot)
+    return None
+
+
+if __name__ == "__main__":
+    main()
