@@ -102,17 +102,19 @@ def rank(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
     """The k best unseen items of each user, see `evaluation.top_k`; only they leave the device.
 
     Args:
-        scores: Users × items, a float32 tensor of the device.
+        scores: Users × items, of NumPy or of the device.
         seen: Users × items.
         k: At most the number of items.
 
     Returns:
         Whether every score is finite, and the items: users × k.
     """
+    import jax.numpy as jnp
+
     from recsweep.training.programs import call_program
 
     sent = entries(seen, 0, seen.shape[0], _rounded(seen.nnz))
-    arguments = (scores, sent.items, sent.row_starts)
+    arguments = (jnp.asarray(scores, jnp.float32), sent.items, sent.row_starts)
     is_finite, items = call_program(("rank", k), lambda: _rank(k), *arguments)
     return bool(is_finite), np.asarray(items).astype(np.int64)
 

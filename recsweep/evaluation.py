@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 import numpy as np
 import pandas as pd
-from jaxtyping import Bool, Int
+from jaxtyping import Bool, Float, Int
 from numpy.typing import ArrayLike
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -43,8 +43,6 @@ _MAYBE_ONE = BeforeValidator(lambda entry: entry if isinstance(entry, list) else
 """`k=10` means `k=[10]`."""
 
 
-RANKED_CELLS = 1 << 21
-"""Users × items ranked at a time on a CPU: 8 MiB of scores; ranking takes five times as much."""
 NO_TARGET = "at least one user must have a held-out item, but none has"
 NOT_FINITE = (
     "every score must be a finite number, but the model gave NaN or infinity; train it again, "
@@ -334,53 +332,48 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
         TrainingDivergedError: A score is NaN or infinite.
         ValueError: The scores are not users × items.
     """
-    from keras import ops  # loads a backend, which has a fast top-k
-
     if np.shape(scores) != seen.shape:
         raise ValueError(
             f"a model must score {seen.shape[0]} users × {seen.shape[1]} items, but gave an array "
             f"of shape {np.shape(scores)}; fix its score method"
         )
     if accelerator.is_available():
-        scores = ops.convert_to_tensor(scores, dtype="float32")
         is_finite, ranked = accelerator.rank(scores, seen, k)
     else:
-        on_host = scores if isinstance(scores, np.ndarray) else ops.convert_to_numpy(scores)
         with np.errstate(over="ignore"):  # infinity is refused below
-            scores = np.asarray(on_host, np.float32)
-        is_finite, ranked = _rank_on_host(scores, seen, k)
+            is_finite, ranked = _rank_on_host(np.asarray(scores, np.float32), seen, k)
     if not is_finite:
         raise TrainingDivergedError(NOT_FINITE)
     return ranked
 
 
-def _rank_on_host(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
-    """Whether every score is finite, and the k best unseen items, some users at a time."""
-    n_users, n_items = seen.shape
-    n_parts = max(1, min(n_users, math.ceil(n_users * n_items / RANKED_CELLS)))
-    edges = np.linspace(0, n_users, n_parts + 1).astype(int)
-    parts = [_rank_part(scores[start:stop], seen[start:stop], k) for start, stop in pairwise(edges)]
-    return all(is_finite for is_finite, _ in parts), np.concatenate([ranked for _, ranked in parts])
+def _rank_on_host(scores: np.ndarray, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
+    """Whether every score is finite, and the k best unseen items, user by user in the cache."""
+    ranked, are_finite = np.empty((len(scores), k), np.int64), True
+    for user, (start, stop) in enumerate(pairwise(seen.indptr)):
+        unseen = np.array(scores[user])
+        are_finite &= bool(np.isfinite(unseen).all())
+        unseen[seen.indices[start:stop]] = -np.inf
+        ranked[user] = _largest(unseen, k)
+    return are_finite, ranked
 
 
-def _rank_part(scores: np.ndarray, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
-    from recsweep.training.programs import call_program
+def _largest(scores: Float[np.ndarray, " items"], k: int) -> Int[np.ndarray, " k"]:
+    """The k largest scores' items; in place of those of −∞ the first.
 
-    unseen = scores + np.float32(0)  # a copy without -0, which XLA ranks below 0
-    is_finite = bool(np.isfinite(unseen).all())
-    unseen[np.repeat(np.arange(seen.shape[0]), np.diff(seen.indptr)), seen.indices] = -np.inf
-    best, items = call_program(("top_k", k), lambda: _top_k_of(k), unseen)
-    ranked = np.asarray(items).astype(np.int64)
-    return is_finite, np.where(np.isneginf(np.asarray(best)), ranked[:, :1], ranked)
-
-
-def _top_k_of(k: int) -> Callable[..., Any]:
-    """A compiled program: scores -> the k best, their items."""
-    from keras import ops
-
-    from recsweep.training.backend import compile_program
-
-    return compile_program(lambda scores: ops.top_k(scores, k))
+    The kth largest maximum of groups of items is at most the kth largest score, and few other
+    scores are as large. Partitioning these maxima is cheaper than partitioning all scores.
+    """
+    size = min(math.isqrt(4 * len(scores) // k), len(scores) // k)
+    n_groups = len(scores) // size
+    maxima = scores[: n_groups * size].reshape(size, n_groups).max(axis=0)
+    least = np.partition(maxima, n_groups - k)[n_groups - k]
+    above = np.flatnonzero(scores > least)
+    best = above[np.argsort(-scores[above], kind="stable")][:k]
+    if len(best) < k:
+        equal = np.flatnonzero(scores == least)
+        best = np.concatenate([best, equal[: k - len(best)]])
+    return best if least > -np.inf else np.where(np.isneginf(scores[best]), best[0], best)
 
 
 def is_hit(ranked: Int[np.ndarray, "users k"], target: CSR) -> Bool[np.ndarray, "users k"]:

@@ -9,8 +9,6 @@ import numpy as np
 import pytest
 from keras import ops
 
-from recsweep.evaluation import top_k
-from recsweep.interfaces import CSR
 from recsweep.training import programs
 from recsweep.training.backend import compile_program, name
 from recsweep.training.programs import call_program
@@ -105,19 +103,3 @@ def test_executables_of_single_operations_are_let_go_once_they_are_many(
     assert maker.n_made == 1
     maker.double(3)
     assert maker.n_made == 2
-
-
-def test_lists_of_any_number_of_users_leave_nothing_behind() -> None:
-    def rank(n_users: int) -> None:
-        scores = np.tile(np.arange(9, dtype=np.float32), (n_users, 1))
-        ranked = top_k(scores, CSR((n_users, 9), dtype=np.float32), 4)
-        assert ranked.tolist() == n_users * [[8, 7, 6, 5]]
-
-    rank(1)
-    before = n_executables() if name() == "jax" else 0
-    for n_users in range(2, 13):
-        rank(n_users)
-    gc.collect()
-    assert len(programs._PROGRAMS) == 3
-    if name() == "jax":
-        assert n_executables() - before == 2
