@@ -56,6 +56,9 @@ def peak_bytes() -> int:
     if sys.platform == "win32":
         return windows.peak_bytes()
     else:  # noqa: RET505 - mypy skips a branch, not what stands below it
+        if (kib := _table(Path("/proc/self/status")).get("VmHWM:")) is not None:
+            return 1024 * kib
+        # under Linux this may be the peak of the process that started this one
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else 1024 * peak
 
@@ -93,5 +96,5 @@ def _table(file: Path) -> dict[str, int]:
     """`name number …` lines."""
     if not file.exists():
         return {}
-    rows = (line.split() for line in file.read_text("utf-8").splitlines())
-    return {row[0]: int(row[1]) for row in rows if len(row) > 1}
+    rows = (line.split() for line in file.read_text("utf-8", "replace").splitlines())
+    return {row[0]: int(row[1]) for row in rows if len(row) > 1 and row[1].isdecimal()}

@@ -147,8 +147,8 @@ def test_ten_million_items_are_ranked_by_popularity(tmp_path: Path) -> None:
     options = "data.value_column=null split.n_heldout_users=50 'k=[10]' tracking=off"
     command = f"model=popularity data=csv data.path={tmp_path}/clicks.parquet {options}".split()
     program = (
-        "import resource, sys; from recsweep.command_line import main; main(); "
-        "print('GiB', resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20)"
+        "from recsweep.command_line import main; from recsweep.memory import peak_bytes; main(); "
+        "print('GiB', peak_bytes() / 2**30)"
     )
     done = subprocess.run(
         [sys.executable, "-c", program, *(word.strip("'") for word in command),

@@ -1,5 +1,7 @@
 """How much memory is left, from the files in which Linux says so."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -48,6 +50,22 @@ def test_the_older_groups_are_read_even_under_another_path(tmp_path: Path) -> No
 
 def test_where_linux_says_nothing_it_is_what_is_built_in(tmp_path: Path) -> None:
     assert available_bytes(tmp_path) > 1 << 20
+
+
+LARGE_PARENT = """
+import subprocess, sys
+held = bytearray(400 << 20)
+child = "from recsweep.memory import peak_bytes; print(peak_bytes() >> 20)"
+print(subprocess.run([sys.executable, "-c", child], capture_output=True, text=True).stdout)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux counts a child's parent")
+def test_the_peak_is_that_of_the_process_and_not_of_the_one_that_started_it() -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", LARGE_PARENT], capture_output=True, text=True, check=True
+    )
+    assert 5 < int(done.stdout) < 350
 
 
 def test_what_cannot_fit_is_refused_in_one_line() -> None:

@@ -121,7 +121,7 @@ def test_an_edit_is_noticed_by_its_study_and_by_its_repeat(
     begun = run_command(folder, f"{search} sweep.n_trials=2")
     assert begun.code == 0, begun.err
     assert run_command(folder, f"--config-dir={folder} {line} hydra.run.dir=run").code == 0
-    repeat = "task=reproduce task.run=run/results tracking=off"
+    repeat = "task=reproduce task.run=run/results tracking=off trust=[clicked_together]"
     same = run_command(folder, repeat)
     assert "nothing differs: metrics must be identical\n" in same.out
 

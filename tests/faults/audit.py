@@ -13,7 +13,10 @@ from recsweep.tracking.store import mlflow_value
 
 STATUS = {"COMPLETE": "FINISHED", "PRUNED": "KILLED", "FAIL": "FAILED"}
 STATE = {"COMPLETE": "complete", "PRUNED": "pruned", "FAIL": "failed"}
-LOST = ("its process died", "stopped by", "stopped on request")
+LOST = (
+    "its process died", "stopped by", "stopped on request",
+    "another worker restarted the trial after an outage",
+)  # fmt: skip
 OBJECTIVE = "valid/ndcg_at_10"
 
 

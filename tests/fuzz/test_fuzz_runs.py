@@ -3,7 +3,7 @@
 import json
 import logging
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -47,9 +47,11 @@ USERS = {"ndcg@10": [0.5, 0.25, 0.0], "recall@10": [1.0, 0.5, 0.0]}
 
 
 @pytest.fixture(autouse=True)
-def _quiet() -> None:
+def _quiet() -> Iterator[None]:
     """Thousands of warnings about odd files would hide the one that matters."""
     logging.disable(logging.WARNING)
+    yield
+    logging.disable(logging.NOTSET)
 
 
 def parsed(file: Path) -> Any:

@@ -157,12 +157,13 @@ def test_a_full_matrix_that_cannot_fit_is_refused() -> None:
 
 
 LARGE = """
-import resource, numpy as np, scipy.sparse as sp
+import numpy as np, scipy.sparse as sp
 from recsweep.environment import choose_backend, load_backend
 choose_backend("jax", threads=None)
 load_backend()
 from recsweep.data.split import Fold
 from recsweep.evaluation import Evaluator
+from recsweep.memory import peak_bytes
 from recsweep.models.shallow_ae import ShallowAE
 from recsweep.seeds import Seeds
 from recsweep.training.optimizers import SGD
@@ -182,7 +183,7 @@ evaluator = Evaluator(k=[100], metrics=["ndcg"], batch_size=500, objective=None)
 half = train[:1000]
 fold = Fold(history=half, target=train[1000:2000], user_ids=np.arange(1000))
 print(evaluator.evaluate(model.score, fold).means)
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)
+print(peak_bytes())
 """
 
 

@@ -422,7 +422,7 @@ def test_a_repeat_whose_process_dies_ends_in_one_line(
     )
     monkeypatch.syspath_prepend(tmp_path)
     change(results / "config.yaml", "recsweep.models.popularity.Popularity", "dying_model.Dying")
-    text = reproduce(results).error
+    text = reproduce(results, "trust=[dying_model]").error
     assert text.startswith("the repeated run must finish, but its process ended with exit code 7")
 
 

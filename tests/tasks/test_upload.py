@@ -227,6 +227,7 @@ def test_a_sweep_whose_server_died_goes_on_and_is_completed(tmp_path: Path) -> N
     network = " ".join(SMALL).replace("n_epochs=3", "n_epochs=40")
     line = f"-m hydra/launcher=basic {network} patience=null pruner=none study=mine"
     line += f" sweep.n_trials=2 sweep.final_seeds=2 cache_dir={tmp_path}/cache"
+    line += " sweep.outage_timeout_s=5"
     log = folder / "sweeps" / "mine" / "trials" / "0000" / "log.txt"
     with Server(tmp_path) as server:
         uri = f"tracking.uri={server.uri}"
