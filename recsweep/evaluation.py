@@ -348,14 +348,18 @@ def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:
 
 
 def _rank_on_host(scores: np.ndarray, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
-    """Whether every score is finite, and the k best unseen items, user by user in the cache."""
-    ranked, are_finite = np.empty((len(scores), k), np.int64), True
+    """Whether every score is finite, and if so the k best unseen items of each user.
+
+    It goes user by user, whose scores fit into the processor's cache.
+    """
+    ranked = np.zeros((len(scores), k), np.int64)
     for user, (start, stop) in enumerate(pairwise(seen.indptr)):
         unseen = np.array(scores[user])
-        are_finite &= bool(np.isfinite(unseen).all())
+        if not np.isfinite(unseen).all():
+            return False, ranked
         unseen[seen.indices[start:stop]] = -np.inf
         ranked[user] = _largest(unseen, k)
-    return are_finite, ranked
+    return True, ranked
 
 
 def _largest(scores: Float[np.ndarray, " items"], k: int) -> Int[np.ndarray, " k"]:

@@ -147,10 +147,12 @@ def test_lists_of_any_length_are_those_of_a_stable_sort(
         assert set(found[len(expected) :]) <= {found[0]}, "the best one again"
 
 
-def test_one_score_that_is_not_finite_is_found_among_all_users() -> None:
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("cells", [np.s_[39, 5], np.s_[20], np.s_[:, 5:9], np.s_[:]])
+def test_scores_that_are_not_finite_are_refused_wherever_they_are(cells: Any, value: float) -> None:
     scores, is_seen = tied_scores(40, 203)
     is_seen[39, 5] = True
-    scores[39, 5] = np.nan
+    scores[cells] = value
     with pytest.raises(InputError, match="finite"):
         top_k(scores, sp.csr_matrix(is_seen), 8)
 
