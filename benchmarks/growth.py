@@ -2,7 +2,7 @@
 
     python benchmarks/growth.py [--rounds N] [--plot FILE] [--model multivae ease ...]
 
-Around 8,000 users × 8,000 items × 400,000 clicks one number at a time takes three sizes, each
+Around 4,000 users × 8,000 items × 200,000 clicks one number at a time takes three sizes, each
 twice the one before. Clicks are drawn with log-normal histories and power-law items, see gpu.py.
 Each fit has a process of its own; sizes take turns, so that a noisy machine is noisy for all. Time
 is the median epoch after the first two (EASE: its fit), memory what the process's peak is above the
@@ -28,9 +28,9 @@ from gpu import drawn
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
-BASE = {"users": 8_000, "items": 8_000, "clicks": 400_000}
+BASE = {"users": 4_000, "items": 8_000, "clicks": 200_000}
 FACTORS = (1, 2, 4)
-N_EPOCHS = 5
+N_EPOCHS = 4
 ITEMS_ONLY = {"ease": "items"}
 """Models whose epoch depends on one number only."""
 
