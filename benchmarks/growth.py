@@ -14,7 +14,6 @@ them larger.
 import argparse
 import json
 import os
-import resource
 import statistics
 import subprocess
 import sys
@@ -36,8 +35,10 @@ ITEMS_ONLY = {"ease": "items"}
 
 
 def peak_mb() -> float:
-    """The largest resident size so far."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    """The largest resident size so far, in MiB."""
+    from recsweep.memory import peak_bytes
+
+    return peak_bytes() / 2**20
 
 
 def measure(model_name: str, shape: dict[str, int]) -> dict[str, float]:

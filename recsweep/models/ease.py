@@ -120,7 +120,7 @@ def refuse_coarse(error: float, what: str, l2: float) -> None:
         l2: The model's.
 
     Raises:
-        InputError: By more than half.
+        InputError: They are off by half or more.
     """
     remedy = f"raise model.l2 (now {l2:g})"
     if not error < LARGEST_ERROR:

@@ -26,6 +26,7 @@ from recsweep.step_lines import reported
 BLOCK = 128
 """Items solved between two progress lines in each thread."""
 TINY = float(np.finfo(np.float32).tiny)
+"""Least norm of weights that an error is divided by: all of them may be 0."""
 
 
 @with_defaults("model")

@@ -341,9 +341,9 @@ def _make_tables(database: Path, folder: Path) -> None:
 
 @contextmanager
 def _waiting_for_the_disk_once(file: Path) -> Iterator[None]:
-    """Let a new database wait for the disk when the block ends, and not in each of 200 commits.
+    """Let a new database wait for the disk when the block ends, and not in each commit.
 
-    That is most of the time on a disk that takes 10 ms. Other databases are as they were.
+    There are so many that a slow disk would take most of the time. Other databases are unaffected.
     """
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
@@ -358,7 +358,7 @@ def _waiting_for_the_disk_once(file: Path) -> Iterator[None]:
         yield
     finally:
         event.remove(Engine, "connect", hurry)
-    with file.open("rb") as written:
+    with file.open("r+b") as written:  # Windows flushes only what may be written
         os.fsync(written.fileno())
 
 
