@@ -7,10 +7,14 @@ PYTEST := $(BIN)/python -m pytest
 # three processes for two cores, since tests also wait; whole files, which share what is slow to make
 PROCESSES ?= $(shell n=$$(getconf _NPROCESSORS_ONLN); echo $$((n < 5 ? n + n / 2 : 6)))
 ALL_CORES := -n $(PROCESSES) --dist loadfile
+# tests that wait more than they compute, too: the longest files begin first
+SIDE_BY_SIDE := -n $(shell echo $$(($(PROCESSES) + 1))) --dist loadfile --no-loadscope-reorder
+EXTRAS := browser,docs,ray,slurm
+LATER := extended or postgres or docs or browser or fuzz or cluster
 # else each of the many processes that tests start would compile the package again
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help setup demo cluster-demo test test-extended fuzz guided-fuzz postgres launchers faults faults-short test-cluster cluster-short browser docs docs-links test-all lint format types imports check bench bench-peers dist clean
+.PHONY: help setup demo cluster-demo test gate test-extended fuzz guided-fuzz postgres launchers faults faults-short test-cluster cluster-short browser site docs docs-links test-all lint format types imports check bench bench-peers dist clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -33,7 +37,8 @@ demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to op
 cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server: a worker is killed, the database restarts
 	$(BIN)/python benchmarks/cluster_demo.py
 
-test: setup lint types imports  ## checks and the default test suite, some minutes
+test: setup  ## checks and the default test suite, some minutes
+	$(MAKE) --no-print-directory -j $(PROCESSES) check
 	$(PYTEST) $(ALL_CORES) --durations=20
 
 test-extended: setup  ## every model, the other backend, new processes, notebooks, several sweeps
@@ -57,7 +62,7 @@ faults: setup  ## kill sweeps at random moments and look whether anything was lo
 	$(PYTEST) -m slow tests/faults
 
 faults-short: setup  ## the same with two short sweeps of two workers
-	$(PYTEST) -m slow tests/faults/test_faults.py -k 'two-workers or short-slots'
+	$(PYTEST) -m gate
 
 test-cluster: setup  ## two hosts as network namespaces (as root): killed, cut off, their servers restarted; about 25 minutes
 	$(PYTEST) -m cluster
@@ -69,18 +74,24 @@ browser: setup  ## look at the MLflow UI and a comparison's page in a real Chrom
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser]'
 	$(PYTEST) -m browser
 
-docs: setup  ## build the site into docs/_build/html, strictly, and run every block of README and docs
+site: setup  ## build the site into docs/_build/html, strictly
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b html docs docs/_build/html
+
+docs: site  ## build the site and run every block of README and docs
 	$(PYTEST) $(ALL_CORES) -m 'docs and not slow'
 
 docs-links: setup  ## look whether every page that the docs link to is there; needs the internet
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
 
-test-all: setup lint types imports  ## every test there is, more than an hour
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,browser,docs,ray,slurm]'
-	$(PYTEST) $(ALL_CORES) -m "" --durations=20
+gate: site  ## what .ci/run runs after make test: every other suite side by side, short where it has a short form
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,$(EXTRAS)]'
+	$(PYTEST) $(SIDE_BY_SIDE) --durations=20 -m "gate or slurm or ray or not slow and ($(LATER))"
+
+test-all: setup check  ## every test there is, more than an hour
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,$(EXTRAS)]'
+	$(PYTEST) $(SIDE_BY_SIDE) -m "" --durations=20
 
 lint: setup  ## style and format
 	$(BIN)/ruff check .
@@ -90,8 +101,10 @@ format: setup  ## put the format right
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-types: setup  ## mypy, strict, for Linux, macOS and Windows
-	for system in linux darwin win32; do $(BIN)/mypy --platform $$system --cache-dir .mypy_cache/$$system || exit 1; done
+types: types-linux types-darwin types-win32  ## mypy, strict, for Linux, macOS and Windows
+
+types-%: setup
+	$(BIN)/mypy --platform $* --cache-dir .mypy_cache/$*
 
 imports: setup  ## the layers of the package
 	$(BIN)/lint-imports

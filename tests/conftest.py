@@ -23,6 +23,14 @@ if TYPE_CHECKING:
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED_DATA = ROOT.parent / "shared" / "data"
+LONGEST = {
+    name: place
+    for place, name in enumerate(
+        ["test_cluster", "test_faults", "test_docs", "test_slurm_jobs", "test_ray_jobs",
+         "test_restarts", "test_orphans", "test_lightgcn"]
+    )
+}  # fmt: skip
+"""Files that take minutes, by when `make gate` and `make test-all` begin them."""
 
 os.environ.setdefault("KERAS_BACKEND", "jax")
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -32,7 +40,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # as in `make test &`
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests on real data are skipped where there is none."""
+    """Tests on real data are skipped where there is none; the longest files begin first."""
+    last = len(LONGEST)
+    items.sort(key=lambda item: LONGEST.get(item.path.stem, last))
     skip = pytest.mark.skip(reason="../shared/data is not there")
     for item in items:
         if item.get_closest_marker("realdata") and not SHARED_DATA.is_dir():

@@ -306,6 +306,7 @@ main()
 """
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize(
     "options",
     [

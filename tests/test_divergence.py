@@ -18,8 +18,9 @@ from recsweep.fitting import FitResult, fit_best_epoch
 from recsweep.interfaces import CSR, OnEpoch
 from recsweep.seeds import Seeds
 
-MODELS = sorted(file.stem for file in (conf_folder() / "model").glob("*.yaml"))
-TRAINED = [name for name in MODELS if "optimizer" in contracts.small_spec(name)]
+FILES = sorted((conf_folder() / "model").glob("*.yaml"))
+MODELS = [file.stem for file in FILES]
+TRAINED = [file.stem for file in FILES if "optimizer: ${optimizer}" in file.read_text("utf-8")]
 BOUNDED = {"recvae"}
 """Its layers' outputs are normalised, so that long steps do no harm."""
 

@@ -65,6 +65,7 @@ def test_progress_goes_where_it_is_sent(config: Config, capsys: pytest.CaptureFi
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.extended
 def test_without_refit_the_fit_stays_and_with_it_the_first_model_is_let_go(config: Config) -> None:
     for overrides, is_refitted in (((), False), (("refit=true",), True)):
         run = Experiment.prepare(settings(config, *overrides), NullTracker())

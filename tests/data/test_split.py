@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -136,8 +137,8 @@ def test_a_split_without_anything_to_rank_is_refused(refused, split: Split):
 
 PROTOCOLS = sorted(file.stem for file in (conf_folder() / "split").glob("*.yaml"))
 PROTOCOLS.remove("presplit")  # it cuts nothing; the files are checked by recsweep.data.leaks
-SETTINGS = {name: composed(f"split={name}", "data=synthetic")["split"] for name in PROTOCOLS}
 Pairs = set[tuple[int, int]]
+settings_of = cache(lambda name: composed(f"split={name}", "data=synthetic")["split"])
 
 
 @pytest.fixture(scope="module", params=range(3))
@@ -156,7 +157,7 @@ def table(request: pytest.FixtureRequest) -> pd.DataFrame:
 @pytest.fixture(params=PROTOCOLS)
 def protocol(request: pytest.FixtureRequest, table: pd.DataFrame, tmp_path: Path) -> Splitter:
     """Each choice of `split=`, as configured by default."""
-    settings = dict(SETTINGS[request.param])
+    settings = dict(settings_of(request.param))
     if "path" in settings:
         settings["path"] = str(tmp_path / "truth.txt")
         every = {(user, item) for user in range(150) for item in range(50)}

@@ -8,7 +8,7 @@ import os
 import random
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +41,7 @@ SWEEPS = {  # trials and workers
     "postgres": (8, 2),
 }
 PRUNED = ("pruner.min_epochs=3", "pruner.reduction_factor=2")
+IN_THE_GATE = {"two-workers", "short-slots"}
 N_SWEEPS = len(SWEEPS) + 5
 """Those that are counted: two of one worker, three of trials side by side."""
 
@@ -63,6 +64,12 @@ def _chance(purpose: str) -> random.Random:
     return random.Random(f"{SEED} {purpose}")  # noqa: S311 - no secret
 
 
+def each(sweeps: Iterable[str]) -> list[Any]:
+    """Sweeps as parameters of a test."""
+    marks = {name: [pytest.mark.gate] if name in IN_THE_GATE else [] for name in sweeps}
+    return [pytest.param(name, marks=of_it) for name, of_it in marks.items()]
+
+
 @pytest.fixture
 def tell(
     capsys: pytest.CaptureFixture[str], totals: Counter[str]
@@ -81,7 +88,7 @@ def tell(
     return tell
 
 
-@pytest.mark.parametrize("name", SWEEPS)
+@pytest.mark.parametrize("name", each(SWEEPS))
 def test_a_sweep_under_fire_loses_nothing(
     name: str, tmp_path: Path, cache: Path, request: pytest.FixtureRequest, tell: Any
 ) -> None:
@@ -129,7 +136,7 @@ SLOTS = {"short-slots": (8, 4), "slots": (30, 20)}
 SIDE_BY_SIDE = ("model.n_epochs=25", "sweep.slots=4")
 
 
-@pytest.mark.parametrize("name", SLOTS)
+@pytest.mark.parametrize("name", each(SLOTS))
 def test_trials_side_by_side_under_fire_are_not_lost(
     name: str, tmp_path: Path, cache: Path, tell: Any
 ) -> None:

@@ -82,6 +82,7 @@ def test_whatever_shapes_come_only_three_programs_stay() -> None:
         assert n_executables() - before == 2
 
 
+@pytest.mark.extended
 @pytest.mark.skipif(name() != "jax", reason="TensorFlow keeps no executables of operations")
 def test_executables_of_single_operations_are_let_go_once_they_are_many(
     monkeypatch: pytest.MonkeyPatch,

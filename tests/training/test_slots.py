@@ -169,6 +169,7 @@ class Reversed(MultiVAE):
         super().restore({name: array for name, array in state.items() if name != "extra"})
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 def test_a_class_that_changes_scores_or_state_is_not_passed_over(
     split: Split, evaluator: Evaluator

@@ -626,6 +626,7 @@ def test_a_single_seed_of_the_winner_is_trained_like_its_trials(sweeps: Slots) -
     assert "batches: dense" in written(sweeps, "single winner", 0, "results/environment.yaml")
 
 
+@pytest.mark.extended
 def test_a_seed_that_cannot_be_trained_is_an_error_and_costs_the_others_nothing(
     sweeps: Slots, monkeypatch: pytest.MonkeyPatch
 ) -> None:
