@@ -54,6 +54,14 @@ from recsweep.source_code import targets
 from recsweep.sweeps.space.model_overrides import of_some_models
 from recsweep.trust import DOTTED
 
+IS_HYDRA_1_3 = hydra.__version__.startswith("1.3.")
+VERSION_BASE: dict[str, str] = {"version_base": "1.3"} if IS_HYDRA_1_3 else {}
+"""Which defaults Hydra 1.3 must take; later ones have no others and warn of the argument."""
+WHITELIST: dict[str, Any] = (
+    {} if IS_HYDRA_1_3 else {"execution_whitelist": ["recsweep.command_line.OutputFolder"]}
+)
+"""What Hydra 1.4 may build of the configuration for itself; models are built by recsweep."""
+
 
 def groups() -> dict[str, list[str]]:
     """Names of the groups of the configuration, such as `model`, and their choices."""
@@ -80,7 +88,7 @@ def own_hydra() -> Iterator[None]:
     try:
         for log in levels:
             log.setLevel(logging.WARNING)
-        with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+        with initialize_config_dir(str(conf_folder()), **VERSION_BASE):
             yield
     finally:
         for log, level in levels.items():
@@ -119,7 +127,7 @@ def main() -> None:
         sys.argv[1:] = [each for each in arguments if each not in aside]
         # errors are raised, not printed
         with typed_as(arguments), env_override({"HYDRA_FULL_ERROR": "1"}):
-            hydra.main(str(conf_folder()), "config", version_base="1.3")(run)()
+            hydra.main(str(conf_folder()), "config", **VERSION_BASE, **WHITELIST)(run)()
         run.raise_error()
     except KeyboardInterrupt as stop:
         kept = "" if "tracking=off" in arguments else "; what was tracked until now is kept"

@@ -11,6 +11,7 @@ from omegaconf import OmegaConf
 import recsweep
 from recsweep.app import Settings
 from recsweep.build import build, validate
+from recsweep.command_line import VERSION_BASE
 from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.sweeps.execution.setup import SweepSettings
@@ -79,7 +80,7 @@ def test_a_search_space_lies_in_what_the_model_accepts(name: str) -> None:
     def unresolved(lines: list[str]) -> Any:
         return OmegaConf.to_container(compose("config", lines))
 
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+    with initialize_config_dir(str(conf_folder()), **VERSION_BASE):
         space = make_space(unresolved, [f"model={name}"], [])
     (branch,) = space.branches
     assert sorted(branch.dimensions) == sorted(branch.config["search"])

@@ -17,6 +17,7 @@ from omegaconf import OmegaConf
 
 from recsweep.app import Settings, load_split
 from recsweep.build import validate
+from recsweep.command_line import VERSION_BASE
 from recsweep.data.split import Split
 from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
@@ -63,7 +64,7 @@ def corners(branch: Branch) -> list[list[str]]:
 def test_every_corner_ends_in_finite_numbers_or_in_one_line(
     name: str, split: Split, config: Callable[..., dict[str, Any]]
 ) -> None:
-    with initialize_config_dir(str(conf_folder()), version_base="1.3"):
+    with initialize_config_dir(str(conf_folder()), **VERSION_BASE):
         branch = branch_of(name)
     own = [f"model.n_epochs={N_EPOCHS}"] if "n_epochs" in branch.config["model"] else []
     n_results, lines = 0, []

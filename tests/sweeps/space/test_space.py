@@ -18,6 +18,7 @@ from optuna.distributions import CategoricalDistribution, FloatDistribution
 from optuna.trial import FixedTrial
 
 from recsweep.build import build
+from recsweep.command_line import VERSION_BASE
 from recsweep.defaults import conf_folder
 from recsweep.errors import InputError
 from recsweep.sweeps.space.space import Space, make_space, overrides
@@ -33,7 +34,7 @@ def composed(overrides: list[str], folder: Path | None = None) -> dict[str, Any]
 
 @cache
 def _composed(overrides: tuple[str, ...], folder: Path) -> dict[str, Any]:
-    with initialize_config_dir(str(folder), version_base="1.3"):
+    with initialize_config_dir(str(folder), **VERSION_BASE):
         config = compose("config", ["tracking=off", *overrides])
     container = OmegaConf.to_container(config, resolve=False)
     assert isinstance(container, dict)
