@@ -38,7 +38,7 @@ cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server: a wor
 	$(BIN)/python benchmarks/cluster_demo.py
 
 test: setup  ## checks and the default test suite, some minutes
-	$(MAKE) --no-print-directory -j $(PROCESSES) check
+	$(MAKE) --no-print-directory -j $(PROCESSES) lint types-linux imports
 	$(PYTEST) $(ALL_CORES) --durations=20
 
 test-extended: setup  ## every model, the other backend, new processes, notebooks, several sweeps
@@ -85,7 +85,7 @@ docs-links: setup  ## look whether every page that the docs link to is there; ne
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
 
-gate: site  ## what .ci/run runs after make test: every other suite side by side, short where it has a short form
+gate: site check  ## what .ci/run runs after make test: every other suite side by side, short where it has a short form
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,$(EXTRAS)]'
 	$(PYTEST) $(SIDE_BY_SIDE) --durations=20 -m "gate or slurm or ray or not slow and ($(LATER))"
 

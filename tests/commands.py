@@ -5,12 +5,13 @@ import os
 import shlex
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import chdir, contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest.mock import patch
 
+import pytest
 from compiled_programs import cache_in
 
 from recsweep import command_line, credentials
@@ -47,6 +48,12 @@ def run_command(folder: Path, line: str) -> Ended:
                 code = int(end.code or 0)
     said = [stream.detach().getvalue().decode() for stream in (out, err)]
     return Ended(code, *said)
+
+
+def first_few(cases: Sequence[Any], n: int = 6) -> list[Any]:
+    """Cases of one kind as parameters of a test; those after the first are `extended`."""
+    later = (pytest.param(*case, marks=pytest.mark.extended) for case in cases[n:])
+    return [*cases[:n], *later]
 
 
 @contextmanager

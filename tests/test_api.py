@@ -244,7 +244,7 @@ def test_a_plain_script_searches_several_times(tmp_path: Path) -> None:
 
 
 HOST = """
-import logging, os, random, signal, sys
+import gc, logging, os, random, signal, sys
 from dataclasses import dataclass
 
 import hydra
@@ -276,6 +276,7 @@ def state():
         "random": (random.getstate(), repr(np.random.get_state())),
         "hooks": (sys.excepthook, sys.unraisablehook, sys.stdout, sys.stderr, sys.argv[:]),
         "folder": os.getcwd(),
+        "garbage": gc.get_threshold(),
         "environment": {name: text for name, text in os.environ.items() if name in first},
     }
 
@@ -308,11 +309,7 @@ main()
 
 @pytest.mark.extended
 @pytest.mark.parametrize(
-    "options",
-    [
-        ("hydra/launcher=basic", "tracking=off"),
-        pytest.param(("tracking=mlflow",), marks=pytest.mark.extended),
-    ],
+    "options", [("hydra/launcher=basic", "tracking=off"), ("tracking=mlflow",)]
 )
 def test_a_program_that_runs_in_hydra_itself_is_left_as_it_was(
     options: tuple[str, ...], tmp_path: Path

@@ -44,6 +44,7 @@ def tiny(model: str) -> str:
     return " ".join(f"model.{key}={value}" for key, value in TINY.items() if key in spec)
 
 
+@pytest.mark.extended
 @pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize(
     "pairs",

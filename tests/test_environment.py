@@ -109,6 +109,22 @@ print(sys.modules["keras"].config.backend(), "tensorflow" in sys.modules)
     assert done.stderr == ""
 
 
+@pytest.mark.extended
+def test_a_command_looks_for_garbage_rarely(tmp_path: Path) -> None:
+    code = """
+import gc, sys
+from recsweep.__main__ import main
+sys.argv[1:] = ["--version"]
+main()
+print(gc.get_threshold()[0])
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert done.stdout.splitlines()[-1] == "50000"
+
+
 def test_what_is_no_remark_is_said() -> None:
     assert environment._is_remark("I0000 00:00:17 27373 port.cc:153] oneDNN is on")
     assert not environment._is_remark("E0000 00:00:17 27373 cuda.cc:1] no such device")

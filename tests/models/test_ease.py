@@ -87,7 +87,7 @@ def fewer_users_than_items() -> np.ndarray:
     return (np.random.default_rng(0).random((100, 300)) < popularity * 3).astype(np.float64)
 
 
-@pytest.mark.parametrize("path", ["on_host", "on_device"])
+@pytest.mark.parametrize("path", ["on_host", pytest.param("on_device", marks=pytest.mark.extended)])
 def test_float32_is_held_to_float64_up_to_a_condition_of_1e10(
     path: str, request: pytest.FixtureRequest, caplog: pytest.LogCaptureFixture
 ) -> None:

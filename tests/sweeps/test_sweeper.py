@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import optuna
 import pytest
 import yaml
-from commands import Ended, assert_refused, run_command
+from commands import Ended, assert_refused, first_few, run_command
 from faults.processes import ctrl_c_twice
 from hydra.core.override_parser.overrides_parser import OverridesParser
 from mlflow_runs import start
@@ -322,43 +322,51 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("line", "expected"),
-    [
-        ("model.l3=interval(0,1)", "unknown key model.l3; model has dropout_rate, l2"),
-        ("model.dropout_rate=interval(0,2)", "model.dropout_rate must be at least 0 and below 1"),
-        ("model.l2=interval(2,2)", "an interval must start below its end"),
-        ("model.l2=tag(log,interval(0,1))", "needs an interval above 0"),
-        ("model.l2=interval(1,2) model.l2=interval(2,3)", "is given 2 times; give it once"),
-        (
-            "model=popularity,ease model.l3=interval(1,2)",
-            "error: model=popularity: unknown key model.l3",
-        ),
-        ("model=ease,popularity model.l3=1.5", "error: model=ease: unknown key model.l3"),
-        ("model=ease,popularity model.l2@eas=1", "but model.l2@eas=1 has eas; did you mean"),
-        ("sampler=grid", "sampler=grid needs choices or ranges, but model.dropout_rate is an"),
-        ("seed=1,2", "seeds are replicates, not settings"),
-        ("k=[5],[10]", "k must be the same in all trials"),
-        ("data.min_rating=interval(1,2)", "data.min_rating must be the same in all trials"),
-        ("model=ease,eas", "did you mean model=ease?"),
-        ("optimizer=adam,sgd", "EASE does not use optimizer"),
-        ("backend=jax,tensorflow", "basic runs backend=jax,tensorflow in one process"),
-        ("model=ease,interval(0,1)", "model must be given as names, such as model=a,b"),
-        ("sweep.n_trials=0", "sweep.n_trials must be at least 1, but is 0"),
-        ("sweep.n_workers=1,2", "sweep.n_workers must be the same in all trials"),
-        ("sweep.objectives=[ndcg@10,train_s]", "cannot be pruned"),
-        ("sweep.objectives=[ndcg@7] pruner=none", "objective must be "),
-        ("sweep.objectives=ndcg@10", "sweep.objectives must be a valid list"),
-        ("sweep.objectives=[ndcg@10,x] pruner=none", "but has x; change sweep.objectives"),
-        ("sweep.objectives=[train_s] pruner=none", "objective must be "),
-        ("sweep.folder=null", "sweep.folder must be a path, but is None"),
-        ("sweep.storage=mysql://localhost/x", "sweep.storage must be sqlite:///PATH or postgres"),
-        ("sweep.storage=sqlite:///mlflow.db", "but MLflow uses the same one"),
-        ("study=a/b", "a study's name must start with a letter or digit"),
-        ("study=..", "a study's name must start with a letter or digit"),
-        (
-            "task=recommend",
-            "-m needs task=train, but the task is recommend; drop -m or task=recommend",
-        ),
-    ],
+    first_few(
+        [
+            ("model.l3=interval(0,1)", "unknown key model.l3; model has dropout_rate, l2"),
+            (
+                "model.dropout_rate=interval(0,2)",
+                "model.dropout_rate must be at least 0 and below 1",
+            ),
+            ("model.l2=interval(2,2)", "an interval must start below its end"),
+            ("model.l2=tag(log,interval(0,1))", "needs an interval above 0"),
+            ("model.l2=interval(1,2) model.l2=interval(2,3)", "is given 2 times; give it once"),
+            (
+                "model=popularity,ease model.l3=interval(1,2)",
+                "error: model=popularity: unknown key model.l3",
+            ),
+            ("model=ease,popularity model.l3=1.5", "error: model=ease: unknown key model.l3"),
+            ("model=ease,popularity model.l2@eas=1", "but model.l2@eas=1 has eas; did you mean"),
+            ("sampler=grid", "sampler=grid needs choices or ranges, but model.dropout_rate is an"),
+            ("seed=1,2", "seeds are replicates, not settings"),
+            ("k=[5],[10]", "k must be the same in all trials"),
+            ("data.min_rating=interval(1,2)", "data.min_rating must be the same in all trials"),
+            ("model=ease,eas", "did you mean model=ease?"),
+            ("optimizer=adam,sgd", "EASE does not use optimizer"),
+            ("backend=jax,tensorflow", "basic runs backend=jax,tensorflow in one process"),
+            ("model=ease,interval(0,1)", "model must be given as names, such as model=a,b"),
+            ("sweep.n_trials=0", "sweep.n_trials must be at least 1, but is 0"),
+            ("sweep.n_workers=1,2", "sweep.n_workers must be the same in all trials"),
+            ("sweep.objectives=[ndcg@10,train_s]", "cannot be pruned"),
+            ("sweep.objectives=[ndcg@7] pruner=none", "objective must be "),
+            ("sweep.objectives=ndcg@10", "sweep.objectives must be a valid list"),
+            ("sweep.objectives=[ndcg@10,x] pruner=none", "but has x; change sweep.objectives"),
+            ("sweep.objectives=[train_s] pruner=none", "objective must be "),
+            ("sweep.folder=null", "sweep.folder must be a path, but is None"),
+            (
+                "sweep.storage=mysql://localhost/x",
+                "sweep.storage must be sqlite:///PATH or postgres",
+            ),
+            ("sweep.storage=sqlite:///mlflow.db", "but MLflow uses the same one"),
+            ("study=a/b", "a study's name must start with a letter or digit"),
+            ("study=..", "a study's name must start with a letter or digit"),
+            (
+                "task=recommend",
+                "-m needs task=train, but the task is recommend; drop -m or task=recommend",
+            ),
+        ]
+    ),
 )
 def test_a_search_that_cannot_be_made_is_a_line_and_leaves_nothing(
     tmp_path: Path, line: str, expected: str

@@ -124,6 +124,7 @@ class Worker:
         watchdog.attend(parent)
         if not parent.is_current:  # else it may outlive the sweep, and its code change
             environment.keep_git_state()
+            environment.collect_garbage_rarely()
 
     def prepare_device(self, study: "SharedStudy") -> None:
         """Load the backend before any trial is claimed: a missing device is not a trial's fault.
