@@ -111,8 +111,10 @@ imports: setup  ## the layers of the package
 
 check: lint types imports  ## everything but the tests
 
-bench: setup  ## time an epoch on ML-1M side by side: make bench DATA=FOLDER
-	$(BIN)/python benchmarks/epoch.py --data $(or $(DATA),../shared/data/ml-1m-pro_sg)
+bench: setup  ## the quick benchmarks, with figures in build/bench: make bench DATA=FOLDER of ML-1M
+	mkdir -p build/bench
+	$(BIN)/python benchmarks/epoch.py --json build/bench/epoch.json --data $(or $(DATA),../shared/data/ml-1m-pro_sg)
+	for each in ranking groups start; do $(BIN)/python benchmarks/$$each.py --json build/bench/$$each.json || exit 1; done
 
 bench-peers: setup  ## environments of RecBole and Cornac, for make bench to add them
 	benchmarks/peers.sh

@@ -31,6 +31,7 @@ from typing import Any
 import numpy as np
 from epoch import sgemm_flop_per_s
 from scipy import sparse
+from tables import Tables
 
 ROOT = Path(__file__).resolve().parent.parent
 L2 = 30.0
@@ -107,18 +108,18 @@ def invert(n_items: int) -> None:
     print(json.dumps({"s": seconds, "sgemm": statistics.fmean(rates), "peak_mib": peak}))
 
 
-def print_inverses(sizes: list[int], n_rounds: int) -> None:
+def print_inverses(sizes: list[int], n_rounds: int, tables: Tables) -> None:
     """A row for each number of items."""
-    print("| items | inverse, s | SGEMM, GFLOP/s | of SGEMM's rate | peak, MiB "
-          "| beyond 4·n² bytes, MiB |")  # fmt: skip
-    print("| ---: | ---: | ---: | ---: | ---: | ---: |")
+    tables.begin(
+        ("items", ",d"), ("inverse, s", ".1f"), ("SGEMM, GFLOP/s", ".0f"),
+        ("of SGEMM's rate", ".0%"), ("peak, MiB", ",.0f"), ("beyond 4·n² bytes, MiB", ".0f"),
+    )  # fmt: skip
     for n in sizes:
         found = [measure("--worker", "inverse", "--items", str(n)) for _ in range(n_rounds)]
         seconds, sgemm = (statistics.median(f[key] for f in found) for key in ("s", "sgemm"))
         share = statistics.median(n**3 / f["s"] / f["sgemm"] for f in found)
         peak = max(f["peak_mib"] for f in found)
-        print(f"| {n:,} | {seconds:.1f} | {sgemm / 1e9:.0f} | {share:.0%} | {peak:,.0f} "
-              f"| {peak - 4 * n**2 / 2**20:.0f} |", flush=True)  # fmt: skip
+        tables.add(n, seconds, sgemm / 1e9, share, peak, peak - 4 * n**2 / 2**20)
 
 
 def measure(*arguments: str) -> dict[str, Any]:
@@ -141,36 +142,44 @@ def main() -> None:
     wanted.add_argument("--items", type=int, nargs="+", help="rows of matrices to invert")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
     parser.add_argument("--worker", choices=[*WORKERS, "inverse"], help=argparse.SUPPRESS)
+    Tables.add_option(parser)
     options = parser.parse_args()
     if options.worker == "inverse":
         return invert(*options.items)
     if options.worker:
         return work(options.worker, options.data)
-    if options.items:
-        return print_inverses(options.items, options.rounds)
+    with Tables(options.json) as tables:
+        if options.items:
+            print_inverses(options.items, options.rounds, tables)
+        else:
+            print_fits(options.data, options.rounds, tables)
+    return None
 
+
+def print_fits(data: Path, n_rounds: int, tables: Tables) -> None:
+    """A row for each competitor."""
     results = {name: [] for name in WORKERS}
-    for _ in range(options.rounds):
+    for _ in range(n_rounds):
         for name, found in results.items():
-            found.append(measure("--worker", name, "--data", str(options.data)))
+            found.append(measure("--worker", name, "--data", str(data)))
             print(f"{name}: {found[-1]['first_s']:.2f} and {found[-1]['second_s']:.2f} s; SGEMM "
                   f"{found[-1]['sgemm'] / 1e9:.0f} GFLOP/s", file=sys.stderr)  # fmt: skip
     ours, theirs = (results[name][0]["checks"] for name in ("recsweep", "numpy.linalg.inv"))
     n = results["recsweep"][0]["n"]
-    print(f"{n:,} items; largest difference of the weights "
-          f"{np.abs(np.array(ours) - np.array(theirs)).max():.1e}")  # fmt: skip
-    print("| | first fit, s | of SGEMM's rate | second fit, s | of SGEMM's rate "
-          "| peak, MiB | beyond 4·n² bytes |")  # fmt: skip
-    print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |")
+    difference = np.abs(np.array(ours) - np.array(theirs)).max()
+    tables.begin(
+        "", ("first fit, s", ".2f"), ("of SGEMM's rate", ".0%"), ("second fit, s", ".2f"),
+        ("of SGEMM's rate", ".0%"), ("peak, MiB", ",.0f"), ("beyond 4·n² bytes, MiB", ".0f"),
+        title=f"{n:,} items; largest difference of the weights {difference:.1e}",
+    )  # fmt: skip
     for name, found in results.items():
-        cells = []
+        cells: list[float] = []
         for fit_s in ("first_s", "second_s"):
             shares = [n**3 / result[fit_s] / result["sgemm"] for result in found]
             seconds = statistics.median(result[fit_s] for result in found)
-            cells += [f"{seconds:.2f}", f"{statistics.median(shares):.0%}"]
+            cells += [seconds, statistics.median(shares)]
         peak = max(result["peak_mib"] for result in found)
-        print(f"| {name} | {' | '.join(cells)} | {peak:.0f} | {peak - 4 * n**2 / 2**20:.0f} |")
-    return None
+        tables.add(name, *cells, peak, peak - 4 * n**2 / 2**20)
 
 
 if __name__ == "__main__":

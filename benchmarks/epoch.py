@@ -23,6 +23,8 @@ from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 
+from tables import Tables
+
 HERE = Path(__file__).resolve().parent
 PEERS = {"recbole": ".venv-recbole", "cornac": ".venv-cornac"}
 HIDDEN, LATENT, BATCH = 600, 200, 100
@@ -168,10 +170,17 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6, help="epochs of each process")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    Tables.add_option(parser)
     options = parser.parse_args()
     if options.worker:
         return work(options.worker, options.data, options.epochs)
+    with Tables(options.json) as tables:
+        compare(options, tables)
+    return None
 
+
+def compare(options: argparse.Namespace, tables: Tables) -> None:
+    """A row for each competitor."""
     found = commands(options.data, options.epochs)
     seconds: dict[str, list[float]] = {name: [] for name in found}
     peaks: dict[str, list[float]] = {name: [] for name in found}
@@ -186,15 +195,15 @@ def main() -> None:
                 print(f"{name}: {[round(s, 2) for s in result['epoch_s']]}", file=sys.stderr)
     medians = {name: statistics.median(times) for name, times in seconds.items()}
     flop, peak_rate = flop_per_epoch(*clicks(options.data).shape), max(rates)
-    print(f"SGEMM peak {peak_rate / 1e9:.0f} GFLOP/s; an epoch is {flop / 1e9:.0f} GFLOP dense")
-    print("| | s/epoch | of the notebook's | of SGEMM's rate | peak memory, MiB: first | later |")
-    print("| --- | ---: | ---: | ---: | ---: | ---: |")
+    tables.begin(
+        "", ("s/epoch", ".2f"), ("of the notebook's", ".2f"), ("of SGEMM's rate", ".0%"),
+        ("peak memory, MiB: first", ".0f"), ("later", ".0f"),
+        title=f"SGEMM's peak is {peak_rate / 1e9:.0f} GFLOP/s; an epoch is {flop / 1e9:.0f} GFLOP "
+        "dense",
+    )  # fmt: skip
     for name, median in sorted(medians.items(), key=lambda entry: entry[1]):
         ratio, share = median / medians["notebook model.fit"], flop / median / peak_rate
-        first, later = peaks[name][0], max(peaks[name][1:], default=float("nan"))
-        times = f"{median:.2f} | {ratio:.2f} | {share:.0%}"
-        print(f"| {name} | {times} | {first:.0f} | {later:.0f} |")
-    return None
+        tables.add(name, median, ratio, share, peaks[name][0], max(peaks[name][1:], default=None))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
+from tables import Tables
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -84,12 +85,16 @@ def main() -> None:
     parser.add_argument("--users", type=int, nargs="+", default=[600, 2000])
     parser.add_argument("--items", type=int, nargs="+", default=[3416, 20108])
     parser.add_argument("--rounds", type=int, default=31)
+    Tables.add_option(parser)
     asked = parser.parse_args()
-    print("| users | items | without groups, s | groups, ms | share |")
-    print("| ---: | ---: | ---: | ---: | ---: |")
-    for n_users, n_items in zip(asked.users, asked.items, strict=True):
-        others, groups, share = shares(n_users, n_items, asked.rounds)
-        print(f"| {n_users:,} | {n_items:,} | {others:.2f} | {1000 * groups:.1f} | {share:.1%} |")
+    with Tables(asked.json) as tables:
+        tables.begin(
+            ("users", ",d"), ("items", ",d"), ("without groups, s", ".2f"), ("groups, ms", ".1f"),
+            ("share", ".1%"),
+        )  # fmt: skip
+        for n_users, n_items in zip(asked.users, asked.items, strict=True):
+            others, groups, share = shares(n_users, n_items, asked.rounds)
+            tables.add(n_users, n_items, others, 1000 * groups, share)
 
 
 if __name__ == "__main__":

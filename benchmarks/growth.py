@@ -24,6 +24,7 @@ from typing import Any
 
 import numpy as np
 from gpu import drawn
+from tables import Tables
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -135,23 +136,25 @@ def main() -> None:
     parser.add_argument("--model", nargs="+", choices=["multivae", "ease"],
                         default=["multivae", "ease"])  # fmt: skip
     parser.add_argument("--worker", help=argparse.SUPPRESS)
+    Tables.add_option(parser)
     options = parser.parse_args()
     if options.worker:
         return print(json.dumps(measure(*json.loads(options.worker))))
     found = {}
-    print("| model | of | sizes | s | exponent | MB | exponent |")
-    print("| --- | --- | ---: | ---: | ---: | ---: | ---: |")
-    for model_name in options.model:
-        for what in BASE:
-            if ITEMS_ONLY.get(model_name, what) != what:
-                continue
-            lines = series(model_name, what, options.rounds)
-            found[f"{model_name}, {what}"] = lines
-            sizes = ", ".join(f"{size:,.0f}" for size in lines["size"])
-            cells = [", ".join(f"{value:.3g}" for value in lines[key]) for key in ("s", "mb")]
-            slopes = [f"{exponent(lines['size'], lines[key]):.2f}" for key in ("s", "mb")]
-            print(f"| {model_name} | {what} | {sizes} | {cells[0]} | {slopes[0]} | {cells[1]} "
-                  f"| {slopes[1]} |", flush=True)  # fmt: skip
+    with Tables(options.json) as tables:
+        tables.begin("model", "of", "sizes", "s", ("exponent", ".2f"), "MB", ("exponent", ".2f"))
+        for model_name in options.model:
+            for what in BASE:
+                if ITEMS_ONLY.get(model_name, what) != what:
+                    continue
+                lines = series(model_name, what, options.rounds)
+                found[f"{model_name}, {what}"] = lines
+                sizes = ", ".join(f"{size:,.0f}" for size in lines["size"])
+                cells: list[str | float] = []
+                for key in ("s", "mb"):
+                    cells.append(", ".join(f"{value:.3g}" for value in lines[key]))
+                    cells.append(exponent(lines["size"], lines[key]))
+                tables.add(model_name, what, sizes, *cells)
     if options.plot:
         draw(found, options.plot)
     return None

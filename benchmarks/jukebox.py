@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
+from tables import Tables
 
 HERE = Path(__file__).resolve().parent
 BATCH, N_STEPS, STEPS_PER_EPOCH, RATE, DECAY, L2, K = 1024, 100, 20, 0.05, 0.99, 0.02, 100
@@ -135,19 +136,21 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6, help="dense steps that are timed")
     parser.add_argument("--seed", type=int, default=0, help="of split, weights and batches")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
+    Tables.add_option(parser)
     options = parser.parse_args()
     if options.worker:
         run = WORKERS[options.worker][1]
         print(json.dumps(run(options.data, options.seed, options.steps)))
         return
-    turns = [(name, measure(name, options)) for name in ("dense", "jax", "tensorflow", "dense")]
-    dense_s = statistics.mean(found["train_s"] for name, found in turns if name == "dense")
-    print(f"| | s/{N_STEPS} steps | of the dense steps' | NDCG@{K}, ideal over all |")
-    print("| --- | ---: | ---: | ---: |")
-    print(f"| notebook's dense step | {dense_s:.1f} | 1 | |")
-    for name, found in turns[1:3]:
-        share = f"1/{dense_s / found['train_s']:.1f}"
-        print(f"| recsweep {name} | {found['train_s']:.1f} | {share} | {found['ndcg']:.4f} |")
+    with Tables(options.json) as tables:
+        turns = [(name, measure(name, options)) for name in ("dense", "jax", "tensorflow", "dense")]
+        dense_s = statistics.mean(found["train_s"] for name, found in turns if name == "dense")
+        tables.begin("", (f"s/{N_STEPS} steps", ".1f"), ("the dense steps' of it", ".1f"),
+                     (f"NDCG@{K}, ideal over all", ".4f"))  # fmt: skip
+        tables.add("notebook's dense step", dense_s, 1.0, None)
+        for name, found in turns[1:3]:
+            seconds = found["train_s"]
+            tables.add(f"recsweep {name}", seconds, dense_s / seconds, found["ndcg"])
 
 
 if __name__ == "__main__":

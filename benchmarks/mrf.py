@@ -11,6 +11,7 @@ import argparse
 from pathlib import Path
 
 from large_catalogue import measure
+from tables import Tables
 
 METRICS = {
     "ml-1m": ("ndcg@100", "recall@20"),
@@ -33,19 +34,20 @@ def figures(data: str, folder: Path, model: str) -> Figures:
     return pairs, found["peak_mib"]
 
 
-def print_table(data: str, folder: Path, n_neighbors: list[int]) -> None:
+def print_table(data: str, folder: Path, n_neighbors: list[int], tables: Tables) -> None:
     """EASE and each number of neighbours."""
-    heads = " | ".join(f"{name} | of EASE's" for name in METRICS[data])
-    print(f"| {data}, l2={L2[data]} | {heads} | peak, MiB |\n| --- |" + " ---: |" * 5)
+    heads = [pair for name in METRICS[data] for pair in ((name, ".4f"), ("of EASE's", ".1%"))]
+    tables.begin(f"{data}, l2={L2[data]}", *heads, ("peak, MiB", ",.0f"))
     whole: list[tuple[float, float]] = []
     for model in ("model=ease", *(f"model=mrf model.n_neighbors={n}" for n in n_neighbors)):
         pairs, peak = figures(data, folder, model)
         whole = whole or pairs
         cells = [
-            f"{value:.4f} ± {error:.4f} | {value / best:.1%}"
-            for (value, error), (best, _) in zip(pairs, whole, strict=True)
+            cell
+            for pair, (best, _) in zip(pairs, whole, strict=True)
+            for cell in (pair, pair[0] / best)
         ]
-        print(f"| `{model}` | {' | '.join(cells)} | {peak:,.0f} |", flush=True)
+        tables.add(f"`{model}`", *cells, peak)
 
 
 def main() -> None:
@@ -54,10 +56,12 @@ def main() -> None:
     for data in METRICS:
         parser.add_argument(f"--{data}", type=Path, dest=data, help="its folder")
     parser.add_argument("--neighbors", type=int, nargs="+", default=[50, 100, 200, 500])
+    Tables.add_option(parser)
     options = parser.parse_args()
-    for data in METRICS:
-        if getattr(options, data):
-            print_table(data, getattr(options, data).absolute(), options.neighbors)
+    with Tables(options.json) as tables:
+        for data in METRICS:
+            if getattr(options, data):
+                print_table(data, getattr(options, data).absolute(), options.neighbors, tables)
 
 
 if __name__ == "__main__":

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
+from tables import Tables
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -63,7 +64,9 @@ def main() -> None:
     parser.add_argument("--items", type=int, default=20_108)
     parser.add_argument("--k", type=int, default=100)
     parser.add_argument("--rounds", type=int, default=5)
+    Tables.add_option(parser)
     given = parser.parse_args()
+    tables = Tables(given.json)
     random = np.random.default_rng(0)
     scores = random.normal(size=(given.users, given.items)).astype(np.float32)
     seen = sp.random(
@@ -85,9 +88,10 @@ def main() -> None:
             if not np.array_equal(np.take_along_axis(scores, found, axis=1), expected):
                 sys.exit(f"the lists of {name} differ")
     medians = {name: statistics.median(found) for name, found in seconds.items()}
-    print("| top-k by | s | of recsweep's |\n| --- | ---: | ---: |")
-    for name, median in medians.items():
-        print(f"| {name} | {median:.2f} | {median / medians['recsweep']:.1f} |")
+    with tables:
+        tables.begin("top-k by", ("s", ".2f"), ("of recsweep's", ".1f"))
+        for name, median in medians.items():
+            tables.add(name, median, median / medians["recsweep"])
 
 
 if __name__ == "__main__":

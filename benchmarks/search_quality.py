@@ -29,6 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from tables import Tables
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -149,24 +150,24 @@ def search(name: str, space: Any, reached: Any, seed: int, n_trials: int) -> lis
     return best
 
 
-def samplers(table: Path, model: str, names: list[str], seeds: int, n_trials: int) -> None:
+def samplers(
+    table: Path, model: str, names: list[str], seeds: int, n_trials: int, tables: Tables
+) -> None:
     """Print the expected best value by number of trials."""
     space = space_of(model)
     reached = surrogate(table, space)
     best = best_of_space(space, reached)
     budgets = [n for n in BUDGETS if n <= n_trials]
-    heads = " | ".join(f"after {n}" for n in budgets)
-    print(
-        f"best of {N_POINTS:,} random points {best:.4f}; means of {seeds} seeds ± standard error\n"
+    title = (
+        f"best of {N_POINTS:,} random points {best:.4f}; means of {seeds} seeds ± standard error"
     )
-    print(f"| {model} | {heads} | s per proposal |")
-    print("| --- |" + " ---: |" * (len(budgets) + 1))
+    heads = [(f"after {n}", ".4f") for n in budgets]
+    tables.begin(model, *heads, ("s per proposal", ".2f"), title=title)
     for name in names:
         began = time.perf_counter()
         found = np.array([search(name, space, reached, seed, n_trials) for seed in range(seeds)])
         each_s = (time.perf_counter() - began) / (seeds * n_trials)
-        cells = [mean_se(found[:, n - 1].tolist()) for n in budgets]
-        print(f"| {name} | {' | '.join(cells)} | {each_s:.2f} |", flush=True)
+        tables.add(name, *(mean_se(found[:, n - 1].tolist()) for n in budgets), each_s)
 
 
 # --- pruners --------------------------------------------------------------------------------------
@@ -204,7 +205,7 @@ def pruner_of(text: str) -> Any:
     return of_group("pruner", name, **{key: yaml.safe_load(value) for key, value in pairs})
 
 
-def pruners(table: Path, names: list[str], seeds: int, n_trials: int) -> None:
+def pruners(table: Path, names: list[str], seeds: int, n_trials: int, tables: Tables) -> None:
     """Print epochs and best value of the same trials, and the best value of the same epochs."""
     curves = curves_of(table)
     orders = [
@@ -212,21 +213,20 @@ def pruners(table: Path, names: list[str], seeds: int, n_trials: int) -> None:
         for seed in range(seeds)
     ]
     limit = n_trials * statistics.mean(map(len, curves))
-    print(f"{len(curves)} trials in {seeds} random orders; means ± standard error\n")
-    print(f"| pruner | {n_trials} trials: epochs | best | in {limit:.0f} epochs: best |")
-    print("| --- | ---: | ---: | ---: |")
+    title = f"{len(curves)} trials in {seeds} random orders; means ± standard error"
+    heads = ((f"{n_trials} trials: epochs", ".0%"), ("best", ".4f"))
+    tables.begin("pruner", *heads, (f"in {limit:.0f} epochs: best", ".4f"), title=title)
     for name in names:
         pruner = pruner_of(name)
         same = [replay(pruner, order[:n_trials]) for order in orders]
         share = sum(n for n, _ in same) / sum(len(c) for order in orders for c in order[:n_trials])
         equal = [replay(pruner, order, limit)[1] for order in orders]
-        print(f"| {name} | {share:.0%} | {mean_se([b for _, b in same])} | {mean_se(equal)} |")
+        tables.add(name, share, mean_se([b for _, b in same]), mean_se(equal))
 
 
-def mean_se(values: list[float]) -> str:
-    """Mean ± standard error."""
-    error = statistics.stdev(values) / len(values) ** 0.5
-    return f"{statistics.mean(values):.4f} ± {error:.4f}"
+def mean_se(values: list[float]) -> tuple[float, float]:
+    """Mean and standard error."""
+    return statistics.mean(values), statistics.stdev(values) / len(values) ** 0.5
 
 
 def main() -> None:
@@ -247,14 +247,17 @@ def main() -> None:
         command.add_argument("--trials", type=int, default=50)
         known = SAMPLERS if name == "samplers" else PRUNERS
         command.add_argument(f"--{name}", nargs="+", default=known)
+        Tables.add_option(command)
     given = parser.parse_args()
     if given.command == "record":
-        record(given.study, given.table, given.folder)
-    elif given.command == "pruners":
-        pruners(given.table, given.pruners, given.seeds, given.trials)
-    else:
-        model = given.table.name.partition("-")[0]
-        samplers(given.table, model, given.samplers, given.seeds, given.trials)
+        return record(given.study, given.table, given.folder)
+    with Tables(given.json) as tables:
+        if given.command == "pruners":
+            pruners(given.table, given.pruners, given.seeds, given.trials, tables)
+        else:
+            model = given.table.name.partition("-")[0]
+            samplers(given.table, model, given.samplers, given.seeds, given.trials, tables)
+    return None
 
 
 if __name__ == "__main__":

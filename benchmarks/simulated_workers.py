@@ -29,6 +29,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tables import Tables
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 N_EPOCHS, OBJECTIVE = 10, "ndcg@10"
@@ -41,9 +43,13 @@ SAMPLERS: dict[str, dict[str, Any]] = {
     "tpe": {"_target_": f"{SAMPLING}.samplers.TPE", "n_startup_trials": 10, "n_ei_candidates": 24},
 }
 PRUNER = {"_target_": f"{SAMPLING}.pruners.Hyperband", "min_epochs": 1, "reduction_factor": 3}
+SECONDS_AND_CORES = (
+    "first claims/s", "claim, median s", "95%", "tell, median s", "95%", "cores: PostgreSQL",
+    "Python",
+)  # fmt: skip
 COLUMNS = (
-    "workers", "trials end", "efficiency", "first claims/s", "claim, median s", "95%",
-    "tell, median s", "95%", "cores: PostgreSQL", "Python",
+    ("workers", "d"), "trials end", ("efficiency", ".1%"),
+    *((head, ".3g") for head in SECONDS_AND_CORES),
 )  # fmt: skip
 
 
@@ -235,16 +241,14 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=2, help="per worker")
     parser.add_argument("--processes", type=int, default=2, help="that the workers are threads of")
     parser.add_argument("--sampler", choices=SAMPLERS, default="tpe")
+    Tables.add_option(parser)
     given = parser.parse_args()
     os.environ.setdefault("KERAS_BACKEND", "jax")
-    rule = ["---:"] * len(COLUMNS)
-    print(f"| {' | '.join(COLUMNS)} |\n| {' | '.join(rule)} |", flush=True)
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory() as folder, Tables(given.json) as tables:
+        tables.begin(*COLUMNS)
         for n_workers in given.workers:
             for name, is_even in (("together", True), ("apart", False)):
-                efficiency, *rest = measure(n_workers, is_even, given, Path(folder))
-                cells = [f"{n_workers}", name, f"{efficiency:.1%}", *(f"{x:.3g}" for x in rest)]
-                print(f"| {' | '.join(cells)} |", flush=True)
+                tables.add(n_workers, name, *measure(n_workers, is_even, given, Path(folder)))
 
 
 if __name__ == "__main__":

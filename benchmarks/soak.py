@@ -19,6 +19,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from tables import Tables
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 FAMILIES = {
@@ -146,14 +148,19 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=300)
     parser.add_argument("--minutes", type=float, default=600, help="begin no round after that")
     parser.add_argument("--plot", type=Path)
+    Tables.add_option(parser)
     given = parser.parse_args()
+    tables = Tables(given.json)
     with tempfile.TemporaryDirectory() as folder:
         found = soak(given.trials, given.minutes, Path(folder))
-    print("| | after trial 10 | at the end | growth per trial |\n| --- | ---: | ---: | ---: |")
-    for name, values in zip(Reading._fields[1:], zip(*(each[1:] for each in found), strict=True),
-                            strict=True):  # fmt: skip
-        print(f"| {name} | {values[N_BEFORE]:.1f} | {values[-1]:.1f} | {slope(list(values)):.3f} |")
-    print(f"{len(found)} trials in one process")
+    with tables:
+        tables.begin(
+            "", ("after trial 10", ".1f"), ("at the end", ".1f"), ("growth per trial", ".3f"),
+            title=f"{len(found)} trials in one process",
+        )  # fmt: skip
+        columns = zip(*(each[1:] for each in found), strict=True)
+        for name, values in zip(Reading._fields[1:], columns, strict=True):
+            tables.add(name, values[N_BEFORE], values[-1], slope(list(values)))
     if given.plot:
         draw(found, given.plot)
     growth = slope([each.memory_mb for each in found])

@@ -20,6 +20,8 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from tables import Tables
+
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 ONE_EPOCH = ("model=multivae", "data=synthetic", "model.n_epochs=1")
@@ -60,18 +62,14 @@ def trial_seconds(folder: Path, cache: Path, n_trials: int, *more: str) -> tuple
     return statistics.median(between), statistics.median(fits)
 
 
-def shown(seconds: Sequence[float]) -> str:
-    """Median, fastest and slowest."""
-    return f"{statistics.median(seconds):.2f} ({min(seconds):.2f} to {max(seconds):.2f})"
-
-
 def main() -> None:
     """Take turns, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--rounds", type=int, default=5, help="of each command")
     parser.add_argument("--trials", type=int, default=40, help="of each sweep")
+    Tables.add_option(parser)
     options = parser.parse_args()
-    with tempfile.TemporaryDirectory() as name:
+    with tempfile.TemporaryDirectory() as name, Tables(options.json) as tables:
         cache = Path(name) / "cache"
         again = Path(name) / "again"
         again.mkdir()
@@ -82,16 +80,14 @@ def main() -> None:
                 seconds = run(folder, cache, arguments)
                 if number:
                     took[what].append(seconds)
-        print("| command | s |\n| --- | ---: |")
+        tables.begin("command", ("s", ".2f"))
         for what, seconds in took.items():
-            print(f"| {what} | {shown(seconds)} |")
-        print(
-            "\n| a trial of EASE | from start to start, s | of which fit |\n| --- | ---: | ---: |"
-        )
+            tables.add(what, seconds)
+        tables.begin("a trial of EASE", ("from start to start, s", ".3f"), ("of which fit", ".3f"))
         for what, more in (("with MLflow", ()), ("tracking=off", ("tracking=off",))):
             folder = Path(tempfile.mkdtemp(dir=name))
             between, fit = trial_seconds(folder, cache, options.trials, *more)
-            print(f"| {what} | {between:.3f} | {fit:.3f} |")
+            tables.add(what, between, fit)
 
 
 if __name__ == "__main__":

@@ -19,11 +19,16 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
+from tables import Tables
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 N_PROCESSES, N_REPORTS = 8, 10
 STOCK = "journal, Optuna's lock"
-COLUMNS = ("storage", "trials/s", "of Optuna's journal", "errors", "trials lost")
+COLUMNS = (
+    "storage", ("trials/s", ".0f"), ("of Optuna's journal", ".2f"), ("errors", "d"),
+    ("trials lost", "d"),
+)  # fmt: skip
 
 
 def open_one(name: str, url: str | None, folder: Path) -> Any:
@@ -125,7 +130,9 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=3, help="studies in each storage")
     parser.add_argument("--postgres", help="postgresql+psycopg://…; else a server is started")
     parser.add_argument("--folder", type=Path, help="on the disk to measure")
+    Tables.add_option(parser)
     given = parser.parse_args()
+    tables = Tables(given.json)
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -141,11 +148,11 @@ def main() -> None:
         name: n_written / statistics.median(seconds for seconds, _, _ in rounds)
         for name, rounds in results.items()
     }
-    print(f"| {' | '.join(COLUMNS)} |\n| --- | ---: | ---: | ---: | ---: |")
-    for name, rounds in results.items():
-        n_errors, n_lost = sum(r[1] for r in rounds), sum(r[2] for r in rounds)
-        ratio = rates[name] / rates[STOCK]
-        print(f"| {name} | {rates[name]:.0f} | {ratio:.2f} | {n_errors} | {n_lost} |")
+    with tables:
+        tables.begin(*COLUMNS)
+        for name, rounds in results.items():
+            n_errors, n_lost = sum(r[1] for r in rounds), sum(r[2] for r in rounds)
+            tables.add(name, rates[name], rates[name] / rates[STOCK], n_errors, n_lost)
 
 
 if __name__ == "__main__":

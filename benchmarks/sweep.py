@@ -18,6 +18,8 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
+from tables import Tables
+
 HERE = Path(__file__).resolve().parent
 
 
@@ -62,21 +64,25 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--trials", type=int, default=24)
     parser.add_argument("--workers", type=int, default=2)
+    Tables.add_option(parser)
     options = parser.parse_args()
+    tables = Tables(options.json)
     whole_s, trials = sweep(options.trials, options.workers)
     first = min(trial.datetime_start for trial in trials)
     search_s = (max(trial.datetime_complete for trial in trials) - first) / timedelta(seconds=1)
     sum_s = sum(trial.duration / timedelta(seconds=1) for trial in trials)
     sleeps = [trial.params["model.seconds"] for trial in trials]
     batches_s = in_batches(sleeps, options.workers)
-    print(f"{len(trials)} trials of {min(sleeps):.1f} to {max(sleeps):.1f} s, "
-          f"{sum_s:.0f} s in all, on {options.workers} workers")  # fmt: skip
-    print("| | s | of the sum / workers |")
-    print("| --- | ---: | ---: |")
+    title = (
+        f"{len(trials)} trials of {min(sleeps):.1f} to {max(sleeps):.1f} s, {sum_s:.0f} s in all, "
+        f"on {options.workers} workers"
+    )
     rows = [("search, first claim to last end", search_s, sum_s), ("whole command", whole_s, sum_s),
             ("batches of the same sleeps", batches_s, sum(sleeps))]  # fmt: skip
-    for name, seconds, of_s in rows:
-        print(f"| {name} | {seconds:.1f} | {seconds / of_s * options.workers:.2f} |")
+    with tables:
+        tables.begin("", ("s", ".1f"), ("of the sum / workers", ".2f"), title=title)
+        for name, seconds, of_s in rows:
+            tables.add(name, seconds, seconds / of_s * options.workers)
 
 
 if __name__ == "__main__":

@@ -20,6 +20,8 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
+from tables import Tables
+
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
 SHORTEST_S, LONGEST_S = 0.5, 2.0
@@ -69,7 +71,9 @@ def main() -> None:
     parser.add_argument("--trials", type=int, default=600, help="of a sweep")
     parser.add_argument("--rounds", type=int, default=2, help="sweeps of each checkout")
     parser.add_argument("--against", type=Path, help="another checkout of recsweep")
+    Tables.add_option(parser)
     given = parser.parse_args()
+    tables = Tables(given.json)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # so that the server is stopped
     from postgres_server import postgres_server
 
@@ -82,14 +86,15 @@ def main() -> None:
             rates[checkout].append(found)
             print(f"{checkout.name}: {found:.2f} trials/s", file=sys.stderr, flush=True)
     mean_s = (SHORTEST_S + LONGEST_S) / 2
-    print(f"{given.workers} workers, {given.trials} trials of {SHORTEST_S} to {LONGEST_S} s: "
-          f"{given.workers / mean_s:.1f} trials/s if they did nothing else")  # fmt: skip
-    print("| checkout | trials/s | of this one's |\n| --- | ---: | ---: |")
+    title = (
+        f"{given.workers} workers, {given.trials} trials of {SHORTEST_S} to {LONGEST_S} s: "
+        f"{given.workers / mean_s:.1f} trials/s if they did nothing else"
+    )
     medians = {checkout: statistics.median(found) for checkout, found in rates.items()}
-    for checkout, median in medians.items():
-        print(f"| {checkout.name} | {median:.2f} | {median / medians[HERE.parent]:.2f} |")
-    if given.against:
-        print(f"ratio {medians[HERE.parent] / medians[checkouts[1]]:.1f}")
+    with tables:
+        tables.begin("checkout", ("trials/s", ".2f"), ("this one's of it", ".1f"), title=title)
+        for checkout, median in medians.items():
+            tables.add(checkout.name, median, medians[HERE.parent] / median)
 
 
 if __name__ == "__main__":
