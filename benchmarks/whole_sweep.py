@@ -1,0 +1,130 @@
+"""Times a search of Multi-VAE until it is as good as the best of random trials without pruning.
+
+    python benchmarks/whole_sweep.py --data FOLDER --table TABLE [--trials N] [--epochs N]
+
+FOLDER holds a split in the five CSV files of Liang et al. 2018. TABLE has the curves of trials that
+`sampler=random pruner=none` drew from the default search space on those data, see
+search_quality.py; the best value of its first N trials is what must be reached.
+
+- notebook: a fresh process for each of these trials, one after the other, with Keras' dense
+  `model.fit` and a pandas evaluation after each of its epochs. Start, epoch and evaluation are
+  timed, the whole is their sum: an extrapolation.
+- RecBole, where `make bench-peers` has made its environment: the same with its epochs alone.
+  Neither its evaluation nor its start counts, and it may stop as early as recsweep does.
+- recsweep: a command line with two workers and defaults otherwise, from its start until a trial
+  that reaches the value ends, in full.
+
+The notebook and RecBole reach the value in the trial that has it, so their time counts to its end.
+"""
+
+import argparse
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from epoch import clicks, commands, measure
+from ranking import by_pandas
+from search_quality import curves_of
+from tables import Tables
+
+HERE = Path(__file__).resolve().parent
+PATIENCE = 20
+"""Epochs without improvement after which recsweep stops."""
+
+
+def notebook_seconds(folder: Path, n_epochs: int) -> tuple[float, float]:
+    """Start of a process, and an epoch with its evaluation."""
+    began = time.perf_counter()
+    found = measure(*commands(folder, n_epochs)["notebook model.fit"])
+    whole_s = time.perf_counter() - began
+    epochs = [float(each) for each in found["epoch_s"]]  # type: ignore[attr-defined]
+    return whole_s - sum(epochs), statistics.median(epochs[1:]) + evaluation_seconds(folder)
+
+
+def evaluation_seconds(folder: Path) -> float:
+    """Ranking of the validation users by pandas."""
+    users = pd.read_csv(folder / "validation_tr.csv").iloc[:, 0].nunique()
+    n_items = clicks(folder).shape[1]
+    scores = np.random.default_rng(0).random((users, n_items), np.float32)
+    began = time.perf_counter()
+    by_pandas(scores, sp.csr_matrix(scores.shape, dtype=np.float32), 100)
+    return time.perf_counter() - began
+
+
+def stopped(curve: list[float]) -> int:
+    """Epochs of a trial that stops after `PATIENCE` epochs without improvement."""
+    best = int(np.argmax(curve)) + 1
+    return min(len(curve), best + PATIENCE)
+
+
+def recsweep_seconds(folder: Path, n_trials: int, value: float) -> tuple[float | None, float, int]:
+    """Seconds until a trial reached the value (None = none did) and in all; epochs in all."""
+    with tempfile.TemporaryDirectory() as here:
+        command = [
+            sys.executable, "-m", "recsweep", "-m", "model=multivae", "data=liang",
+            f"data.path='{folder}'", "k=[20,50,100]", "study=whole", "sweep.n_workers=2",
+            f"sweep.n_trials={n_trials}", "sweep.final_seeds=0", f"cache_dir={here}/cache",
+        ]  # fmt: skip
+        began, start = time.perf_counter(), datetime.now()
+        done = subprocess.run(
+            command, cwd=here, env={**os.environ, "PYTHONPATH": str(HERE.parent)}, check=False
+        )
+        whole_s = time.perf_counter() - began
+        if done.returncode:
+            sys.exit("the sweep failed")
+        from recsweep.sweeps.study.catalog import StudyCatalog
+
+        study, _ = StudyCatalog.of({"folder": Path(here) / "sweeps", "storage": None}).load("whole")
+        trials = study.get_trials()
+    ends = [
+        trial.datetime_complete for trial in trials
+        if trial.datetime_complete and trial.value is not None and trial.value >= value
+    ]  # fmt: skip
+    n_epochs = sum(len(trial.intermediate_values) for trial in trials)
+    return (min(ends) - start).total_seconds() if ends else None, whole_s, n_epochs
+
+
+def main() -> None:
+    """Time the parts, then print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--data", type=Path, required=True, help="folder with the five CSV files")
+    parser.add_argument("--table", type=Path, required=True, help="curves of random trials")
+    parser.add_argument("--trials", type=int, default=40)
+    parser.add_argument("--epochs", type=int, default=4, help="epochs of a timed process")
+    Tables.add_option(parser)
+    given = parser.parse_args()
+    folder = given.data.resolve()
+    curves = curves_of(given.table)[: given.trials]
+    best = int(np.argmax([max(curve) for curve in curves]))
+    value = max(curves[best])
+    with Tables(given.json) as tables:
+        start_s, epoch_s = notebook_seconds(folder, given.epochs)
+        rows = {"notebook": [start_s + len(curve) * epoch_s for curve in curves]}
+        if peer := commands(folder, given.epochs).get("recbole"):
+            times = [float(each) for each in measure(*peer)["epoch_s"]]  # type: ignore[attr-defined]
+            recbole_s = statistics.median(times[1:])
+            rows["RecBole, its epochs alone"] = [stopped(curve) * recbole_s for curve in curves]
+        reached_s, whole_s, n_epochs = recsweep_seconds(folder, given.trials, value)
+        tables.begin(
+            "search", ("until the value, s", ",.0f"), ("recsweep's of it", ".3f"),
+            (f"{len(curves)} trials, s", ",.0f"), ("recsweep's of it", ".3f"),
+            title=f"NDCG@100 {value:.4f} on validation, trial {best} of {len(curves)}; recsweep "
+            f"trained {n_epochs} epochs",
+        )  # fmt: skip
+        for name, seconds in rows.items():
+            until, in_all = sum(seconds[: best + 1]), sum(seconds)
+            share = None if reached_s is None else reached_s / until
+            tables.add(f"{name}, extrapolated", until, share, in_all, whole_s / in_all)
+        tables.add("recsweep, two workers", reached_s, 1.0, whole_s, 1.0)
+
+
+if __name__ == "__main__":
+    main()
