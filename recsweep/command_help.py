@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import takewhile
 from pathlib import Path
 
-from recsweep.defaults import conf_folder
+from recsweep.defaults import conf_folder, main_file
 from recsweep.shell import COMMAND
 
 HEAD = f"""\
@@ -127,7 +127,7 @@ def _settings(lines: Sequence[str], package: str) -> Iterator[Setting]:
 
 def top_settings() -> list[Setting]:
     """The keys of `config.yaml` that are not groups."""
-    found = read_choice(conf_folder() / "config.yaml", "").settings
+    found = read_choice(main_file(), "").settings
     return [each for each in found if not each.key.startswith("hydra")]
 
 

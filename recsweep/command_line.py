@@ -34,12 +34,11 @@ from hydra.core.utils import JobRuntime, env_override
 from hydra.experimental.callback import Callback
 from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
 
 from recsweep import __version__, app
 from recsweep.command_help import help_text
 from recsweep.credentials import redact, without_credentials
-from recsweep.defaults import conf_folder
+from recsweep.defaults import conf_folder, resolve
 from recsweep.documents import read_yaml
 from recsweep.errors import InputError
 from recsweep.mistakes import (
@@ -103,7 +102,7 @@ def compose_config(*overrides: str) -> dict[str, Any]:
     with own_hydra():
         config = compose("config", list(overrides), return_hydra_config=True)
         kept = OmegaConf.masked_copy(config, [str(key) for key in config if key != "hydra"])
-        return app.with_model_name(_resolved(kept), config.hydra.runtime.choices)
+        return app.with_model_name(resolve(kept), config.hydra.runtime.choices)
 
 
 def main() -> None:
@@ -175,7 +174,7 @@ class _Run:
             typed = cast("list[str]", OmegaConf.to_container(job.overrides.task))  # ${…} as typed
             refuse_unread(typed, str(job.runtime.choices["task"]))
             refuse_added(typed, OmegaConf.to_container(config), app.Settings.__dataclass_fields__)
-            named = app.with_model_name(_resolved(config), job.runtime.choices)
+            named = app.with_model_name(resolve(config), job.runtime.choices)
             if job.runtime.choices["task"] != "train":  # which reads no stored configuration
                 named["trust"] = [*named["trust"], *_own_classes(job.runtime.config_sources)]
             app.run(named, Path(job.runtime.output_dir), [*config_flags(), *typed])
@@ -202,14 +201,6 @@ def _own_classes(sources: Sequence[Any]) -> list[str]:
             with suppress(OSError, ValueError, yaml.YAMLError):  # a file that is not chosen
                 found.update(targets(read_yaml(file)))
     return sorted(name for name in found if re.fullmatch(DOTTED, name))
-
-
-def _resolved(config: DictConfig) -> dict[str, Any]:
-    try:
-        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
-    except OmegaConfBaseException as error:
-        reason, key = str(error).splitlines()[0], error.full_key
-        raise InputError(f"{key} must have a value, but has none: {reason}; set {key}") from error
 
 
 def _write_what_was_tracked() -> None:

@@ -8,9 +8,10 @@ import re
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
-from omegaconf import OmegaConf
+from omegaconf import DictConfig, OmegaConf
+from omegaconf.errors import OmegaConfBaseException
 
 from recsweep.build import build, validate
 from recsweep.errors import InputError
@@ -24,6 +25,24 @@ def conf_folder() -> Path:
     package = Path(__file__).resolve().parent
     inside = package / "conf"
     return inside if inside.is_dir() else package.parent / "conf"
+
+
+def main_file() -> Path:
+    """The file that composes all groups."""
+    return conf_folder() / "config.yaml"
+
+
+def resolve(config: DictConfig) -> dict[str, Any]:
+    """An OmegaConf configuration as plain values.
+
+    Raises:
+        InputError: A required value is missing.
+    """
+    try:
+        return cast("dict[str, Any]", OmegaConf.to_container(config, resolve=True))
+    except OmegaConfBaseException as error:
+        reason, key = str(error).splitlines()[0], error.full_key
+        raise InputError(f"{key} must have a value, but has none: {reason}; set {key}") from error
 
 
 def build_choice(group: str, choice: str) -> Any:
@@ -102,7 +121,7 @@ def _values(group: str, target: str) -> dict[str, Any]:
 
 def _choices(content: Any) -> dict[str, str]:
     """Groups that values such as `${optimizer}` refer to -> the file's choice or the default."""
-    usual: Any = OmegaConf.load(conf_folder() / "config.yaml")
+    usual: Any = OmegaConf.load(main_file())
     choices: dict[str, str] = {}
     for entry in [*usual.defaults, *content.get("defaults", [])]:
         for key, choice in dict(entry).items() if entry != "_self_" else ():

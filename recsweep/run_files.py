@@ -38,6 +38,9 @@ SWEEP_PAGE, OVERVIEW = "sweep.html", "overview.png"
 FAILURES = ".failures"
 REPRODUCTION = "reproduction.yaml"
 NOTE, COMPARISON, STUDIES, COMPARED = "note.md", "comparison", "studies.yaml", "studies"
+COMPARISON_PAGE, PAIRS, GROUPS_COMPARED = "comparison.html", "pairs.csv", "groups.csv"
+REPLICATE = "replicate-"
+"""With its index, the folder of a replicate."""
 FOLDS = ("valid", "test")
 
 DAMAGE = (
@@ -66,7 +69,7 @@ def replicate_folder(study: str | Path, number: int, index: int) -> Path:
         index: The replicate's index, from 0.
     """
     folder = trial_folder(study, number)
-    return folder / f"replicate-{index}" if index else folder
+    return folder / f"{REPLICATE}{index}" if index else folder
 
 
 def training_folder(study: str | Path, number: int, index: int) -> Path:
@@ -77,7 +80,7 @@ def training_folder(study: str | Path, number: int, index: int) -> Path:
         number: The winner's trial number.
         index: The training's index, from 0.
     """
-    return Path(study) / WINNER / f"{number:04d}" / f"replicate-{index}"
+    return Path(study) / WINNER / f"{number:04d}" / f"{REPLICATE}{index}"
 
 
 def summary_file(study: str | Path) -> Path:

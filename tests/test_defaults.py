@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 from contracts import composed
+from omegaconf import OmegaConf
 
 from recsweep.build import build
-from recsweep.defaults import conf_folder, published_data
+from recsweep.defaults import conf_folder, published_data, resolve
 from recsweep.errors import InputError
 from recsweep.models.ease import EASE
 from recsweep.models.multivae import MultiVAE
@@ -82,3 +83,8 @@ def test_a_data_set_is_known_by_its_class_and_its_name() -> None:
         assert published_data(data["_target_"], name) == data
         assert published_data(data["_target_"], "mine") == {}
     assert published_data("evil.Data", "ml-1m") == {}
+
+
+def test_a_value_that_is_missing_is_named() -> None:
+    with pytest.raises(InputError, match=r"model\.l2 must have a value, .*; set model\.l2"):
+        resolve(OmegaConf.create({"model": {"l2": "${nothing}"}}))

@@ -19,6 +19,7 @@ from recsweep.comparison.groups import group_records, group_rows, tables_of_grou
 from recsweep.comparison.markdown import bullets, escaped, markdown_table
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html, subject
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
+from recsweep.run_files import COMPARISON, COMPARISON_PAGE, GROUPS_COMPARED, PAIRS
 
 if TYPE_CHECKING:
     from plotly.graph_objects import Figure
@@ -76,16 +77,16 @@ def write_comparison(
         Section("Where the numbers come from", _origins(found)),
     ]
     texts = {
-        "comparison.md": markdown(sections),
-        "comparison.tex": latex(found),
-        "comparison.csv": _csv(score_records(found)),
-        "pairs.csv": _csv(pair_records(found)),
-        "comparison.html": html(sections),
-        **({"groups.csv": _csv(group_records(by_group))} if by_group else {}),
+        f"{COMPARISON}.md": markdown(sections),
+        f"{COMPARISON}.tex": latex(found),
+        f"{COMPARISON}.csv": _csv(score_records(found)),
+        PAIRS: _csv(pair_records(found)),
+        COMPARISON_PAGE: html(sections),
+        **({GROUPS_COMPARED: _csv(group_records(by_group))} if by_group else {}),
     }
     for name, text in texts.items():
         (folder / name).write_text(text, encoding="utf-8", newline="\n")
-    where = "by popularity of items and length of histories: comparison.html, groups.csv"
+    where = f"by popularity of items and length of histories: {COMPARISON_PAGE}, {GROUPS_COMPARED}"
     return "\n".join([comparison_text(found), *([where] * bool(by_group))])
 
 

@@ -20,8 +20,10 @@ from recsweep import app, environment, shell
 from recsweep.build import validate
 from recsweep.comparison.statistics import Statistics
 from recsweep.credentials import without_credentials
+from recsweep.defaults import resolve
 from recsweep.errors import InputError
 from recsweep.messages import align_columns
+from recsweep.run_files import COMPARISON_PAGE
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest, StudySpec, SweepSettings
 from recsweep.sweeps.execution.workers_only import WorkersOnly
@@ -34,7 +36,6 @@ from recsweep.sweeps.launching import (
 )
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.sampling.samplers import Grid
-from recsweep.sweeps.space.branch import resolve
 from recsweep.sweeps.space.model_overrides import (
     of_some_models,
     only_model,
@@ -113,7 +114,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
         statistics = _statistics(context, config)
         done = [coordinators[place] for place in outcomes]
         for written in compare_studies(done, list(outcomes.values()), statistics):
-            print(f"\n{written.text}\n\npage      {written.folder / 'comparison.html'}")  # noqa: T201
+            print(f"\n{written.text}\n\npage      {written.folder / COMPARISON_PAGE}")  # noqa: T201
             comparisons.append(written.folder)
     _raise_one(errors, len(coordinators))
     studies = {coordinators[n].spec.name: coordinators[n].spec.settings.sweep for n in outcomes}

@@ -17,6 +17,7 @@ from recsweep.run_files import (
     CURVES,
     ENVIRONMENT,
     NOTE,
+    REPLICATE,
     RESULTS,
     STDOUT,
     WINNER,
@@ -226,7 +227,7 @@ class StudyRecords:
 
     def _replicate(self, folder: Path, parent_run_id: str) -> Record:
         results, number = folder / RESULTS, int(folder.parent.name)
-        index = folder.name.removeprefix("replicate-")
+        index = folder.name.removeprefix(REPLICATE)
         config = read_config(results)
         trial = next(trial for trial in self.trials if trial.number == number)
         name = training_name(config, trial.user_attrs["settings"])

@@ -6,6 +6,7 @@ from itertools import zip_longest
 from typing import Any
 
 from recsweep.messages import align_columns
+from recsweep.run_files import TRIALS_TABLE
 from recsweep.sweeps.study.status import (
     FINISHED,
     STATES,
@@ -37,7 +38,7 @@ def best_table(status: StudyStatus, n: int = 10) -> str:
             "several objectives have no single winner, so test is not scored",
         ]
     n_all = len(status.placed if len(status.objectives) == 1 else status.front)
-    cut = f"the best {len(rows)} of {n_all} trials; all are in trials.csv" * (n_all > len(rows))
+    cut = f"the best {len(rows)} of {n_all} trials; all are in {TRIALS_TABLE}" * (n_all > len(rows))
     remarks = [cut, remark_on_spread(status), remark_on_pruned(status), counts_line(status)]
     return "\n".join(filter(None, [*lines, *remarks]))
 

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, cast
 
-from omegaconf import DictConfig, OmegaConf
-from omegaconf.errors import OmegaConfBaseException
+from omegaconf import OmegaConf
 from optuna.distributions import FloatDistribution
 
 from recsweep.build import build
+from recsweep.defaults import resolve
 from recsweep.errors import InputError
 from recsweep.messages import shorten
 from recsweep.sweeps.space.dimension import Dimension, are_same, encode
@@ -174,16 +174,3 @@ def as_text(node: Any) -> Any:
     if not isinstance(node, str) or "${" not in REFERENCE.sub("", node):
         return node
     return re.sub(r"(\\*)\$\{", r"\1\1\\${", node)
-
-
-def resolve(config: DictConfig) -> Config:
-    """An OmegaConf configuration as plain values.
-
-    Raises:
-        InputError: A required value is missing.
-    """
-    try:
-        return cast("Config", OmegaConf.to_container(config, resolve=True))
-    except OmegaConfBaseException as error:
-        reason, key = str(error).splitlines()[0], error.full_key
-        raise InputError(f"{key} must have a value, but has none: {reason}; set {key}") from error

@@ -15,10 +15,11 @@ from optuna.distributions import (
 )
 from optuna.trial import BaseTrial
 
+from recsweep.defaults import resolve
 from recsweep.errors import InputError
 from recsweep.known_keys import LISTS, unknown_key
 from recsweep.messages import closest
-from recsweep.sweeps.space.branch import Branch, Config, resolve, unused_overrides
+from recsweep.sweeps.space.branch import Branch, Config, unused_overrides
 from recsweep.sweeps.space.dimension import Dimension, Distribution, dimension, encode, parse
 
 Compose = Callable[[list[str]], Config]

@@ -4,10 +4,9 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from omegaconf import OmegaConf
 
 from recsweep.errors import InputError
-from recsweep.sweeps.space.branch import Branch, as_text, resolve, unused_overrides
+from recsweep.sweeps.space.branch import Branch, as_text, unused_overrides
 from recsweep.sweeps.space.dimension import dimension, encode
 
 
@@ -200,8 +199,3 @@ def test_a_setting_without_effect_on_the_model_is_refused() -> None:
         branch("optimizer.momentum=0,0.5").refuse_unusable()
     branch("optimizer.momentum=choice(0.5)").refuse_unusable()
     assert unused_overrides("x", {"_target_": "a.B"}).endswith("B does not use x; drop x")
-
-
-def test_a_value_that_is_missing_is_named() -> None:
-    with pytest.raises(InputError, match=r"model\.l2 must have a value, .*; set model\.l2"):
-        resolve(OmegaConf.create({"model": {"l2": "${nothing}"}}))
