@@ -12,7 +12,7 @@ import numpy as np
 
 from recsweep import source_code
 from recsweep.data.leaks import refuse_leaks
-from recsweep.data.matrix import packed_ids, unpacked_ids
+from recsweep.data.matrix import pack_ids, unpack_ids
 from recsweep.data.sources.source import Source
 from recsweep.data.split import Fold, Split, Splitter
 from recsweep.data.transform import Transform, apply_transform
@@ -105,7 +105,7 @@ def _described(value: Any) -> Any:
 
 def _arrays(split: Split) -> dict[str, np.ndarray]:
     ids = (split.train_user_ids, split.valid.user_ids, split.test.user_ids, split.item_ids)
-    arrays = {name: packed_ids(each) for name, each in zip(IDS, ids, strict=True)}
+    arrays = {name: pack_ids(each) for name, each in zip(IDS, ids, strict=True)}
     for name, matrix in zip(MATRICES, split.matrices, strict=True):
         arrays[f"{name}.indptr"] = matrix.indptr
         arrays[f"{name}.indices"] = matrix.indices
@@ -132,7 +132,7 @@ def _loaded(target: Path) -> Split | None:
 
 
 def _split(arrays: Mapping[str, np.ndarray], data_fingerprint: str) -> Split:
-    train_users, valid_users, test_users, items = (unpacked_ids(arrays[name]) for name in IDS)
+    train_users, valid_users, test_users, items = (unpack_ids(arrays[name]) for name in IDS)
     train, valid_history, valid_target, test_history, test_target = (
         _matrix(arrays, name, len(items)) for name in MATRICES
     )
