@@ -27,7 +27,7 @@ from recsweep.files import (
 )
 from recsweep.interfaces import CSR
 from recsweep.learned_arrays import CSR_PARTS
-from recsweep.messages import named_error
+from recsweep.messages import describe_error
 from recsweep.run_files import DAMAGE
 from recsweep.stored_files import read_arrays, sparse_rows
 
@@ -124,7 +124,7 @@ def _loaded(target: Path) -> Split | None:
         split = _split(arrays, data_fingerprint)
         damage = "" if split.fingerprint == fingerprint else "not what its fingerprint says"
     except DAMAGE as error:
-        damage = named_error(error)
+        damage = describe_error(error)
     if damage:
         log.warning("prepared split %s is damaged (%s): rebuilding it", target, damage)
         return None

@@ -12,7 +12,7 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment
 from recsweep.app import PLACES, Job, Settings, build_group, load_split
 from recsweep.build import validate
-from recsweep.errors import InputError, concerning
+from recsweep.errors import InputError, error_context
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
@@ -98,9 +98,9 @@ class Recommend:
         if self.histories:
             transform = build_group(fitted.settings, "transform", "apply")
             min_rating = fitted.settings.data.get("min_rating")
-            with concerning("task.histories"):
+            with error_context("task.histories"):
                 return read_histories(self.histories, fitted.item_ids, min_rating, transform)
-        with concerning("task.users"):
+        with error_context("task.users"):
             names = read_users(self.users) if self.users else None
         with downloads(are_allowed=fitted.settings.fetch):
             split = load_split(fitted.settings)

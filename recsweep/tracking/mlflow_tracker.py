@@ -18,7 +18,7 @@ from recsweep.credentials import without_credentials
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.messages import shorten
 from recsweep.run_files import COMPARISON, PLOTS, SWEEP_PAGE, is_run
-from recsweep.shell import typed_arguments
+from recsweep.shell import command_line_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
 from recsweep.tracking.nested_runs import (
     COMMAND,
@@ -536,7 +536,7 @@ def origin(command: str | None = None) -> dict[str, str]:
     Args:
         command: Command such as `recsweep model=ease`; None = that of this process.
     """
-    command = command or shlex.join(["recsweep", *without_credentials(typed_arguments())])
+    command = command or shlex.join(["recsweep", *without_credentials(command_line_arguments())])
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
     tags[COMMAND] = shorten(command, TAG_CHARACTERS)
     with suppress(KeyError, OSError, ImportError):  # a container without a user database

@@ -12,7 +12,7 @@ from recsweep.build import is_deterministic
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
-from recsweep.messages import named_error
+from recsweep.messages import describe_error
 from recsweep.run_files import (
     PLOTS,
     RESULTS,
@@ -275,7 +275,7 @@ class SweepCoordinator:
         try:
             done = self.spec.launch(task, n_processes, self.study.plan.folder)
         except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
-            return Killed(named_error(error))
+            return Killed(describe_error(error))
         told.note(done)
         return first_error(done)
 

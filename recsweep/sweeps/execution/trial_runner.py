@@ -23,7 +23,7 @@ from recsweep.experiment import Experiment
 from recsweep.fitting import FitResult
 from recsweep.interfaces import Part, RanksWhileTraining, Recommender, RunTracker, SweepTracker
 from recsweep.memory import peak_bytes
-from recsweep.messages import named_error, one_line
+from recsweep.messages import describe_error, one_line
 from recsweep.run_files import CONFIG, LOG, replicate_folder, trial_folder, write_yaml
 from recsweep.runs.results import log_final, write_curves, write_environment
 from recsweep.sweeps.execution.device_errors import DeviceLostError, device_errors
@@ -160,7 +160,7 @@ class TrialRunner:
             self.study.set_attrs(claim.frozen, {DEVICE_ERROR: str(lost)})
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks a trial, the sweep continues
-            reason = one_line(error) if isinstance(error, InputError) else named_error(error)
+            reason = one_line(error) if isinstance(error, InputError) else describe_error(error)
             with (folder / LOG).open("a", encoding="utf-8") as log:
                 if not isinstance(error, InputError):
                     log.write(redact(traceback.format_exc()))

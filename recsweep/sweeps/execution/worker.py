@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from recsweep import environment, source_code
 from recsweep.credentials import seal, unseal
 from recsweep.errors import InputError, UnfitHostError
-from recsweep.messages import named_error, one_line
+from recsweep.messages import describe_error, one_line
 from recsweep.run_files import FAILURES, JOURNAL, LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.crew import Crew, Gate, output_to
@@ -357,7 +357,7 @@ def _failure(error: Exception, plan: dict[str, Any]) -> dict[str, Any]:
         mark_lost()
         print(f"warning: a worker ended: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return {"error": str(error), "is_device_lost": True, **_kept()}
-    line = one_line(error) if isinstance(error, InputError) else named_error(error)
+    line = one_line(error) if isinstance(error, InputError) else describe_error(error)
     if not watchdog.Process.of(plan["parent_process"]).is_current:
         with suppress(OSError):
             (folder := failures_folder(plan)).mkdir(exist_ok=True)

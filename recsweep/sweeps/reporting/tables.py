@@ -11,7 +11,7 @@ from recsweep.sweeps.study.status import (
     STATES,
     StudyStatus,
     TrialRow,
-    shown_duration,
+    format_duration,
 )
 
 
@@ -91,13 +91,13 @@ def _cells(status: StudyStatus, row: TrialRow, keys: Sequence[str]) -> list[str]
         "default" if row.is_default else "",
         _ending(row) if row.state != "complete" else "not on the front" if is_outside else "",
     ]
-    shown = row.shown_values(status.objectives)
+    shown = row.format_values(status.objectives)
     return [
         str(row.number),
         ", ".join(filter(None, marks)),
         *(value for _, value in zip_longest(status.objectives, shown, fillvalue="")),
         "" if row.best_epoch is None else str(row.best_epoch),
-        "" if row.wall_s is None else shown_duration(row.wall_s),
+        "" if row.wall_s is None else format_duration(row.wall_s),
         *(_cell(row.settings[key]) if key in row.settings else "" for key in keys),
     ]
 

@@ -233,7 +233,7 @@ def _flock_holder(file: Path) -> tuple[str, str] | None:
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
+def hold_lock(file: Path) -> Iterator[None]:
     """Hold an exclusive lock in this context; see `FileLease`."""
     with FileLease(file) as lease:
         lease.wait()

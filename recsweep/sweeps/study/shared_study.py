@@ -20,9 +20,9 @@ from recsweep.errors import InputError, UnfitHostError
 from recsweep.run_files import LOG, trial_folder
 from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
-from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts, numbered
+from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts, renumber
 from recsweep.sweeps.storage.backends import make_locks, open_storage
-from recsweep.sweeps.storage.database import shown
+from recsweep.sweeps.storage.database import redact_address
 from recsweep.sweeps.storage.database_storage import CachedTrials, DatabaseStorage
 from recsweep.sweeps.storage.outages import Outages
 
@@ -150,7 +150,7 @@ class SharedStudy:
         self.sampler = build(plan.sampler, "sampler")
         self.pruner: Pruner = build(plan.pruner, "pruner")
         is_parent = plan.parent_process["pid"] == os.getpid()
-        self._outages = Outages(shown(plan.storage), plan.outage_timeout_s, is_parent)
+        self._outages = Outages(redact_address(plan.storage), plan.outage_timeout_s, is_parent)
         self.storage = self._outages.wait(lambda: open_storage(plan.storage, folder, self._outages))
         self.locks = make_locks(plan.storage, folder, plan.study, self.storage)
         cached = CachedTrials(self.storage) if isinstance(self.storage, DatabaseStorage) else None
@@ -353,7 +353,7 @@ class SharedStudy:
             frozen = self.attempts()[-1]
         number = frozen.user_attrs.get(RETRIES, template.number)
         self._ids = {**self._ids, number: frozen._trial_id}
-        return numbered(frozen, number)
+        return renumber(frozen, number)
 
     @property
     def n_attempts(self) -> int:

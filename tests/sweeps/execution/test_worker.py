@@ -749,7 +749,7 @@ def test_a_process_that_was_stopped_drops_the_seed_that_another_has_trained_mean
     assert json.loads(said.splitlines()[-1]) == {"error": None}
 
     study = SharedStudy(Plan(**own.worker.plan))
-    (noted,) = FinalTrainings(study.study, study.plan).noted(3).values()
+    (noted,) = FinalTrainings(study.study, study.plan).read(3).values()
     assert study.study.user_attrs[TEST_SCORED] == [{"trial": 3, "seed": 42}]
     results = Path(own.trainings[0]["folder"]) / "results"
     assert read_run_id(results) == noted["run_id"]

@@ -7,7 +7,7 @@ import optuna
 import pytest
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
-from recsweep.sweeps.study.status import StudyStatus, shown_duration, shown_value
+from recsweep.sweeps.study.status import StudyStatus, format_duration, format_value
 
 
 @pytest.fixture
@@ -141,7 +141,7 @@ def test_of_several_objectives_the_front_is_what_nobody_beats_in_both(tmp_path: 
     status = reached(study)
     assert status.best is None
     assert [row.number for row in status.front] == [1, 3, 0]
-    assert status.shown(status.front[0]) == "ndcg@100 0.5000, train_s 5.0"
+    assert status.format_row(status.front[0]) == "ndcg@100 0.5000, train_s 5.0"
 
 
 def test_the_default_configurations_trial_is_known(study: optuna.Study) -> None:
@@ -195,12 +195,12 @@ def test_before_every_worker_has_ended_two_trials_nobody_knows_the_time_left(
     ],
 )  # fmt: skip
 def test_durations_are_rounded_to_what_one_plans_with(seconds: float, text: str) -> None:
-    assert shown_duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_metrics_have_four_decimals_and_times_one() -> None:
-    assert shown_value("ndcg@100", 0.41234) == "0.4123"
-    assert shown_value("train_s", 12.34) == "12.3"
+    assert format_value("ndcg@100", 0.41234) == "0.4123"
+    assert format_value("train_s", 12.34) == "12.3"
 
 
 def test_the_best_so_far_is_by_the_order_in_which_trials_ended(tmp_path: Path) -> None:
