@@ -48,5 +48,5 @@ def _reached(status: "StudyStatus") -> list[str]:
         f"{status.n_finished} of {status.n_trials}",
         *counts,
         best if front else "",
-        f"{status.changed:%Y-%m-%d %H:%M}" if status.changed else "",
+        f"{status.last_change:%Y-%m-%d %H:%M}" if status.last_change else "",
     ]

@@ -115,9 +115,9 @@ class MLflowTracker(FaultTolerant):
         if self._child_tags:
             self._join_sweep()
         else:
-            with self.store.opened(self.experiment) as self._experiment_id:
+            with self.store.open(self.experiment) as self._experiment_id:
                 self._create({})
-        self.found_again()
+        self.mark_recovered()
         return self
 
     def __exit__(
@@ -196,7 +196,7 @@ class MLflowTracker(FaultTolerant):
         with self.store.errors_in_one_line(ANSWERS), patience(3, 10):
             self.log_missing(params)
         self.kept_in(Path(study))
-        self.found_again()
+        self.mark_recovered()
 
     def join_sweep(
         self, study: str, name: str, tags: Mapping[str, str], known: str | None = None
@@ -214,12 +214,12 @@ class MLflowTracker(FaultTolerant):
         run = self._sweep(study, name, tags, known, is_parent=False)
         self.run_id, self._experiment_id = run.info.run_id, run.info.experiment_id
         self.kept_in(Path(study))
-        self.found_again()
+        self.mark_recovered()
 
     def _sweep(
         self, study: str, name: str, tags: Mapping[str, str], known: str | None, *, is_parent: bool
     ) -> "Run":
-        with self.store.opened(self.experiment) as self._experiment_id:
+        with self.store.open(self.experiment) as self._experiment_id:
             client, tags = self.store.client, {**origin(), **cut_tags(tags)}
             noted = find_existing(client, known) if known else None
             is_usable = (
@@ -294,7 +294,7 @@ class MLflowTracker(FaultTolerant):
             study: Name of the study, whose sweep may have ended before.
             folder: Folder of the comparison.
         """
-        with self.store.opened(self.experiment) as experiment_id:
+        with self.store.open(self.experiment) as experiment_id:
             parent = oldest(self.store.client, experiment_id, study)
         if parent is not None:
             self.store.client.log_artifacts(parent.info.run_id, str(folder), COMPARISON)

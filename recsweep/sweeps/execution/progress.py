@@ -154,7 +154,7 @@ def trial_line(status: StudyStatus, told: Sequence[TrialRow]) -> str:
         "failed": f"failed ({shorten(row.reason or 'no reason was noted', 100)})",
     }[row.state]
     is_single = len(status.objectives) == 1
-    best = next(iter(replace(status, rows=tuple(told)).ranked), None) if is_single else None
+    best = next(iter(replace(status, rows=tuple(told)).ranking), None) if is_single else None
     parts = [
         f"trial {number} {end}",
         status.format_row(row),

@@ -86,9 +86,9 @@ class Reports:
                 trial.report(value, step)
             if step >= reached and trial.should_prune():
                 self.pruned = f"pruned at epoch {epoch + 1}: {self.objective} {value:.4f}"
-        return self.pruned is None and self.goes_on(epoch, metrics)
+        return self.pruned is None and self.on_unreported_epoch(epoch, metrics)
 
-    def goes_on(self, _epoch: int, _metrics: Mapping[str, float]) -> bool:
+    def on_unreported_epoch(self, _epoch: int, _metrics: Mapping[str, float]) -> bool:
         """A listener for later replicates, whose epochs are not reported.
 
         Raises:
@@ -210,7 +210,7 @@ class TrialRunner:
             with self._preparing:
                 own = self._replicates.experiment(run, index)
             with self._its_turn(own.model):
-                fitted = own.fit([reports.goes_on if index else reports], log)
+                fitted = own.fit([reports.on_unreported_epoch if index else reports], log)
             trained.fits.append(fitted)
             folder = replicate_folder(self.study.plan.folder, number, index)
             folder.mkdir(exist_ok=True)

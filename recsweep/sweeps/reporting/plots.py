@@ -95,7 +95,7 @@ def _subject(study: optuna.Study, status: StudyStatus) -> str:
     config = Space.of_study(study.user_attrs["space"]).branches[0].config
     name = str(config.get("data", {}).get("name", "data"))
     split = study.user_attrs["identity"]["fingerprint"]["split"]
-    return subject([name], [split], (status.changed or datetime.now()).date())
+    return subject([name], [split], (status.last_change or datetime.now()).date())
 
 
 @contextmanager

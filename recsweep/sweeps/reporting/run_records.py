@@ -120,7 +120,7 @@ class StudyRecords:
             status="FINISHED" if is_whole else "KILLED",
             reason="" if is_whole else counts_line(status),
             began=min((row.began for row in rows if row.began), default=None),
-            ended=status.changed.timestamp() if status.changed else None,
+            ended=status.last_change.timestamp() if status.last_change else None,
             params={**params, "n_trials": status.n_trials},
             tags={
                 **(self._logged(self.trials[0], {})["tags"] if self.trials else {}),

@@ -189,7 +189,7 @@ class DatabaseStorage(RDBStorage):
         with self._reading() as session:
             return int(session.execute(count).scalar_one())
 
-    def began(self, trial_id: int) -> tuple[TrialState, Any]:
+    def state_and_start(self, trial_id: int) -> tuple[TrialState, Any]:
         """A trial's state and its attribute `began`, in one statement."""
         trial, attr = models.TrialModel, models.TrialUserAttributeModel
         is_began = (attr.trial_id == trial.trial_id) & (attr.key == "began")

@@ -362,11 +362,11 @@ class SharedStudy:
             return self.storage.n_attempts(self.study._study_id)
         return len(self.attempts())
 
-    def unfinished(self) -> list[int]:
+    def unfinished_numbers(self) -> list[int]:
         """Numbers of the trials that were started but not finished."""
         return [trial.number for trial in self.trials() if not trial.state.is_finished()]
 
-    def failed(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+    def failed_trials(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """Failed trials, except those to retry.
 
         Args:
@@ -399,7 +399,7 @@ class SharedStudy:
     def is_finished(self) -> bool:
         """Whether no trial is left to run."""
         is_whole = len(self.trials()) >= self.plan.n_trials or self.is_exhausted()
-        return is_whole and not self.unfinished() and not self.to_retry()
+        return is_whole and not self.unfinished_numbers() and not self.to_retry()
 
     @property
     def n_planned(self) -> int:
@@ -455,10 +455,10 @@ class SharedStudy:
         of_optuna = storage.get_trial_number_from_id(frozen._trial_id)
         self.study.tell(of_optuna, values, state=state)
 
-    def began(self, frozen: FrozenTrial) -> tuple[TrialState, Any]:
+    def state_and_start(self, frozen: FrozenTrial) -> tuple[TrialState, Any]:
         """A trial's state, and when the process that runs it has begun it."""
         if isinstance(self.storage, DatabaseStorage):
-            return self.storage.began(frozen._trial_id)
+            return self.storage.state_and_start(frozen._trial_id)
         found = self.storage.get_trial(frozen._trial_id)
         return found.state, found.user_attrs.get("began")
 

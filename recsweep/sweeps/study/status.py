@@ -206,20 +206,20 @@ class StudyStatus:
         return next((row for row in self.rows if row.is_default), None)
 
     @property
-    def changed(self) -> datetime | None:
+    def last_change(self) -> datetime | None:
         """When a trial last started or ended."""
         return max((row.changed for row in self.rows if row.changed), default=None)
 
     @property
-    def ranked(self) -> tuple[TrialRow, ...]:
+    def ranking(self) -> tuple[TrialRow, ...]:
         """Complete trials, best first by the first objective."""
         return tuple(_ranked(self.rows, self.directions[0]))
 
     @property
-    def placed(self) -> tuple[TrialRow, ...]:
+    def leaderboard(self) -> tuple[TrialRow, ...]:
         """Complete and pruned trials, best first by the first objective at their best epoch.
 
-        Only complete ones compete: see `ranked` and `best`. Where trials have several replicates
+        Only complete ones compete: see `ranking` and `best`. Where trials have several replicates
         they come first, since a pruned one is the mean of fewer.
         """
         rows = _ranked(self.rows, self.directions[0], ("complete", "pruned"))

@@ -27,7 +27,7 @@ def test_an_empty_study_has_no_best_trial_and_no_time_left(study: optuna.Study) 
     status = reached(study)
     assert (status.study, status.objectives) == ("vae", ("ndcg@100",))
     assert (status.rows, status.front, status.best) == ((), (), None)
-    assert (status.seconds_left, status.changed, status.default) == (None, None, None)
+    assert (status.seconds_left, status.last_change, status.default) == (None, None, None)
 
 
 def test_every_trial_is_counted_once_by_what_became_of_it(study: optuna.Study) -> None:
@@ -105,8 +105,8 @@ def test_pruned_trials_have_a_place_but_do_not_compete(study: optuna.Study) -> N
     add(study, COMPLETE, [0.4])
     add(study, FAIL)
     status = reached(study)
-    assert [row.number for row in status.placed] == [1, 3, 2, 0]
-    assert [row.number for row in status.ranked] == [3, 0]
+    assert [row.number for row in status.leaderboard] == [1, 3, 2, 0]
+    assert [row.number for row in status.ranking] == [3, 0]
     assert status.best == status.rows[3] == status.rows[study.best_trial.number]
 
 
@@ -116,7 +116,7 @@ def test_of_equal_trials_the_first_is_best_and_a_pruned_one_never(study: optuna.
     add(study, PRUNED, [0.9])
     status = reached(study)
     assert status.best == status.rows[1]
-    assert [row.number for row in status.ranked] == [1, 2, 0]
+    assert [row.number for row in status.ranking] == [1, 2, 0]
 
 
 def test_seconds_are_best_when_they_are_few(tmp_path: Path) -> None:
