@@ -100,7 +100,7 @@ def work(worker: int, runner: Any, length: tuple[float, bool], worked: list[Work
         useful_s = seconds * (1.0 if is_even else 0.5 + claim.frozen.params["model.quality"])
         study.set_attrs(claim.frozen, {"run_id": None})
         reports = Reports(
-            claim, study.plan, OBJECTIVE, lambda: stops.heard(STOP) is not None,
+            claim, study.plan, OBJECTIVE, lambda: stops.reason(STOP) is not None,
             partial(runner._refuse_gap, claim),
         )  # fmt: skip
         for epoch in range(N_EPOCHS):

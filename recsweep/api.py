@@ -329,7 +329,7 @@ def sweep(
         nullcontext() if progress else _silence(),
         _explained(overrides),
         _process_restored(),
-        shell.typed_as(["-m", *own, *overrides]),
+        shell.use_arguments(["-m", *own, *overrides]),
         own_hydra(),
     ):
         if not progress:
@@ -356,10 +356,10 @@ def load_study(name: str, folder: str | Path = "sweeps", storage: str | None = N
         InputError: The study does not exist or cannot be read.
     """
     from recsweep.sweeps.study.catalog import StudyCatalog
-    from recsweep.tasks.best import chosen_study
+    from recsweep.tasks.best import choose_study
 
     settings = {"folder": str(folder), "storage": storage}
-    return _study(chosen_study(name, StudyCatalog.of(settings)), settings)
+    return _study(choose_study(name, StudyCatalog.of(settings)), settings)
 
 
 @dataclass(frozen=True)
@@ -410,7 +410,7 @@ def compare(
 
 
 def _settings(config: Mapping[str, Any]) -> app.Settings:
-    return app.checked_settings(dict(config))
+    return app.check_settings(dict(config))
 
 
 def _search_path(config_dir: str | Path | None) -> list[str]:

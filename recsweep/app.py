@@ -178,12 +178,12 @@ def run_job(job: Job) -> None:
 
 def make_job(config: Config, folder: Path, overrides: list[str]) -> Job:
     """The input of the task chosen by `task=`; see `run`."""
-    settings = checked_settings(config)
+    settings = check_settings(config)
     config, overrides = without_credentials([config, overrides])
     return Job(settings, config, overrides, folder / RESULTS)
 
 
-def checked_settings(config: Config) -> Settings:
+def check_settings(config: Config) -> Settings:
     """The settings of a configuration that the user chose; its limits become this process'."""
     settings: Settings = validate(Settings, config, "")
     choose_limits(Limits(*(getattr(settings, name) for name in LIMITS)))

@@ -48,7 +48,7 @@ from recsweep.mistakes import (
     refuse_mistyped,
     refuse_unread,
 )
-from recsweep.shell import config_flags, typed_as
+from recsweep.shell import config_flags, use_arguments
 from recsweep.source_code import targets
 from recsweep.sweeps.space.model_overrides import of_some_models
 from recsweep.trust import DOTTED
@@ -125,7 +125,7 @@ def main() -> None:
         aside = of_some_models(arguments) if {"-m", "--multirun"} & {*arguments} else []
         sys.argv[1:] = [each for each in arguments if each not in aside]
         # errors are raised, not printed
-        with typed_as(arguments), env_override({"HYDRA_FULL_ERROR": "1"}):
+        with use_arguments(arguments), env_override({"HYDRA_FULL_ERROR": "1"}):
             hydra.main(str(conf_folder()), "config", **VERSION_BASE, **WHITELIST)(run)()
         run.raise_error()
     except KeyboardInterrupt as stop:

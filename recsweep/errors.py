@@ -31,7 +31,7 @@ class TrainingDivergedError(InputError):
 
 
 @contextmanager
-def concerning(setting: str) -> Iterator[None]:
+def error_context(setting: str) -> Iterator[None]:
     """Make the command line print `setting:` before an InputError that is raised inside.
 
     Args:

@@ -191,7 +191,7 @@ class Evaluator:
         """
         if not fold.target.nnz:
             raise InputError(NO_TARGET)
-        ranked_fold = fold.of_whom_something_is_held_out()
+        ranked_fold = fold.drop_users_without_targets()
         history, target = ranked_fold.history, ranked_fold.target
         starts = range(0, history.shape[0], self.batch_size)
         ranked = np.concatenate(

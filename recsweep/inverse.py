@@ -7,7 +7,7 @@ from functools import cache
 import numpy as np
 from jaxtyping import Float
 
-from recsweep.step_lines import reported
+from recsweep.step_lines import report_progress
 
 BLOCK = 512
 """Rows eliminated at a time: more make the pivots' own work longer, fewer the updates slower."""
@@ -45,7 +45,7 @@ def negative_inverse(matrix: Square, what: str) -> None:
     from scipy.linalg import lapack  # takes a quarter of a second, not needed by other models
 
     n_rows = len(matrix)
-    for start in reported(range(0, n_rows, BLOCK), what):
+    for start in report_progress(range(0, n_rows, BLOCK), what):
         stop = min(start + BLOCK, n_rows)
         rows = slice(start, stop)
         factor = _inverse_factor(matrix[rows, rows])  # L⁻¹

@@ -71,7 +71,7 @@ def unknown_key(key: str, known: Sequence[str]) -> str:
     return f"unknown key {key}; {hint}"
 
 
-def meant_key(key: str) -> str:
+def resolve_synonym(key: str) -> str:
     """What a key means here, if it is a name from other programs; else its last part.
 
     Args:
@@ -86,7 +86,7 @@ def _known_key(key: str, known: Sequence[str]) -> str | None:
     parent, _, leaf = key.rpartition(".")
     leaves = {name: name.rpartition(".")[2] for name in known}
     siblings = {last: name for name, last in leaves.items() if name.rpartition(".")[0] == parent}
-    means = meant_key(key)
+    means = resolve_synonym(key)
     if means.rpartition(".")[2] in siblings:
         return siblings[means.rpartition(".")[2]]
     for meant in (leaf, means):  # a setting of this name comes before one that others call so

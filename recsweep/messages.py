@@ -11,7 +11,7 @@ def one_line(text: object) -> str:
     return " ".join(str(text).split())
 
 
-def named_error(error: BaseException) -> str:
+def describe_error(error: BaseException) -> str:
     """An error on one line, after its class and without credentials: `KeyError: 'model'`."""
     return one_line(f"{type(error).__name__}: {redact(error)}")
 

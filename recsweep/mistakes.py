@@ -12,7 +12,7 @@ from hydra.errors import ConfigCompositionException, MissingConfigException, Ove
 from omegaconf import OmegaConf
 
 from recsweep.errors import InputError
-from recsweep.known_keys import LISTS, meant_key, unknown_key
+from recsweep.known_keys import LISTS, resolve_synonym, unknown_key
 from recsweep.messages import closest, one_line
 from recsweep.shell import COMMAND
 
@@ -307,7 +307,7 @@ def _not_there(error: Exception, text: str, arguments: Sequence[str]) -> str | N
     if not text.startswith("Could not override") or not key or node is None:
         return None
     named_by = NAMED_BY.get(_task(arguments))
-    if meant_key(key) == RUN and named_by != RUN:
+    if resolve_synonym(key) == RUN and named_by != RUN:
         tasks = ", ".join(task for task, name in NAMED_BY.items() if name == RUN)
         hint = (
             f"did you mean {named_by}?" if named_by else f"{RUN} is a setting of the tasks {tasks}"

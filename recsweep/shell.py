@@ -13,7 +13,7 @@ COMMAND = "python -m recsweep"
 READ_AS_NO_TEXT = ("true", "false", "null", "nan", "inf", "none")
 
 
-def typed_arguments() -> list[str]:
+def command_line_arguments() -> list[str]:
     """The arguments typed after `python -m recsweep`, or their equivalent for an API call."""
     arguments = _typed.get()
     return list(sys.argv[1:] if arguments is None else arguments)
@@ -23,15 +23,15 @@ def config_flags() -> list[str]:
     """The typed option that names a folder of configurations, which printed commands need too."""
     return [
         f"--config-dir={folder}"
-        for word, after in pairwise([*typed_arguments(), ""])
+        for word, after in pairwise([*command_line_arguments(), ""])
         for name, sign, given in [word.partition("=")]
         if name in ("--config-dir", "-cd") and (folder := given if sign else after)
     ]
 
 
 @contextmanager
-def typed_as(arguments: Sequence[str]) -> Iterator[None]:
-    """Make `typed_arguments` return these arguments in this context.
+def use_arguments(arguments: Sequence[str]) -> Iterator[None]:
+    """Make `command_line_arguments` return these arguments in this context.
 
     Args:
         arguments: The equivalent arguments on the command line.

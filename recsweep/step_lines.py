@@ -8,7 +8,7 @@ LINE_EVERY_S = 30.0
 """Interval between progress lines; a short computation prints none."""
 
 
-def reported(starts: range, what: str) -> Iterator[int]:
+def report_progress(starts: range, what: str) -> Iterator[int]:
     """The same numbers, with progress lines on stderr; all steps should take equally long.
 
     Args:

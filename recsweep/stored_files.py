@@ -29,7 +29,7 @@ from numpy.lib.format import (
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, Shapes
 from recsweep.memory import refuse_beyond_memory
-from recsweep.messages import named_error
+from recsweep.messages import describe_error
 from recsweep.unpack_limits import UnpackedSize
 
 ZIP_DAMAGE = (
@@ -136,7 +136,7 @@ def open_arrays(file: Path) -> Iterator[ArrayFile]:
     except OSError:
         raise
     except (*ZIP_DAMAGE, MemoryError) as error:
-        raise ValueError(named_error(error)) from error
+        raise ValueError(describe_error(error)) from error
 
 
 def read_arrays(file: Path, shapes: Shapes | None = None) -> dict[str, np.ndarray]:
@@ -308,4 +308,4 @@ def _arrow_errors() -> Iterator[None]:
     except (OSError, InputError):
         raise
     except (pa.ArrowException, *OF_PANDAS) as error:
-        raise ValueError(named_error(error)) from error
+        raise ValueError(describe_error(error)) from error

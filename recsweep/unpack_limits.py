@@ -34,7 +34,7 @@ def choose_limits(limits: Limits) -> None:
     os.environ[SIZE], os.environ[RATIO] = map(str, limits)
 
 
-def chosen_limits() -> Limits:
+def read_limits() -> Limits:
     """The limits of this process."""
     default = Limits()
     return Limits(
@@ -52,7 +52,7 @@ class UnpackedSize:
     """
 
     def __init__(self, file: Path, packed_bytes: int | None = None) -> None:
-        self._file, self._limits = file, chosen_limits()
+        self._file, self._limits = file, read_limits()
         self._packed_bytes = file.stat().st_size if packed_bytes is None else packed_bytes
         self._n_bytes = 0
         self._dictionaries: dict[str, list[int]] = {}

@@ -143,10 +143,10 @@ def test_pickles_for_a_cluster_hold_no_credentials(monkeypatch: pytest.MonkeyPat
     plan = {"storage": "postgresql://a:Zq7x@db/x", "space": {"uri": ["http://Zq7x@h"]}, "n": 3}
     trainings = [{"config": {"tracking": {"uri": "http://Zq7x@h"}}}]
     worker = FinalWorker(Worker(plan), trainings, 2)
-    packed = pickle.dumps([worker.sealed(), worker.worker.sealed()])
+    packed = pickle.dumps([worker.seal(), worker.worker.seal()])
     assert b"Zq7x" not in packed
     final, sealed = pickle.loads(packed)  # noqa: S301 - our own
-    assert sealed.opened() == worker.worker == final.worker.opened()
+    assert sealed.unseal() == worker.worker == final.worker.unseal()
     assert unseal(final.trainings) == trainings
     line = "import os, recsweep.credentials as c; print(c.unseal(os.environ['TEXT']))"
     environment = {**os.environ, "TEXT": sealed.plan["storage"]}

@@ -4,7 +4,7 @@ from recsweep.messages import (
     align_columns,
     alike,
     closest,
-    named_error,
+    describe_error,
     one_line,
     shorten,
 )
@@ -12,7 +12,7 @@ from recsweep.messages import (
 
 def test_a_message_is_one_line() -> None:
     assert one_line(ValueError("a\n  b\tc ")) == "a b c"
-    assert named_error(KeyError("model")) == "KeyError: 'model'"
+    assert describe_error(KeyError("model")) == "KeyError: 'model'"
 
 
 def test_a_long_text_is_cut_to_its_characters_with_a_mark() -> None:

@@ -5,7 +5,7 @@ import shlex
 import pytest
 from hydra.core.override_parser.overrides_parser import OverridesParser
 
-from recsweep.shell import command, config_flags, setting, typed_arguments, typed_as
+from recsweep.shell import command, command_line_arguments, config_flags, setting, use_arguments
 
 
 @pytest.mark.parametrize(
@@ -40,16 +40,16 @@ def test_the_id_of_a_run_stays_as_it_is() -> None:
 
 def test_a_program_says_what_would_be_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", ["recsweep", "model=ease"])
-    assert typed_arguments() == ["model=ease"]
-    with typed_as(["-m", "model=popularity"]):
-        assert typed_arguments() == ["-m", "model=popularity"]
-    assert typed_arguments() == ["model=ease"]
+    assert command_line_arguments() == ["model=ease"]
+    with use_arguments(["-m", "model=popularity"]):
+        assert command_line_arguments() == ["-m", "model=popularity"]
+    assert command_line_arguments() == ["model=ease"]
 
 
 def test_folders_of_configurations_are_repeated_as_typed() -> None:
     for typed in (["--config-dir=a b", "-m", "x=1"], ["-m", "--config-dir", "a b"], ["-cd", "a b"]):
-        with typed_as(typed):
+        with use_arguments(typed):
             assert config_flags() == ["--config-dir=a b"]
     for typed in (["-m", "model=ease"], ["-m"], []):
-        with typed_as(typed):
+        with use_arguments(typed):
             assert config_flags() == []

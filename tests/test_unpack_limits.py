@@ -7,14 +7,14 @@ from contracts import composed
 
 from recsweep.app import LIMITS, Settings
 from recsweep.errors import InputError
-from recsweep.unpack_limits import FREE_BYTES, Limits, UnpackedSize, choose_limits, chosen_limits
+from recsweep.unpack_limits import FREE_BYTES, Limits, UnpackedSize, choose_limits, read_limits
 
 GIB = 1 << 30
 
 
 def test_the_defaults_are_those_of_the_configuration() -> None:
     config = composed("model=popularity")
-    assert Limits(*(config[name] for name in LIMITS)) == Limits() == chosen_limits() == (4, 200)
+    assert Limits(*(config[name] for name in LIMITS)) == Limits() == read_limits() == (4, 200)
     assert [Settings.__pydantic_fields__[name].default for name in LIMITS] == [4, 200]
 
 

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from recsweep.comparison.contenders import Contender
-from recsweep.comparison.markdown import bullets, escaped, markdown_table
+from recsweep.comparison.markdown import bullets, escape, markdown_table
 from recsweep.comparison.significance import Interval, bootstrap_interval
 from recsweep.comparison.statistics import Comparison
 from recsweep.metrics.groups import DEFINITIONS as OF_GROUPS
@@ -134,7 +134,7 @@ def tables_of_groups(found: Comparison, rows: Sequence[GroupRow]) -> str:
         rows: See `group_rows`; at least one.
     """
     ranges = group_ranges(found)
-    first = escaped(found.contenders[0].name)
+    first = escape(found.contenders[0].name)
     about = (
         "Mean over the users of a group; after the comma its difference from that of "
         f"{first} on the same users, ± half of its {found.statistics.confidence:.0%} bootstrap "
@@ -152,7 +152,7 @@ def tables_of_groups(found: Comparison, rows: Sequence[GroupRow]) -> str:
         )
         for metric in dict.fromkeys(row.metric for row in rows)
     ]  # fmt: skip
-    lines = bullets(f"{name}: {escaped(text)}" for name, text in OF_GROUPS.items())
+    lines = bullets(f"{name}: {escape(text)}" for name, text in OF_GROUPS.items())
     return "\n\n".join([about, *tables, "\n".join(lines)])
 
 

@@ -10,7 +10,7 @@ def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
         head: A title per column, in plain text.
         rows: A cell per column, in Markdown.
     """
-    lines: list[Iterable[str]] = [map(escaped, head), ["---"] * len(head), *rows]
+    lines: list[Iterable[str]] = [map(escape, head), ["---"] * len(head), *rows]
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
@@ -19,6 +19,6 @@ def bullets(lines: Iterable[str]) -> list[str]:
     return [f"- {line}" for line in lines]
 
 
-def escaped(text: str) -> str:
+def escape(text: str) -> str:
     r"""The text with Markdown's special characters escaped by \."""
     return "".join(f"\\{letter}" if letter in r"\`*|<[" else letter for letter in text)

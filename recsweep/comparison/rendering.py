@@ -16,7 +16,7 @@ from recsweep.comparison.contenders import (
     settings_of_model,
 )
 from recsweep.comparison.groups import group_records, group_rows, tables_of_groups
-from recsweep.comparison.markdown import bullets, escaped, markdown_table
+from recsweep.comparison.markdown import bullets, escape, markdown_table
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html, subject
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
 from recsweep.run_files import COMPARISON, COMPARISON_PAGE, GROUPS_COMPARED, PAIRS
@@ -72,7 +72,7 @@ def write_comparison(
         *(Section(title, *content) for title, content in (extra_sections or {}).items()),
         Section(
             "Definitions",
-            "\n".join(bullets(f"`{n}`: {escaped(d)}" for n, d in _definitions(found))),
+            "\n".join(bullets(f"`{n}`: {escape(d)}" for n, d in _definitions(found))),
         ),
         Section("Where the numbers come from", _origins(found)),
     ]
@@ -224,14 +224,14 @@ def markdown(sections: Sequence[Section]) -> str:
 def _subject(found: Comparison) -> str:
     runs = [run for each in found.contenders for run in each.replicates]
     data = (str(run.config.get("data", {}).get("name", "data")) for run in runs)
-    return subject(map(escaped, data), (run.split for run in runs), date.today())
+    return subject(map(escape, data), (run.split for run in runs), date.today())
 
 
 def _main_table(found: Comparison) -> str:
     rows = []
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
-        rows.append([escaped(_shown_name(each)), *map(_marked, scores)])
+        rows.append([escape(_shown_name(each)), *map(_marked, scores)])
     return markdown_table(["model", *found.metrics], rows)
 
 
@@ -244,7 +244,7 @@ def _table_of_scores(found: Comparison) -> str:
     rows = [
         [
             metric,
-            escaped(_shown_name(each)),
+            escape(_shown_name(each)),
             f"{score.mean:.4f}",
             f"[{score.interval.low:.4f}, {score.interval.high:.4f}]",
             f"{score.deviation:.4f}" if len(score.by_replicate) > 1 else "",
@@ -264,7 +264,7 @@ def _table_of_pairs(found: Comparison) -> str:
     rows = [
         [
             pair.metric,
-            f"{escaped(pair.a)} − {escaped(pair.b)}",
+            f"{escape(pair.a)} − {escape(pair.b)}",
             f"{pair.difference.mean:+.4f}",
             f"[{pair.difference.low:+.4f}, {pair.difference.high:+.4f}]",
             _p(pair.difference.p),
@@ -283,12 +283,12 @@ def _origins(found: Comparison) -> str:
         if len(set(filter(None, values))) == 1:
             same.append(f"{field} {next(filter(None, values))}")
         else:
-            rows.append([field, *(escaped(value or "not noted") for value in values)])
+            rows.append([field, *(escape(value or "not noted") for value in values)])
     parts = ["\n".join(bullets(map(_origin, found.contenders)))]
     if rows:
         parts.append(markdown_table(["", *(each.name for each in found.contenders)], rows))
     if same:
-        parts.append(f"The same for all that noted it: {escaped('; '.join(same))}.")
+        parts.append(f"The same for all that noted it: {escape('; '.join(same))}.")
     return "\n\n".join(parts)
 
 
@@ -296,12 +296,12 @@ def _origin(contender: Contender) -> str:
     """A contender's settings and the locations of its runs."""
     first, *others = contender.replicates
     parts = [
-        escaped(settings_of_model(first)),
-        f"study {escaped(first.study)}" if first.study else "",
+        escape(settings_of_model(first)),
+        f"study {escape(first.study)}" if first.study else "",
         f"`{first.place}`" + (f" and {len(others)} more" if others else ""),
         "" if first.environment else "commit and versions not noted",
     ]
-    return f"**{escaped(contender.name)}**: {'; '.join(filter(None, parts))}"
+    return f"**{escape(contender.name)}**: {'; '.join(filter(None, parts))}"
 
 
 # --- LaTeX ---------------------------------------------------------------------------------------

@@ -18,7 +18,7 @@ def item_degrees(train: CSR) -> Float[np.ndarray, " items"]:
     return _sums(train.indices, train.data, train.shape[1])
 
 
-def normalized(train: CSR, user_exponent: float, item_exponent: float) -> CSR:
+def normalize(train: CSR, user_exponent: float, item_exponent: float) -> CSR:
     """Each value times the powers of its user's and its item's degrees, float32.
 
         x x .      exponents −1 and 0      ½ ½ .

@@ -15,7 +15,7 @@ from recsweep.data import matrix
 from recsweep.data.matrix import fingerprint, keep_entries, matrix_arrays
 from recsweep.files import disk_errors_in_one_line, sole_writer, whole_file
 from recsweep.interfaces import CSR
-from recsweep.messages import named_error
+from recsweep.messages import describe_error
 from recsweep.stored_files import read_arrays
 
 log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _loaded(target: Path, n_items: int) -> Float[np.ndarray, "items items"] | No
     try:
         gram = read_arrays(target, {"gram": (n_items, n_items)})["gram"]
     except (OSError, ValueError) as error:
-        damage = named_error(error)
+        damage = describe_error(error)
     else:
         if gram.dtype == np.float32 and gram.flags.c_contiguous:
             return gram

@@ -71,4 +71,4 @@ def _fold(
     n_unknown = np.diff(all_targets.indptr) - np.diff(known.indptr)
     counted = n_unknown.astype(np.int64) if unknown_items == "count" else None
     fold = Fold(history[is_shown], known, data.user_ids[is_shown], counted)
-    return fold.of_whom_something_is_held_out()
+    return fold.drop_users_without_targets()

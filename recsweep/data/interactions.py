@@ -9,12 +9,12 @@ import pandas as pd
 
 from recsweep.data.ids import as_ids
 from recsweep.data.matrix import (
+    find_repeated_pairs,
     fingerprint,
     from_pairs,
     keep_columns,
     keep_entries,
     matrix_arrays,
-    repeated_pairs,
 )
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
@@ -26,7 +26,7 @@ def quote(entry: object) -> str:
     return text if len(text) <= 80 else f"{text[:80]}… ({len(text):,} characters)"
 
 
-def typed_ids(texts: Any) -> np.ndarray:
+def parse_ids(texts: Any) -> np.ndarray:
     """Ids as int64 if each is a whole number as Python writes it, else as text.
 
     Args:
@@ -49,7 +49,7 @@ def _encoded(column: "pd.Series[Any]") -> tuple[np.ndarray, np.ndarray]:
         )
     is_used = np.zeros(len(categories.categories), bool)
     is_used[codes] = True
-    ids, rank = np.unique(typed_ids(categories.categories[is_used]), return_inverse=True)
+    ids, rank = np.unique(parse_ids(categories.categories[is_used]), return_inverse=True)
     new_codes = np.zeros(len(is_used), np.int32)
     new_codes[is_used] = rank
     return new_codes[codes], ids
@@ -97,7 +97,7 @@ class Interactions:
         return result
 
     def _refuse_duplicates(self) -> None:
-        repeated = repeated_pairs(self.matrix)
+        repeated = find_repeated_pairs(self.matrix)
         if len(repeated):
             user, item = repeated[0]
             raise InputError(
@@ -111,7 +111,7 @@ class Interactions:
         """SHA-256 of ids, pairs and values."""
         return fingerprint(self.user_ids, self.item_ids, *matrix_arrays(self.matrix))
 
-    def filtered(self, min_rating: float | None, min_user_interactions: int) -> "Interactions":
+    def filter(self, min_rating: float | None, min_user_interactions: int) -> "Interactions":
         """The clicks (values of at least `min_rating`) of users with enough of them.
 
         Args:

@@ -24,7 +24,7 @@ def from_pairs(
     return sp.csr_matrix(parts, shape=shape)
 
 
-def repeated_pairs(matrix: CSR) -> np.ndarray:
+def find_repeated_pairs(matrix: CSR) -> np.ndarray:
     """Row and column of each repeated pair, as an array of pairs × 2."""
     n_rows, n_columns = matrix.shape
     keys = np.repeat(np.arange(n_rows) * n_columns, np.diff(matrix.indptr))
@@ -55,7 +55,7 @@ def fingerprint(*arrays: np.ndarray) -> str:
     digest = hashlib.sha256()
     for array in arrays:
         digest.update(f"{array.dtype.str}{array.shape}".encode())
-        digest.update(np.ascontiguousarray(packed_ids(array)).data)
+        digest.update(np.ascontiguousarray(pack_ids(array)).data)
     return digest.hexdigest()
 
 
@@ -68,13 +68,13 @@ def matrix_arrays(matrix: CSR) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     )
 
 
-def packed_ids(ids: np.ndarray) -> np.ndarray:
+def pack_ids(ids: np.ndarray) -> np.ndarray:
     """Ids as an array of numbers: text becomes the bytes of a JSON list."""
     if ids.dtype != object:
         return ids
     return np.frombuffer(json.dumps(ids.tolist()).encode(), np.uint8)
 
 
-def unpacked_ids(packed: np.ndarray) -> np.ndarray:
-    """The inverse of `packed_ids`."""
+def unpack_ids(packed: np.ndarray) -> np.ndarray:
+    """The inverse of `pack_ids`."""
     return np.array(json.loads(packed.tobytes()), object) if packed.dtype == np.uint8 else packed

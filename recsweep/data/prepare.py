@@ -12,7 +12,7 @@ import numpy as np
 
 from recsweep import source_code
 from recsweep.data.leaks import refuse_leaks
-from recsweep.data.matrix import packed_ids, unpacked_ids
+from recsweep.data.matrix import pack_ids, unpack_ids
 from recsweep.data.sources.source import Source
 from recsweep.data.split import Fold, Split, Splitter
 from recsweep.data.transform import Transform, apply_transform
@@ -27,7 +27,7 @@ from recsweep.files import (
 )
 from recsweep.interfaces import CSR
 from recsweep.learned_arrays import CSR_PARTS
-from recsweep.messages import named_error
+from recsweep.messages import describe_error
 from recsweep.run_files import DAMAGE
 from recsweep.stored_files import read_arrays, sparse_rows
 
@@ -105,7 +105,7 @@ def _described(value: Any) -> Any:
 
 def _arrays(split: Split) -> dict[str, np.ndarray]:
     ids = (split.train_user_ids, split.valid.user_ids, split.test.user_ids, split.item_ids)
-    arrays = {name: packed_ids(each) for name, each in zip(IDS, ids, strict=True)}
+    arrays = {name: pack_ids(each) for name, each in zip(IDS, ids, strict=True)}
     for name, matrix in zip(MATRICES, split.matrices, strict=True):
         arrays[f"{name}.indptr"] = matrix.indptr
         arrays[f"{name}.indices"] = matrix.indices
@@ -124,7 +124,7 @@ def _loaded(target: Path) -> Split | None:
         split = _split(arrays, data_fingerprint)
         damage = "" if split.fingerprint == fingerprint else "not what its fingerprint says"
     except DAMAGE as error:
-        damage = named_error(error)
+        damage = describe_error(error)
     if damage:
         log.warning("prepared split %s is damaged (%s): rebuilding it", target, damage)
         return None
@@ -132,7 +132,7 @@ def _loaded(target: Path) -> Split | None:
 
 
 def _split(arrays: Mapping[str, np.ndarray], data_fingerprint: str) -> Split:
-    train_users, valid_users, test_users, items = (unpacked_ids(arrays[name]) for name in IDS)
+    train_users, valid_users, test_users, items = (unpack_ids(arrays[name]) for name in IDS)
     train, valid_history, valid_target, test_history, test_target = (
         _matrix(arrays, name, len(items)) for name in MATRICES
     )

@@ -39,7 +39,7 @@ class Fold:
         n_known = np.diff(self.target.indptr).astype(np.int64)
         return n_known if self.n_unknown is None else n_known + self.n_unknown
 
-    def of_whom_something_is_held_out(self) -> Self:
+    def drop_users_without_targets(self) -> Self:
         """The fold without users who have no target items."""
         kept = self.n_relevant > 0
         n_unknown = None if self.n_unknown is None else self.n_unknown[kept]

@@ -24,7 +24,7 @@ N_NAMED = 3
 CATALOGUE = "the model's catalogue"
 
 
-class Requested(NamedTuple):
+class RequestedUsers(NamedTuple):
     """Users to recommend to.
 
     Args:
@@ -35,7 +35,7 @@ class Requested(NamedTuple):
     user_ids: np.ndarray
     history: CSR
 
-    def chosen(self, names: list[str], skip_unknown: bool) -> "Requested":
+    def select(self, names: list[str], skip_unknown: bool) -> "RequestedUsers":
         """Only these users, in this order.
 
         Args:
@@ -56,7 +56,7 @@ class Requested(NamedTuple):
         if found:
             log.warning("%s: skipped", found)
         rows = rows[rows >= 0]
-        return Requested(self.user_ids[rows], self.history[rows])
+        return RequestedUsers(self.user_ids[rows], self.history[rows])
 
     def _spelling(self, unknown: list[str]) -> str:
         """How the data set writes the id of an unknown user, or ids in general."""
@@ -77,7 +77,7 @@ def _without_spelling(name: str) -> str:
 
 def read_histories(
     path: Path, item_ids: np.ndarray, min_rating: float | None, transform: Transform
-) -> Requested:
+) -> RequestedUsers:
     """Read users from a file of `user item [value]` lines, in the order of their first lines.
 
     Values are transformed as in training. Items unknown to the model are dropped with a warning.
@@ -109,7 +109,7 @@ def histories(
     item_ids: np.ndarray,
     min_rating: float | None,
     transform: Transform,
-) -> Requested:
+) -> RequestedUsers:
     """The same from a table of `user`, `item` and optionally `value`.
 
     Args:
@@ -138,7 +138,7 @@ def histories(
         )  # fmt: skip
     weights = transform.apply(values[kept].astype(np.float32))
     history = from_pairs(rows[kept], columns[kept], weights, (len(users), len(item_ids)))
-    return Requested(users, history)
+    return RequestedUsers(users, history)
 
 
 def places(given: Any, ids: np.ndarray) -> np.ndarray:

@@ -8,7 +8,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 from threadpoolctl import threadpool_limits
 
-from recsweep.data.degrees import degree_powers, item_degrees, normalized
+from recsweep.data.degrees import degree_powers, item_degrees, normalize
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
@@ -49,7 +49,7 @@ class GFCF(LearnedArrays):
                 f"model.latent_dim must be below the {train.shape[0]:,} users and "
                 f"{train.shape[1]:,} items, but is {self.latent_dim}; lower model.latent_dim"
             )
-        matrix = normalized(train, -0.5, -0.5)
+        matrix = normalize(train, -0.5, -0.5)
         self.learned = {
             **sparse_arrays(matrix),
             "frequencies": _right_singular_vectors(matrix, self.latent_dim),

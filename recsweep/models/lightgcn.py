@@ -8,7 +8,7 @@ from keras import ops
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.degrees import degree_powers, item_degrees, normalized
+from recsweep.data.degrees import degree_powers, item_degrees, normalize
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import CSR, STRICT
 from recsweep.models.bpr import BPR, EmbeddingNetwork, at_triples
@@ -110,7 +110,7 @@ class LightGCN(BPR):
 
     def network(self, train: CSR, seeds: Seeds) -> GraphNetwork:
         """A network with initial weights."""
-        return GraphNetwork(normalized(train, -0.5, -0.5), self.n_layers, self.latent_dim, seeds)
+        return GraphNetwork(normalize(train, -0.5, -0.5), self.n_layers, self.latent_dim, seeds)
 
     def vectors(
         self,
@@ -122,7 +122,7 @@ class LightGCN(BPR):
 
         Histories collect layers 0 to `n_layers` − 1, each divided by the root of the degree.
         """
-        graph = normalized(train, -0.5, -0.5)
+        graph = normalize(train, -0.5, -0.5)
         back = graph.T.tocsr()
         roots = degree_powers(item_degrees(train), -0.5).astype(np.float32)
         layer_users, layer_items = users, items
@@ -143,5 +143,5 @@ class LightGCN(BPR):
     ) -> Float[np.ndarray, "rows latent"]:
         """The mean of a history's layers, as a user of the graph would have them."""
         own = np.where(known[:, None] >= 0, users[known], users.mean(axis=0))
-        neighbours = normalized(history.astype(np.float32), -0.5, 0.0) @ items[0]
+        neighbours = normalize(history.astype(np.float32), -0.5, 0.0) @ items[0]
         return (own + neighbours) / np.float32(self.n_layers + 1)

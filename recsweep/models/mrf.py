@@ -21,7 +21,7 @@ from recsweep.memory import refuse_beyond_memory
 from recsweep.models.ease import refuse_coarse
 from recsweep.models.item_knn import similar_items
 from recsweep.seeds import Seeds
-from recsweep.step_lines import reported
+from recsweep.step_lines import report_progress
 
 BLOCK = 128
 """Items solved between two progress lines in each thread."""
@@ -128,7 +128,9 @@ def _solve_all(
 
     starts = range(0, n_items, BLOCK)
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(environment.n_threads()) as pool:
-        steps = zip(reported(starts, "ridge regressions"), pool.map(solve, starts), strict=True)
+        steps = zip(
+            report_progress(starts, "ridge regressions"), pool.map(solve, starts), strict=True
+        )
         weights, errors = zip(*(solved for _, block in steps for solved in block), strict=True)
     return np.concatenate(weights), max(errors)
 

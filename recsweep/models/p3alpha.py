@@ -8,7 +8,7 @@ from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.data.degrees import degree_powers, item_degrees, normalized
+from recsweep.data.degrees import degree_powers, item_degrees, normalize
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
@@ -55,7 +55,7 @@ class P3Alpha(LearnedArrays):
             products.eliminate_zeros()
             return nearest(products, self.n_neighbors)
 
-        steps = normalized(train, -0.5, 0).power(self.alpha)  # (x_ui·x_uj/d_u)^alpha in XᵀX
+        steps = normalize(train, -0.5, 0).power(self.alpha)  # (x_ui·x_uj/d_u)^alpha in XᵀX
         walks = sp.vstack(over_gram_rows(steps, likeliest)).T.tocsr()  # row j leads to item j
         self.learned = sparse_arrays(nearest(walks, self.n_neighbors).T.tocsr())
         on_epoch(0, {})

@@ -17,7 +17,7 @@ from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix,
 from recsweep.memory import refuse_beyond_memory
 from recsweep.models.item_knn import nearest
 from recsweep.seeds import Seeds
-from recsweep.step_lines import reported
+from recsweep.step_lines import report_progress
 
 BATCH_CELLS = 1 << 23
 """Cells of the Gram matrices of the items solved at a time in each thread: 32 MiB."""
@@ -80,7 +80,9 @@ class SLIM(LearnedArrays):
             return sp.csr_matrix(parts, shape=rows.shape)
 
         with ThreadPoolExecutor(n_threads) as pool:  # NumPy releases the GIL
-            steps = zip(reported(starts, "elastic nets"), pool.map(solve, starts), strict=True)
+            steps = zip(
+                report_progress(starts, "elastic nets"), pool.map(solve, starts), strict=True
+            )
             weights = sp.vstack([solved for _, solved in steps], format="csr")
         weights.eliminate_zeros()
         self.learned = sparse_arrays(weights.T.tocsr())  # column j holds the weights for item j

@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
-from recsweep.data.degrees import normalized
+from recsweep.data.degrees import normalize
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
@@ -59,7 +59,7 @@ class TurboCF(LearnedArrays):
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Compute R̃, and P unless it is their plain product."""
         self.forget()
-        graph = normalized(train, -self.alpha, self.alpha - 1)
+        graph = normalize(train, -self.alpha, self.alpha - 1)
         self.learned = sparse_arrays(graph if self.power == 1 else self._raised(graph))
         on_epoch(0, {})
 

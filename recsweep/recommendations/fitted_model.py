@@ -6,7 +6,7 @@ from typing import NamedTuple
 import numpy as np
 
 from recsweep.app import Settings
-from recsweep.data.user_histories import Requested
+from recsweep.data.user_histories import RequestedUsers
 from recsweep.interfaces import Recommender
 from recsweep.recommendations.files import Ranking
 
@@ -28,7 +28,7 @@ class FittedModel(NamedTuple):
 
 
 def rank_items(
-    fitted: FittedModel, requested: Requested, k: int, batch_size: int
+    fitted: FittedModel, requested: RequestedUsers, k: int, batch_size: int
 ) -> Iterator[Ranking]:
     """Yield each user's best unseen items, fewer than k if there are no more.
 

@@ -10,7 +10,7 @@ from recsweep.app import build_group
 from recsweep.data.ids import as_ids
 from recsweep.data.interactions import quote
 from recsweep.data.table import LARGEST, as_float64
-from recsweep.data.user_histories import CATALOGUE, Requested, histories, places, unknown_ids
+from recsweep.data.user_histories import CATALOGUE, RequestedUsers, histories, places, unknown_ids
 from recsweep.errors import InputError
 from recsweep.recommendations.files import Ranking
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
@@ -53,7 +53,7 @@ def recommend_to(
     return as_table(rank_items(fitted, requested, k, batch_size), fitted.item_ids)
 
 
-def _requested(fitted: FittedModel, table: pd.DataFrame, is_strict: bool) -> Requested:
+def _requested(fitted: FittedModel, table: pd.DataFrame, is_strict: bool) -> RequestedUsers:
     """The users, and their histories with values transformed as in training."""
     settings, item_ids = fitted.settings, fitted.item_ids
     at = places(table["item"], item_ids)

@@ -99,7 +99,7 @@ def metrics_by_group(
     return Groups(table.reindex(list(NAMES)), frame)
 
 
-def checked_curves(results: Path) -> list[tuple[int, dict[str, float]]]:
+def check_curves(results: Path) -> list[tuple[int, dict[str, float]]]:
     """Read a run's curves: epoch (from 1) and values by name.
 
     Args:

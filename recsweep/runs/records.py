@@ -18,7 +18,7 @@ from recsweep.run_files import (
     read_split,
     read_tags,
 )
-from recsweep.runs.consistency import checked_curves, metrics_per_user
+from recsweep.runs.consistency import check_curves, metrics_per_user
 from recsweep.runs.past_run import objective_of
 from recsweep.runs.results import curves_over_k, final_metrics
 from recsweep.shell import command, setting
@@ -28,7 +28,7 @@ from recsweep.tracking.run_note import run_note
 Curves = list[tuple[int, dict[str, float]]]
 
 
-def logged_fields(folder: Path, config: Config) -> dict[str, Any]:
+def record_fields(folder: Path, config: Config) -> dict[str, Any]:
     """What every run logs, as fields of a `Record`.
 
     Args:
@@ -79,7 +79,7 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         InputError: A file is missing, damaged or a link, or two are not from the same run.
     """
     refuse_links(results)
-    curves = checked_curves(results)
+    curves = check_curves(results)
     for fold in FOLDS:
         metrics_per_user(results, fold)
     final, best_epoch = read(results / METRICS, lambda _: final_metrics(results), tuple)
@@ -98,7 +98,7 @@ def run_record(results: Path, marks: Mapping[str, str], name: str, command: str)
         files={"": results},
         note=page_note(results),
         command=command,
-        **logged_fields(results, read_config(results)),
+        **record_fields(results, read_config(results)),
     )
 
 

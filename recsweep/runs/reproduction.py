@@ -13,8 +13,8 @@ import pandas as pd
 from recsweep.environment import NOT_INSTALLED
 from recsweep.persistence import WEIGHTS
 from recsweep.run_files import METRICS, MODEL, read, read_metrics, read_split
-from recsweep.runs.consistency import checked_curves, metrics_per_user
-from recsweep.runs.weights import ArrayDifference, changed_arrays, names_of_arrays
+from recsweep.runs.consistency import check_curves, metrics_per_user
+from recsweep.runs.weights import ArrayDifference, compare_arrays, names_of_arrays
 
 UNKNOWN = "unknown"
 NOT_COMPARED = ("git.commit", "git.dirty")
@@ -108,7 +108,7 @@ class Measured(NamedTuple):
         best_epoch, means = read(results / METRICS, lambda _: _epoch_and_means(results), tuple)
         frames = {fold: metrics_per_user(results, fold) for fold in FOLDS}
         split, _ = read_split(results)
-        rows = dict(checked_curves(results))
+        rows = dict(check_curves(results))
         curves = pd.DataFrame(list(rows.values()), list(rows))
         curves = curves[[name for name in curves if "/" in str(name)]]
         weights = results / MODEL / WEIGHTS if with_weights else None
@@ -145,7 +145,7 @@ def _n_changed(was: pd.DataFrame, now: pd.DataFrame) -> dict[str, int]:
     return {str(name): int(n) for name, n in (~is_same).sum().items()}
 
 
-def changed_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
+def compare_curves(was: pd.DataFrame, now: pd.DataFrame) -> pd.DataFrame:
     """A row per changed curve, the largest difference first.
 
     Columns: `curve`, such as `train/loss`, `n_epochs` in which it differs, the `first_epoch` of
@@ -196,15 +196,15 @@ class Comparison:
 
     @cached_property
     def curves(self) -> pd.DataFrame:
-        """See `changed_curves`."""
-        return changed_curves(self.was.curves, self.now.curves)
+        """See `compare_curves`."""
+        return compare_curves(self.was.curves, self.now.curves)
 
     @cached_property
     def weights(self) -> list[ArrayDifference]:
-        """See `changed_arrays`."""
+        """See `compare_arrays`."""
         if self.was.weights is None or self.now.weights is None:
             return []
-        return changed_arrays(self.was.weights, self.now.weights)
+        return compare_arrays(self.was.weights, self.now.weights)
 
     @property
     def beside_metrics(self) -> dict[str, str]:

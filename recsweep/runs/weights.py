@@ -11,7 +11,7 @@ from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_
 
 from recsweep.errors import InputError
 from recsweep.files import file_sha256
-from recsweep.messages import named_error, shorten
+from recsweep.messages import describe_error, shorten
 from recsweep.run_files import read
 from recsweep.stored_files import ZIP_DAMAGE
 
@@ -69,7 +69,7 @@ def _names(file: Path) -> list[str]:
         raise ValueError(error) from error
 
 
-def changed_arrays(was: Path, now: Path) -> list[ArrayDifference]:
+def compare_arrays(was: Path, now: Path) -> list[ArrayDifference]:
     """The arrays in which two files differ, the largest difference first.
 
     Args:
@@ -88,7 +88,7 @@ def changed_arrays(was: Path, now: Path) -> list[ArrayDifference]:
     except (*ZIP_DAMAGE, ValueError, LookupError, MemoryError) as error:
         raise InputError(
             f"the weights of two models must be readable to be compared, but {was} or {now} is "
-            f"damaged ({shorten(named_error(error), 120)}); copy that run's whole folder again"
+            f"damaged ({shorten(describe_error(error), 120)}); copy that run's whole folder again"
         ) from error
     changed = [each for each in found if each.n_changed or each.was != each.now]
     return sorted(changed, key=lambda each: -each.largest)

@@ -117,7 +117,7 @@ def launch(
     if launches_with(config, "JoblibLauncher"):
         _refuse_few_semaphores()
     if launches_with(config, "LocalLauncher"):  # submitit's, which keeps pickles on disk
-        task = task.sealed()
+        task = task.seal()
     # from 1.4 on Hydra refuses jobs if hydra.launcher is not what the command line composes
     launcher: Any = Plugins.instance().instantiate_launcher(
         hydra_context=context, task_function=task, config=own

@@ -91,7 +91,7 @@ def run(launcher: Mapping[str, Any], task: Worker | FinalWorker, n: int) -> list
         folder.mkdir(mode=0o700, parents=True)
     executor = SlurmExecutor(launcher["submitit_folder"])
     executor.update_parameters(**settings)
-    work = Job(task.sealed(), _umask())
+    work = Job(task.seal(), _umask())
 
     def submit(n_jobs: int) -> "list[SlurmJob[dict[str, Any]]]":
         jobs = executor.map_array(work, range(n_jobs))

@@ -122,7 +122,7 @@ def tuning(coordinator: SweepCoordinator, outcome: StudyOutcome) -> Tuning:
         wall_s=sum(row.wall_s or 0.0 for row in rows),
         cpu_s=sum(cpu_s) if cpu_s else None,
         peak_bytes=max(peaks, default=None),
-        space=coordinator.study.space.described(),
+        space=coordinator.study.space.describe(),
         default=default.values[0] if default and default.state == "complete" else None,
         tuned=status.best.values[0] if status.best else None,
         pruned_values=[

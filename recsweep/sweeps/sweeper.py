@@ -90,7 +90,9 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
         InputError: Something cannot be searched, or a study cannot be resumed or has no result.
         KeyboardInterrupt: The sweep was asked to stop; the same command resumes it.
     """
-    aside = [each for each in of_some_models(shell.typed_arguments()) if each not in arguments]
+    aside = [
+        each for each in of_some_models(shell.command_line_arguments()) if each not in arguments
+    ]
     overrides = OverridesParser.create().parse_overrides([*arguments, *aside])
     _refuse_duplicates(overrides)
     chosen = _combinations(overrides)
@@ -291,7 +293,9 @@ def _search(
 
 def _resuming() -> list[str]:
     """The arguments of the command that finishes the sweep."""
-    return [each for each in shell.typed_arguments() if not _is_of(each, ("sweep.workers_only",))]
+    return [
+        each for each in shell.command_line_arguments() if not _is_of(each, ("sweep.workers_only",))
+    ]
 
 
 def _refuse_same_names(parts: Sequence[str], requests: Sequence[StudyRequest]) -> None:
@@ -345,7 +349,7 @@ def _remark(study: SharedStudy) -> str | None:
     space, outside = study.space, " and ".join(study.space.default_outside())
     if study.trials():
         return None
-    if not space.described():
+    if not space.describe():
         return "nothing is searched: one trial"
     if not (study.plan.try_defaults and outside) or isinstance(study.sampler, Grid):
         return None

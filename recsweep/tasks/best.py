@@ -25,7 +25,7 @@ class Best:
         from recsweep.sweeps.study.catalog import StudyCatalog
 
         studies = StudyCatalog.of(job.settings.sweep)
-        study, found = studies.load(chosen_study(job.settings.study, studies))
+        study, found = studies.load(choose_study(job.settings.study, studies))
         if not found.front:
             raise InputError(
                 f"study {found.study} must have a complete trial, but has none yet "
@@ -36,11 +36,11 @@ class Best:
             print(f"# study {found.study}", file=sys.stderr, flush=True)  # noqa: T201
         for row in found.front:
             if not found.best:
-                print(f"# trial {row.number}: {found.shown(row)}", file=sys.stderr, flush=True)  # noqa: T201
+                print(f"# trial {row.number}: {found.format_row(row)}", file=sys.stderr, flush=True)  # noqa: T201
             print(command(*trial_arguments(study, row)), flush=True)  # noqa: T201
 
 
-def chosen_study(name: str | None, studies: "StudyCatalog") -> str:
+def choose_study(name: str | None, studies: "StudyCatalog") -> str:
     """The study's name, which may be omitted if there is only one.
 
     Args:

@@ -39,7 +39,7 @@ class Bundle:
         from recsweep.comparison.contenders import group_runs
         from recsweep.files import disk_errors_in_one_line, refuse_file, whole_file
         from recsweep.runs.bundle import write_bundle
-        from recsweep.runs.consistency import checked_curves, metrics_per_user
+        from recsweep.runs.consistency import check_curves, metrics_per_user
         from recsweep.runs.scored_run import read_run
         from recsweep.shell import command
 
@@ -56,7 +56,7 @@ class Bundle:
                 for folder, study in _folders(entry, job.settings, Path(fetched))
             ]
             for run in runs:
-                checked_curves(Path(run.place))
+                check_curves(Path(run.place))
                 metrics_per_user(Path(run.place), "valid")
             rows = {
                 each.name: [Path(run.place) for run in each.replicates] for each in group_runs(runs)

@@ -66,10 +66,10 @@ class Compare(Statistics):
         """All runs to compare."""
         if self.filter is not None:
             finder = _finder(settings, "task.filter")
-            yield from _fetched(finder, finder.filtered(self.filter))
+            yield from _fetched(finder, finder.find_by_filter(self.filter))
         elif self.tag is not None:
             finder = _finder(settings, "task.tag")
-            yield from _fetched(finder, finder.tagged(self.tag))
+            yield from _fetched(finder, finder.find_by_tag(self.tag))
         elif not self.of:
             raise InputError(
                 "task.of must name what is to be compared, but is empty; give studies, runs or "
@@ -94,7 +94,7 @@ def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
         finder = _finder(settings, f"task.of={entry}", studies)
         if finder.is_absent:
             refuse_unknown("task.of", entry, studies)
-        runs = list(_fetched(finder, finder.named(entry)))
+        runs = list(_fetched(finder, finder.find(entry)))
         if entry == LATEST:
             _tell_latest(runs[0])
         yield from runs

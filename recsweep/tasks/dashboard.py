@@ -30,10 +30,10 @@ class Dashboard:
         """Print the page's address, open it, and serve it until Ctrl-C."""
         from recsweep.sweeps.reporting.dashboard import make_dashboard, make_dashboard_server
         from recsweep.sweeps.study.catalog import StudyCatalog
-        from recsweep.tasks.best import chosen_study
+        from recsweep.tasks.best import choose_study
 
         studies = StudyCatalog.of(job.settings.sweep)
-        name = chosen_study(job.settings.study, studies)
+        name = choose_study(job.settings.study, studies)
         studies.load(name)  # a damaged study is one line
         storage = studies.storage_of(name)
         application = make_dashboard(storage)

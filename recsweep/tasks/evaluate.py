@@ -10,7 +10,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, Settings
 from recsweep.build import validate
-from recsweep.errors import InputError, concerning
+from recsweep.errors import InputError, error_context
 from recsweep.interfaces import STRICT, HomePath
 
 if TYPE_CHECKING:
@@ -83,9 +83,9 @@ def measure_file(
     from recsweep.recommendations.files import read_recommendations
 
     evaluator, left_out = _evaluator(settings, is_asked_for)
-    with concerning("task.recommendations"):
+    with error_context("task.recommendations"):
         lists = read_recommendations(recommendations)
-    with concerning("task.truth"):
+    with error_context("task.truth"):
         wanted = _wanted(truth)
     notes = [
         *_notes(lists, wanted, (str(recommendations), str(truth))),

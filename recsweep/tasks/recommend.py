@@ -12,12 +12,12 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment
 from recsweep.app import PLACES, Job, Settings, build_group, load_split
 from recsweep.build import validate
-from recsweep.errors import InputError, concerning
+from recsweep.errors import InputError, error_context
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
 if TYPE_CHECKING:
-    from recsweep.data.user_histories import Requested
+    from recsweep.data.user_histories import RequestedUsers
     from recsweep.evaluation import Evaluator
     from recsweep.runs.past_run import PastRun
 
@@ -89,18 +89,18 @@ class Recommend:
         n_users = len(requested.user_ids)
         print(f"{n_users:,} users, up to {evaluator.k[-1]:,} items each\nfile      {output}")  # noqa: T201
 
-    def _requested(self, fitted: FittedModel) -> "Requested":
+    def _requested(self, fitted: FittedModel) -> "RequestedUsers":
         """The users to recommend to, and their histories."""
         from recsweep.data.download import downloads
         from recsweep.data.plain_text import read_users
-        from recsweep.data.user_histories import Requested, read_histories
+        from recsweep.data.user_histories import RequestedUsers, read_histories
 
         if self.histories:
             transform = build_group(fitted.settings, "transform", "apply")
             min_rating = fitted.settings.data.get("min_rating")
-            with concerning("task.histories"):
+            with error_context("task.histories"):
                 return read_histories(self.histories, fitted.item_ids, min_rating, transform)
-        with concerning("task.users"):
+        with error_context("task.users"):
             names = read_users(self.users) if self.users else None
         with downloads(are_allowed=fitted.settings.fetch):
             split = load_split(fitted.settings)
@@ -110,8 +110,8 @@ class Recommend:
                 f"{fitted.split_fingerprint[:12]}…, but is now split {split.fingerprint[:12]}…; "
                 "restore the original data, or give task.histories=FILE"
             )
-        everybody = Requested(*split.known_histories())
-        return everybody if names is None else everybody.chosen(names, self.unknown_users == "skip")
+        everybody = RequestedUsers(*split.known_histories())
+        return everybody if names is None else everybody.select(names, self.unknown_users == "skip")
 
 
 def _fitted(run: "PastRun", job: Job) -> FittedModel:

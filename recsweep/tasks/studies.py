@@ -43,10 +43,10 @@ class ListStudies:
 def _reached(status: "StudyStatus") -> list[str]:
     counts = [str(status.count(state)) for state in ("running", "pruned", "failed")]
     front = status.front
-    best = status.shown(front[0]) if status.best else f"{len(front)} on the Pareto front"
+    best = status.format_row(front[0]) if status.best else f"{len(front)} on the Pareto front"
     return [
         f"{status.n_finished} of {status.n_trials}",
         *counts,
         best if front else "",
-        f"{status.changed:%Y-%m-%d %H:%M}" if status.changed else "",
+        f"{status.last_change:%Y-%m-%d %H:%M}" if status.last_change else "",
     ]

@@ -101,7 +101,7 @@ class Uploader:
         tracker.must_answer = True
         tracker.store.advice = "check it and re-run the same command"
         tracker.refuse_unusable()
-        with tracker.store.opened(tracker.experiment) as self.experiment:
+        with tracker.store.open(tracker.experiment) as self.experiment:
             self.client = tracker.store.client
 
     def upload(self, record: Record) -> Upload:

@@ -78,7 +78,7 @@ class FaultTolerant:
                 self.store.note_response()
                 return found
 
-    def found_again(self) -> None:
+    def mark_recovered(self) -> None:
         """The store has responded: if it is lost again, warn again."""
         if self.lost is None:
             Store.lost.pop(self.store.uri, None)
@@ -101,7 +101,7 @@ class FaultTolerant:
             with patience(0, 5) if self.store.is_lost else patience(3, 10):
                 yield
         except Exception as error:  # noqa: BLE001 - whatever MLflow, SQLAlchemy or the disk says
-            self.lost = self._goodbye(self.store.found(error))
+            self.lost = self._goodbye(self.store.describe(error))
             # only the first of many trials warns, whatever thread it is in
             if Store.lost.setdefault(self.store.uri, self.lost) is self.lost:
                 print(self.lost, file=sys.stderr, flush=True)  # noqa: T201

@@ -18,7 +18,7 @@ from recsweep.credentials import without_credentials
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.messages import shorten
 from recsweep.run_files import COMPARISON, PLOTS, SWEEP_PAGE, is_run
-from recsweep.shell import typed_arguments
+from recsweep.shell import command_line_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
 from recsweep.tracking.nested_runs import (
     COMMAND,
@@ -115,9 +115,9 @@ class MLflowTracker(FaultTolerant):
         if self._child_tags:
             self._join_sweep()
         else:
-            with self.store.opened(self.experiment) as self._experiment_id:
+            with self.store.open(self.experiment) as self._experiment_id:
                 self._create({})
-        self.found_again()
+        self.mark_recovered()
         return self
 
     def __exit__(
@@ -196,7 +196,7 @@ class MLflowTracker(FaultTolerant):
         with self.store.errors_in_one_line(ANSWERS), patience(3, 10):
             self.log_missing(params)
         self.kept_in(Path(study))
-        self.found_again()
+        self.mark_recovered()
 
     def join_sweep(
         self, study: str, name: str, tags: Mapping[str, str], known: str | None = None
@@ -214,12 +214,12 @@ class MLflowTracker(FaultTolerant):
         run = self._sweep(study, name, tags, known, is_parent=False)
         self.run_id, self._experiment_id = run.info.run_id, run.info.experiment_id
         self.kept_in(Path(study))
-        self.found_again()
+        self.mark_recovered()
 
     def _sweep(
         self, study: str, name: str, tags: Mapping[str, str], known: str | None, *, is_parent: bool
     ) -> "Run":
-        with self.store.opened(self.experiment) as self._experiment_id:
+        with self.store.open(self.experiment) as self._experiment_id:
             client, tags = self.store.client, {**origin(), **cut_tags(tags)}
             noted = find_existing(client, known) if known else None
             is_usable = (
@@ -294,7 +294,7 @@ class MLflowTracker(FaultTolerant):
             study: Name of the study, whose sweep may have ended before.
             folder: Folder of the comparison.
         """
-        with self.store.opened(self.experiment) as experiment_id:
+        with self.store.open(self.experiment) as experiment_id:
             parent = oldest(self.store.client, experiment_id, study)
         if parent is not None:
             self.store.client.log_artifacts(parent.info.run_id, str(folder), COMPARISON)
@@ -536,7 +536,7 @@ def origin(command: str | None = None) -> dict[str, str]:
     Args:
         command: Command such as `recsweep model=ease`; None = that of this process.
     """
-    command = command or shlex.join(["recsweep", *without_credentials(typed_arguments())])
+    command = command or shlex.join(["recsweep", *without_credentials(command_line_arguments())])
     tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
     tags[COMMAND] = shorten(command, TAG_CHARACTERS)
     with suppress(KeyError, OSError, ImportError):  # a container without a user database

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from recsweep.interfaces import Part, RunStatus
-from recsweep.messages import named_error, shorten
+from recsweep.messages import describe_error, shorten
 from recsweep.tracking.store import mlflow_name
 
 if TYPE_CHECKING:
@@ -97,7 +97,7 @@ def ending(error: BaseException) -> tuple[RunStatus, str]:
         return "KILLED", f"stopped by {str(error) or 'Ctrl-C'}"
     if isinstance(error, BrokenPipeError):
         return "KILLED", "stopped because the output is no longer read"
-    return "FAILED", named_error(error)
+    return "FAILED", describe_error(error)
 
 
 def supersede(

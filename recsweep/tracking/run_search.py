@@ -67,7 +67,7 @@ class RunFinder:
         """Whether the store does not exist yet."""
         return self.store.database is not None and not self.store.database.exists()
 
-    def named(self, name: str) -> list[FoundRun]:
+    def find(self, name: str) -> list[FoundRun]:
         """A run by id, a study's winner or runs by name, or the latest.
 
         Raises:
@@ -79,7 +79,7 @@ class RunFinder:
                 refuse_unknown(self.setting, name, [*self.elsewhere, *self._names()])
             return self._scored(found, f"{self.setting}={name}")
 
-    def filtered(self, condition: str) -> list[FoundRun]:
+    def find_by_filter(self, condition: str) -> list[FoundRun]:
         """Runs that match an MLflow filter such as `params.seed = '1'`, without trials.
 
         Raises:
@@ -100,7 +100,7 @@ class RunFinder:
                 ) from error
             return self._scored(found, f"task.filter={condition}")
 
-    def tagged(self, tag: str) -> list[FoundRun]:
+    def find_by_tag(self, tag: str) -> list[FoundRun]:
         """Runs with a tag such as `paper:yes`, without trials.
 
         Raises:

@@ -191,7 +191,7 @@ class Store:
             )
 
     @contextmanager
-    def opened(self, experiment: str) -> Iterator[str]:
+    def open(self, experiment: str) -> Iterator[str]:
         """Create what is missing; with a database, other processes wait until the block ends.
 
         Args:
@@ -222,10 +222,10 @@ class Store:
             raise
         except Exception as error:
             raise InputError(
-                f"{self.setting} must {must}, but is {self.found(error)}; {self.advice}"
+                f"{self.setting} must {must}, but is {self.describe(error)}; {self.advice}"
             ) from error
 
-    def found(self, error: Exception) -> str:
+    def describe(self, error: Exception) -> str:
         """Its address and the reason of the error."""
         return f"{self.shown} ({_reason(error)})"
 

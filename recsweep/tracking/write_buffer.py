@@ -155,7 +155,7 @@ class _Writer:
             ended = time.monotonic()
             rested_at = ended + min(IDLE_SHARE * (ended - began), LONGEST_PAUSE_S)
 
-    def unfinished(self) -> list[RunBuffer]:
+    def unfinished_buffers(self) -> list[RunBuffer]:
         """Buffers with entries, also those that the thread writes just now."""
         with self._changed:
             return [buffer for buffer in (*self._current, *self._due) if not buffer.is_empty]
@@ -170,7 +170,7 @@ def write_all() -> None:
     """Write the buffers of all runs before the process ends, which waits for no server."""
     Store.is_hurried = True
     for writer in list(_writers.values()):
-        for buffer in writer.unfinished():
+        for buffer in writer.unfinished_buffers():
             buffer.flush_safely()
 
 

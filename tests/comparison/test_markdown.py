@@ -1,6 +1,6 @@
 """Parts of Markdown."""
 
-from recsweep.comparison.markdown import bullets, escaped, markdown_table
+from recsweep.comparison.markdown import bullets, escape, markdown_table
 
 
 def test_a_table_escapes_its_head_and_leaves_its_cells() -> None:
@@ -10,5 +10,5 @@ def test_a_table_escapes_its_head_and_leaves_its_cells() -> None:
 
 
 def test_special_characters_are_text() -> None:
-    assert escaped("a*b [c] <d> `e`") == r"a\*b \[c] \<d> \`e\`"
+    assert escape("a*b [c] <d> `e`") == r"a\*b \[c] \<d> \`e\`"
     assert bullets(["x", "y"]) == ["- x", "- y"]

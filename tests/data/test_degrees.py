@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recsweep.data.degrees import degree_powers, item_degrees, normalized
+from recsweep.data.degrees import degree_powers, item_degrees, normalize
 from recsweep.errors import InputError
 
 # user 2 and item 2 have nothing
@@ -27,7 +27,7 @@ def test_a_degree_is_a_sum_of_values() -> None:
 def test_values_are_scaled_by_powers_of_degrees(
     user_exponent: float, item_exponent: float, expected: list[list[float]]
 ) -> None:
-    found = normalized(TRAIN, user_exponent, item_exponent)
+    found = normalize(TRAIN, user_exponent, item_exponent)
     assert found.dtype == np.float32
     np.testing.assert_allclose(found.toarray(), [*expected, [0, 0, 0]], rtol=1e-7)
 
@@ -35,7 +35,7 @@ def test_values_are_scaled_by_powers_of_degrees(
 def test_an_empty_history_has_no_degrees() -> None:
     nothing = sp.csr_matrix((1, 3), dtype=np.float32)
     assert item_degrees(nothing).dtype == np.float64
-    assert normalized(nothing, -0.5, -0.5).toarray().tolist() == [[0, 0, 0]]
+    assert normalize(nothing, -0.5, -0.5).toarray().tolist() == [[0, 0, 0]]
 
 
 def test_nobodys_degree_stays_0() -> None:
@@ -46,4 +46,4 @@ def test_nobodys_degree_stays_0() -> None:
 def test_a_negative_value_is_refused() -> None:
     train = sp.csr_matrix(np.array([[1, -2.5]], np.float32))
     with pytest.raises(InputError, match=r"must not be negative, but one is -2\.5; set transform"):
-        normalized(train, 0, 0)
+        normalize(train, 0, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsweep.data.interactions import Interactions, quote, typed_ids
+from recsweep.data.interactions import Interactions, parse_ids, quote
 
 
 def table_of(*rows: tuple[object, object, float]) -> pd.DataFrame:
@@ -66,7 +66,7 @@ def test_pairs_that_the_rule_makes_one_are_refused_as_any_other(refused):
 
 def test_ids_of_many_digits_are_told_apart():
     big = 10**17 + 1
-    assert typed_ids([str(big), str(big + 1)]).tolist() == [big, big + 1]
+    assert parse_ids([str(big), str(big + 1)]).tolist() == [big, big + 1]
 
 
 def test_categories_that_no_row_has_are_no_users():
@@ -114,22 +114,22 @@ def test_the_fingerprint_follows_ids_order_and_values():
 
 def test_clicks_are_values_from_the_threshold_on():
     data = Interactions.from_table(table_of((1, 1, 3.4), (1, 2, 3.5), (2, 2, 5), (2, 3, 0)))
-    assert rows_of(data.filtered(3.5, 1)) == [(1, 2, 3.5), (2, 2, 5)]
-    assert rows_of(data.filtered(None, 1)) == [(1, 1, np.float32(3.4)), (1, 2, 3.5), (2, 2, 5)]
+    assert rows_of(data.filter(3.5, 1)) == [(1, 2, 3.5), (2, 2, 5)]
+    assert rows_of(data.filter(None, 1)) == [(1, 1, np.float32(3.4)), (1, 2, 3.5), (2, 2, 5)]
 
 
 def test_users_need_enough_clicks_and_items_need_one():
     data = Interactions.from_table(
         table_of((1, 7, 5), (1, 6, 5), (1, 5, 1), (2, 4, 5), (2, 6, 2), (3, 6, 5), (3, 4, 5))
     )
-    left = data.filtered(4.0, 2)  # user 2 has one click; item 5 had none, item 4 keeps user 3's
+    left = data.filter(4.0, 2)  # user 2 has one click; item 5 had none, item 4 keeps user 3's
     assert rows_of(left) == [(1, 7, 5), (1, 6, 5), (3, 6, 5), (3, 4, 5)]
     assert left.item_ids.tolist() == [4, 6, 7]
 
 
 def test_a_threshold_that_float32_cannot_hold_still_counts_its_own_value():
     data = Interactions.from_table(table_of((1, 1, 4.1)))  # 4.1 as float32 is below 4.1
-    assert rows_of(data.filtered(4.1, 1)) == [(1, 1, np.float32(4.1))]
+    assert rows_of(data.filter(4.1, 1)) == [(1, 1, np.float32(4.1))]
 
 
 @pytest.mark.parametrize("values", [(16777216, 16777217), (4.0999999999, 4.1), (5, 5 + 1e-9)])
@@ -137,7 +137,7 @@ def test_a_value_below_the_threshold_is_no_click_though_float32_makes_them_one(
     values: tuple[float, float],
 ):
     data = Interactions.from_table(table_of((1, 1, values[0]), (1, 2, values[1])))
-    left = data.filtered(values[1], 1)
+    left = data.filter(values[1], 1)
     assert rows_of(left) == [(1, 2, np.float32(values[1]))]
     assert left.matrix.dtype == np.float32
 
@@ -145,16 +145,16 @@ def test_a_value_below_the_threshold_is_no_click_though_float32_makes_them_one(
 def test_filters_leave_their_input_as_it_was():
     data = Interactions.from_table(table_of((1, 1, 3), (1, 2, 5)))
     before = data.fingerprint
-    data.filtered(4.0, 1)
+    data.filter(4.0, 1)
     assert Interactions(data.matrix, data.user_ids, data.item_ids).fingerprint == before
 
 
 def test_when_nothing_is_left_the_found_values_are_shown(refused):
     data = Interactions.from_table(table_of((1, 1, 0.5), (1, 2, 5), (2, 1, 0)))
     with refused("2 interactions", "of at least 4", "none of 2 has", "from 0 to 5", "min_rating"):
-        data.filtered(4.0, 2)
+        data.filter(4.0, 2)
     with refused("3 interactions with a value above 0", "data.min_user_interactions"):
-        data.filtered(None, 3)
+        data.filter(None, 3)
 
 
 # --- times --------------------------------------------------------------------------------------
@@ -165,11 +165,11 @@ def test_each_interaction_keeps_its_time_and_the_fingerprint_ignores_it():
     table = pd.DataFrame(rows, columns=["user", "item", "value", "timestamp"])
     data = Interactions.from_table(table)
     assert data.times.tolist() == [71, 73, 70, 72, 74]
-    assert data.filtered(3.0, 1).times.tolist() == [71, 70, 72, 74]
-    assert data.filtered(3.0, 2).times.tolist() == [70, 72]
+    assert data.filter(3.0, 1).times.tolist() == [71, 70, 72, 74]
+    assert data.filter(3.0, 2).times.tolist() == [70, 72]
     without = Interactions.from_table(table.drop(columns="timestamp"))
     assert without.times is None
-    assert without.filtered(3.0, 2).times is None
+    assert without.filter(3.0, 2).times is None
     assert without.fingerprint == data.fingerprint
 
 

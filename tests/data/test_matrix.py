@@ -7,14 +7,14 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep.data.matrix import (
+    find_repeated_pairs,
     fingerprint,
     from_pairs,
     keep_columns,
     keep_entries,
     matrix_arrays,
-    packed_ids,
-    repeated_pairs,
-    unpacked_ids,
+    pack_ids,
+    unpack_ids,
 )
 
 
@@ -53,8 +53,8 @@ def test_marked_entries_are_kept_and_rows_may_become_empty():
 
 def test_pairs_that_occur_more_than_once_are_found_once_each():
     matrix = matrix_of((2, 1), (0, 3), (2, 1), (0, 3), (0, 3), (1, 1))
-    assert repeated_pairs(matrix).tolist() == [[0, 3], [2, 1]]
-    assert repeated_pairs(matrix_of((0, 1), (1, 0))).tolist() == []
+    assert find_repeated_pairs(matrix).tolist() == [[0, 3], [2, 1]]
+    assert find_repeated_pairs(matrix_of((0, 1), (1, 0))).tolist() == []
 
 
 def test_a_fingerprint_is_the_checksum_of_types_shapes_and_contents():
@@ -96,7 +96,7 @@ def test_a_matrix_has_one_fingerprint_whatever_its_index_type():
     ids=["numbers", "text", "none"],
 )
 def test_ids_are_packed_without_objects_and_come_back(ids: np.ndarray):
-    packed = packed_ids(ids)
+    packed = pack_ids(ids)
     assert packed.dtype != object
-    assert unpacked_ids(packed).tolist() == ids.tolist()
-    assert unpacked_ids(packed).dtype == ids.dtype
+    assert unpack_ids(packed).tolist() == ids.tolist()
+    assert unpack_ids(packed).dtype == ids.dtype

@@ -78,8 +78,8 @@ def test_what_is_relevant_includes_the_unknown():
     assert known.n_relevant.tolist() == [2, 0, 0]
     counted = replace(known, n_unknown=np.array([1, 4, 0]))
     assert counted.n_relevant.tolist() == [3, 4, 0]
-    assert known.of_whom_something_is_held_out().user_ids.tolist() == [5]
-    left = counted.of_whom_something_is_held_out()
+    assert known.drop_users_without_targets().user_ids.tolist() == [5]
+    left = counted.drop_users_without_targets()
     assert left.user_ids.tolist() == [5, 6]
     assert left.n_relevant.tolist() == [3, 4]
     assert (left.history.shape, left.target.nnz) == ((2, 3), 2)

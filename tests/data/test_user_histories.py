@@ -8,11 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep.data.transform import Binary, Log1p, Raw
-from recsweep.data.user_histories import Requested, places, read_histories
+from recsweep.data.user_histories import RequestedUsers, places, read_histories
 from recsweep.errors import InputError
 
 ITEMS = np.array([10, 20, 30])
-PEOPLE = Requested(np.array([5, 7, 9]), sp.csr_matrix(np.diag([1, 2, 3]).astype(np.float32)))
+PEOPLE = RequestedUsers(np.array([5, 7, 9]), sp.csr_matrix(np.diag([1, 2, 3]).astype(np.float32)))
 
 
 def file(folder: Path, text: str) -> Path:
@@ -29,17 +29,17 @@ def test_ids_are_found_as_text() -> None:
 
 
 def test_chosen_users_keep_their_rows() -> None:
-    some = PEOPLE.chosen(["9", "5"], skip_unknown=False)
+    some = PEOPLE.select(["9", "5"], skip_unknown=False)
     assert some.user_ids.tolist() == [9, 5]
     np.testing.assert_array_equal(some.history.toarray(), [[0, 0, 3], [1, 0, 0]])
 
 
 def test_who_is_not_here_is_skipped_or_refused(caplog: pytest.LogCaptureFixture) -> None:
-    assert PEOPLE.chosen(["8", "9"], skip_unknown=True).user_ids.tolist() == [9]
+    assert PEOPLE.select(["8", "9"], skip_unknown=True).user_ids.tolist() == [9]
     assert "1 of 2 requested users are not in the run's data set ('8'): skipped" in caplog.text
     for names, skip in ((["8", "9"], False), (["8"], True)):
         with pytest.raises(InputError, match=r"task\.unknown_users=skip"):
-            PEOPLE.chosen(names, skip)
+            PEOPLE.select(names, skip)
 
 
 @pytest.mark.parametrize(
@@ -52,9 +52,9 @@ def test_who_is_not_here_is_skipped_or_refused(caplog: pytest.LogCaptureFixture)
     ],
 )
 def test_a_user_spelled_differently_is_told_how_the_data_spells_it(typed: str, said: str) -> None:
-    people = Requested(np.array(["c7", "User_12"], object), PEOPLE.history[:2])
+    people = RequestedUsers(np.array(["c7", "User_12"], object), PEOPLE.history[:2])
     with pytest.raises(InputError) as caught:
-        people.chosen(["c7", typed], skip_unknown=False)
+        people.select(["c7", typed], skip_unknown=False)
     assert said in str(caught.value)
 
 

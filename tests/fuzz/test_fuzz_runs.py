@@ -35,7 +35,7 @@ from recsweep.run_files import (
     read_tags,
 )
 from recsweep.runs.bundle import unpack_bundle, write_bundle
-from recsweep.runs.consistency import checked_curves
+from recsweep.runs.consistency import check_curves
 from recsweep.runs.lookup import describe_run
 from recsweep.runs.records import page_note, run_record
 from recsweep.runs.scored_run import read_run, read_study, replicates_of
@@ -131,7 +131,7 @@ def test_a_run_with_a_damaged_file_is_read_or_refused(tmp_path: Path) -> None:
             lambda: read_run(folder, "r"), lambda: run_record(folder, {}, "r", "x"),
             lambda: describe_run(folder), lambda: page_note(folder), lambda: read_tags(folder),
             lambda: read_overrides(folder), lambda: read_run_id(folder),
-            lambda: read_curves(folder), lambda: checked_curves(folder), lambda: compared(folder),
+            lambda: read_curves(folder), lambda: check_curves(folder), lambda: compared(folder),
         ])  # fmt: skip
 
     hold(changed_files(original, files_of(original)), read, 400, tmp_path / "run")

@@ -62,7 +62,7 @@ def composed(model: str) -> dict[str, Any]:
 
 def read(config: Any) -> None:
     """What a run checks of its configuration before it reads any data."""
-    settings = app.checked_settings(config)
+    settings = app.check_settings(config)
     for group in BUILT:
         build(getattr(settings, group), group)
 

@@ -7,7 +7,7 @@ from contracts import small_spec
 from pairwise_loss import L2, NEGATIVES, POSITIVES, USERS, batch, numeric_gradient
 
 from recsweep.build import build
-from recsweep.data.degrees import normalized
+from recsweep.data.degrees import normalize
 from recsweep.models.lightgcn import GraphNetwork, LightGCN
 from recsweep.seeds import Seeds
 
@@ -31,7 +31,7 @@ def dense_means(users: np.ndarray, items: np.ndarray, train: np.ndarray) -> np.n
 
 def network() -> GraphNetwork:
     train = sp.csr_matrix(TRAIN.astype(np.float32))
-    return GraphNetwork(normalized(train, -0.5, -0.5), N_LAYERS, 4, Seeds(1))
+    return GraphNetwork(normalize(train, -0.5, -0.5), N_LAYERS, 4, Seeds(1))
 
 
 def weights_of(network: GraphNetwork) -> tuple[np.ndarray, np.ndarray]:

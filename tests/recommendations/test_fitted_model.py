@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 import scipy.sparse as sp
 
-from recsweep.data.user_histories import Requested
+from recsweep.data.user_histories import RequestedUsers
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
 
@@ -18,7 +18,7 @@ class Fixed:
 
 def test_lists_are_best_first_without_what_a_user_has_and_only_as_long_as_there_are_items() -> None:
     history = sp.csr_matrix(np.float32([[0, 0, 0], [0, 1, 0], [1, 1, 0]]))
-    requested = Requested(np.array(["a", "b", "c"]), history)
+    requested = RequestedUsers(np.array(["a", "b", "c"]), history)
     fitted: Any = FittedModel(None, "", Fixed(), np.array([10, 20, 30]))  # type: ignore[arg-type]
     for batch_size in (1, 2, 3):
         found = list(rank_items(fitted, requested, 2, batch_size))

@@ -12,7 +12,7 @@ from scored_runs import write_run
 
 from recsweep.errors import InputError
 from recsweep.metrics.groups import GROUPS
-from recsweep.runs.consistency import checked_curves, metrics_by_group, metrics_per_user
+from recsweep.runs.consistency import check_curves, metrics_by_group, metrics_per_user
 from recsweep.runs.results import final_metrics
 from recsweep.runs.scored_run import read_run
 
@@ -42,9 +42,7 @@ def refused(results: Path, *expected: str, fold: str = "test") -> None:
 
 def test_files_of_one_run_are_read(results: Path) -> None:
     assert metrics_per_user(results, "test").to_dict("list") == USERS
-    assert [(epoch, each["valid/ndcg@10"]) for epoch, each in checked_curves(results)] == [
-        (1, 0.25)
-    ]
+    assert [(epoch, each["valid/ndcg@10"]) for epoch, each in check_curves(results)] == [(1, 0.25)]
 
 
 def test_the_order_of_users_does_not_matter(tmp_path: Path) -> None:
@@ -94,11 +92,11 @@ def test_curves_must_have_the_best_epoch_with_its_values(results: Path) -> None:
     file = results / "metrics.json"
     change(file, lambda told: told.update(best_epoch=2))
     with pytest.raises(InputError, match=r"^metrics.json and curves.csv .* epoch 2 .* one of 1"):
-        checked_curves(results)
+        check_curves(results)
     change(file, lambda told: told.update(best_epoch=1))
     (results / "curves.csv").write_text("epoch,valid/ndcg@10,valid/recall@10\n1,0.25,0.75\n")
     with pytest.raises(InputError, match=r"valid recall@10 of the best epoch, 1, is 0\.5 .* 0\.75"):
-        checked_curves(results)
+        check_curves(results)
 
 
 @pytest.mark.parametrize("content", ["", "[]", "{}", '{"best_epoch": 1, "valid": 3, "test": 3}'])
@@ -112,10 +110,10 @@ def test_the_best_epoch_must_have_the_largest_objective(results: Path) -> None:
     curves = "epoch,valid/ndcg@10,valid/recall@10\n1,0.25,0.5\n2,{},0.1\n"
     (results / "curves.csv").write_text(curves.format("0.26"))
     with pytest.raises(InputError, match=r"epoch of the best valid/ndcg@10 is 1 .* and 2 in"):
-        checked_curves(results)
+        check_curves(results)
     for as_good in ("0.25", "", "0.2"):  # the first of equals is the best
         (results / "curves.csv").write_text(curves.format(as_good))
-        assert len(checked_curves(results)) == 2
+        assert len(check_curves(results)) == 2
 
 
 @pytest.mark.parametrize("epochs", [(1, 1), (2, 1), (1, 3), (0, 1)])
@@ -123,7 +121,7 @@ def test_epochs_must_be_counted(results: Path, epochs: tuple[int, int]) -> None:
     rows = "".join(f"{epoch},0.25,0.5\n" for epoch in epochs)
     (results / "curves.csv").write_text(f"epoch,valid/ndcg@10,valid/recall@10\n{rows}")
     with pytest.raises(InputError, match=r"curves\.csv is not \(its epochs must be 1, 2, 3"):
-        checked_curves(results)
+        check_curves(results)
 
 
 @pytest.mark.parametrize(

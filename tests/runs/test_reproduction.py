@@ -13,7 +13,7 @@ from recsweep.runs.reproduction import (
     Comparison,
     Difference,
     Measured,
-    changed_curves,
+    compare_curves,
     compare_metrics,
     environment_differences,
     may_change_metrics,
@@ -212,9 +212,9 @@ def test_a_file_says_every_difference_of_curves_and_weights(measured: Make, tmp_
 
 def test_a_curve_that_only_one_of_them_has_differs_by_infinity() -> None:
     was = pd.DataFrame({"valid/loss": [2.0, np.nan], "a": [1.0, 1.0]}, index=[1, 2])
-    (row,) = changed_curves(was, was[["valid/loss"]]).to_dict("records")
+    (row,) = compare_curves(was, was[["valid/loss"]]).to_dict("records")
     assert row == {"curve": "a", "n_epochs": 2, "first_epoch": 1, "difference": np.inf}
-    assert changed_curves(was, was.copy()).empty, "a NaN is the same as a NaN"
+    assert compare_curves(was, was.copy()).empty, "a NaN is the same as a NaN"
 
 
 # --- files ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import pytest
 
 from recsweep.errors import InputError
 from recsweep.runs import weights
-from recsweep.runs.weights import ArrayDifference, changed_arrays, names_of_arrays
+from recsweep.runs.weights import ArrayDifference, compare_arrays, names_of_arrays
 
 ARRAYS = {
     "kernel": np.arange(12, dtype=np.float32).reshape(3, 4),
@@ -24,10 +24,10 @@ def saved(folder: Path, name: str, **changes: np.ndarray) -> Path:
 
 def test_the_same_arrays_do_not_differ(tmp_path: Path) -> None:
     was, now = saved(tmp_path, "was"), saved(tmp_path, "now")
-    assert changed_arrays(was, now) == []
+    assert compare_arrays(was, now) == []
     np.savez_compressed(now, **ARRAYS)  # type: ignore[arg-type]
     assert was.read_bytes() != now.read_bytes()
-    assert changed_arrays(was, now) == [], "other bytes around the same numbers"
+    assert compare_arrays(was, now) == [], "other bytes around the same numbers"
     assert names_of_arrays(now) == ["kernel", "indices", "scale"]
 
 
@@ -39,7 +39,7 @@ def test_numbers_that_changed_are_counted_and_measured(
     kernel[0, 0] += 0.25
     kernel[2, 3] -= 2
     now = saved(tmp_path, "now", kernel=kernel, scale=np.float32(1.0))
-    assert changed_arrays(saved(tmp_path, "was"), now) == [
+    assert compare_arrays(saved(tmp_path, "was"), now) == [
         ArrayDifference("kernel", "float32 3 x 4", "float32 3 x 4", 2, 12, 2.0),
         ArrayDifference("scale", "float32", "float32", 1, 1, 0.5),
     ]
@@ -48,24 +48,24 @@ def test_numbers_that_changed_are_counted_and_measured(
 def test_a_last_bit_and_a_nan_are_differences(tmp_path: Path) -> None:
     near = ARRAYS["kernel"].copy()
     near[1, 1] = np.nextafter(near[1, 1], np.float32(9))
-    (found,) = changed_arrays(saved(tmp_path, "was"), saved(tmp_path, "now", kernel=near))
+    (found,) = compare_arrays(saved(tmp_path, "was"), saved(tmp_path, "now", kernel=near))
     assert (found.n_changed, found.largest) == (1, 2.0**-21)  # of 5
     gone = np.where(np.arange(12).reshape(3, 4) == 5, np.nan, ARRAYS["kernel"]).astype(np.float32)
-    (found,) = changed_arrays(saved(tmp_path, "was"), saved(tmp_path, "now", kernel=gone))
+    (found,) = compare_arrays(saved(tmp_path, "was"), saved(tmp_path, "now", kernel=gone))
     assert (found.n_changed, found.largest) == (1, np.inf)
     was, now = (saved(tmp_path, name, kernel=gone) for name in ("was", "now"))
     np.savez_compressed(now, **{**ARRAYS, "kernel": gone})  # type: ignore[arg-type]
-    assert changed_arrays(was, now) == []
+    assert compare_arrays(was, now) == []
 
 
 def test_another_shape_and_an_array_of_one_file_alone_are_named(tmp_path: Path) -> None:
     was = saved(tmp_path, "was", kernel=ARRAYS["kernel"].T.copy())
     now = saved(tmp_path, "now", bias=np.zeros(2))
-    assert changed_arrays(was, now) == [
+    assert compare_arrays(was, now) == [
         ArrayDifference("kernel", "float32 4 x 3", "float32 3 x 4", 12, 12, np.inf),
         ArrayDifference("bias", "absent", "float64 2", 2, 2, np.inf),
     ]
-    assert changed_arrays(now, was)[1][:3] == ("bias", "float64 2", "absent")
+    assert compare_arrays(now, was)[1][:3] == ("bias", "float64 2", "absent")
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PK no archive"])
@@ -74,4 +74,4 @@ def test_a_damaged_file_is_one_line(tmp_path: Path, content: bytes | None) -> No
     if content is not None:
         file.write_bytes(content)
     with pytest.raises(InputError, match=r"must have a readable weights\.npz"):
-        changed_arrays(file, saved(tmp_path, "now"))
+        compare_arrays(file, saved(tmp_path, "now"))

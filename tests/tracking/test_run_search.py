@@ -46,33 +46,33 @@ def ids(found: list[FoundRun]) -> list[str]:
 def test_a_run_is_found_by_its_id_and_runs_by_their_name(store: str) -> None:
     first, second = (run(store, "names", "twins") for _ in range(2))
     here = finder(store, "names")
-    assert here.named(first) == [FoundRun(first, None, 1)]
-    assert ids(here.named("twins")) == [first, second]
-    assert ids(finder(store, "another experiment").named(first)) == [first]
+    assert here.find(first) == [FoundRun(first, None, 1)]
+    assert ids(here.find("twins")) == [first, second]
+    assert ids(finder(store, "another experiment").find(first)) == [first]
 
 
 def test_a_study_is_its_winners_replicates_however_it_is_named(store: str) -> None:
     parent, winners = sweep(store, "studies", "o'hara", 4)
     here = finder(store, "studies")
     for name in ("o'hara", parent, "sweep o'hara"):
-        assert here.named(name) == [FoundRun(run_id, "o'hara", 1) for run_id in winners]
-    assert here.named(winners[1]) == [FoundRun(winners[1], "o'hara", 1)]
+        assert here.find(name) == [FoundRun(run_id, "o'hara", 1) for run_id in winners]
+    assert here.find(winners[1]) == [FoundRun(winners[1], "o'hara", 1)]
 
 
 def test_a_study_that_scored_another_trial_is_known_by_the_last_one(store: str) -> None:
     sweep(store, "twice", "s", 4)
     _, later = sweep(store, "twice", "s", 7, **{CONFIGURATIONS.replace(".", "__"): "2"})
-    assert finder(store, "twice").named("s") == [FoundRun(one, "s", 2) for one in later]
+    assert finder(store, "twice").find("s") == [FoundRun(one, "s", 2) for one in later]
 
 
 def test_a_filter_and_a_tag_leave_trials_out_and_take_winners_once(store: str) -> None:
     _, winners = sweep(store, "filters", "s", 0)
     single = run(store, "filters", paper='it\'s "yes"')
     here = finder(store, "filters")
-    assert ids(here.filtered("attributes.status = 'FINISHED'")) == [*winners, single]
-    assert ids(here.filtered("params.`model.l2` = '1.0'")) == [single]
-    assert ids(here.tagged('paper=it\'s "yes"')) == [single]
-    assert ids(here.tagged("recsweep.study:s")) == winners
+    assert ids(here.find_by_filter("attributes.status = 'FINISHED'")) == [*winners, single]
+    assert ids(here.find_by_filter("params.`model.l2` = '1.0'")) == [single]
+    assert ids(here.find_by_tag('paper=it\'s "yes"')) == [single]
+    assert ids(here.find_by_tag("recsweep.study:s")) == winners
 
 
 def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
@@ -83,26 +83,28 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
         return str(caught.value)
 
     run(store, "refused", "ease-liang")
-    assert "but eas-liang is none; did you mean ease-liang?" in refusal("named", "eas-liang")
-    assert "did you mean multivae-liang-1?" in refusal("named", "multivae-liang")
-    assert "see task=studies and task=ui" in refusal("named", "x", "never made")
-    assert "task.filter must be a filter of MLflow, but is l2 ==" in refusal("filtered", "l2 ==")
-    assert "experiment refused, but finds none" in refusal("filtered", "params.seed = '9'")
-    assert "task.tag must be KEY:VALUE, but is paper" in refusal("tagged", "paper")
-    assert "task.tag=paper=no must find runs" in refusal("tagged", "paper=no")
+    assert "but eas-liang is none; did you mean ease-liang?" in refusal("find", "eas-liang")
+    assert "did you mean multivae-liang-1?" in refusal("find", "multivae-liang")
+    assert "see task=studies and task=ui" in refusal("find", "x", "never made")
+    assert "task.filter must be a filter of MLflow, but is l2 ==" in refusal(
+        "find_by_filter", "l2 =="
+    )
+    assert "experiment refused, but finds none" in refusal("find_by_filter", "params.seed = '9'")
+    assert "task.tag must be KEY:VALUE, but is paper" in refusal("find_by_tag", "paper")
+    assert "task.tag=paper=no must find runs" in refusal("find_by_tag", "paper=no")
     parent = tracker(store, experiment="refused")
     parent.open_sweep("begun", "sweep begun", {}, {})
     with parent.nested(parent.run_id, "begun", Part(0), "a trial") as trial:
         pass
-    assert "a sweep without a scored winner (RUNNING)" in refusal("named", "begun")
-    assert "a trial of a sweep (FINISHED); wait" in refusal("named", str(trial.run_id))
+    assert "a sweep without a scored winner (RUNNING)" in refusal("find", "begun")
+    assert "a trial of a sweep (FINISHED); wait" in refusal("find", str(trial.run_id))
     with tracker(store, experiment="refused") as one:
-        assert "finds only a run (RUNNING)" in refusal("named", str(one.run_id))
+        assert "finds only a run (RUNNING)" in refusal("find", str(one.run_id))
     one.store.client.delete_run(one.run_id)
-    assert f"not deleted, but {one.run_id} was; restore it" in refusal("named", str(one.run_id))
+    assert f"not deleted, but {one.run_id} was; restore it" in refusal("find", str(one.run_id))
 
 
-@pytest.mark.parametrize(("setting", "ask"), [("task.of", "named"), ("task.run", "page")])
+@pytest.mark.parametrize(("setting", "ask"), [("task.of", "find"), ("task.run", "page")])
 def test_an_error_names_the_setting_that_was_typed(store: str, setting: str, ask: str) -> None:
     here = RunFinder(tracker(store).store, f"for {ask}", setting)
 
@@ -138,10 +140,10 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
     here = finder(f"sqlite:///{tmp_path}/x.db", "any")
     assert here.is_absent
     with pytest.raises(InputError, match="give results folders"):
-        here.named("ease")
+        here.find("ease")
     (tmp_path / "x.db").write_text("no database", encoding="utf-8")
     with pytest.raises(InputError, match="it is not an SQLite database"):
-        here.named("ease")
+        here.find("ease")
     assert [path.name for path in tmp_path.iterdir()] == ["x.db"]
 
 
@@ -149,9 +151,9 @@ def test_a_store_that_is_not_there_is_one_line(tmp_path: Path) -> None:
 def test_runs_are_found_at_a_server(server: str) -> None:
     found: Any = finder(server, "at a server")
     one = run(server, "at a server", "twins", paper="yes")
-    assert ids(found.named("twins")) == ids(found.tagged("paper=yes")) == [one]
+    assert ids(found.find("twins")) == ids(found.find_by_tag("paper=yes")) == [one]
     with pytest.raises(InputError, match="is none; did you mean twins"):
-        found.named("twin")
+        found.find("twin")
 
 
 def test_a_page_is_that_of_a_run_of_a_study_or_of_all_runs(store: str) -> None:

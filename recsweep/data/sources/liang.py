@@ -17,8 +17,8 @@ from pydantic.dataclasses import dataclass
 from recsweep.data.columns import KNOWN, plain
 from recsweep.data.formats import Layout
 from recsweep.data.ids import id_text
-from recsweep.data.interactions import quote, typed_ids
-from recsweep.data.matrix import fingerprint, from_pairs, matrix_arrays, repeated_pairs
+from recsweep.data.interactions import parse_ids, quote
+from recsweep.data.matrix import find_repeated_pairs, fingerprint, from_pairs, matrix_arrays
 from recsweep.data.sources.source import Source, files_of_folder
 from recsweep.data.split import Fold, Split
 from recsweep.data.table import read_table
@@ -133,7 +133,7 @@ def _ids(kind: str, tables: dict[str, pd.DataFrame], folder: Path, file: Path | 
             f"different ids stand for {number}s up to {last:,}; fix it, or remove it to use the "
             f"{number}s as ids"
         )
-    return typed_ids(ids)
+    return parse_ids(ids)
 
 
 def _fold(
@@ -166,7 +166,7 @@ def _matrix(pairs: pd.DataFrame, users: np.ndarray, n_items: int, file: Path) ->
     matrix = from_pairs(
         rows, pairs["item"].to_numpy(), pairs["value"].to_numpy(), (len(users), n_items)
     )
-    repeated = repeated_pairs(matrix)
+    repeated = find_repeated_pairs(matrix)
     if len(repeated):
         user, item = repeated[0]
         raise InputError(

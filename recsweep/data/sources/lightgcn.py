@@ -23,11 +23,11 @@ from recsweep.data.download import download
 from recsweep.data.holdout_draw import draw_held_out
 from recsweep.data.interactions import quote
 from recsweep.data.matrix import (
+    find_repeated_pairs,
     fingerprint,
     from_pairs,
     keep_entries,
     matrix_arrays,
-    repeated_pairs,
 )
 from recsweep.data.sources.source import (
     Counts,
@@ -88,12 +88,12 @@ class LightGCN(Source):
             np.diff(rows.indptr), "user", self.valid_fraction, 0.0, self.seed
         )
         train, valid_target = (keep_entries(rows, kept) for kept in (~is_valid, is_valid))
-        test = Fold(rows, target, user_ids).of_whom_something_is_held_out()
+        test = Fold(rows, target, user_ids).drop_users_without_targets()
         _warn_of_unknown(test, files[1])
         return Split(
             train=train,
             train_user_ids=user_ids,
-            valid=Fold(train, valid_target, user_ids).of_whom_something_is_held_out(),
+            valid=Fold(train, valid_target, user_ids).drop_users_without_targets(),
             test=test,
             item_ids=item_ids,
             data_fingerprint=fingerprint(
@@ -178,7 +178,7 @@ def _matrix(pairs: _Pairs, user_ids: np.ndarray, item_ids: np.ndarray) -> CSR:
     """Users × items; entries within a row keep the file's order."""
     cells = (np.searchsorted(user_ids, pairs.users), np.searchsorted(item_ids, pairs.items))
     matrix = from_pairs(*cells, np.ones(len(pairs.items)), (len(user_ids), len(item_ids)))
-    repeated = repeated_pairs(matrix)
+    repeated = find_repeated_pairs(matrix)
     if len(repeated):
         user, item = repeated[0]
         raise InputError(

@@ -105,4 +105,4 @@ class TableSource(Source):
     def load(self, files: list[Path]) -> Interactions:
         """The clicks that pass the filters, with their values."""
         table = Interactions.from_table(self.table(files))
-        return table.filtered(self.min_rating, self.min_user_interactions)
+        return table.filter(self.min_rating, self.min_user_interactions)

@@ -74,7 +74,7 @@ class Heldout(Splitter):
         return Split(
             train=train,
             train_user_ids=data.user_ids,
-            valid=Fold(train, target, data.user_ids).of_whom_something_is_held_out(),
+            valid=Fold(train, target, data.user_ids).drop_users_without_targets(),
             test=test,
             item_ids=data.item_ids,
             data_fingerprint=data.fingerprint,

@@ -46,7 +46,7 @@ def _searched(space: Space, typed: Collection[str]) -> list[str]:
     """A line per dimension: its name, its range, and where that is from."""
     keys = {group: group for group in space.groups}
     keys |= {d.name: key for branch in space.branches for key, d in branch.dimensions.items()}
-    described = space.described()
+    described = space.describe()
     widths = [max(map(len, column), default=0) for column in (described, described.values())]
     return [
         f"{'' if n else 'search':<10}{name:<{widths[0]}}  {sweep:<{widths[1]}}  from "

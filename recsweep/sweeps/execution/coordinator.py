@@ -12,7 +12,7 @@ from recsweep.build import is_deterministic
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
-from recsweep.messages import named_error
+from recsweep.messages import describe_error
 from recsweep.run_files import (
     PLOTS,
     RESULTS,
@@ -89,7 +89,7 @@ class SweepCoordinator:
         self.study.alone(self._identify)
         self.study.refuse_other_slots()
         if self.spec.sweep.retry_failed:
-            failed = [trial._trial_id for trial in self.study.failed()]
+            failed = [trial._trial_id for trial in self.study.failed_trials()]
             self.study.plan = replace(plan, retry=failed)
             if failed:
                 self.study.study.set_user_attr(ENDED, None)
@@ -252,7 +252,7 @@ class SweepCoordinator:
                     raise InputError(error)
                 if n_idle <= spec.sweep.max_retries * isinstance(error, Killed):
                     continue
-                if not any(map(self.study.is_alive, self.study.unfinished())):
+                if not any(map(self.study.is_alive, self.study.unfinished_numbers())):
                     raise InputError(
                         f"workers must be able to run trials, but none ran ({error}); fix "
                         "it and re-run the same command"
@@ -263,7 +263,7 @@ class SweepCoordinator:
         """Wait until a trial that another command's workers run has ended, or they have died."""
         before = self._mark()
         while stop.reason is None and self._mark() == before:
-            running = self.study.unfinished()
+            running = self.study.unfinished_numbers()
             if not running or not all(map(self.study.is_alive, running)):
                 return
             time.sleep(POLL_S)
@@ -275,7 +275,7 @@ class SweepCoordinator:
         try:
             done = self.spec.launch(task, n_processes, self.study.plan.folder)
         except Exception as error:  # noqa: BLE001 - a killed process takes its pool down
-            return Killed(named_error(error))
+            return Killed(describe_error(error))
         told.note(done)
         return first_error(done)
 
@@ -286,7 +286,7 @@ class SweepCoordinator:
 
     def _has_too_many_failures(self) -> bool:
         """Whether more trials have failed than may."""
-        return len(self.study.failed()) > self.spec.sweep.max_failures
+        return len(self.study.failed_trials()) > self.spec.sweep.max_failures
 
     def _report_failures(self) -> None:
         """Too many trials have failed: tell other commands' workers, and end this command.
@@ -294,7 +294,7 @@ class SweepCoordinator:
         Raises:
             InputError: Always.
         """
-        n_failed, limit = len(self.study.failed()), self.spec.sweep.max_failures
+        n_failed, limit = len(self.study.failed_trials()), self.spec.sweep.max_failures
         stop_requests.request(self.study.study, NO_MORE, f"sweep.max_failures={limit}")
         raise InputError(
             f"at most sweep.max_failures={limit} trials may fail, but {n_failed} did, "

@@ -82,7 +82,7 @@ class Gate:
         self._is_closed = False
 
     @contextmanager
-    def together(self) -> Iterator[Callable[[], None]]:
+    def share(self) -> Iterator[Callable[[], None]]:
         """Run the block together with others.
 
         Yields:

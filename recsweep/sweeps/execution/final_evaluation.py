@@ -71,7 +71,7 @@ class FinalEvaluation:
         number, trainings = self.best.number, self.trainings
         return {
             trainings.folder(number, index): noted["run_id"]
-            for index, noted in trainings.noted(number).items()
+            for index, noted in trainings.read(number).items()
             if index < self.n_seeds and noted["run_id"] and not trainings.has_files(number, index)
         }
 

@@ -14,8 +14,8 @@ from recsweep.sweeps.study.status import (
     FINISHED,
     StudyStatus,
     TrialRow,
-    shown_duration,
-    shown_value,
+    format_duration,
+    format_value,
 )
 from recsweep.tracking import trial_name
 
@@ -154,15 +154,15 @@ def trial_line(status: StudyStatus, told: Sequence[TrialRow]) -> str:
         "failed": f"failed ({shorten(row.reason or 'no reason was noted', 100)})",
     }[row.state]
     is_single = len(status.objectives) == 1
-    best = next(iter(replace(status, rows=tuple(told)).ranked), None) if is_single else None
+    best = next(iter(replace(status, rows=tuple(told)).ranking), None) if is_single else None
     parts = [
         f"trial {number} {end}",
-        status.shown(row),
-        f"(best {shown_value(status.objectives[0], best.values[0])}, trial {best.number})"
+        status.format_row(row),
+        f"(best {format_value(status.objectives[0], best.values[0])}, trial {best.number})"
         if best
         else "",
         "(on the Pareto front)" if not is_single and row in status.front else "",
-        "" if row.wall_s is None else shown_duration(row.wall_s),
+        "" if row.wall_s is None else format_duration(row.wall_s),
     ]
     count = ", ".join([f"{len(told)} of {status.n_trials} done", *_time_left(status)])
     return f"{'  '.join(part for part in parts if part)}; {count}"
@@ -192,14 +192,14 @@ def best_line(status: StudyStatus) -> str:
     row = status.best
     if row:
         name = trial_name(f"trial {row.number}:", row.settings)
-        return f"best {status.shown(row)} ({name.removesuffix(':')})"
+        return f"best {status.format_row(row)} ({name.removesuffix(':')})"
     bests = []
     for place, (name, direction) in enumerate(
         zip(status.objectives, status.directions, strict=True)
     ):
         choose = max if direction == "maximize" else min
         best = choose(status.front, key=lambda row: row.values[place])
-        bests.append(f"{name} {shown_value(name, best.values[place])} (trial {best.number})")
+        bests.append(f"{name} {format_value(name, best.values[place])} (trial {best.number})")
     return f"{len(status.front)} on the Pareto front, best {', '.join(bests)}"
 
 
@@ -207,4 +207,4 @@ def _time_left(status: StudyStatus) -> list[str]:
     seconds = status.seconds_left
     if seconds is None or status.n_finished >= status.n_trials:
         return []
-    return [f"about {shown_duration(seconds)} left"]
+    return [f"about {format_duration(seconds)} left"]

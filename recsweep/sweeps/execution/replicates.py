@@ -10,7 +10,7 @@ from recsweep.data.split import Split
 from recsweep.data.tuning_folds import TuningFolds
 from recsweep.experiment import Experiment
 from recsweep.interfaces import RunTracker
-from recsweep.sweeps.reporting.trial_record import numbered
+from recsweep.sweeps.reporting.trial_record import replicate_metrics
 
 
 def tuning_folds(settings: app.Settings, split: Split, n_folds: int) -> TuningFolds:
@@ -100,4 +100,4 @@ class _Numbered:
 
     def log_metrics(self, metrics: Mapping[str, float], step: int = 0) -> None:
         """Log under `replicate_1/…`."""
-        self.tracker.log_metrics(numbered(metrics, self.index), step)
+        self.tracker.log_metrics(replicate_metrics(metrics, self.index), step)

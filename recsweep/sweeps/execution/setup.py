@@ -153,7 +153,7 @@ class StudyRequest:
         identity = {
             "fixed": self.fixed,
             "config": _of_branches(space),
-            "space": space.described(),
+            "space": space.describe(),
             "objectives": objectives,
             "sampler": settings.sampler,
             "pruner": settings.pruner,

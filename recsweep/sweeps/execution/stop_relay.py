@@ -54,7 +54,7 @@ class StopRelay:
         """
         fresh = StopListener(self._study, self._plan.stops)
         self._listen(fresh)
-        return fresh.heard(NO_MORE) if self._plan.workers_only else self._stop.reason
+        return fresh.reason(NO_MORE) if self._plan.workers_only else self._stop.reason
 
     def _watch(self) -> None:
         is_over = False
@@ -79,5 +79,5 @@ class StopRelay:
             self._told.add(kind)
 
     def _listen(self, listener: StopListener) -> None:
-        if self._stop.reason is None and (reason := listener.heard(STOP)):
+        if self._stop.reason is None and (reason := listener.reason(STOP)):
             self._stop.hear(reason)

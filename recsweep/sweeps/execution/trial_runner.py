@@ -23,7 +23,7 @@ from recsweep.experiment import Experiment
 from recsweep.fitting import FitResult
 from recsweep.interfaces import Part, RanksWhileTraining, Recommender, RunTracker, SweepTracker
 from recsweep.memory import peak_bytes
-from recsweep.messages import named_error, one_line
+from recsweep.messages import describe_error, one_line
 from recsweep.run_files import CONFIG, LOG, replicate_folder, trial_folder, write_yaml
 from recsweep.runs.results import log_final, write_curves, write_environment
 from recsweep.sweeps.execution.device_errors import DeviceLostError, device_errors
@@ -86,9 +86,9 @@ class Reports:
                 trial.report(value, step)
             if step >= reached and trial.should_prune():
                 self.pruned = f"pruned at epoch {epoch + 1}: {self.objective} {value:.4f}"
-        return self.pruned is None and self.goes_on(epoch, metrics)
+        return self.pruned is None and self.on_unreported_epoch(epoch, metrics)
 
-    def goes_on(self, _epoch: int, _metrics: Mapping[str, float]) -> bool:
+    def on_unreported_epoch(self, _epoch: int, _metrics: Mapping[str, float]) -> bool:
         """A listener for later replicates, whose epochs are not reported.
 
         Raises:
@@ -160,7 +160,7 @@ class TrialRunner:
             self.study.set_attrs(claim.frozen, {DEVICE_ERROR: str(lost)})
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks a trial, the sweep continues
-            reason = one_line(error) if isinstance(error, InputError) else named_error(error)
+            reason = one_line(error) if isinstance(error, InputError) else describe_error(error)
             with (folder / LOG).open("a", encoding="utf-8") as log:
                 if not isinstance(error, InputError):
                     log.write(redact(traceback.format_exc()))
@@ -210,7 +210,7 @@ class TrialRunner:
             with self._preparing:
                 own = self._replicates.experiment(run, index)
             with self._its_turn(own.model):
-                fitted = own.fit([reports.goes_on if index else reports], log)
+                fitted = own.fit([reports.on_unreported_epoch if index else reports], log)
             trained.fits.append(fitted)
             folder = replicate_folder(self.study.plan.folder, number, index)
             folder.mkdir(exist_ok=True)

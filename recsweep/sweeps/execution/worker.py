@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from recsweep import environment, source_code
 from recsweep.credentials import seal, unseal
 from recsweep.errors import InputError, UnfitHostError
-from recsweep.messages import named_error, one_line
+from recsweep.messages import describe_error, one_line
 from recsweep.run_files import FAILURES, JOURNAL, LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.crew import Crew, Gate, output_to
@@ -58,7 +58,7 @@ class Worker:
             `is_device_lost` if its device must be blamed, `is_unfit` if its host may not work on
             the study, `has_gpu` if its process keeps a GPU.
         """
-        if (opened := self.opened()) != self:
+        if (opened := self.unseal()) != self:
             return opened(_config)
         try:
             self.prepare_process()
@@ -68,12 +68,12 @@ class Worker:
         except Exception as error:  # noqa: BLE001 - one that cannot be pickled breaks the pool
             return _failure(error, self.plan)
 
-    def sealed(self) -> "Worker":
+    def seal(self) -> "Worker":
         """The same without credentials, for a file."""
         return Worker(seal(self.plan))
 
-    def opened(self) -> "Worker":
-        """The inverse of `sealed`."""
+    def unseal(self) -> "Worker":
+        """The inverse of `seal`."""
         return Worker(unseal(self.plan))
 
     def _run_trials(self) -> int:
@@ -106,7 +106,7 @@ class Worker:
         widest = slot_plan.widest(study.space) if n_slots > 1 else {}
         crew, gate = Crew(n_slots), Gate()
         stops = StopListener(study.study, study.plan.stops)
-        runner.is_halted = lambda: crew.is_halted or stops.heard(STOP) is not None
+        runner.is_halted = lambda: crew.is_halted or stops.reason(STOP) is not None
         may_begin = partial(_may_begin, study.plan, stops)
         with _in_slots(layout.Layout(n_slots, widest)):
             return crew.run(lambda: _run_some(runner, gate, may_begin))
@@ -171,7 +171,7 @@ def _may_begin(plan: "Plan", stops: "StopListener") -> bool:
     """Whether nobody has asked the workers of this command to begin no more trials."""
     from recsweep.sweeps.study.stop_requests import NO_MORE
 
-    return not (plan.workers_only and stops.heard(NO_MORE))
+    return not (plan.workers_only and stops.reason(NO_MORE))
 
 
 def _run_some(runner: "TrialRunner", gate: Gate, may_begin: Callable[[], bool]) -> int:
@@ -182,7 +182,7 @@ def _run_some(runner: "TrialRunner", gate: Gate, may_begin: Callable[[], bool]) 
     n_trials = 0
     with suppress(Interrupted):
         while may_begin() and not (watchdog.is_orphan() or runner.is_halted()):
-            with gate.together() as be_alone:
+            with gate.share() as be_alone:
                 claim = next_claim(runner.study)
                 if claim is None:
                     break
@@ -217,7 +217,7 @@ class FinalWorker:
             `error`, the error that stopped it, or None; the rest as a `Worker` does.
         """
         if (opened := replace(
-            self, worker=self.worker.opened(), trainings=unseal(self.trainings)
+            self, worker=self.worker.unseal(), trainings=unseal(self.trainings)
         )) != self:  # fmt: skip
             return opened(_config)
         try:
@@ -231,9 +231,9 @@ class FinalWorker:
             return _failure(error, self.worker.plan)
         return {"error": None, **_kept()}
 
-    def sealed(self) -> "FinalWorker":
+    def seal(self) -> "FinalWorker":
         """The same without credentials, for a file."""
-        return replace(self, worker=self.worker.sealed(), trainings=seal(self.trainings))
+        return replace(self, worker=self.worker.seal(), trainings=seal(self.trainings))
 
     def _train_all(self) -> None:
         from recsweep.sweeps.study.shared_study import Plan, SharedStudy
@@ -256,7 +256,7 @@ class FinalWorker:
         crew, stops = Crew(n_slots), StopListener(study.study, study.plan.stops)
 
         def is_halted() -> bool:
-            return study.plan.is_stopped or crew.is_halted or stops.heard(STOP) is not None
+            return study.plan.is_stopped or crew.is_halted or stops.reason(STOP) is not None
 
         def train_some() -> int:
             while not (watchdog.is_orphan() or is_halted()):
@@ -357,7 +357,7 @@ def _failure(error: Exception, plan: dict[str, Any]) -> dict[str, Any]:
         mark_lost()
         print(f"warning: a worker ended: {error}", file=sys.stderr, flush=True)  # noqa: T201
         return {"error": str(error), "is_device_lost": True, **_kept()}
-    line = one_line(error) if isinstance(error, InputError) else named_error(error)
+    line = one_line(error) if isinstance(error, InputError) else describe_error(error)
     if not watchdog.Process.of(plan["parent_process"]).is_current:
         with suppress(OSError):
             (folder := failures_folder(plan)).mkdir(exist_ok=True)

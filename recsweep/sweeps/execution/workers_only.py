@@ -78,7 +78,7 @@ class WorkersOnly(SweepCoordinator):
             try:
                 with StopRelay(stop, self.study.study, plan) as relay:
                     self._search(plan, stop, relay)
-                is_others = StopListener(self.study.study, plan.stops).heard(STOP)
+                is_others = StopListener(self.study.study, plan.stops).reason(STOP)
                 if stop.reason is not None and not is_others:
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
             except KeyboardInterrupt:

@@ -40,8 +40,8 @@ def remarks_on_edges(space: Space, status: StudyStatus) -> list[str]:
     def is_in_branch(row: TrialRow) -> bool:
         return all(row.settings.get(group) == name for group, name in branch.choices.items())
 
-    best = [row for row in status.ranked if is_in_branch(row)][:N_BEST]
-    if len(best) < N_BEST or sum(map(is_in_branch, status.placed)) < N_ENOUGH:
+    best = [row for row in status.ranking if is_in_branch(row)][:N_BEST]
+    if len(best) < N_BEST or sum(map(is_in_branch, status.leaderboard)) < N_ENOUGH:
         return []
     remarks = (_remark(key, branch, best) for key in branch.dimensions)
     return [remark for remark in remarks if remark]

@@ -21,7 +21,7 @@ from recsweep.sweeps.reporting.tables import (
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.shared_study import SharedStudy
-from recsweep.sweeps.study.status import StudyStatus, shown_value
+from recsweep.sweeps.study.status import StudyStatus, format_value
 from recsweep.tracking.run_note import artifact_link, markdown_commands, markdown_table
 
 NOTE_CHARACTERS = 4300  # leaves room for links and pictures on the page
@@ -80,7 +80,7 @@ class NoteContent:
                 "task=reproduce", shell.setting("task.run", run_id), *places
             )
         made_with = {key.removeprefix("version."): value[:16] for key, value in tags.items()}
-        best, searched = best_rows(outcome.status), study.space.described()
+        best, searched = best_rows(outcome.status), study.space.describe()
         shares = importance_shares(study.study, outcome.status)
         edges = remarks_on_edges(study.space, outcome.status)
         return cls(best, searched, commands, made_with, shares, edges)
@@ -199,7 +199,7 @@ def _headline(outcome: StudyOutcome) -> str:
         return f"**{len(status.front)} trials are on the Pareto front of {objectives}.**"
     if status.best is None:
         return f"**No trial is complete** ({status.n_finished} of {status.n_trials} done)."
-    best = f"Trial {status.best.number}: validation {status.shown(status.best)}"
+    best = f"Trial {status.best.number}: validation {status.format_row(status.best)}"
     sentences = [f"**{best}** (default: {_default(status)})."]
     if outcome.test:
         error = outcome.test.test.standard_errors.get(name)
@@ -217,7 +217,7 @@ def _default(status: StudyStatus) -> str:
     default = status.default
     if default is None or default.state != "complete":
         return default.state if default else "not tried"
-    return shown_value(status.objectives[0], default.values[0])
+    return format_value(status.objectives[0], default.values[0])
 
 
 def _scores(name: str, test: FinalScores) -> str:

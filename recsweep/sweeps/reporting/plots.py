@@ -15,7 +15,7 @@ import optuna
 
 from recsweep.comparison.page import Section, html, subject
 from recsweep.files import disk_errors_in_one_line, whole_file
-from recsweep.messages import named_error, shorten
+from recsweep.messages import describe_error, shorten
 from recsweep.run_files import OVERVIEW, SWEEP_PAGE
 from recsweep.sweeps.reporting import plots_matplotlib, plots_plotly
 from recsweep.sweeps.reporting.edges import remarks_on_edges
@@ -95,7 +95,7 @@ def _subject(study: optuna.Study, status: StudyStatus) -> str:
     config = Space.of_study(study.user_attrs["space"]).branches[0].config
     name = str(config.get("data", {}).get("name", "data"))
     split = study.user_attrs["identity"]["fingerprint"]["split"]
-    return subject([name], [split], (status.changed or datetime.now()).date())
+    return subject([name], [split], (status.last_change or datetime.now()).date())
 
 
 @contextmanager
@@ -116,11 +116,11 @@ def _drawn(plot: Plot) -> tuple[bytes | None, Section]:
     image, figure, missing = None, None, plot.missing
     if not missing:
         try:
-            figure = plots_plotly.finished(getattr(plots_plotly, plot.draw)(plot.shown))
+            figure = plots_plotly.style_figure(getattr(plots_plotly, plot.draw)(plot.shown))
             with plots_matplotlib.off_screen():
                 image = plots_matplotlib.png(getattr(plots_matplotlib, plot.draw)(plot.shown))
         except Exception as error:  # noqa: BLE001 - no plot is worth a sweep
-            reason = named_error(error)
+            reason = describe_error(error)
             missing = f"the library that draws it failed ({shorten(reason, REASON_CHARACTERS)})"
     if missing:
         return None, Section(plot.title, f"This plot is missing: {missing}.")

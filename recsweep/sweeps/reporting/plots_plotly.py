@@ -15,7 +15,7 @@ PALE_RED, DARK_RED = 247, 8
 """The red component of the lightest and the darkest blue in Optuna's plot."""
 
 
-def finished(figure: go.Figure) -> go.Figure:
+def style_figure(figure: go.Figure) -> go.Figure:
     """Style a figure for the page: no title, and axes visible on any background."""
     figure.update_layout(
         title=None, template="none", margin={"t": 20, "r": 20, "b": 50}, font_family=FONT,

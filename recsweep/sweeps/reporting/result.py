@@ -14,7 +14,7 @@ from recsweep.sweeps.reporting.result_files import trial_arguments
 from recsweep.sweeps.reporting.tables import best_table, short_names
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.shared_study import PARENT_RUN, SharedStudy, is_untracked
-from recsweep.sweeps.study.status import StudyStatus, TrialRow, shown_value
+from recsweep.sweeps.study.status import StudyStatus, TrialRow, format_value
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class StudyOutcome:
             status.study,
             str(status.n_finished),
             name,
-            shown_value(name, best.values[0]) if best else "",
+            format_value(name, best.values[0]) if best else "",
             _default(status),
             "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
         ]
@@ -138,5 +138,5 @@ def _default(status: StudyStatus) -> str:
     default = status.default
     if default is None or not default.values:
         return ""
-    value = shown_value(status.objectives[0], default.values[0])
+    value = format_value(status.objectives[0], default.values[0])
     return value if default.state == "complete" else f"{value} {default.state}"

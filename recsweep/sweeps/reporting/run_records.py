@@ -28,13 +28,13 @@ from recsweep.run_files import (
     replicate_folder,
     trial_folder,
 )
-from recsweep.runs.records import logged_fields, run_record
+from recsweep.runs.records import record_fields, run_record
 from recsweep.runs.results import curves_over_k
 from recsweep.sweeps.reporting.mlflow_note import page_note, view_columns
 from recsweep.sweeps.reporting.tables import best_table, counts_line
 from recsweep.sweeps.reporting.trial_record import (
     STATUS,
-    numbered,
+    replicate_metrics,
     training_name,
     trial_logarithms,
     trial_metrics,
@@ -43,7 +43,7 @@ from recsweep.sweeps.reporting.trial_record import (
 from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import latest_attempts
-from recsweep.sweeps.study.final_scores import FinalScores, Looks, noted_trainings
+from recsweep.sweeps.study.final_scores import FinalScores, Looks, read_trainings
 from recsweep.sweeps.study.shared_study import RESUME
 from recsweep.sweeps.study.status import FINISHED, StudyStatus
 from recsweep.tracking.backfill import Record
@@ -121,7 +121,7 @@ class StudyRecords:
             status="FINISHED" if is_whole else "KILLED",
             reason="" if is_whole else counts_line(status),
             began=min((row.began for row in rows if row.began), default=None),
-            ended=status.changed.timestamp() if status.changed else None,
+            ended=status.last_change.timestamp() if status.last_change else None,
             params={**params, "n_trials": status.n_trials},
             tags={
                 **(self._logged(self.trials[0], {})["tags"] if self.trials else {}),
@@ -156,7 +156,7 @@ class StudyRecords:
         best = self.status.best
         if self.outcome or best is None:
             return self.outcome.get("test")
-        noted = noted_trainings(self.study, best.number).values()
+        noted = read_trainings(self.study, best.number).values()
         return FinalScores.of_study([*noted], Looks.of(self.study)).plain() if noted else None
 
     def _files(self) -> dict[str, Path]:
@@ -208,7 +208,7 @@ class StudyRecords:
         """Fields recorded by the trial, or by the sweep if the trial failed before that."""
         folder = self._folder(trial)
         if (folder / ENVIRONMENT).exists():
-            return logged_fields(folder, config)
+            return record_fields(folder, config)
         identity = self.study.user_attrs["identity"]
         tags = {f"{name}.fingerprint": digest for name, digest in identity["fingerprint"].items()}
         tags |= {f"version.{name}": number for name, number in identity["versions"].items()}
@@ -220,7 +220,9 @@ class StudyRecords:
             curves = read_curves(self._folder(trial))
             for index in range(1, len(trial.user_attrs.get(REPLICATES, []))):
                 folder = replicate_folder(self.folder, trial.number, index)
-                curves += [(step, numbered(values, index)) for step, values in read_curves(folder)]
+                curves += [
+                    (step, replicate_metrics(values, index)) for step, values in read_curves(folder)
+                ]
             return curves
         name = f"valid/{self.status.objectives[0]}"
         return [(step, {name: value}) for step, value in trial.intermediate_values.items()]

@@ -12,7 +12,7 @@ from recsweep.sweeps.study.status import (
     STATES,
     StudyStatus,
     TrialRow,
-    shown_duration,
+    format_duration,
 )
 
 
@@ -37,7 +37,7 @@ def best_table(status: StudyStatus, n: int = 10) -> str:
             f"Pareto front of {' and '.join(status.objectives)}: {front}",
             "several objectives have no single winner, so test is not scored",
         ]
-    n_all = len(status.placed if len(status.objectives) == 1 else status.front)
+    n_all = len(status.leaderboard if len(status.objectives) == 1 else status.front)
     cut = f"the best {len(rows)} of {n_all} trials; all are in {TRIALS_TABLE}" * (n_all > len(rows))
     remarks = [cut, remark_on_spread(status), remark_on_pruned(status), counts_line(status)]
     return "\n".join(filter(None, [*lines, *remarks]))
@@ -51,14 +51,14 @@ def best_rows(status: StudyStatus, n: int = 10) -> tuple[list[str], list[list[st
         n: Maximum number of rows, not counting the winner and the default configuration.
     """
     is_single = len(status.objectives) == 1
-    rows = list((status.placed if is_single else status.front)[:n])
+    rows = list((status.leaderboard if is_single else status.front)[:n])
     default = status.default
     for row in (status.best, default if default and default.state in FINISHED else None):
         if row and row not in rows:
             rows.append(row)
     keys = list(dict.fromkeys(key for row in rows for key in row.settings))
     head = ["rank", "trial", "", *status.objectives, "epoch", "time", *short_names(keys)]
-    ranks = {row.number: str(n) for n, row in enumerate(status.ranked, 1) if is_single}
+    ranks = {row.number: str(n) for n, row in enumerate(status.ranking, 1) if is_single}
     return head, [[ranks.get(row.number, ""), *_cells(status, row, keys)] for row in rows]
 
 
@@ -71,7 +71,7 @@ def remark_on_spread(status: StudyStatus) -> str:
 
 def remark_on_pruned(status: StudyStatus) -> str:
     """A remark if the first row of the table is not the winner; otherwise empty."""
-    if status.best is None or status.placed[0] == status.best:
+    if status.best is None or status.leaderboard[0] == status.best:
         return ""
     return (
         f"the winner is trial {status.best.number}: pruned trials were stopped early and have "
@@ -92,13 +92,13 @@ def _cells(status: StudyStatus, row: TrialRow, keys: Sequence[str]) -> list[str]
         "default" if row.is_default else "",
         _ending(row) if row.state != "complete" else "not on the front" if is_outside else "",
     ]
-    shown = row.shown_values(status.objectives)
+    shown = row.format_values(status.objectives)
     return [
         str(row.number),
         ", ".join(filter(None, marks)),
         *(value for _, value in zip_longest(status.objectives, shown, fillvalue="")),
         "" if row.best_epoch is None else str(row.best_epoch),
-        "" if row.wall_s is None else shown_duration(row.wall_s),
+        "" if row.wall_s is None else format_duration(row.wall_s),
         *(_cell(row.settings[key]) if key in row.settings else "" for key in keys),
     ]
 

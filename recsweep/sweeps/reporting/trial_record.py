@@ -58,7 +58,7 @@ def trial_logarithms(trial: FrozenTrial) -> dict[str, str]:
     return {log10_name(name.partition("[")[0]): f"{math.log10(sampled[name]):.3f}" for name in logs}
 
 
-def numbered(metrics: Mapping[str, float], index: int) -> dict[str, float]:
+def replicate_metrics(metrics: Mapping[str, float], index: int) -> dict[str, float]:
     """Metrics under the names of one of a trial's replicates.
 
     Args:

@@ -114,7 +114,7 @@ class Space:
         own, searched = branch.own_settings(), branch.dimensions
         return [f"{k} is {encode(own[k])}, outside of {searched[k]}" for k in branch.outside()]
 
-    def described(self) -> dict[str, str]:
+    def describe(self) -> dict[str, str]:
         """Optuna's names -> sweeps in Hydra's grammar, which are equal for equal spaces."""
         searched = [d for branch in self.branches for d in branch.dimensions.values()]
         return {d.name: str(d) for d in (*self.groups.values(), *searched)}

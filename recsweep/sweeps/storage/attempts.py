@@ -22,11 +22,11 @@ def latest_attempts(trials: Sequence[FrozenTrial]) -> list[FrozenTrial]:
     latest: list[FrozenTrial] = []
     for trial in trials:
         number = trial.user_attrs.get(RETRIES, len(latest))
-        latest[number : number + 1] = [numbered(trial, number)]
+        latest[number : number + 1] = [renumber(trial, number)]
     return latest
 
 
-def numbered(trial: FrozenTrial, number: int) -> FrozenTrial:
+def renumber(trial: FrozenTrial, number: int) -> FrozenTrial:
     """A trial under the number that everything but Optuna knows it by."""
     if trial.number == number:
         return trial

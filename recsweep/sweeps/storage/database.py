@@ -126,12 +126,12 @@ class _Tables(RDBStorage):
     """Optuna's storage, which creates its tables."""
 
     def __init__(self, address: URL) -> None:
-        with engine_disposed(self):
+        with temporary_connections(self):
             super().__init__(address.render_as_string(hide_password=False), options(address))
 
 
 @contextmanager
-def engine_disposed(storage: RDBStorage) -> Iterator[None]:
+def temporary_connections(storage: RDBStorage) -> Iterator[None]:
     """Close the connections that a storage opens in the block, also if it cannot be built."""
     try:
         yield
@@ -140,7 +140,7 @@ def engine_disposed(storage: RDBStorage) -> Iterator[None]:
             engine.dispose()
 
 
-def shown(url: str | None) -> str:
+def redact_address(url: str | None) -> str:
     """An address without credentials; empty for a journal."""
     return "" if url is None else _shown(parse_address(url))
 

@@ -26,10 +26,10 @@ from sqlalchemy.orm import Session
 from recsweep.sweeps.storage.database import (
     ONE_CONNECTION,
     POSTGRES,
-    engine_disposed,
     errors_in_one_line,
     options,
     optuna_versions,
+    temporary_connections,
 )
 from recsweep.sweeps.storage.outages import Outages
 from recsweep.sweeps.storage.shared_connection import SharedConnection
@@ -61,7 +61,7 @@ class DatabaseStorage(RDBStorage):
         self.address, self.outages = address, outages
         own = ONE_CONNECTION if address.drivername == POSTGRES else {}
         # sessions are to begin as those of the shared connection do
-        with optuna_versions(address), engine_disposed(self):
+        with optuna_versions(address), temporary_connections(self):
             super().__init__(
                 address.render_as_string(hide_password=False), {**options(address), **own},
                 skip_compatibility_check=True, skip_table_creation=True,
@@ -189,7 +189,7 @@ class DatabaseStorage(RDBStorage):
         with self._reading() as session:
             return int(session.execute(count).scalar_one())
 
-    def began(self, trial_id: int) -> tuple[TrialState, Any]:
+    def state_and_start(self, trial_id: int) -> tuple[TrialState, Any]:
         """A trial's state and its attribute `began`, in one statement."""
         trial, attr = models.TrialModel, models.TrialUserAttributeModel
         is_began = (attr.trial_id == trial.trial_id) & (attr.key == "began")

@@ -15,7 +15,7 @@ from optuna.storages.journal._storage import JournalOperation
 
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.file_locks import read_at
-from recsweep.sweeps.storage.locks import FileLease, locked
+from recsweep.sweeps.storage.locks import FileLease, hold_lock
 
 Record = dict[str, Any]
 UNFINISHED = {
@@ -80,7 +80,7 @@ class Journal(BaseJournalBackend):
         try:
             found = self._undamaged(lines)
         except StorageError:  # perhaps a record that was just being removed
-            with locked(self._path):
+            with hold_lock(self._path):
                 lines = self._new_lines()
             found = self._undamaged(lines)
         for line, (record, self._checksum) in zip(lines, found, strict=True):
@@ -95,7 +95,7 @@ class Journal(BaseJournalBackend):
             StorageError: The disk is full or not writable, or the journal is damaged; it is
                 unchanged.
         """
-        with self._opened("r+b") as file, locked(self._path):
+        with self._opened("r+b") as file, hold_lock(self._path):
             _cut_torn(file)  # left by a crashed writer
             rest = _with_checksums(logs, self._last_checksum())
             try:

@@ -62,7 +62,7 @@ class Locks(Protocol):
     def is_leased(self, number: int) -> bool:
         """Whether a live process holds the lease of trial `number`; has no side effects."""
 
-    def perhaps_free(self, numbers: Sequence[int]) -> list[int]:
+    def lease_candidates(self, numbers: Sequence[int]) -> list[int]:
         """The trials whose lease may be free."""
 
     def is_settled(self) -> bool:
@@ -233,7 +233,7 @@ def _flock_holder(file: Path) -> tuple[str, str] | None:
 
 
 @contextmanager
-def locked(file: Path) -> Iterator[None]:
+def hold_lock(file: Path) -> Iterator[None]:
     """Hold an exclusive lock in this context; see `FileLease`."""
     with FileLease(file) as lease:
         lease.wait()
@@ -276,7 +276,7 @@ class FileLocks:
         with FileLease(self._of(number)) as probe:
             return probe.is_taken()
 
-    def perhaps_free(self, numbers: Sequence[int]) -> list[int]:
+    def lease_candidates(self, numbers: Sequence[int]) -> list[int]:
         """All of them: to take a lease is as cheap as to look at it."""
         return list(numbers)
 

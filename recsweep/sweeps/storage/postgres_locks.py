@@ -70,9 +70,9 @@ class PostgresLocks:
 
     def is_leased(self, number: int) -> bool:
         """See `Locks`."""
-        return not self.perhaps_free([number])
+        return not self.lease_candidates([number])
 
-    def perhaps_free(self, numbers: Sequence[int]) -> list[int]:
+    def lease_candidates(self, numbers: Sequence[int]) -> list[int]:
         """See `Locks`; one statement for all of them."""
         keys = {self._key(f"{number}"): number for number in numbers}
         find = text(f"SELECT (classid::bigint << 32 | objid::bigint) {HELD} = ANY(:keys)")

@@ -15,7 +15,7 @@ from recsweep.build import validate
 from recsweep.credentials import hide_credentials
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
-from recsweep.messages import named_error, shorten
+from recsweep.messages import describe_error, shorten
 from recsweep.run_files import JOURNAL, RESULTS, TRIALS, read_summary
 from recsweep.sweeps.storage import database
 from recsweep.sweeps.storage.backends import make_locks, open_storage
@@ -114,7 +114,7 @@ class StudyCatalog:
         except InputError:
             raise
         except Exception as error:  # whatever a damaged file makes of it
-            reason = shorten(named_error(error), 120)
+            reason = shorten(describe_error(error), 120)
             raise InputError(
                 f"study {name} must be an undamaged recsweep study, but cannot be read ({reason}); "
                 f"restore {self} from a backup, or move the study away"

@@ -87,11 +87,11 @@ def next_claim(study: SharedStudy) -> Claim | None:
         if _may_not_begin(study, trials):
             return None
         unfinished = [trial.number for trial in trials if not trial.state.is_finished()]
-        dead = study.locks.perhaps_free(unfinished)
+        dead = study.locks.lease_candidates(unfinished)
         if dead and (is_settled := study.locks.is_settled()):
             if claim := study.alone(partial(_take_over_one, study, dead)):
                 return _confirmed(claim)
-            if study.unfinished() != unfinished:
+            if study.unfinished_numbers() != unfinished:
                 continue
         started = time.monotonic()
         template = _next_template(study, trials)
@@ -154,7 +154,7 @@ def is_unfinished(lease: Lease, is_finished: Callable[[], bool], name: str) -> b
 
 def refuse_begun(study: SharedStudy, claim: Claim) -> TrialState:
     """The trial's state; raises TrialLostError if another process has begun it."""
-    state, began = study.began(claim.frozen)
+    state, began = study.state_and_start(claim.frozen)
     if began != claim.began:
         raise TrialLostError("another worker restarted the trial after an outage")
     return state
@@ -163,7 +163,7 @@ def refuse_begun(study: SharedStudy, claim: Claim) -> TrialState:
 def _may_not_begin(study: SharedStudy, trials: list[FrozenTrial]) -> bool:
     plan = study.plan
     is_late = plan.deadline is not None and time.time() > plan.deadline
-    return is_late or plan.is_stopped or len(study.failed(trials)) > plan.max_failures
+    return is_late or plan.is_stopped or len(study.failed_trials(trials)) > plan.max_failures
 
 
 def _take_over_one(study: SharedStudy, numbers: list[int]) -> Claim | None:

@@ -87,7 +87,7 @@ class FinalClaim:
         latest = self.study.study.user_attrs.get(_began(self.trial, self.index))
         if latest != self.began:
             raise TrialLostError("another worker restarted the training after an outage")
-        return self.index in FinalTrainings(self.study.study, self.study.plan).noted(self.trial)
+        return self.index in FinalTrainings(self.study.study, self.study.plan).read(self.trial)
 
 
 def claim_training(study: SharedStudy, training: dict[str, Any]) -> FinalClaim | None:
@@ -106,7 +106,7 @@ def claim_training(study: SharedStudy, training: dict[str, Any]) -> FinalClaim |
             return None
         with ExitStack() as unless_claimed:
             unless_claimed.enter_context(lease)
-            noted = FinalTrainings(study.study, study.plan).noted(trial)
+            noted = FinalTrainings(study.study, study.plan).read(trial)
             if (Path(training["folder"]) / STDOUT).exists() or index in noted:
                 return None
             note_look(study, training)

@@ -58,7 +58,7 @@ class Looks(NamedTuple):
         return f"test was scored {times} for this study ({which})"
 
 
-def noted_trainings(study: "optuna.Study", trial: int) -> dict[int, dict[str, Any]]:
+def read_trainings(study: "optuna.Study", trial: int) -> dict[int, dict[str, Any]]:
     """What a study knows of a trial's final trainings, by index.
 
     Args:
@@ -109,18 +109,18 @@ class FinalTrainings:
         }
         self.study.set_user_attr(f"{TRAINING}/{trial:04d}/{index}", noted)
 
-    def noted(self, trial: int) -> dict[int, dict[str, Any]]:
+    def read(self, trial: int) -> dict[int, dict[str, Any]]:
         """What the study knows of a trial's trainings, by index.
 
         With a journal all hosts share its folder, and only the files there count.
         """
-        return {} if self.plan.storage is None else noted_trainings(self.study, trial)
+        return {} if self.plan.storage is None else read_trainings(self.study, trial)
 
     def indices(self, trial: int) -> set[int]:
         """Which trainings of a trial are done."""
         parent = self.folder(trial, 0).parent
         here = {int(file.parent.name.rpartition("-")[2]) for file in parent.glob(f"*/{STDOUT}")}
-        return here | set(self.noted(trial))
+        return here | set(self.read(trial))
 
     def scores(self, trial: int, n_seeds: int) -> "FinalScores":
         """The scores of a trial whose trainings are done.
@@ -133,11 +133,11 @@ class FinalTrainings:
         if all(self.has_files(trial, index) for index in indices):
             folders = [self.folder(trial, index) for index in indices]
             return FinalScores.of(folders, Path(self.plan.folder), looks)
-        noted = self.noted(trial)
+        noted = self.read(trial)
         for index in indices:
             if index not in noted:  # by an older version: only this host has it
                 self.add(trial, index)
-                noted = self.noted(trial)
+                noted = self.read(trial)
         return FinalScores.of_study([noted[index] for index in indices], looks)
 
 
@@ -181,7 +181,7 @@ class FinalScores:
         """The same from the study alone: means, without what needs each user's values.
 
         Args:
-            noted: See `FinalTrainings.noted`, one per training.
+            noted: See `FinalTrainings.read`, one per training.
             looks: How often test was scored for the study.
         """
         valid, test = (_average_means(noted, fold) for fold in FOLDS)

@@ -20,9 +20,9 @@ from recsweep.errors import InputError, UnfitHostError
 from recsweep.run_files import LOG, trial_folder
 from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
-from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts, numbered
+from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts, renumber
 from recsweep.sweeps.storage.backends import make_locks, open_storage
-from recsweep.sweeps.storage.database import shown
+from recsweep.sweeps.storage.database import redact_address
 from recsweep.sweeps.storage.database_storage import CachedTrials, DatabaseStorage
 from recsweep.sweeps.storage.outages import Outages
 
@@ -150,7 +150,7 @@ class SharedStudy:
         self.sampler = build(plan.sampler, "sampler")
         self.pruner: Pruner = build(plan.pruner, "pruner")
         is_parent = plan.parent_process["pid"] == os.getpid()
-        self._outages = Outages(shown(plan.storage), plan.outage_timeout_s, is_parent)
+        self._outages = Outages(redact_address(plan.storage), plan.outage_timeout_s, is_parent)
         self.storage = self._outages.wait(lambda: open_storage(plan.storage, folder, self._outages))
         self.locks = make_locks(plan.storage, folder, plan.study, self.storage)
         cached = CachedTrials(self.storage) if isinstance(self.storage, DatabaseStorage) else None
@@ -353,7 +353,7 @@ class SharedStudy:
             frozen = self.attempts()[-1]
         number = frozen.user_attrs.get(RETRIES, template.number)
         self._ids = {**self._ids, number: frozen._trial_id}
-        return numbered(frozen, number)
+        return renumber(frozen, number)
 
     @property
     def n_attempts(self) -> int:
@@ -362,11 +362,11 @@ class SharedStudy:
             return self.storage.n_attempts(self.study._study_id)
         return len(self.attempts())
 
-    def unfinished(self) -> list[int]:
+    def unfinished_numbers(self) -> list[int]:
         """Numbers of the trials that were started but not finished."""
         return [trial.number for trial in self.trials() if not trial.state.is_finished()]
 
-    def failed(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
+    def failed_trials(self, trials: Sequence[FrozenTrial] | None = None) -> list[FrozenTrial]:
         """Failed trials, except those to retry.
 
         Args:
@@ -399,7 +399,7 @@ class SharedStudy:
     def is_finished(self) -> bool:
         """Whether no trial is left to run."""
         is_whole = len(self.trials()) >= self.plan.n_trials or self.is_exhausted()
-        return is_whole and not self.unfinished() and not self.to_retry()
+        return is_whole and not self.unfinished_numbers() and not self.to_retry()
 
     @property
     def n_planned(self) -> int:
@@ -455,10 +455,10 @@ class SharedStudy:
         of_optuna = storage.get_trial_number_from_id(frozen._trial_id)
         self.study.tell(of_optuna, values, state=state)
 
-    def began(self, frozen: FrozenTrial) -> tuple[TrialState, Any]:
+    def state_and_start(self, frozen: FrozenTrial) -> tuple[TrialState, Any]:
         """A trial's state, and when the process that runs it has begun it."""
         if isinstance(self.storage, DatabaseStorage):
-            return self.storage.began(frozen._trial_id)
+            return self.storage.state_and_start(frozen._trial_id)
         found = self.storage.get_trial(frozen._trial_id)
         return found.state, found.user_attrs.get("began")
 

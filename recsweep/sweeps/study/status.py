@@ -115,17 +115,17 @@ class TrialRow:
         is_spread = self.state in ("complete", "pruned") and len(self.replicates) > 1
         return statistics.stdev(self.replicates) if is_spread else None
 
-    def shown_values(self, objectives: Sequence[str]) -> list[str]:
+    def format_values(self, objectives: Sequence[str]) -> list[str]:
         """Its values as text, the first with its standard deviation over replicates.
 
         Args:
             objectives: Their names.
         """
         shown = [
-            shown_value(name, value) for name, value in zip(objectives, self.values, strict=False)
+            format_value(name, value) for name, value in zip(objectives, self.values, strict=False)
         ]
         if shown and self.deviation is not None:
-            shown[0] += f" ± {shown_value(objectives[0], self.deviation)}"
+            shown[0] += f" ± {format_value(objectives[0], self.deviation)}"
         return shown
 
 
@@ -206,20 +206,20 @@ class StudyStatus:
         return next((row for row in self.rows if row.is_default), None)
 
     @property
-    def changed(self) -> datetime | None:
+    def last_change(self) -> datetime | None:
         """When a trial last started or ended."""
         return max((row.changed for row in self.rows if row.changed), default=None)
 
     @property
-    def ranked(self) -> tuple[TrialRow, ...]:
+    def ranking(self) -> tuple[TrialRow, ...]:
         """Complete trials, best first by the first objective."""
         return tuple(_ranked(self.rows, self.directions[0]))
 
     @property
-    def placed(self) -> tuple[TrialRow, ...]:
+    def leaderboard(self) -> tuple[TrialRow, ...]:
         """Complete and pruned trials, best first by the first objective at their best epoch.
 
-        Only complete ones compete: see `ranked` and `best`. Where trials have several replicates
+        Only complete ones compete: see `ranking` and `best`. Where trials have several replicates
         they come first, since a pruned one is the mean of fewer.
         """
         rows = _ranked(self.rows, self.directions[0], ("complete", "pruned"))
@@ -227,18 +227,18 @@ class StudyStatus:
             rows.sort(key=lambda row: row.state != "complete")
         return tuple(rows)
 
-    def shown(self, row: TrialRow) -> str:
+    def format_row(self, row: TrialRow) -> str:
         """A trial's values under their names, such as `ndcg@100 0.4123, train_s 12.5`."""
-        pairs = zip(self.objectives, row.shown_values(self.objectives), strict=False)
+        pairs = zip(self.objectives, row.format_values(self.objectives), strict=False)
         return ", ".join(f"{name} {shown}" for name, shown in pairs)
 
 
-def shown_value(objective: str, value: float) -> str:
+def format_value(objective: str, value: float) -> str:
     """A metric with four decimals, a time with one."""
     return f"{value:.1f}" if objective.endswith("_s") else f"{value:.4f}"
 
 
-def shown_duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A duration rounded for people, such as `12 min`."""
     for unit, size, limit in (("s", 1, 90), ("min", 60, 90), ("h", 3600, 48)):
         if seconds < size * limit:

@@ -49,7 +49,7 @@ class StopListener:
         self._heard: dict[str, str] = {}
         self._next_look = 0.0
 
-    def heard(self, kind: str) -> str | None:
+    def reason(self, kind: str) -> str | None:
         """The reason of a request of this kind; None = nobody has asked."""
         if kind not in self._heard and time.monotonic() >= self._next_look:
             self._look()

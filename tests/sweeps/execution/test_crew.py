@@ -115,7 +115,7 @@ class Visitor:
         self._thread.start()
 
     def _visit(self) -> None:
-        with self._gate.together() as be_alone:
+        with self._gate.share() as be_alone:
             self._log.append(f"{self.name} in")
             if self._wants_alone:
                 assert self._wants_alone.wait(PATIENCE_S)
@@ -196,7 +196,7 @@ def test_a_gate_is_open_again_after_an_error(is_alone: bool) -> None:
     gate, log = Gate(), list[str]()
 
     def fail() -> None:
-        with gate.together() as be_alone:
+        with gate.share() as be_alone:
             if is_alone:
                 be_alone()
             raise ZeroDivisionError

@@ -128,7 +128,7 @@ def test_a_stopped_worker_leaves_its_trial_to_be_begun_again(
         patch.setattr("recsweep.sweeps.study.claims.next_claim", stop_inside)
         assert Worker(plan.plain())(None) == {"error": None, "n_trials": 0}
     study = SharedStudy(plan)
-    assert study.unfinished() == [0]
+    assert study.unfinished_numbers() == [0]
     assert study.trials()[0].user_attrs["is_interrupted"] is True
     assert not study.is_alive(0)
 
@@ -420,7 +420,7 @@ def test_a_stopped_worker_interrupts_its_trials_within_an_epoch_and_resumes_them
         patch.setattr(Reports, "__call__", at(3, 1, stop.touch))
         n_finished = Worker(plan.plain())(None)["n_trials"]
     study = sweeps.study("stopped")
-    left = study.unfinished()
+    left = study.unfinished_numbers()
     assert 0 < len(left) <= N_SLOTS
     assert len(study.trials()) == n_finished + len(left) <= N_TRIALS
     for number in left:
@@ -452,7 +452,7 @@ def test_a_second_ctrl_c_interrupts_all_trials_of_a_worker(
         signal.signal(signal.SIGINT, heard)
     study = sweeps.study("twice")
     assert RUNNING in sweeps.states("twice")
-    for number in study.unfinished():
+    for number in study.unfinished_numbers():
         assert study.trials()[number].user_attrs["is_interrupted"] is True
         assert not study.is_alive(number)
     assert Worker(sweeps.plan("twice").plain())(None)["error"] is None
@@ -471,9 +471,9 @@ def test_an_error_of_the_study_ends_a_worker_and_interrupts_its_other_trials(
         assert Worker(sweeps.plan("full").plain())(None) == {"error": "no space left"}
     study = sweeps.study("full")
     marks = [trial.user_attrs.get("is_interrupted") for trial in study.trials()]
-    assert study.unfinished() == [0, 1, 2]
+    assert study.unfinished_numbers() == [0, 1, 2]
     assert [bool(mark) for mark in marks] == [True, False, True]
-    assert not any(map(study.is_alive, study.unfinished()))
+    assert not any(map(study.is_alive, study.unfinished_numbers()))
     assert Worker(sweeps.plan("full").plain())(None)["error"] is None
     assert sweeps.curves("full") == alone
 
@@ -749,7 +749,7 @@ def test_a_process_that_was_stopped_drops_the_seed_that_another_has_trained_mean
     assert json.loads(said.splitlines()[-1]) == {"error": None}
 
     study = SharedStudy(Plan(**own.worker.plan))
-    (noted,) = FinalTrainings(study.study, study.plan).noted(3).values()
+    (noted,) = FinalTrainings(study.study, study.plan).read(3).values()
     assert study.study.user_attrs[TEST_SCORED] == [{"trial": 3, "seed": 42}]
     results = Path(own.trainings[0]["folder"]) / "results"
     assert read_run_id(results) == noted["run_id"]

@@ -78,20 +78,20 @@ model:
 
 def test_yaml_gives_the_space_and_the_command_line_wins_per_key() -> None:
     searched = space(["model=ease"], "model.l2=10,20")
-    assert searched.described() == {
+    assert searched.describe() == {
         "model.dropout_rate": "interval(0.0,0.8)", "model.l2": "10,20",
     }  # fmt: skip
 
 
 def test_a_key_that_the_command_line_fixes_is_not_searched() -> None:
     searched = space(["model=ease", "model.l2=3.0"])
-    assert list(searched.described()) == ["model.dropout_rate"]
+    assert list(searched.describe()) == ["model.dropout_rate"]
     assert searched.config({"model.dropout_rate": 0.5})["model"]["l2"] == 3.0
 
 
 def test_a_model_without_settings_has_an_empty_space() -> None:
     searched = space(["model=popularity"])
-    assert searched.described() == {}
+    assert searched.describe() == {}
     assert searched.default_params() == {}
     assert searched.settings({}) == {}
     assert searched.config({})["model"]["_target_"].endswith("Popularity")
@@ -115,7 +115,7 @@ def test_keys_are_in_one_order_however_they_are_written() -> None:
     assert one == other
     assert json.dumps(one.plain()) == json.dumps(other.plain())
     assert random_params(one, 5) == random_params(other, 5)
-    assert next(iter(one.described())) == "optimizer"
+    assert next(iter(one.describe())) == "optimizer"
 
 
 def test_branches_with_other_distributions_have_other_names(tmp_path: Path) -> None:
@@ -138,7 +138,7 @@ def test_branches_with_other_distributions_have_other_names(tmp_path: Path) -> N
         ["model=free", "model.l2=0.0", "model.dropout_rate=0.5", "model.latent_dim=8"],
         ["optimizer=adam,sgd", "model.beta=0,1"],
     )
-    assert searched.described() == {
+    assert searched.describe() == {
         "optimizer": "adam,sgd",
         "model.beta": "0,1",
         "optimizer.learning_rate": "0.1,0.2",
@@ -163,10 +163,10 @@ def test_a_group_in_yaml_is_searched_unless_the_command_line_fixes_it(tmp_path: 
         return make_space(lambda o: composed(o, folder), ["model=mine", *fixed], [])
 
     assert [b.choices["optimizer"] for b in made().branches] == ["adam", "sgd"]
-    assert "optimizer.momentum" in made("optimizer=sgd").described()
+    assert "optimizer.momentum" in made("optimizer=sgd").describe()
     adam = made("optimizer=adam")
     assert [b.choices for b in adam.branches] == [{}]
-    assert "optimizer.momentum" not in adam.described(), "it is of an option that was not chosen"
+    assert "optimizer.momentum" not in adam.describe(), "it is of an option that was not chosen"
 
 
 # --- parameters, settings, overrides, configuration -----------------------------------------------
@@ -251,7 +251,7 @@ def test_a_space_survives_json_and_pickle() -> None:
     plain = json.loads(json.dumps(searched.plain(), sort_keys=True))
     for again in (Space.of(plain), pickle.loads(pickle.dumps(searched))):  # noqa: S301 - our own
         assert again == searched
-        assert again.described() == searched.described()
+        assert again.describe() == searched.describe()
         assert random_params(again, 5) == random_params(searched, 5)
 
 
@@ -372,4 +372,4 @@ def test_a_search_block_that_is_malformed_gets_one_line(
 def test_a_yaml_without_search_is_searched_by_the_command_line(tmp_path: Path) -> None:
     folder = folder_with(tmp_path, model__mine=model_yaml(""))
     found = make_space(lambda o: composed(o, folder), ["model=mine"], ["model.l2=interval(1,2)"])
-    assert found.described() == {"model.l2": "interval(1.0,2.0)"}
+    assert found.describe() == {"model.l2": "interval(1.0,2.0)"}

@@ -25,7 +25,7 @@ from recsweep.sweeps.storage import journal as journal_module
 from recsweep.sweeps.storage.backends import open_storage
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.journal import Journal
-from recsweep.sweeps.storage.locks import locked
+from recsweep.sweeps.storage.locks import hold_lock
 
 Record = dict[str, object]
 FIRST, SECOND, THIRD = ({"op_code": 2, "worker_id": w, "value": "é" * 9} for w in "abc")
@@ -265,7 +265,7 @@ def test_a_journal_that_was_replaced_or_deleted_in_use_is_noticed(journal: Path)
 def test_reading_waits_for_nobody(tmp_path: Path) -> None:
     study = optuna.create_study(storage=open_storage(None, tmp_path), study_name="study")
     study.set_user_attr("a", 1)
-    with locked(tmp_path / JOURNAL):  # perhaps by somebody who was stopped
+    with hold_lock(tmp_path / JOURNAL):  # perhaps by somebody who was stopped
         again = optuna.load_study(storage=open_storage(None, tmp_path), study_name="study")
         assert again.user_attrs == study.user_attrs == {"a": 1}
 
@@ -273,7 +273,7 @@ def test_reading_waits_for_nobody(tmp_path: Path) -> None:
 def test_a_reader_waits_only_for_the_repair_of_what_it_cannot_read(journal: Path) -> None:
     reader, whole = Journal(journal), journal.read_bytes()
     with ThreadPoolExecutor() as pool:
-        with locked(journal):
+        with hold_lock(journal):
             journal.write_bytes(whole + b"spoilt\n")
             found = pool.submit(lambda: list(reader.read_logs(0)))
             time.sleep(0.2)

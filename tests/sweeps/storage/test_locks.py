@@ -15,7 +15,7 @@ import pytest
 
 from recsweep.sweeps.storage.backends import make_locks
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.storage.locks import Locks, locked
+from recsweep.sweeps.storage.locks import Locks, hold_lock
 
 Start = Callable[..., subprocess.Popen[str]]
 POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)
@@ -209,8 +209,8 @@ def test_ctrl_c_ends_the_waiting_for_a_stopped_holder(start: Start) -> None:
 
 
 HOLD_JOURNAL = """
-from recsweep.sweeps.storage.locks import locked
-with locked(Path(folder, "journal.log")):
+from recsweep.sweeps.storage.locks import hold_lock
+with hold_lock(Path(folder, "journal.log")):
     say('held'); time.sleep(600)
 """
 
@@ -232,7 +232,7 @@ def test_who_waits_long_for_a_stopped_process_names_it_once(
 
     def enter() -> None:
         is_mutex = code == HOLD_MUTEX
-        with locks.mutex() if is_mutex else locked(tmp_path / "journal.log"):
+        with locks.mutex() if is_mutex else hold_lock(tmp_path / "journal.log"):
             n_entered.append(1)
 
     command = [sys.executable, "-c", PREAMBLE + code, "", str(tmp_path), "7"]

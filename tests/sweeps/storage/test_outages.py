@@ -11,7 +11,7 @@ import sqlalchemy
 from postgres_server import Server, mortal_postgres
 from sqlalchemy.exc import OperationalError
 
-from recsweep.sweeps.storage.database import parse_address, shown
+from recsweep.sweeps.storage.database import parse_address, redact_address
 from recsweep.sweeps.storage.errors import StorageError, StorageLostError
 from recsweep.sweeps.storage.outages import Outages, is_outage
 
@@ -35,7 +35,7 @@ def test_a_call_waits_until_the_server_is_there_again(
     mortal: Server, capsys: pytest.CaptureFixture[str]
 ) -> None:
     engine = sqlalchemy.create_engine(mortal.url)
-    outages = Outages(shown(mortal.url), 60.0, is_announced=True)
+    outages = Outages(redact_address(mortal.url), 60.0, is_announced=True)
     assert outages.wait(lambda: ask(engine)) == 7
     mortal.control("stop", "-m", "immediate")
     again = threading.Timer(2.0, mortal.control, ["start"])
@@ -54,7 +54,7 @@ def test_a_call_waits_until_the_server_is_there_again(
 @pytest.mark.postgres
 def test_an_outage_that_lasts_too_long_is_one_line_and_is_waited_for_once(mortal: Server) -> None:
     engine = sqlalchemy.create_engine(mortal.url)
-    outages = Outages(shown(mortal.url), 1.5)
+    outages = Outages(redact_address(mortal.url), 1.5)
     mortal.control("stop", "-m", "immediate")
     try:
         with pytest.raises(StorageLostError, match=r"^sweep.storage must respond, but .* 2 s \("):

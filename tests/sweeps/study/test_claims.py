@@ -107,7 +107,7 @@ def test_interleaved_workers_finish_exactly_what_was_asked_for(
     assert claimed(studies[0]).frozen.number == 4
     complete(studies[2], at_work[2])
     assert next_claim(studies[2]) is None  # the last two are still at work
-    assert studies[2].unfinished() == [3, 4]
+    assert studies[2].unfinished_numbers() == [3, 4]
     assert not studies[2].is_finished()
     for study, number in ((studies[1], 3), (studies[0], 4)):
         study.finish(number, PRUNED, None, {})
@@ -290,7 +290,7 @@ def test_a_trial_whose_process_dies_too_often_has_failed(
     failed = study.trials()[0]
     assert failed.state == FAIL
     assert failed.user_attrs["reason"] == "its process died 3 times; see sweep.max_retries"
-    assert len(study.failed()) == 1
+    assert len(study.failed_trials()) == 1
     assert not study.is_alive(0)
 
 

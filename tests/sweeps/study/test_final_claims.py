@@ -80,7 +80,7 @@ def test_a_training_that_another_process_began_meanwhile_is_not_recorded(
         claim.record(lambda: written.append("lost"))
     claim.lease.release()
     assert written == []
-    assert FinalTrainings(study.study, study.plan).noted(3) == {}
+    assert FinalTrainings(study.study, study.plan).read(3) == {}
     assert study.study.user_attrs[TEST_SCORED] == [{"trial": 3, "seed": 42}]
 
 
@@ -98,7 +98,7 @@ def test_a_training_that_nobody_else_began_outlives_its_session(
             claim.record(lambda: written.append("done"))
         assert claim.lease.n_gaps == 1
     assert written == ["done"]
-    assert list(FinalTrainings(other.study, other.plan).noted(3)) == [0]
+    assert list(FinalTrainings(other.study, other.plan).read(3)) == [0]
 
 
 def note_only(done: FinalTrainings, trial: int, index: int) -> None:

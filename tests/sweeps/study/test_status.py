@@ -7,7 +7,7 @@ import optuna
 import pytest
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
-from recsweep.sweeps.study.status import StudyStatus, shown_duration, shown_value
+from recsweep.sweeps.study.status import StudyStatus, format_duration, format_value
 
 
 @pytest.fixture
@@ -27,7 +27,7 @@ def test_an_empty_study_has_no_best_trial_and_no_time_left(study: optuna.Study) 
     status = reached(study)
     assert (status.study, status.objectives) == ("vae", ("ndcg@100",))
     assert (status.rows, status.front, status.best) == ((), (), None)
-    assert (status.seconds_left, status.changed, status.default) == (None, None, None)
+    assert (status.seconds_left, status.last_change, status.default) == (None, None, None)
 
 
 def test_every_trial_is_counted_once_by_what_became_of_it(study: optuna.Study) -> None:
@@ -105,8 +105,8 @@ def test_pruned_trials_have_a_place_but_do_not_compete(study: optuna.Study) -> N
     add(study, COMPLETE, [0.4])
     add(study, FAIL)
     status = reached(study)
-    assert [row.number for row in status.placed] == [1, 3, 2, 0]
-    assert [row.number for row in status.ranked] == [3, 0]
+    assert [row.number for row in status.leaderboard] == [1, 3, 2, 0]
+    assert [row.number for row in status.ranking] == [3, 0]
     assert status.best == status.rows[3] == status.rows[study.best_trial.number]
 
 
@@ -116,7 +116,7 @@ def test_of_equal_trials_the_first_is_best_and_a_pruned_one_never(study: optuna.
     add(study, PRUNED, [0.9])
     status = reached(study)
     assert status.best == status.rows[1]
-    assert [row.number for row in status.ranked] == [1, 2, 0]
+    assert [row.number for row in status.ranking] == [1, 2, 0]
 
 
 def test_seconds_are_best_when_they_are_few(tmp_path: Path) -> None:
@@ -141,7 +141,7 @@ def test_of_several_objectives_the_front_is_what_nobody_beats_in_both(tmp_path: 
     status = reached(study)
     assert status.best is None
     assert [row.number for row in status.front] == [1, 3, 0]
-    assert status.shown(status.front[0]) == "ndcg@100 0.5000, train_s 5.0"
+    assert status.format_row(status.front[0]) == "ndcg@100 0.5000, train_s 5.0"
 
 
 def test_the_default_configurations_trial_is_known(study: optuna.Study) -> None:
@@ -195,12 +195,12 @@ def test_before_every_worker_has_ended_two_trials_nobody_knows_the_time_left(
     ],
 )  # fmt: skip
 def test_durations_are_rounded_to_what_one_plans_with(seconds: float, text: str) -> None:
-    assert shown_duration(seconds) == text
+    assert format_duration(seconds) == text
 
 
 def test_metrics_have_four_decimals_and_times_one() -> None:
-    assert shown_value("ndcg@100", 0.41234) == "0.4123"
-    assert shown_value("train_s", 12.34) == "12.3"
+    assert format_value("ndcg@100", 0.41234) == "0.4123"
+    assert format_value("train_s", 12.34) == "12.3"
 
 
 def test_the_best_so_far_is_by_the_order_in_which_trials_ended(tmp_path: Path) -> None:
