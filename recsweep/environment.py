@@ -87,8 +87,8 @@ def choose_backend(
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.config.backend() != backend:
         raise InputError(
-            f"one process has one backend, but backend={backend} was asked for where "
-            f"{loaded.config.backend()} is running; start a new process"
+            f"a process can use only one backend, but backend={backend} was requested and "
+            f"{loaded.config.backend()} is already in use; start a new process"
         )
     choose_for_children(backend, threads, device, precision)
     _give_freed_memory_back()
@@ -230,8 +230,8 @@ def _use_device(wanted: str) -> None:
         )
     if wanted == "cpu" and found != "cpu":
         raise InputError(
-            f"one process has one device, but device=cpu was asked for where {found} is in use; "
-            "start a new process"
+            f"a process can use only one device, but device=cpu was requested and {found} is "
+            "already in use; start a new process"
         )
 
 
@@ -290,7 +290,7 @@ def _refuse_absent_platform() -> None:
         named = os.environ.get("JAX_PLATFORMS", "not set")
         reason = one_line(error) or "no such device was found"
         raise InputError(
-            f"JAX_PLATFORMS must name what JAX can compute on here, but is {named} "
+            f"JAX_PLATFORMS must name a platform that JAX can use here, but is {named} "
             f"({shorten(reason, 160)}); unset it, or set JAX_PLATFORMS=cpu"
         ) from error
 

@@ -103,7 +103,7 @@ class ArrayFile:
         with self._archive.open(name + SUFFIX) as stream:
             array = np.asarray(read_array(stream, allow_pickle=False))
             if stream.read(1):
-                raise ValueError(f"{name} goes on after its values")
+                raise ValueError(f"{name} has extra bytes after its values")
         # no copy as large as the array: NaN and infinity are passed on by min and max
         if (
             array.dtype.kind == "f"
@@ -213,7 +213,7 @@ def _checked_header(name: str, stream: IO[bytes], n_bytes: int) -> Header:
     try:
         header = _header(stream)
     except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{name} must be an array, but is none ({error})") from error
+        raise ValueError(f"{name} must be an array, but is not one ({error})") from error
     if header.dtype.kind not in f"{NUMBERS}U" or not header.dtype.isnative:
         raise ValueError(f"{name} must hold numbers of this machine, but is {header}")
     if min(header.shape, default=0) < 0 or header.n_bytes != n_bytes - stream.tell():

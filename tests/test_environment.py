@@ -266,7 +266,9 @@ def test_a_missing_gpu_is_one_line() -> None:
 def test_a_device_that_is_in_use_already_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     environment.choose_backend(BACKEND, None, "cpu")
     monkeypatch.setattr(environment, "device", lambda: "NVIDIA H100")
-    with pytest.raises(InputError, match=r"one process has one device, but device=cpu .* H100"):
+    with pytest.raises(
+        InputError, match=r"a process can use only one device, but device=cpu .* H100"
+    ):
         environment.load_backend()
 
 

@@ -89,7 +89,7 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     assert "task.filter must be a filter of MLflow, but is l2 ==" in refusal("filtered", "l2 ==")
     assert "experiment refused, but finds none" in refusal("filtered", "params.seed = '9'")
     assert "task.tag must be KEY:VALUE, but is paper" in refusal("tagged", "paper")
-    assert "task.tag=paper=no must find runs" in refusal("tagged", "paper=no")
+    assert "task.tag=paper=no matches no run in experiment " in refusal("tagged", "paper=no")
     parent = tracker(store, experiment="refused")
     parent.open_sweep("begun", "sweep begun", {}, {})
     with parent.nested(parent.run_id, "begun", Part(0), "a trial") as trial:

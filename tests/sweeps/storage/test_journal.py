@@ -524,9 +524,9 @@ def test_what_another_program_begins_ends_or_deletes_is_refused(
     with pytest.raises(StorageError) as refused:
         values(tmp_path)
     assert str(refused.value) == (
-        f"line {number} of {file} must have recsweep's checksum, as it is no note on a study or "
-        "trial, but has none: another program wrote or changed it; remove the line if it was "
-        "added, or restore the file from a backup"
+        f"line {number} of {file} must have recsweep's checksum, since it is not a note on a "
+        "study or trial, but has none: another program wrote or changed it; remove the line if it "
+        "was added, or restore the file from a backup"
     )
     file.write_bytes(before)  # without that line
     assert values(tmp_path) == [0.25, 0.75, 0.5, None]
