@@ -52,7 +52,7 @@ Trying kernels out took 69 s instead of 4 s for Multi-VAE's epoch, and may choos
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")
 """Files of a GPU's driver: Linux, and Linux on Windows."""
 ASSUMED_MEMORY = 1 << 34
-"""Bytes of a device that does not tell its memory."""
+"""Bytes of a device that does not report its memory."""
 JAX_PRECISION = {"tf32": "tensorfloat32", "float32": "float32"}
 NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
 """Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
@@ -152,7 +152,7 @@ def share_device(n_processes: int) -> None:
 
 
 def collect_garbage_rarely() -> None:
-    """Let a process of recsweep's own look for garbage after 50,000 new objects, not 700.
+    """Let recsweep's own processes collect garbage after 50,000 new objects, not 700.
 
     Imports make hundreds of thousands of objects and hardly any garbage.
     """

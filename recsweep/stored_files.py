@@ -56,7 +56,7 @@ N_ROWS = 1 << 16
 
 
 class Header(NamedTuple):
-    """What a stored array says of itself.
+    """The header of a stored array.
 
     Args:
         shape: Its shape.
@@ -88,7 +88,7 @@ class ArrayFile:
 
     Args:
         archive: The file.
-        headers: Name -> what the array says of itself.
+        headers: Name -> header of the array.
     """
 
     def __init__(self, archive: zipfile.ZipFile, headers: Mapping[str, Header]) -> None:
@@ -159,7 +159,7 @@ def read_arrays(file: Path, shapes: Shapes | None = None) -> dict[str, np.ndarra
 
 
 def refuse_other_arrays(headers: Mapping[str, Header], shapes: Shapes) -> None:
-    """Hold what arrays say of themselves against the shapes that they must have.
+    """Check the headers of arrays against the shapes that they must have.
 
     Raises:
         ValueError: An array is missing, unknown, or has another shape or type.

@@ -81,7 +81,7 @@ def is_dense() -> bool:
 
 
 def tags() -> dict[str, str]:
-    """What a run's digits depend on: dense batches, and the slots beside it; nothing if sparse."""
+    """What a run's results depend on: dense batches, and the slots beside it; nothing if sparse."""
     return {"batches": "dense", "slots": str(current().n_slots)} if is_dense() else {}
 
 

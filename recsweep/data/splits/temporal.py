@@ -1,4 +1,4 @@
-"""One point in time for everybody: earlier interactions are for training, later ones are ranked.
+"""One point in time for all users: earlier interactions are for training, later ones are ranked.
 
            items, when    train        valid target   test target
     user 1  2 5 . 7 9     x x . . .    . . . x .      . . . . x

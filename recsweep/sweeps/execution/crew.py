@@ -25,7 +25,7 @@ class Crew:
 
     @property
     def is_halted(self) -> bool:
-        """Whether the work should end soon, since a thread failed or the main one was interrupted."""
+        """Whether the work should end soon, since a thread failed or the main one was stopped."""
         return self._halt.is_set()
 
     def run(self, work: Callable[[], int]) -> int:

@@ -89,7 +89,7 @@ class SharedConnection:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Commit all or nothing of the block; not reentrant. Leases of a failed one are released."""
+        """Commit all or nothing of the block; not reentrant. A failure releases its leases."""
         with self.turn:
             yield from self._transaction()
 

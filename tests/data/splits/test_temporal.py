@@ -1,4 +1,4 @@
-"""One point in time for everybody, on a table that is worked out on the page."""
+"""One point in time for all users, on a table that is worked out on the page."""
 
 import logging
 from collections.abc import Callable
