@@ -1,6 +1,6 @@
 """Reads arrays and tables that a run or a cache wrote, which may be damaged or made up.
 
-No pickle is read. What an array's header states is held against the size of the file, and against
+No pickle is read. What an array's header states is checked against the size of the file, and
 the shapes that the reader expects, before anything is allocated. Errors are `ValueError`s that
 complete the sentence "FILE is not readable".
 """
@@ -192,7 +192,7 @@ def _size(axis: int | str, at: int, found: Header, sizes: dict[str, int]) -> int
 
 
 def _headers(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Header]:
-    """Name -> header of each array, all held against the size of their values."""
+    """Name -> header of each array, all checked against the size of their values."""
     members = archive.infolist()
     if sum(member.file_size for member in members) > file_bytes:
         raise ValueError("its arrays are larger than the file")

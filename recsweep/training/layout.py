@@ -89,7 +89,7 @@ def of_tags(found: Mapping[str, str]) -> Layout:
     """The layout of a run with these tags, see `tags`.
 
     Raises:
-        InputError: The number of slots is none.
+        InputError: The tag is not a number of slots.
     """
     slots = found.get("slots", "1")
     if re.fullmatch("[1-9][0-9]{0,3}", slots, re.ASCII) is None:
