@@ -50,7 +50,7 @@ def test_a_process_keeps_its_backend() -> None:
 
     running = keras.config.backend()
     other = "tensorflow" if running == "jax" else "jax"
-    with pytest.raises(InputError, match=f"{running} is running; start a new process"):
+    with pytest.raises(InputError, match=f"{running} is already in use; start a new process"):
         environment.choose_backend(other, None)
 
 
@@ -226,7 +226,7 @@ except environment.InputError as error:
 """
     done = run_in_a_process(code, JAX_PLATFORMS=platform, CUDA_VISIBLE_DEVICES="")
     assert done.stdout.count("\n") == 1, done
-    assert f"can compute on here, but is {platform} (" in done.stdout
+    assert f"that JAX can use here, but is {platform} (" in done.stdout
     assert done.stdout.endswith("; unset it, or set JAX_PLATFORMS=cpu\n")
 
 

@@ -170,7 +170,7 @@ def test_without_values_there_is_no_column_of_them(tmp_path: Path) -> None:
         (b"PK\x03\x04\xff", "must be UTF-8 text, but is a zip archive; convert or unpack it"),
         (
             gzip.compress(bytes(range(256)))[:-9],
-            "file (Truncated",
+            "given.txt (Truncated",
         ),
         (lzma.compress(b"1 a 2\n")[:-9], "must be text, but is damaged (Compressed file ended"),
         (lzma.compress(b"1 a 2\n")[:9] + bytes(99), "must be text, but is damaged (Corrupt input"),

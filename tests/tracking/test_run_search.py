@@ -87,7 +87,9 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     assert "did you mean multivae-liang-1?" in refusal("named", "multivae-liang")
     assert "see task=studies and task=ui" in refusal("named", "x", "never made")
     assert "task.filter must be a filter of MLflow, but is l2 ==" in refusal("filtered", "l2 ==")
-    assert "experiment refused, but finds none" in refusal("filtered", "params.seed = '9'")
+    assert "matches no run in experiment refused; change it" in refusal(
+        "filtered", "params.seed = '9'"
+    )
     assert "task.tag must be KEY:VALUE, but is paper" in refusal("tagged", "paper")
     assert "task.tag=paper=no matches no run in experiment " in refusal("tagged", "paper=no")
     parent = tracker(store, experiment="refused")
@@ -97,7 +99,7 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     assert "a sweep without a scored winner (RUNNING)" in refusal("named", "begun")
     assert "a trial of a sweep (FINISHED); wait" in refusal("named", str(trial.run_id))
     with tracker(store, experiment="refused") as one:
-        assert "finds only a run (RUNNING)" in refusal("named", str(one.run_id))
+        assert "scored on test, only a run (RUNNING);" in refusal("named", str(one.run_id))
     one.store.client.delete_run(one.run_id)
     assert f"not deleted, but {one.run_id} was; restore it" in refusal("named", str(one.run_id))
 

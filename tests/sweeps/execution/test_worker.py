@@ -104,7 +104,7 @@ def test_what_breaks_a_worker_is_a_line(tmp_path: Path, toy: dict[str, Any]) -> 
     (tmp_path / "file").touch()
     plan = toy_plan(tmp_path / "file" / "toy", toy)
     (error,) = Worker(plan.plain())(None).values()
-    assert error.startswith("the study's journal ")
+    assert error.startswith("cannot access the study's journal ")
     (bug,) = Worker({**plan.plain(), "n_gpus": 1})(None).values()
     assert bug.startswith("TypeError: ")
     other = "tensorflow" if os.environ["KERAS_BACKEND"] == "jax" else "jax"

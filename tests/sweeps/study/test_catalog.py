@@ -64,7 +64,7 @@ def test_a_study_is_read_with_its_total_and_its_living_workers(tmp_path: Path) -
 def test_another_programs_study_is_refused_in_one_line(tmp_path: Path) -> None:
     study = make_study(tmp_path / "vae")
     study._storage.delete_study(study._study_id)
-    with pytest.raises(InputError, match=r"study vae must be an undamaged .*KeyError"):
+    with pytest.raises(InputError, match=r"cannot read study vae, .*KeyError"):
         StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
 
 
