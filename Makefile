@@ -18,7 +18,7 @@ unexport PYTHONDONTWRITEBYTECODE
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-12s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F':.*## ' '{printf "  make %-13s %s\n", $$1, $$2}'
 
 setup: $(STAMP)  ## make .venv with the versions that were tested
 
@@ -58,7 +58,7 @@ launchers: setup  ## sweeps on a private Slurm (as root) and a local Ray, with j
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,slurm]'
 	$(PYTEST) -m 'slurm or ray' tests/sweeps/test_slurm_jobs.py tests/sweeps/test_ray_jobs.py
 
-faults: setup  ## kill sweeps at random moments and look whether anything was lost, about 30 minutes
+faults: setup  ## kill sweeps at random moments and check that nothing was lost, about 30 minutes
 	$(PYTEST) -m slow tests/faults
 
 faults-short: setup  ## the same with two short sweeps of two workers
@@ -81,7 +81,7 @@ site: setup  ## build the site into docs/_build/html, strictly
 docs: site  ## build the site and run every block of README and docs
 	$(PYTEST) $(ALL_CORES) -m 'docs and not slow'
 
-docs-links: setup  ## look whether every page that the docs link to is there; needs the internet
+docs-links: setup  ## check that every page linked from the docs exists; needs the internet
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,docs]'
 	$(BIN)/python -m sphinx -W --keep-going -b linkcheck docs docs/_build/links
 
@@ -97,7 +97,7 @@ lint: setup  ## style and format
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 
-format: setup  ## put the format right
+format: setup  ## format the code
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 

@@ -5,7 +5,7 @@
 The trials sleep for 1 to 16 s, as the sampler says, and then count popularity, so that the speed of
 the machine plays little part. The sweep is a command line like any other. The batches run the same
 sleeps in the same order, as many at a time as there are workers, as sweepers do that ask for one
-batch after the other; they train nothing, load nothing and write nothing. Each is held against its
+batch after the other; they train nothing, load nothing and write nothing. Each is compared with its
 own sum divided by the workers.
 """
 

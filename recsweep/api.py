@@ -503,5 +503,5 @@ def _scores(test: Mapping[str, Any]) -> pd.DataFrame:
 def _runs(of: StudyResult | str | Path) -> list[ScoredRun]:
     folder = of.folder if isinstance(of, StudyResult) else Path(of).expanduser()
     if not folder.is_dir():
-        raise InputError(f"{of} must be a folder of a study or of a run's results, but is none")
+        raise InputError(f"{of} must be a folder of a study or of a run's results, but is neither")
     return read_study(folder) if is_study(folder) else [read_run(folder, str(folder))]

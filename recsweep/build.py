@@ -54,7 +54,7 @@ def _locate(target: Any, at: str) -> type:
     module, _, name = str(target).rpartition(".")
     try:
         if not re.fullmatch(DOTTED, str(target)) or module.endswith(".__main__"):
-            raise ValueError("it is no dotted name of a class")  # noqa: TRY301 - like the others
+            raise ValueError("it is not the dotted name of a class")  # noqa: TRY301 - like the others
         found = getattr(import_module(module), name)
         if module.startswith(OURS) and not getattr(found, "__module__", "").startswith(OURS):
             raise ValueError(f"{name} is not recsweep's")  # noqa: TRY301 - like the others

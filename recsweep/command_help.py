@@ -30,7 +30,7 @@ GROUPS = {
     "model": "what is trained",
     "data": "which interactions are read",
     "split": "what is held out",
-    "transform": "what a value is worth before a model sees it",
+    "transform": "how interaction values are transformed",
     "metrics": "what is measured; several: 'metrics=[ndcg,map]'",
     "optimizer": "how models with gradients are trained",
     "experiment": "recipes: settings of several groups at once",
@@ -46,7 +46,7 @@ _SETTING = re.compile(
     r"^(?P<indent> *)(?P<key>[\w.\-]+):(?P<value>.*?)(?:\s+#\s?(?P<meaning>.*))?$"
 )
 _HIDDEN = ("_target_", "sha256", "member", "wheel", "n_ratings", "url")
-"""Keys that nobody sets."""
+"""Keys that users do not set."""
 
 
 @dataclass(frozen=True)

@@ -27,7 +27,7 @@ NAME, PLAIN = re.compile(r"[\w.+-]*"), re.compile(r"[\w./,+-]*")
 SEALED = "RECSWEEP_SEALED"
 """Variable of the environment with what `seal` replaced, which Slurm hands on to its jobs."""
 SHORT = 2
-"""Words up to this many letters are no secret on their own: hiding every `a` tells nothing."""
+"""Words up to this many letters are no secret on their own: hiding every `a` is useless."""
 HOST = re.compile(r"([\w.-]*|\[[0-9A-Fa-f:.]+\])(:\d*)?")
 WORD = re.compile(r"[^\W_]+")
 ADDRESS = re.compile(r"[\w+.-]*://|[\w+.-]{2,}:/(?=.*@)")
@@ -138,7 +138,7 @@ def _words(*texts: str) -> set[str]:
 
 
 def _harmless(address: str, scheme: str, rest: str) -> str:
-    """What may be shown after `://`, by the parser of whoever will connect to the address.
+    """What may be shown after `://`, by the parser of the client that connects to the address.
 
     Raises:
         ValueError: It does not parse, or a part of it may be the end of a password.

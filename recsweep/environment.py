@@ -52,7 +52,7 @@ Trying kernels out took 69 s instead of 4 s for Multi-VAE's epoch, and may choos
 DRIVERS = ("/dev/nvidiactl", "/dev/dxg")
 """Files of a GPU's driver: Linux, and Linux on Windows."""
 ASSUMED_MEMORY = 1 << 34
-"""Bytes of a device that does not tell its memory."""
+"""Bytes of a device that does not report its memory."""
 JAX_PRECISION = {"tf32": "tensorfloat32", "float32": "float32"}
 NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
 """Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
@@ -87,8 +87,8 @@ def choose_backend(
     loaded = sys.modules.get("keras")
     if loaded is not None and loaded.config.backend() != backend:
         raise InputError(
-            f"one process has one backend, but backend={backend} was asked for where "
-            f"{loaded.config.backend()} is running; start a new process"
+            f"a process can use only one backend, but backend={backend} was requested and "
+            f"{loaded.config.backend()} is already in use; start a new process"
         )
     choose_for_children(backend, threads, device, precision)
     _give_freed_memory_back()
@@ -152,7 +152,7 @@ def share_device(n_processes: int) -> None:
 
 
 def collect_garbage_rarely() -> None:
-    """Let a process of recsweep's own look for garbage after 50,000 new objects, not 700.
+    """Let recsweep's own processes collect garbage after 50,000 new objects, not 700.
 
     Imports make hundreds of thousands of objects and hardly any garbage.
     """
@@ -230,8 +230,8 @@ def _use_device(wanted: str) -> None:
         )
     if wanted == "cpu" and found != "cpu":
         raise InputError(
-            f"one process has one device, but device=cpu was asked for where {found} is in use; "
-            "start a new process"
+            f"a process can use only one device, but device=cpu was requested and {found} is "
+            "already in use; start a new process"
         )
 
 
@@ -290,7 +290,7 @@ def _refuse_absent_platform() -> None:
         named = os.environ.get("JAX_PLATFORMS", "not set")
         reason = one_line(error) or "no such device was found"
         raise InputError(
-            f"JAX_PLATFORMS must name what JAX can compute on here, but is {named} "
+            f"JAX_PLATFORMS must name a platform that JAX can use here, but is {named} "
             f"({shorten(reason, 160)}); unset it, or set JAX_PLATFORMS=cpu"
         ) from error
 

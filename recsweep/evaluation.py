@@ -161,8 +161,8 @@ class Evaluator:
         if self.k[-1] == n_items:
             shorter = ",".join(str(k) for k in self.k[:-1]) or str(max(1, n_items // 10))
             log.warning(
-                "k=%d is the whole catalogue, so lists miss nothing and recall is 1 for everybody; "
-                "set a smaller one, such as 'k=[%s]'", self.k[-1], shorter,
+                "k=%d is the size of the catalogue, so every list contains all items and recall is "
+                "1 for every user; set a smaller one, such as 'k=[%s]'", self.k[-1], shorter,
             )  # fmt: skip
 
     def definitions(self) -> dict[str, str]:

@@ -61,10 +61,9 @@ def read_errors_in_one_line(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        do = "change its permissions" if isinstance(error, PermissionError) else "give another"
+        do = "change its permissions" if isinstance(error, PermissionError) else "give another file"
         raise InputError(
-            f"{error.filename or path} must be a file that can be read, but cannot "
-            f"({error.strerror or error}); {do}"
+            f"cannot read {error.filename or path} ({error.strerror or error}); {do}"
         ) from error
 
 
@@ -178,8 +177,8 @@ def refuse_links(folder: Path) -> None:
             file = Path(place, name)
             if file.is_symlink():
                 raise InputError(
-                    f"{folder} must hold its files itself, but {file.relative_to(folder)} is a "
-                    f"link to {file.readlink()}; put the file there, or remove the link"
+                    f"{folder} must not contain links, but {file.relative_to(folder)} is a link "
+                    f"to {file.readlink()}; put the file there, or remove the link"
                 )
 
 

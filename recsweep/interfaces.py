@@ -111,7 +111,7 @@ class HasLoss(Protocol):
 
 
 class Ranking(NamedTuple):
-    """What a model says of a fold after an epoch.
+    """A model's results on a fold after an epoch.
 
     Args:
         items: The best unseen items of each user, best first: users × k.

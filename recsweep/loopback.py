@@ -12,7 +12,7 @@ HOST = "127.0.0.1"
 
 
 def usable_port(port: int | None, usual: int) -> int:
-    """A port that nobody listens on.
+    """A free port.
 
     Args:
         port: The one that was asked for; None = `usual`, or another one if that is in use.

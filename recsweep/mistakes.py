@@ -238,8 +238,8 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
         return f"@ names one of several models of a search, but {added[1]} has no -m; write {plain}"
     if isinstance(error, OSError) and not isinstance(error, ConfigCompositionException):
         return (
-            f"the output folder must be one that can be written, but {error.filename} cannot "
-            f"({error.strerror}); go to another folder or set hydra.run.dir=FOLDER"
+            f"the output folder must be writable, but {error.filename} is not "
+            f"({error.strerror}); change to another folder or set hydra.run.dir=FOLDER"
         )
     return (
         _needless_plus(text, arguments)
@@ -247,7 +247,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
         or _not_there(error, text, arguments)
         or _no_config_folder(text)
         or _not_global(text)
-        or f"the configuration must compose, but does not: {text}; see {COMMAND} --help"
+        or f"cannot compose the configuration: {text}; see {COMMAND} --help"
     )
 
 

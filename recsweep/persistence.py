@@ -94,7 +94,7 @@ def _item_ids(file: Path) -> np.ndarray:
         raise ValueError("every id must be a text or a whole number, but some are not")
     if not ids.is_unique:
         again = shorten(repr(ids[ids.duplicated()].iloc[0]), SHOWN_CHARACTERS)
-        raise ValueError(f"every id must be there once, but {again} is there again")
+        raise ValueError(f"ids must be unique, but {again} is repeated")
     return ids.to_numpy()
 
 
@@ -136,8 +136,8 @@ def _refuse_changed(folder: Path) -> None:
     """Verify the checksums of a model's files before anything is built from them."""
     if not (folder / CHECKSUMS).is_file():
         raise InputError(
-            f"a model must have its checksums, but {folder / CHECKSUMS} is not there; copy "
-            "the run's whole folder again, or train the model again"
+            f"a model must have its checksums, but {folder / CHECKSUMS} is missing; copy the "
+            "run's whole folder again, or train the model again"
         )
     lines = (folder / CHECKSUMS).read_text(encoding="utf-8", errors="replace").splitlines()
     saved = {name: digest for digest, _, name in (line.partition("  ") for line in lines)}

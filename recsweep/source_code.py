@@ -217,7 +217,7 @@ def _of_cells(name: str) -> str:
     cells = {"".join(linecache.getlines(file)) for file in files} - {""}
     if not cells:
         raise InputError(
-            f"the code of {name} must be readable, so that a change to it is noticed, but it is "
-            "in no file; put the class into a module, such as my_module.py"
+            f"the code of {name} must be readable, so that changes to it are detected, but it is "
+            "not in a file; put the class into a module, such as my_module.py"
         )
     return hashlib.sha256("\n".join(sorted(cells)).encode()).hexdigest()

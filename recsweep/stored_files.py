@@ -1,6 +1,6 @@
 """Reads arrays and tables that a run or a cache wrote, which may be damaged or made up.
 
-No pickle is read. What an array's header states is held against the size of the file, and against
+No pickle is read. What an array's header states is checked against the size of the file, and
 the shapes that the reader expects, before anything is allocated. Errors are `ValueError`s that
 complete the sentence "FILE is not readable".
 """
@@ -56,7 +56,7 @@ N_ROWS = 1 << 16
 
 
 class Header(NamedTuple):
-    """What a stored array says of itself.
+    """The header of a stored array.
 
     Args:
         shape: Its shape.
@@ -88,7 +88,7 @@ class ArrayFile:
 
     Args:
         archive: The file.
-        headers: Name -> what the array says of itself.
+        headers: Name -> header of the array.
     """
 
     def __init__(self, archive: zipfile.ZipFile, headers: Mapping[str, Header]) -> None:
@@ -103,7 +103,7 @@ class ArrayFile:
         with self._archive.open(name + SUFFIX) as stream:
             array = np.asarray(read_array(stream, allow_pickle=False))
             if stream.read(1):
-                raise ValueError(f"{name} goes on after its values")
+                raise ValueError(f"{name} has extra bytes after its values")
         # no copy as large as the array: NaN and infinity are passed on by min and max
         if (
             array.dtype.kind == "f"
@@ -159,7 +159,7 @@ def read_arrays(file: Path, shapes: Shapes | None = None) -> dict[str, np.ndarra
 
 
 def refuse_other_arrays(headers: Mapping[str, Header], shapes: Shapes) -> None:
-    """Hold what arrays say of themselves against the shapes that they must have.
+    """Check the headers of arrays against the shapes that they must have.
 
     Raises:
         ValueError: An array is missing, unknown, or has another shape or type.
@@ -192,7 +192,7 @@ def _size(axis: int | str, at: int, found: Header, sizes: dict[str, int]) -> int
 
 
 def _headers(archive: zipfile.ZipFile, file_bytes: int) -> dict[str, Header]:
-    """Name -> header of each array, all held against the size of their values."""
+    """Name -> header of each array, all checked against the size of their values."""
     members = archive.infolist()
     if sum(member.file_size for member in members) > file_bytes:
         raise ValueError("its arrays are larger than the file")
@@ -213,7 +213,7 @@ def _checked_header(name: str, stream: IO[bytes], n_bytes: int) -> Header:
     try:
         header = _header(stream)
     except (ValueError, KeyError, TypeError, RecursionError, MemoryError) as error:
-        raise ValueError(f"{name} must be an array, but is none ({error})") from error
+        raise ValueError(f"{name} must be an array, but is not one ({error})") from error
     if header.dtype.kind not in f"{NUMBERS}U" or not header.dtype.isnative:
         raise ValueError(f"{name} must hold numbers of this machine, but is {header}")
     if min(header.shape, default=0) < 0 or header.n_bytes != n_bytes - stream.tell():

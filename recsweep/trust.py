@@ -72,8 +72,8 @@ def refuse_foreign(
     found = shorten(repr(one_line(target)), SHOWN_CHARACTERS)
     if target.startswith(OURS) or not re.fullmatch(rf"{DOTTED}\.\w+", target):
         raise InputError(
-            f"{whose} must use classes of recsweep, but uses {found}, which is none; use the "
-            "version of recsweep that wrote it, or leave it alone"
+            f"{whose} must use classes of recsweep, but uses {found}, which is not one; use "
+            "the version of recsweep that wrote it, or do not use it"
         )
     others = {name.rpartition(".")[0] for _, name in named if not name.startswith(OURS)}
     modules = ",".join(sorted(name for name in others if re.fullmatch(DOTTED, name)))
@@ -114,7 +114,7 @@ def path_below(name: object) -> str:
     path = PurePosixPath(text)
     is_plain = str(path) == text and not path.is_absolute() and ".." not in path.parts
     if not is_plain or not path.parts or "\\" in text or ":" in text or "\0" in text:
-        raise ValueError(f"{text!r:.60} is no name of a file in it")
+        raise ValueError(f"{text!r:.60} is not the name of a file in it")
     return text
 
 

@@ -51,7 +51,7 @@ if sys.platform == "win32":
         """
         handle = _kernel.OpenProcess(QUERY_LIMITED_INFORMATION, False, process)
         if not handle:
-            return ctypes.get_last_error() == 5  # ERROR_ACCESS_DENIED: somebody else's
+            return ctypes.get_last_error() == 5  # ERROR_ACCESS_DENIED: another user's
         code = wintypes.DWORD()
         _kernel.GetExitCodeProcess(wintypes.HANDLE(handle), ctypes.byref(code))
         _kernel.CloseHandle(wintypes.HANDLE(handle))

@@ -150,7 +150,7 @@ TAMPERINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
     "NaN": ("has NaN or infinity", lambda f: change_largest(f, with_value(np.nan))),
     "infinity": ("has NaN or infinity", lambda f: change_largest(f, with_value(-np.inf))),
     "a terabyte in a header": ("must have the size that its header states", state_terabytes),
-    "a header nested deeply": ("must be an array, but is none", nest_header),
+    "a header nested deeply": ("must be an array, but is not one", nest_header),
     "half of the weights": ("BadZipFile", lambda f: truncate(f / WEIGHTS)),
     "no archive": ("BadZipFile", lambda f: (f / WEIGHTS).write_bytes(b"\x80\x04K\x01.")),
     "an empty file": ("BadZipFile", lambda f: (f / WEIGHTS).write_bytes(b"")),
@@ -166,7 +166,7 @@ TAMPERINGS: dict[str, tuple[str, Callable[[Path], object]]] = {
         lambda f: change_ids(f, lambda ids: [*ids.astype(str), "one more"]),
     ),
     "an id twice": (
-        "every id must be there once",
+        "ids must be unique",
         lambda f: change_ids(f, lambda ids: [*ids[:-1], ids[0]]),
     ),
     "an id missing": (

@@ -275,7 +275,7 @@ def test_data_that_cannot_be_used_is_refused(
 @pytest.mark.parametrize(
     ("line", "expected"),
     [
-        ("hydra.run.dir={file}/x", "file/x cannot (Not a directory); go to another folder"),
+        ("hydra.run.dir={file}/x", "file/x is not (Not a directory); change to another folder"),
         ("tracking.uri=sqlite:///{file}/x.db", "tracking.uri must name a usable MLflow store"),
         ("tracking.uri=sqlite:///{file}", "it is not an SQLite database"),
         ("task=export task.folder={file}/x", "task.folder must be a new or empty folder"),

@@ -50,7 +50,7 @@ def test_a_process_keeps_its_backend() -> None:
 
     running = keras.config.backend()
     other = "tensorflow" if running == "jax" else "jax"
-    with pytest.raises(InputError, match=f"{running} is running; start a new process"):
+    with pytest.raises(InputError, match=f"{running} is already in use; start a new process"):
         environment.choose_backend(other, None)
 
 
@@ -226,7 +226,7 @@ except environment.InputError as error:
 """
     done = run_in_a_process(code, JAX_PLATFORMS=platform, CUDA_VISIBLE_DEVICES="")
     assert done.stdout.count("\n") == 1, done
-    assert f"can compute on here, but is {platform} (" in done.stdout
+    assert f"that JAX can use here, but is {platform} (" in done.stdout
     assert done.stdout.endswith("; unset it, or set JAX_PLATFORMS=cpu\n")
 
 
@@ -266,7 +266,9 @@ def test_a_missing_gpu_is_one_line() -> None:
 def test_a_device_that_is_in_use_already_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
     environment.choose_backend(BACKEND, None, "cpu")
     monkeypatch.setattr(environment, "device", lambda: "NVIDIA H100")
-    with pytest.raises(InputError, match=r"one process has one device, but device=cpu .* H100"):
+    with pytest.raises(
+        InputError, match=r"a process can use only one device, but device=cpu .* H100"
+    ):
         environment.load_backend()
 
 

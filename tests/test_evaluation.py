@@ -396,8 +396,8 @@ def test_a_list_of_the_whole_catalogue_gets_a_warning(
     assert not caplog.records
     evaluator(k=k).warn_of_full_lists(n_items)
     assert caplog.messages == [
-        f"k={n_items} is the whole catalogue, so lists miss nothing and recall is 1 for everybody; "
-        f"set a smaller one, such as 'k={advice}'"
+        f"k={n_items} is the size of the catalogue, so every list contains all items and recall "
+        f"is 1 for every user; set a smaller one, such as 'k={advice}'"
     ]
 
 

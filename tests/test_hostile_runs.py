@@ -141,7 +141,7 @@ def test_an_address_in_a_stored_configuration_is_never_asked(
     """Not even with `fetch=true`, which allows the addresses of recsweep's own YAML files."""
     results = crafted(data={**HOSTED, "name": "theirs", "url": f"{site}/users.dat"})
     error = attacked(task, results, "fetch=true")
-    assert "that of a stored configuration is not used" in error
+    assert "ignores that of a stored configuration" in error
     assert not [*tmp_path.rglob("downloads/theirs/*.dat")]
 
 
@@ -274,4 +274,4 @@ def test_a_studys_results_are_in_its_folder(
         study.mkdir(parents=True, exist_ok=True)
         content = {"test": {"replicates": [{"results": place}], "n_trainings": 1}}
         (study / "optimization_results.yaml").write_text(yaml.safe_dump(content))
-        assert "is no name of a file in it" in attacked("recommend", tmp_path / "study")
+        assert "is not the name of a file in it" in attacked("recommend", tmp_path / "study")

@@ -85,7 +85,7 @@ def test_a_model_without_checksums_or_with_other_ones_is_refused(tmp_path: Path)
     with pytest.raises(InputError, match=r"model\.yaml must be .* sha256 unknown, but is"):
         load_model(folder)
     (folder / "SHA256SUMS").unlink()
-    with pytest.raises(InputError, match="SHA256SUMS is not there; copy the run's whole folder"):
+    with pytest.raises(InputError, match="SHA256SUMS is missing; copy the run's whole folder"):
         load_model(folder)
 
 

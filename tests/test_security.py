@@ -351,4 +351,4 @@ def test_only_containers_listen_on_all_addresses_and_docs_name_one_with_a_warnin
         assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
     clusters = (ROOT / "docs" / "clusters.md").read_text("utf-8")
     assert "--host 10.0.0.5" in clusters
-    assert "[asks nobody for a password](security.md#servers)" in clusters
+    assert "[does not ask for a password](security.md#servers)" in clusters

@@ -252,7 +252,9 @@ def test_another_backend_than_the_one_that_runs_is_one_line(ease: Kept) -> None:
 
     with (
         _use_tracking_uri(ease.store.uri),
-        pytest.raises(InputError, match="one process has one backend, but backend=tensorflow was"),
+        pytest.raises(
+            InputError, match="a process can use only one backend, but backend=tensorflow was"
+        ),
     ):
         mlflow.pyfunc.load_model("models:/other/1", suppress_warnings=True)
 

@@ -1,4 +1,4 @@
-"""Arrays and tables on disk: what they say of themselves is held against the file."""
+"""Arrays and tables on disk: their headers are checked against the file."""
 
 import tracemalloc
 from pathlib import Path

@@ -68,7 +68,7 @@ def test_other_names_are_kept() -> None:
 def test_a_path_stays_below_its_folder() -> None:
     assert path_below("winner/0003/replicate-0/results") == "winner/0003/replicate-0/results"
     for name in ("", ".", "..", "/a", "a/../b", "a//b", "a/", "a\\b", "C:/a", "a\0", "./a"):
-        with pytest.raises(ValueError, match="is no name of a file in it"):
+        with pytest.raises(ValueError, match="is not the name of a file in it"):
             path_below(name)
 
 

@@ -72,7 +72,7 @@ MISTAKES = {
     "'model=[]'": "at least one choice, but is [], an empty list; write model=CHOICE",
     "threads=0": "threads must be at least 1",
     "cache_dir=tiny.csv": "point cache_dir to another folder",
-    "hydra.run.dir=/proc/x": "go to another folder or set hydra.run.dir=FOLDER",
+    "hydra.run.dir=/proc/x": "change to another folder or set hydra.run.dir=FOLDER",
     "model=EASE": "did you mean model=ease?",
     "model:ease": "did you mean model=ease?",
     "ease": "did you mean model=ease?",

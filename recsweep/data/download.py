@@ -63,9 +63,8 @@ def refuse_unasked(source: str, name: str) -> None:
     """
     if _is_refused.get():
         raise InputError(
-            f"{name} must be downloaded from {source}, but what asks for it is "
-            "the stored configuration of a run; if you trust it, add fetch=true, or point "
-            "data.path to a local copy"
+            f"{name} must be downloaded from {source}, which the stored configuration of a run "
+            "requests; if you trust it, add fetch=true, or point data.path to a local copy"
         )
 
 
@@ -110,8 +109,8 @@ def _refuse_hidden(url: str, target: Path) -> None:
     """
     if url == HIDDEN:
         raise InputError(
-            "data.url must be given, since recsweep has no address of this data set and that of a "
-            "stored configuration is not used; give data.url='\"ADDRESS\"' and fetch=true, or "
+            "data.url must be given, since recsweep has no address for this data set and ignores "
+            "that of a stored configuration; give data.url='\"ADDRESS\"' and fetch=true, or "
             "point data.path to a local copy"
         )
     if HIDDEN in url:

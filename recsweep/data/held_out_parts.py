@@ -63,7 +63,7 @@ class Parts:
 def _fold(
     data: Interactions, parts: tuple[CSR, CSR], items: np.ndarray, unknown_items: UnknownItems
 ) -> Fold:
-    """The users with something to show and something to rank."""
+    """The users with a history and target items."""
     history = keep_columns(parts[0], items)
     is_shown = np.diff(history.indptr) > 0
     all_targets = parts[1][is_shown]

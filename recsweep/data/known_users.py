@@ -33,7 +33,7 @@ class KnownUsers:
         self._n_rare = np.minimum(self._lengths, N_RARE)
 
     def find(self, history: CSR) -> Int[np.ndarray, " rows"]:
-        """The training row of each history's user; -1 = nobody is recognised."""
+        """The training row of each history's user; -1 = no user is recognised."""
         ones = _ones(history)
         shared = (ones @ self._by_rare_item).tocoo()
         is_candidate = shared.data == self._n_rare[shared.col]

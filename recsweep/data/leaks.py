@@ -49,7 +49,7 @@ def refuse_leaks(split: Split, *, has_shared_users: bool) -> None:
         _refuse_shared(users, found)
     if found:
         raise InputError(
-            f"targets must not be known before they are ranked, but {'; '.join(found)}; "
+            f"target items must not occur in training or history, but {'; '.join(found)}; "
             "remove them from one of the two"
         )
 
@@ -73,7 +73,7 @@ def _refuse_shared(users: Sequence[tuple[str, np.ndarray]], leaks: Sequence[str]
         raise InputError(
             f"train, validation and test must have different users, but {'; '.join(shared)}"
             f"{''.join(f'; {leak}' for leak in leaks[:2])}; remove each user from all parts but "
-            "one, or, where every part numbers its users from 0, number them through"
+            "one, or, if every part numbers its users from 0, give every user a different number"
         )
 
 

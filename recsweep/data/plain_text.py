@@ -55,7 +55,9 @@ def text_lines(path: Path) -> Iterator[tuple[int, str]]:
         raise InputError(f"{path} must be UTF-8 text, but {found}; convert or unpack it") from error
     except (pa.ArrowException, EOFError, lzma.LZMAError) as error:
         reason = shorten(one_line(error), 250)
-        raise InputError(f"{path} must be text, but is damaged ({reason}); give another") from error
+        raise InputError(
+            f"{path} must be text, but is damaged ({reason}); give another file"
+        ) from error
 
 
 def read_users(path: Path) -> list[str]:
@@ -138,7 +140,9 @@ def _layout_of_schema(file: Columnar) -> Layout:
         names = file.names
     except (pa.ArrowException, OSError) as error:
         reason = shorten(one_line(error), 250)
-        raise InputError(f"{file.path} must be {file.kind}, but {reason}; give another") from error
+        raise InputError(
+            f"{file.path} must be {file.kind}, but {reason}; give another file"
+        ) from error
     taken = by_name_or_place(names)
     if not {"user", "item"} <= taken.keys():
         raise InputError(
@@ -171,7 +175,7 @@ def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | No
         try:
             rows = [[field.strip() for field in row] for row in reader if any(row)]
         except csv.Error as error:
-            raise InputError(f"{path} must be text in columns, but is not ({error})") from error
+            raise InputError(f"cannot read columns from {path} ({error}); fix it") from error
         if not rows:  # nothing but delimiters
             continue
         n_roles = len(roles(rows[0], ("user", "item")))

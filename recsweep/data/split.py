@@ -70,8 +70,8 @@ class Split:
         for name, fold in (("validation", self.valid), ("test", self.test)):
             if not fold.target.nnz:
                 raise InputError(
-                    f"{name} must have a user with an item to rank, but once items that training "
-                    "does not know are dropped there is none; hold more out, or use more data"
+                    f"{name} has no users with target items after items that training does not "
+                    "know are dropped; hold more out, or use more data"
                 )
 
     @cached_property

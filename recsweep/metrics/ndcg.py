@@ -14,7 +14,7 @@ from recsweep.metrics.ranked_lists import RankedLists
 class NDCG(UserMetric):
     """Sum of 1/log2(r+1) over hit ranks r <= k, divided by that sum over r = 1..min(k, n_relevant).
 
-    A list is held against the best list of `k` items that user could have had, so someone with
+    A list is compared with the best list of `k` items that user could have had, so someone with
     two held-out items reaches 1 with two hits at the top, and someone with a thousand reaches 1
     with `k` hits.
 

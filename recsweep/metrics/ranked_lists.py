@@ -152,7 +152,7 @@ class RankedLists:
         """Training interactions of each item, and the number of training users.
 
         Raises:
-            ValueError: Nobody knows them.
+            ValueError: They are unknown.
         """
         if self.popularity is None:
             raise ValueError(

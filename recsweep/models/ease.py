@@ -139,8 +139,7 @@ def residual(weights: Any, train: CSR, l2: float, ratio: float) -> float:
     """By how much B misses its equations, as a share of them; about that of B's error or more.
 
     (XᵀX + Λ)·(I − B) is diagonal if B is exact. Times a vector of signs it has that diagonal, up to
-    signs, whichever the vector: two of them are held against one another, in float64 and without
-    XᵀX.
+    signs, whichever the vector: two of them are compared, in float64 and without XᵀX.
 
     Args:
         weights: B, of NumPy or of the accelerator.

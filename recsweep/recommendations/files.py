@@ -69,7 +69,7 @@ def format_of(path: Path, formats: Sequence[str] = FORMATS) -> str:
     suffix = path.suffix.lower().removeprefix(".")
     if suffix not in formats:
         endings = ", ".join(f".{name}" for name in formats)
-        raise InputError(f"{path} must end in one of {endings}, but does not; give another name")
+        raise InputError(f"{path} must end in one of {endings}; give another name")
     return suffix
 
 

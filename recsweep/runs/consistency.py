@@ -88,7 +88,7 @@ def metrics_by_group(
     frame = read(results / GROUPS_PER_USER, lambda file: _numbers(read_table(file)), pd.DataFrame)
     others = len(frame.index.symmetric_difference(users))
     if others:
-        counts = (len(users), f"{len(frame)}, of whom {others} are others")
+        counts = (len(users), f"{len(frame)}, of which {others} differ")
         raise _unlike(place or results, GROUPS_PER_USER, "the number of users", counts)
     for column, mean in frame.mean().items():
         name, _, group = str(column).rpartition(" ")

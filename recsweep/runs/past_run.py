@@ -89,7 +89,7 @@ class PastRun(NamedTuple):
         if self.tracker is None:
             raise InputError(
                 f"a run must record its environment, but {self.results} has no {ENVIRONMENT}; give "
-                "the id of its MLflow run, whose tags say so, or train again"
+                "the id of its MLflow run, whose tags record it, or train again"
             )
         with self.tracker.store.errors_in_one_line("name the store that has the run"):
             return dict(self.tracker.store.client.get_run(self.name).data.tags)

@@ -131,7 +131,7 @@ def _signals_put_back() -> Iterator[None]:
 
 
 def _refuse_unreachable(address: str) -> None:
-    """Raise InputError if nobody listens at HOST:PORT: Ray tries for minutes."""
+    """Raise InputError if nothing listens at HOST:PORT: Ray retries for minutes."""
     host, separator, port = address.removeprefix("ray://").rpartition(":")
     if not (separator and port.isdigit()):
         return
@@ -157,7 +157,7 @@ def _connect(ray: Any, address: str, n_cpus: int) -> None:
 
 
 def _start(ray: Any, n_cpus: int) -> None:
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it calls home
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")  # else it sends usage statistics
     n_all = max(n_cpus, os.cpu_count() or 1)
     with warnings.catch_warnings():
         # of JAX, if it has trained here: Ray forks only to start other programs, which is safe
@@ -177,7 +177,7 @@ def _gpus(asked: float | None, n_jobs: int, resources: Mapping[str, float]) -> f
 
 
 def _refuse_too_large(needed: Mapping[str, float], nodes: Sequence[Mapping[str, Any]]) -> None:
-    """Raise InputError if no node of the cluster can run a job: it would wait for ever."""
+    """Raise InputError if no node of the cluster can run a job: it would wait forever."""
     own = [node["Resources"] for node in nodes if node["Alive"]]
     if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in own):
         most = {kind: max(node.get(kind, 0) for node in own) for kind in needed}
@@ -216,7 +216,7 @@ def _results(ray: Any, started: Sequence[Any]) -> list[JobReturn]:
     """Wait for all, also when one fails: else its successor would run beside the others."""
     try:
         left = list(started)
-        while left:  # an interrupt that Ray hears has lost its message
+        while left:  # an interrupt that Ray receives has lost its message
             _, left = ray.wait(left, num_returns=len(left), timeout=0)
             time.sleep(POLL_S * bool(left))
         return list(ray.get(started))

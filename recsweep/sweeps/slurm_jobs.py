@@ -1,6 +1,6 @@
 """Workers as jobs of Slurm, submitted through submitit with the settings of Hydra's plugin.
 
-The plugin's own launcher asks `sacct` for a job's end and waits for ever on clusters without
+The plugin's own launcher asks `sacct` for a job's end and waits forever on clusters without
 accounting, gives up on all jobs as soon as one was killed, and cancels none.
 
 Nothing here imports NumPy or Optuna: a job unpickles its task before it has set its threads.
@@ -28,9 +28,9 @@ POLL_S = 3.0
 GRACE_S = 15.0
 """How long after a job's end its result may take to appear in a shared folder."""
 DEFAULT_MINUTES = 60
-"""The plugin's time limit, which pends for ever where a partition allows less."""
+"""The plugin's time limit, which pends forever where a partition allows less."""
 PRIVATE = 0o077
-"""The umask of files that nobody else may read."""
+"""The umask of files that no other user may read."""
 ENDED = (
     "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "GONE", "NODE_FAIL",
     "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT",

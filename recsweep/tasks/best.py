@@ -28,9 +28,8 @@ class Best:
         study, found = studies.load(choose_study(job.settings.study, studies))
         if not found.front:
             raise InputError(
-                f"study {found.study} must have a complete trial, but has none yet "
-                f"({found.n_finished} of {found.n_trials} done); resume it with the command that "
-                "started it"
+                f"study {found.study} has no complete trial yet ({found.n_finished} of "
+                f"{found.n_trials} done); resume it with the command that started it"
             )
         if job.settings.study is None:
             print(f"# study {found.study}", file=sys.stderr, flush=True)  # noqa: T201
@@ -59,7 +58,7 @@ def choose_study(name: str | None, studies: "StudyCatalog") -> str:
         )
     if not names:
         raise InputError(
-            f"there must be a study in {studies}, but there is none; start one with "
+            f"no study found in {studies}; start one with "
             "python -m recsweep -m model=CHOICE, or set sweep.folder or sweep.storage"
         )
     if name is None and len(names) > 1:

@@ -1,4 +1,4 @@
-"""Packs compared runs into one file that a stranger can check."""
+"""Packs compared runs into one file that others can check."""
 
 from collections.abc import Iterator
 from pathlib import Path

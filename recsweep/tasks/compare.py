@@ -119,8 +119,8 @@ def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
 
     _, status = StudyCatalog.of({**settings.sweep, "folder": str(folder.parent)}).load(folder.name)
     raise InputError(
-        f"study {folder.name} must have ended to be compared, but has not: "
-        f"{counts_line(status)}; resume it with the command that started it"
+        f"study {folder.name} is not finished: {counts_line(status)}; resume it with the command "
+        "that started it"
     )
 
 

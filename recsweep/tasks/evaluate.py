@@ -132,8 +132,8 @@ def _evaluator(settings: Settings, is_asked_for: bool) -> "tuple[Evaluator, list
     evaluator.metrics = kept
     if left_out and (is_asked_for or not evaluator.metrics):
         raise InputError(
-            f"task=evaluate must do without the catalogue, but metrics has {left_out[0]}, which "
-            "needs it; leave it out"
+            f"task=evaluate cannot compute {left_out[0]}, which needs the catalogue; remove it "
+            "from metrics"
         )
     return evaluator, left_out
 

@@ -102,7 +102,7 @@ class Reproduce:
         return self.from_run
 
     def _check(self, bundle: Path, job: Job, fetched: Path) -> None:
-        """Repeat the runs of a bundle, one after the other, and say of each how it compares."""
+        """Repeat the runs of a bundle, one after the other, and print how each compares."""
         from recsweep.files import disk_errors_in_one_line, whole_file
         from recsweep.run_files import REPRODUCTION, yaml_text
 
@@ -122,8 +122,8 @@ class Reproduce:
         failed = [name for name, outcome in outcomes.items() if outcome.startswith("not ")]
         if failed:
             raise InputError(
-                f"every run of a bundle must be reproduced, but {len(failed)} of {len(outcomes)} "
-                f"were not, first {failed[0]}; look at what differs above"
+                f"{len(failed)} of {len(outcomes)} runs of the bundle were not reproduced, first "
+                f"{failed[0]}; see above what differs"
             )
 
     def _compared(self, past: "PastRun", job: Job, folder: Path) -> "Comparison":
@@ -225,7 +225,7 @@ def _fresh_process(work: Callable[..., None], repeat: Repeat) -> Iterator[Callab
         except (EOFError, BrokenPipeError):
             process.join()
             raise InputError(
-                "the repeated run must finish, but its process ended with exit code "
+                "the process of the repeated run ended with exit code "
                 f"{process.exitcode}; see above, and check whether memory ran out"
             ) from None
         if isinstance(found, InputError):
@@ -313,8 +313,8 @@ def _refuse_changes(comparison: "Comparison") -> None:
     if comparison.verdict == "not reproduced":
         is_exact = comparison.tolerance is None
         raise InputError(
-            f"a repeat must have the results of its run, but they are {comparison.summary()}; "
-            + ("look for what runs do not record, such as a system library" if is_exact else
-               "look at what differs above, or set task.tolerance")
+            f"the results of the run are {comparison.summary()}; "
+            + ("check what runs do not record, such as a system library" if is_exact else
+               "see above what differs, or set task.tolerance")
         )  # fmt: skip
     print(comparison.summary())  # noqa: T201

@@ -215,7 +215,8 @@ def refuse_deleted(client: "MlflowClient", run: "Run", setting: str) -> None:
         run_id = run.info.run_id
         raise InputError(
             f"{setting} must be a run that was not deleted, but {run_id} was; restore it with "
-            f"MLFLOW_TRACKING_URI={store} mlflow runs restore --run-id {run_id}, or give another"
+            f"MLFLOW_TRACKING_URI={store} mlflow runs restore --run-id {run_id}, or give "
+            "another run"
         )
 
 

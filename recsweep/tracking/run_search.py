@@ -187,8 +187,8 @@ class RunFinder:
         """The runs that are results; a sweep is replaced by its winner's replicates."""
         if not runs:
             raise InputError(
-                f"{asked} must find runs in experiment {self.experiment}, but finds none; change "
-                "it, or set tracking.experiment or tracking.uri"
+                f"{asked} matches no run in experiment {self.experiment}; change it, or set "
+                "tracking.experiment or tracking.uri"
             )
         wanted: dict[str, Run] = {}
         for run in runs:
@@ -198,8 +198,8 @@ class RunFinder:
         if not wanted:
             states = ", ".join(sorted({_described(run) for run in runs}))
             raise InputError(
-                f"{asked} must find a finished run that was scored on test, but finds only "
-                f"{states}; wait for it, or give another one"
+                f"{asked} matches no finished run that was scored on test, only {states}; wait "
+                "for it, or give another one"
             )
         return [self._found(run) for run in wanted.values()]
 

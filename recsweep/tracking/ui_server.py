@@ -59,7 +59,7 @@ def serve_ui(uri: str, port: int | None) -> Iterator[tuple[str, subprocess.Popen
                     log.seek(0)
                     said = one_line(redact(log.read().decode(errors="replace")))[-LOG_CHARACTERS:]
                     raise InputError(
-                        f"MLflow's UI must start, but does not: {said}; fix it, or set task.port"
+                        f"MLflow's UI failed to start: {said}; fix it, or set task.port"
                     )
                 time.sleep(POLL_S)
             yield address, process

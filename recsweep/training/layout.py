@@ -81,7 +81,7 @@ def is_dense() -> bool:
 
 
 def tags() -> dict[str, str]:
-    """What a run's digits depend on: dense batches, and the slots beside it; nothing if sparse."""
+    """What a run's results depend on: dense batches, and the slots beside it; nothing if sparse."""
     return {"batches": "dense", "slots": str(current().n_slots)} if is_dense() else {}
 
 
@@ -89,7 +89,7 @@ def of_tags(found: Mapping[str, str]) -> Layout:
     """The layout of a run with these tags, see `tags`.
 
     Raises:
-        InputError: The number of slots is none.
+        InputError: The tag is not a number of slots.
     """
     slots = found.get("slots", "1")
     if re.fullmatch("[1-9][0-9]{0,3}", slots, re.ASCII) is None:

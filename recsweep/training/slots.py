@@ -144,7 +144,7 @@ class Bank:
             )
 
     def leave(self, slot: int) -> None:
-        """End a training; the others go on without it."""
+        """End a training; the others continue."""
         with self._changed:
             self._members.pop(slot, None)
             self._asked.pop(slot, None)

@@ -99,7 +99,7 @@ def test_a_user_of_two_parts_is_refused(refused, of_valid: int, of_test: int, pa
         valid=replace(split.valid, user_ids=np.array([of_valid])),
         test=replace(split.test, user_ids=np.array([of_test])),
     )
-    with refused(parts, "number them through"):
+    with refused(parts, "give every user a different number"):
         refuse_leaks(shared, has_shared_users=False)
 
 
@@ -144,7 +144,7 @@ def test_each_place_that_knows_a_target_is_named_with_counts_and_the_first(refus
         ),
     }  # fmt: skip
     for line, leak in leaks.items():
-        with refused(f"before they are ranked, but {line};", "remove them from one of the two"):
+        with refused(f"in training or history, but {line};", "remove them from one of the two"):
             refuse_leaks(leak, has_shared_users=True)
     assert train.nnz == 3, "the split itself stays as it is"
 
@@ -228,7 +228,7 @@ def test_liangs_parts_that_each_number_their_users_from_0_are_refused(refused, t
         "train and validation share 1 (first: user 0)",
         "train and test share 1 (first: user 0)",
         "validation and test share 1 (first: user 0)",
-        "where every part numbers its users from 0, number them through",
+        "if every part numbers its users from 0, give every user a different number",
     ):
         prepared(
             tmp_path, validation_tr="0,0\n", validation_te="0,1\n", test_tr="0,1\n",

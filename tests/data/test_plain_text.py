@@ -170,7 +170,7 @@ def test_without_values_there_is_no_column_of_them(tmp_path: Path) -> None:
         (b"PK\x03\x04\xff", "must be UTF-8 text, but is a zip archive; convert or unpack it"),
         (
             gzip.compress(bytes(range(256)))[:-9],
-            "must be a file that can be read, but cannot (Trun",
+            "given.txt (Truncated",
         ),
         (lzma.compress(b"1 a 2\n")[:-9], "must be text, but is damaged (Compressed file ended"),
         (lzma.compress(b"1 a 2\n")[:9] + bytes(99), "must be text, but is damaged (Corrupt input"),
@@ -188,7 +188,7 @@ def test_malformed_pairs_are_one_line(text: str | bytes, expected: str, tmp_path
 
 
 def test_a_file_that_cannot_be_read_is_one_line(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match="absent must be a file that can be read"):
+    with pytest.raises(InputError, match=r"cannot read .*absent \("):
         read_users(tmp_path / "absent")
     with pytest.raises(InputError, match=r"Is a directory"):
         read_users(tmp_path)

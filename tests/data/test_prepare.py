@@ -412,7 +412,7 @@ def test_a_folder_that_cannot_be_looked_into_is_named(
     refused, cache: Path, tmp_path: Path, name: str
 ):
     folder = tmp_path / ("x" * 300)  # no system takes such a name, whatever the user may do
-    with refused(f"{folder}/train", "must be a file that can be read, but cannot (File name"):
+    with refused(f"cannot read {folder}/train", " (File name"):
         prepare(presplit(name, folder), BINARY, Presplit(), cache)
 
 
@@ -422,11 +422,11 @@ def test_a_file_that_cannot_be_read_is_named_and_not_the_cache(
 ):
     (tmp_path / "truth.txt").symlink_to(UNREADABLE)
     truth = Heldout(path=tmp_path / "truth.txt", valid_fraction=0.1, seed=1)
-    with refused(f"{tmp_path / 'truth.txt'} must be a file that can be read"):
+    with refused(f"cannot read {tmp_path / 'truth.txt'} ("):
         prepare(source, BINARY, truth, cache)
     for name in ("train.txt", "test.txt"):
         (tmp_path / name).symlink_to(UNREADABLE)
-    with refused(f"{tmp_path / 'train.txt'} must be a file that can be read"):
+    with refused(f"cannot read {tmp_path / 'train.txt'} ("):
         prepare(presplit("lightgcn", tmp_path), BINARY, Presplit(), cache)
 
 
@@ -437,7 +437,7 @@ def test_a_file_that_breaks_while_it_is_loaded_is_named_and_not_the_cache(
         raise OSError(5, "Input/output error", str(files[0]))
 
     monkeypatch.setattr(Counted, "table", table)
-    with refused(f"{source.path} must be a file that can be read, but cannot (Input/output"):
+    with refused(f"cannot read {source.path} (Input/output"):
         prepare(source, BINARY, STRONG, cache)
 
 

@@ -127,9 +127,9 @@ def test_ids_of_text_are_joined_too(split: Split):
 
 def test_a_split_without_anything_to_rank_is_refused(refused, split: Split):
     empty = fold([1, 0, 0], [0, 0, 0], user=12)
-    with refused("validation must have a user with an item to rank", "use more data"):
+    with refused("validation has no users with target items", "use more data"):
         replace(split, valid=empty)
-    with refused("test must have a user with an item to rank"):
+    with refused("test has no users with target items"):
         replace(split, test=empty)
 
 

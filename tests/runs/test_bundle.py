@@ -132,7 +132,7 @@ def test_a_file_that_is_a_link_is_not_packed(
     shutil.copytree(results["popularity"][0], folder)
     (folder / "curves.csv").unlink()
     (folder / "curves.csv").symlink_to(results["popularity"][0] / "curves.csv")
-    with refused("must hold its files itself, but curves.csv is a link to"):
+    with refused("must not contain links, but curves.csv is a link to"):
         packed({"one": [folder]}, tmp_path / "a.zip")
 
 

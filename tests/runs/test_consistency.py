@@ -201,7 +201,7 @@ def test_groups_are_read_and_older_runs_have_none(grouped: Path) -> None:
 
 def test_groups_of_another_run_or_damaged_ones_are_refused(grouped: Path) -> None:
     users = pd.Index(list("abc"))
-    with pytest.raises(InputError, match="the number of users is 2 in the first and 3, of whom 1"):
+    with pytest.raises(InputError, match="the number of users is 2 in the first and 3, of which 1"):
         metrics_by_group(grouped, users[:2], "r")
     file = grouped / "test_groups.csv"
     text = file.read_text("utf-8")

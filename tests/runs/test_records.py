@@ -63,7 +63,7 @@ def test_a_folder_with_a_link_is_not_uploaded(
 ) -> None:
     folder = Path(shutil.copytree(run[0], tmp_path / "results"))
     (folder / "notes.txt").symlink_to(Path(__file__))
-    with refused("must hold its files itself, but notes.txt is a link to"):
+    with refused("must not contain links, but notes.txt is a link to"):
         run_record(folder, {}, "one", "recsweep")
 
 

@@ -415,9 +415,9 @@ def test_a_study_of_other_settings_is_refused_by_the_difference(tmp_path: Path) 
     study = only_study(folder)
     identity = study.user_attrs["identity"]
     for part, name, expected in (  # as another version would have left it
-        ("code", "recsweep", "in mine the code of recsweep changed;"),
-        ("versions", "numpy", f"in mine versions.numpy was 0 and is {version('numpy')};"),
-        ("versions", "jaxlib", f"in mine versions.jaxlib was 0 and is {version('jaxlib')};"),
+        ("code", "recsweep", "study mine: the code of recsweep changed;"),
+        ("versions", "numpy", f"study mine: versions.numpy was 0 and is {version('numpy')};"),
+        ("versions", "jaxlib", f"study mine: versions.jaxlib was 0 and is {version('jaxlib')};"),
     ):
         study.set_user_attr("identity", {**identity, part: {**identity[part], name: "0"}})
         ended = run_command(folder, line)

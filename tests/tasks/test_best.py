@@ -97,7 +97,7 @@ def test_among_several_one_must_be_named(best: Any, tmp_path: Path) -> None:
 
 def test_where_nothing_is_a_sweep_is_suggested(best: Any, tmp_path: Path) -> None:
     assert refused(best) == (
-        f"there must be a study in {tmp_path}/sweeps/, but there is none; start one with "
+        f"no study found in {tmp_path}/sweeps/; start one with "
         "python -m recsweep -m model=CHOICE, or set sweep.folder or sweep.storage"
     )
 
@@ -116,6 +116,6 @@ def test_a_study_in_a_database_says_where_it_is(
 def test_a_study_without_a_complete_trial_has_no_winner_yet(best: Any, tmp_path: Path) -> None:
     add(make_study(tmp_path / "sweeps" / "vae"), RUNNING)
     assert refused(best) == (
-        "study vae must have a complete trial, but has none yet (0 of 4 done); resume it with "
+        "study vae has no complete trial yet (0 of 4 done); resume it with "
         "the command that started it"
     )

@@ -106,7 +106,7 @@ def test_a_row_that_claims_another_result_is_named(
     _, error, said = check(file)
     assert said["popularity, seed 42"].startswith("identical")
     assert said["item_knn, seed 42"].startswith("not reproduced")
-    assert error.startswith("every run of a bundle must be reproduced, but 1 of 2 were not, first "
+    assert error.startswith("1 of 2 runs of the bundle were not reproduced, first "
                             "item_knn, seed 42")  # fmt: skip
     _, error, said = check(file, "task.row=popularity")
     assert (list(said), error) == (["popularity, seed 42"], "")

@@ -59,7 +59,7 @@ def test_a_study_that_goes_on_says_how_far_it_is(compare: Any, tmp_path: Path) -
     study = make_study(tmp_path / "sweeps" / "begun", n_trials=9)
     add(study, COMPLETE, [0.5])
     add(study, PRUNED, [0.25])
-    expected = "study begun must have ended .* 2 of 9 trials done: 1 complete, 1 pruned, 0 failed;"
+    expected = "study begun is not finished: 2 of 9 trials done: 1 complete, 1 pruned, 0 failed;"
     with pytest.raises(InputError, match=expected):
         compare("task.of=[begun,begun]")
 

@@ -119,8 +119,8 @@ def test_another_curve_and_another_weight_are_an_error_though_the_metrics_are_th
     np.savez(results / "model" / "weights.npz", **weights)
     other = reproduce(results)
     assert other.error == (
-        "a repeat must have the results of its run, but they are not reproduced: other curves and "
-        "weights; look for what runs do not record, such as a system library"
+        "the results of the run are not reproduced: other curves and "
+        "weights; check what runs do not record, such as a system library"
     )
     assert "curves   1 of 17 differ, from epoch 1 on, largest difference inf (train/loss)" in (
         other.out
@@ -140,8 +140,8 @@ def test_where_nothing_differs_another_bit_of_one_user_is_an_error(
     metrics.to_parquet(file)
     other = reproduce(results)
     assert other.error == (
-        "a repeat must have the results of its run, but they are not reproduced: 1 of 32 metrics "
-        "differ, largest difference 0 (test ndcg@5); look for what runs do not record, such as a "
+        "the results of the run are not reproduced: 1 of 32 metrics "
+        "differ, largest difference 0 (test ndcg@5); check what runs do not record, such as a "
         "system library"
     )
     assert other.file["verdict"] == "not reproduced"
@@ -241,7 +241,7 @@ def test_what_differs_is_said_before_and_forgives_a_tolerance(train: Any, reprod
     assert far.out.index("differs ") < far.out.index("mrr ") < far.out.index("test mrr@10")
     assert far.error.endswith(
         "not reproduced within 0.004: 1 of 32 metrics differ by more, largest difference 0.005 "
-        "(test mrr@10); look at what differs above, or set task.tolerance"
+        "(test mrr@10); see above what differs, or set task.tolerance"
     )
 
 
@@ -363,7 +363,7 @@ def test_an_address_whose_secrets_were_not_saved_must_be_given_again(
     assert "\n" not in error
     given = ("data=citeulike", elsewhere, f'data.url="{url}"')
     unasked = reproduce(results, *given).error
-    assert f"users.dat must be downloaded from {site}/users.dat?token=***, but" in unasked
+    assert f"users.dat must be downloaded from {site}/users.dat?token=***, which" in unasked
     assert "add fetch=true" in unasked
     again = reproduce(results, *given, "fetch=true")
     assert again.error == ""
@@ -423,7 +423,7 @@ def test_a_repeat_whose_process_dies_ends_in_one_line(
     monkeypatch.syspath_prepend(tmp_path)
     change(results / "config.yaml", "recsweep.models.popularity.Popularity", "dying_model.Dying")
     text = reproduce(results, "trust=[dying_model]").error
-    assert text.startswith("the repeated run must finish, but its process ended with exit code 7")
+    assert text.startswith("the process of the repeated run ended with exit code 7")
 
 
 @pytest.mark.slow

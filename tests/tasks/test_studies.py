@@ -81,4 +81,6 @@ def test_a_journal_of_something_else_says_so(listed: Any, tmp_path: Path) -> Non
     journal = tmp_path / "sweeps" / "diary" / JOURNAL
     journal.parent.mkdir(parents=True)
     journal.touch()
-    assert listed()[0].startswith("diary  study diary must be an undamaged recsweep study")
+    assert listed()[0].startswith(
+        "diary  cannot read study diary, which is damaged or another program's ("
+    )

@@ -61,7 +61,7 @@ def test_a_deleted_run_is_refused_and_can_be_brought_back(store: str, tmp_path: 
         one.download(run, tmp_path)
     assert str(caught.value) == (
         f"task.run must be a run that was not deleted, but {run} was; restore it with "
-        f"MLFLOW_TRACKING_URI='{store}' mlflow runs restore --run-id {run}, or give another"
+        f"MLFLOW_TRACKING_URI='{store}' mlflow runs restore --run-id {run}, or give another run"
     )
     (tmp_path / "fetched").mkdir()
     assert one.download("latest", tmp_path / "fetched").run_id == kept

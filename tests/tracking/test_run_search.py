@@ -89,9 +89,11 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     assert "task.filter must be a filter of MLflow, but is l2 ==" in refusal(
         "find_by_filter", "l2 =="
     )
-    assert "experiment refused, but finds none" in refusal("find_by_filter", "params.seed = '9'")
+    assert "matches no run in experiment refused; change it" in refusal(
+        "find_by_filter", "params.seed = '9'"
+    )
     assert "task.tag must be KEY:VALUE, but is paper" in refusal("find_by_tag", "paper")
-    assert "task.tag=paper=no must find runs" in refusal("find_by_tag", "paper=no")
+    assert "task.tag=paper=no matches no run in experiment " in refusal("find_by_tag", "paper=no")
     parent = tracker(store, experiment="refused")
     parent.open_sweep("begun", "sweep begun", {}, {})
     with parent.nested(parent.run_id, "begun", Part(0), "a trial") as trial:
@@ -99,7 +101,7 @@ def test_what_is_not_there_or_not_finished_is_one_line(store: str) -> None:
     assert "a sweep without a scored winner (RUNNING)" in refusal("find", "begun")
     assert "a trial of a sweep (FINISHED); wait" in refusal("find", str(trial.run_id))
     with tracker(store, experiment="refused") as one:
-        assert "finds only a run (RUNNING)" in refusal("find", str(one.run_id))
+        assert "scored on test, only a run (RUNNING);" in refusal("find", str(one.run_id))
     one.store.client.delete_run(one.run_id)
     assert f"not deleted, but {one.run_id} was; restore it" in refusal("find", str(one.run_id))
 

@@ -14,7 +14,7 @@ from recsweep.tracking.ui_server import serve_ui
 @pytest.mark.slow
 def test_a_server_that_cannot_start_says_why() -> None:
     with (
-        pytest.raises(InputError, match=r"MLflow's UI must start, but does not: .*nonsense"),
+        pytest.raises(InputError, match=r"MLflow's UI failed to start: .*nonsense"),
         serve_ui("nonsense://x", free_port()),
     ):
         pass

@@ -121,7 +121,7 @@ class Heldout(Splitter):
                 f"{found or 'every value is 0'}; check that both have the same ids"
             )
         if found:
-            become = {"users": "left out", "items": "nobody can recommend them"}[kind]
+            become = {"users": "left out", "items": "they cannot be recommended"}[kind]
             log.warning("%s: %s", found, become)
 
     def _refuse_seen(self, fold: Fold, item_ids: np.ndarray) -> None:

@@ -1,4 +1,4 @@
-"""One point in time for everybody: earlier interactions are for training, later ones are ranked.
+"""One point in time for all users: earlier interactions are for training, later ones are ranked.
 
            items, when    train        valid target   test target
     user 1  2 5 . 7 9     x x . . .    . . . x .      . . . . x
@@ -137,7 +137,7 @@ class Temporal(Splitter):
     def _tell(
         name: str, data: Interactions, split: Split, is_before: np.ndarray, is_target: np.ndarray
     ) -> None:
-        """Say what the window has, and why some of it cannot be ranked."""
+        """Log how many interactions the window has, and why some cannot be ranked."""
         times, matrix = times_of(data, "temporal"), data.matrix
         users = np.repeat(np.arange(len(data.user_ids)), np.diff(matrix.indptr))
         is_known = np.isin(data.item_ids, split.item_ids)[matrix.indices]
@@ -145,7 +145,7 @@ class Temporal(Splitter):
         is_ranked = is_target & is_known & is_old
         log.warning(
             "split=temporal: %s, %s to %s, ranks %s of %s interactions and %s of %s users; %s are "
-            "of users with nothing to show before, %s of items that training does not know",
+            "of users without a history, %s of items that training does not know",
             name, *(readable(at, times) for at in (times[is_target].min(), times[is_target].max())),
             f"{is_ranked.sum():,}", f"{is_target.sum():,}",
             f"{len(np.unique(users[is_ranked])):,}", f"{len(np.unique(users[is_target])):,}",

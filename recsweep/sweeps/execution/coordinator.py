@@ -140,7 +140,7 @@ class SweepCoordinator:
         self._agree_on_n_trials(attrs.get("n_trials"))
 
     def _agree_on_n_trials(self, noted: int | None) -> None:
-        """Note this command's number of trials; those that have begun are not taken back."""
+        """Record this command's number of trials; trials that have started are kept."""
         n_trials = max(self.study.n_planned, len(self.study.trials()))
         if noted != n_trials:
             self.study.study.set_user_attr("n_trials", n_trials)
@@ -212,7 +212,7 @@ class SweepCoordinator:
         tracker.share_view(spec.name, *view_columns(self.study.space, self._status()))
 
     def _plan(self, stop: StopRequest) -> Plan:
-        """What the workers of this command are told."""
+        """The plan for the workers of this command."""
         timeout = self.spec.sweep.timeout
         plan = self.spec.plan(
             deadline=timeout and time.time() + timeout,
@@ -285,11 +285,11 @@ class SweepCoordinator:
         return claims, self.study.is_exhausted()
 
     def _has_too_many_failures(self) -> bool:
-        """Whether more trials have failed than may."""
+        """Whether more than `sweep.max_failures` trials have failed."""
         return len(self.study.failed_trials()) > self.spec.sweep.max_failures
 
     def _report_failures(self) -> None:
-        """Too many trials have failed: tell other commands' workers, and end this command.
+        """Too many trials failed: stop other commands' workers, and end this command.
 
         Raises:
             InputError: Always.
@@ -303,7 +303,7 @@ class SweepCoordinator:
         )
 
     def _failure(self, status: StudyStatus) -> str | None:
-        """Why a study has no result; None if it has one, or is not that far yet."""
+        """Why a study has no result; None if it has one, or may still get one."""
         n_failed = status.count("failed")
         if not n_failed or status.count("complete"):
             return None

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any, TextIO
 
 POLL_S = 0.2
-"""How often the main thread, which alone hears Ctrl-C, looks after the others."""
+"""Polling interval of the main thread, the only one that receives Ctrl-C."""
 
 
 class Crew:
@@ -25,7 +25,7 @@ class Crew:
 
     @property
     def is_halted(self) -> bool:
-        """Whether the work should end soon, since a thread failed or the main one was told to."""
+        """Whether the work should end soon, since a thread failed or the main one was stopped."""
         return self._halt.is_set()
 
     def run(self, work: Callable[[], int]) -> int:
@@ -67,7 +67,7 @@ class Crew:
 
 
 def _wait_for(ends: list[threading.Event]) -> None:
-    """Wait for events, not threads: Python 3.11 takes one for dead if Ctrl-C ends its join."""
+    """Wait for events, not threads: Python 3.11 considers one dead if Ctrl-C ends its join."""
     for end in ends:
         while not end.wait(POLL_S):
             pass

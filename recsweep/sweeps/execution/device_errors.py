@@ -65,9 +65,8 @@ def device_errors() -> Iterator[None]:
         reason = shorten(one_line(found), CHARACTERS)
         if _is(found, FULL, "ResourceExhaustedError"):
             raise InputError(
-                f"a trial must fit into the device's memory, but does not ({reason}); set a "
-                "smaller model.batch_size or evaluation_batch_size, or fewer sweep.n_workers or "
-                "sweep.slots"
+                f"out of device memory ({reason}); reduce model.batch_size, "
+                "evaluation_batch_size, sweep.n_workers or sweep.slots"
             ) from error
         is_internal = _is(found, re.compile(f"^{INTERNAL}"), "InternalError")
         if not _is(found, LOST, "UnavailableError") and (not is_internal or _computes()):

@@ -149,7 +149,7 @@ def _runtime_folder() -> Path:
     """A folder of this user on this machine that outlives a login, unlike /run/user.
 
     Raises:
-        InputError: It cannot be created, or belongs to somebody else.
+        InputError: It cannot be created, or belongs to another user.
     """
     # Windows has a temporary folder for each user
     if sys.platform == "win32":

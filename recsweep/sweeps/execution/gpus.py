@@ -19,7 +19,7 @@ class Gpu(NamedTuple):
 
     Args:
         name: An entry of CUDA_VISIBLE_DEVICES that selects it.
-        uuid: The same for all names; the name itself if the driver does not tell.
+        uuid: The same for all names; the name itself if the driver does not report one.
     """
 
     name: str

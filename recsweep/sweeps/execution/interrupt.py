@@ -54,7 +54,7 @@ class StopRequest:
         self.file.unlink(missing_ok=True)
 
     def hear(self, reason: str) -> None:
-        """Stop as after a signal, since somebody else has asked for it.
+        """Stop as after a signal, at another process's request.
 
         Args:
             reason: Who and how, such as `Ctrl-C on HOST`.
@@ -94,6 +94,6 @@ def is_alive(process: int) -> bool:
         os.kill(process, 0)
     except ProcessLookupError:
         return False
-    except PermissionError:  # somebody else's
+    except PermissionError:  # another user's
         return True
     return True

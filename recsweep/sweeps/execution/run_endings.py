@@ -1,4 +1,4 @@
-"""How runs ended, as the tracking store is told."""
+"""Final run statuses that are reported to the tracking store."""
 
 from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import one_line
@@ -8,7 +8,7 @@ from recsweep.sweeps.study.shared_study import SharedStudy, is_untracked
 
 
 def verdict(study: SharedStudy, part: Part, run_id: str) -> tuple[RunStatus, str] | None:
-    """How a run ended that the tracker still considers running; None if it is running.
+    """The final status of a run that the tracker considers running; None if it is running.
 
     Args:
         study: The study.

@@ -15,7 +15,7 @@ from recsweep.training.gradient_model import GradientModel
 from recsweep.training.optimizers import RATES
 
 MOST_SLOTS = 32
-"""More slots make an H100 hardly faster, and the sampler learns less before it proposes."""
+"""More slots hardly speed up an H100, and the sampler learns less before it proposes."""
 MOST_PROGRAMS = 4
 """Searched settings that need more programs than this would leave most slots empty."""
 MEMORY_SHARE = 0.6

@@ -42,7 +42,7 @@ class StopRelay:
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Pass on a request of the last moment."""
+        """Forward a stop request that arrived late."""
         self._is_over.set()
         self._thread.join(LAST_WORD_S)
 
@@ -50,7 +50,7 @@ class StopRelay:
         """Look at the storage now, as workers that have just returned may have done.
 
         Returns:
-            Why this command should begin no more trials; None = it may.
+            Why this command should start no more trials; None = it may.
         """
         fresh = StopListener(self._study, self._plan.stops)
         self._listen(fresh)

@@ -53,7 +53,7 @@ class Interrupted(Exception):  # noqa: N818 - not an error: the trial will resta
 
 @dataclass
 class Reports:
-    """A listener that reports each epoch of a trial's first replicate and learns whether to go on.
+    """A listener that reports each epoch of a trial's first replicate and asks whether to continue.
 
     Args:
         claim: The trial.
@@ -261,7 +261,7 @@ class TrialRunner:
         self.study.at_once(finish)
 
     def _refuse_gap(self, claim: Claim) -> None:
-        """Look whether another worker has begun the trial if the lease has had another gap."""
+        """After a gap in the lease, check whether another worker has restarted the trial."""
         n_gaps = claim.lease.n_gaps
         if n_gaps != self._known_gaps.get(claim.began, 0):
             refuse_begun(self.study, claim)

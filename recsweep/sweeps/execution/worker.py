@@ -55,7 +55,7 @@ class Worker:
 
         Returns:
             `error`, the error that stopped this worker, or None and `n_trials`, which it finished;
-            `is_device_lost` if its device must be blamed, `is_unfit` if its host may not work on
+            `is_device_lost` if its device is to blame, `is_unfit` if its host may not work on
             the study, `has_gpu` if its process keeps a GPU.
         """
         if (opened := self.unseal()) != self:
@@ -168,7 +168,7 @@ def _refuse_unshared(plan: dict[str, Any]) -> None:
 
 
 def _may_begin(plan: "Plan", stops: "StopListener") -> bool:
-    """Whether nobody has asked the workers of this command to begin no more trials."""
+    """Whether the workers of this command may still start trials."""
     from recsweep.sweeps.study.stop_requests import NO_MORE
 
     return not (plan.workers_only and stops.reason(NO_MORE))
@@ -338,7 +338,7 @@ def _ending_the_run_when_lost(
 
 @contextmanager
 def _in_slots(own: "Layout") -> Iterator[None]:
-    """Train in this layout; then give the device's memory back, as this process may go on."""
+    """Train in this layout; then free the device's memory, as this process may continue."""
     from recsweep.training import layout
 
     with layout.use(own):
@@ -352,7 +352,7 @@ def _in_slots(own: "Layout") -> Iterator[None]:
 
 
 def _failure(error: Exception, plan: dict[str, Any]) -> dict[str, Any]:
-    """What a worker returns after an error, which is said at once, as others continue."""
+    """What a worker returns after an error, which is printed at once, as others continue."""
     if isinstance(error, DeviceLostError):
         mark_lost()
         print(f"warning: a worker ended: {error}", file=sys.stderr, flush=True)  # noqa: T201

@@ -42,7 +42,7 @@ def _error(result: Mapping[str, Any]) -> str:
 
 
 class WorkerErrors:
-    """Prints each error that ends a worker while others go on, once and as soon as it is known.
+    """Prints each error that ends a worker while others continue, once and without delay.
 
     A launcher returns when all its workers have ended. Until then, those that share the sweep's
     folder leave their errors there.
@@ -118,7 +118,8 @@ class LossCounter:
         # after so many losses a trial itself has failed, and the next one may keep its device
         n_shared = MAX_SHARED_DEATHS if (self._study.agreed_slots or 1) > 1 else 0
         if self._n_losses > n_shared + self._study.plan.max_retries + 1:
+            reason = str(error).removeprefix("the device was lost ")
             raise InputError(
-                f"a device must survive a trial, but {self._n_losses} times in a row {error}; see "
-                "nvidia-smi, choose others with CUDA_VISIBLE_DEVICES and re-run the same command"
+                f"the device was lost {self._n_losses} times in a row {reason}; see nvidia-smi, "
+                "choose other devices with CUDA_VISIBLE_DEVICES and re-run the same command"
             )

@@ -131,7 +131,7 @@ def _overview(study: optuna.Study, status: StudyStatus) -> bytes | None:
     """A small picture of history and importance; None without two complete trials to draw."""
     if len(status.objectives) > 1:
         return None
-    with suppress(Exception), plots_matplotlib.off_screen():  # no plot is worth a sweep
+    with suppress(Exception), plots_matplotlib.off_screen():  # a sweep must not fail here
         shown = LegibleStudy.of(study, status, status.objectives)
         if not shown.missing_pair:
             return plots_matplotlib.png(plots_matplotlib.overview(shown))

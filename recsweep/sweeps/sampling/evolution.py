@@ -1,7 +1,7 @@
 """CMA-ES whose state is replayed from finished trials.
 
 Optuna's own sampler pickles its state into the attributes of a trial and unpickles whatever stands
-there: whoever may write to the storage would run code in every worker.
+there: anyone who can write to the storage could run code in every worker.
 """
 
 from collections import defaultdict

@@ -56,7 +56,7 @@ class Branch:
         return cast("Config", as_text(self.config)) if self.is_stored else self.config
 
     def refuse_foreign(self, settings: Mapping[str, Any]) -> None:
-        """Hold the values of a trial against this branch, whose own values also count.
+        """Check a trial's values against this branch, including the branch's own values.
 
         Args:
             settings: Group -> option and dotted key -> plain value.

@@ -262,8 +262,8 @@ def _composed(compose: Compose, fixed: list[str], choices: dict[str, str]) -> Co
         raise InputError(f"{group} must be one of {known}, but is {name}; {hint}") from error
     except HydraException as error:
         raise InputError(
-            f"every choice must compose, but {' '.join(chosen)} does not: "
-            f"{str(error).splitlines()[0]}; use only keys that all choices have, or drop this one"
+            f"cannot compose {' '.join(chosen)}: {str(error).splitlines()[0]}; use only keys "
+            "that all choices have, or drop this one"
         ) from error
 
 

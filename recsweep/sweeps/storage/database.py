@@ -42,8 +42,8 @@ def parse_address(url: str) -> URL:
         raise StorageError(f"sweep.storage must be {FORMS}, but {_unreadable(url)}") from None
     if "@" in (address.host or "") or "password" in address.query:
         raise StorageError(
-            "the password in sweep.storage must stand between USER: and @HOST, with @ written as "
-            "%40, but does not; fix it, or omit the password and set PGPASSWORD"
+            "the password in sweep.storage must be between USER: and @HOST, with @ written as "
+            "%40; fix it, or omit the password and set PGPASSWORD"
         )
     path = address.database or ""
     is_file = path not in ("", ":memory:") and not address.query

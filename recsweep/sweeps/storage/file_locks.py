@@ -10,7 +10,7 @@ import sys
 import time
 
 POLL_S = 0.05
-"""Windows only: how often a wait looks whether the lock is free."""
+"""Windows only: polling interval while waiting for the lock."""
 
 if sys.platform == "win32":
     import ctypes
@@ -21,7 +21,7 @@ if sys.platform == "win32":
     TAKEN = {33, 997}  # ERROR_LOCK_VIOLATION, ERROR_IO_PENDING
 
     class _Place(ctypes.Structure):
-        """OVERLAPPED: the locked byte, far beyond the end, as nobody else can read it."""
+        """OVERLAPPED: the locked byte, far beyond the end, as no other process can read it."""
 
         _fields_ = (
             ("internal", ctypes.c_void_p), ("internal_high", ctypes.c_void_p),

@@ -131,9 +131,9 @@ class Journal(BaseJournalBackend):
                 record, checksum = _checked(line, checksum)
             except _UncheckedError as error:
                 raise StorageError(
-                    f"line {number} of {self._path} must have recsweep's checksum, as it is no "
-                    "note on a study or trial, but has none: another program wrote or changed it; "
-                    "remove the line if it was added, or restore the file from a backup"
+                    f"line {number} of {self._path} must have recsweep's checksum, since it is not "
+                    "a note on a study or trial, but has none: another program wrote or changed "
+                    "it; remove the line if it was added, or restore the file from a backup"
                 ) from error
             except ValueError as error:
                 raise StorageError(
@@ -153,9 +153,8 @@ class Journal(BaseJournalBackend):
                 yield file
         except OSError as error:
             raise StorageError(
-                f"the study's journal {self._path} must be a writable file, but is not "
-                f"({error.strerror}); check the disk or sweep.folder, then re-run the same "
-                "command to resume"
+                f"cannot access the study's journal {self._path} ({error.strerror}); check the "
+                "disk or sweep.folder, then re-run the same command to resume"
             ) from error
 
 

@@ -66,7 +66,7 @@ class Locks(Protocol):
         """The trials whose lease may be free."""
 
     def is_settled(self) -> bool:
-        """Whether live processes have had the time to take again what an outage took from them."""
+        """Whether the grace period after an outage, for owners to retake leases, is over."""
 
 
 open_leases: set[Lease] = set()
@@ -295,6 +295,6 @@ def _usable(file: Path) -> Iterator[None]:
         yield
     except OSError as error:
         raise StorageError(
-            f"{file} must be a file that can be created and locked, but is not ({error.strerror}); "
-            "set sweep.folder to a writable place"
+            f"cannot create or lock {file} ({error.strerror}); set sweep.folder to a writable "
+            "folder"
         ) from error

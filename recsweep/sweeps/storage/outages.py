@@ -29,7 +29,7 @@ OF_CONNECTION = {"OperationalError", "InterfaceError"}
 LASTING = re.compile(
     r"authentication failed|no password supplied|does not exist|pg_hba\.conf|permission denied"
 )
-"""What a server says, without a code, to a client that it will not let in later either."""
+"""Errors without a code of a server that will refuse the client later, too."""
 FULL = re.compile(r"too many (clients|connections)|connection slots are reserved")
 
 
@@ -85,9 +85,9 @@ class Outages:
         if self._is_given_up or lasts_s >= self._timeout_s:
             self._is_given_up = True
             raise StorageLostError(
-                f"sweep.storage must respond, but {self._shown} did not within "
-                f"{self._timeout_s:.0f} s ({reason(error)}); check it and re-run the "
-                "same command to resume"
+                f"sweep.storage did not respond: {self._shown} was unavailable for "
+                f"{self._timeout_s:.0f} s ({reason(error)}); check it and re-run the same command "
+                "to resume"
             ) from error
         with self._lock:
             is_first, self._told_at = self._told_at is None, self._told_at or time.monotonic()

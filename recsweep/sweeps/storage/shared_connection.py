@@ -42,7 +42,7 @@ SELECT CASE WHEN EXISTS (SELECT 1 {HELD} = :key AND pid = pg_backend_pid()) THEN
 """
 """Locks at most once: a session would have to unlock as often as it has locked."""
 END_FORMER = f"SELECT pg_terminate_backend(pid) {HELD} = %s AND pid = %s"
-"""Ends this process's former session, which the server may still take for alive."""
+"""Ends this process's former session, which the server may still consider alive."""
 BEAT_S = 3.0
 """How often a connection with leases is tested while nothing else uses it."""
 
@@ -89,7 +89,7 @@ class SharedConnection:
 
     @contextmanager
     def transaction(self) -> Iterator[Connection]:
-        """Commit all or nothing of the block; not reentrant. Leases taken in vain are released."""
+        """Commit all or nothing of the block; not reentrant. A failure releases its leases."""
         with self.turn:
             yield from self._transaction()
 
@@ -194,11 +194,14 @@ class SharedConnection:
 
 
 def _refuse_half() -> None:
-    raise StorageError("sweep.storage must store a change, but refused it; re-run the command")
+    raise StorageError(
+        "sweep.storage rejected a write, so its whole transaction was rolled back; re-run the "
+        "command"
+    )
 
 
 def _nothing(_driver: Any) -> None:
-    """A connection of nobody needs no settings."""
+    """A connection without an owner needs no settings."""
 
 
 class _Part:

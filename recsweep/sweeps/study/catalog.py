@@ -116,7 +116,7 @@ class StudyCatalog:
         except Exception as error:  # whatever a damaged file makes of it
             reason = shorten(describe_error(error), 120)
             raise InputError(
-                f"study {name} must be an undamaged recsweep study, but cannot be read ({reason}); "
+                f"cannot read study {name}, which is damaged or another program's ({reason}); "
                 f"restore {self} from a backup, or move the study away"
             ) from error
 
@@ -124,8 +124,8 @@ class StudyCatalog:
 def _refuse_unidentified(study: optuna.Study) -> None:
     if "n_trials" not in study.user_attrs and not study.get_trials(deepcopy=False):
         raise InputError(
-            f"study {study.study_name} must have trials, but has none yet; resume it with the "
-            "command that started it"
+            f"study {study.study_name} has no trials yet; resume it with the command that started "
+            "it"
         )
 
 

@@ -47,7 +47,7 @@ class Claim:
         trial: Optuna's trial, for reports.
         frozen: The trial as it was claimed.
         lease: Held until the trial is finished or the process dies.
-        began: When it was claimed, which tells it from other claims of the trial.
+        began: When it was claimed, which distinguishes it from other claims of the trial.
         is_alone: Whether its process must run no other trial beside it, since processes that ran
             it beside others have died.
     """
@@ -147,8 +147,8 @@ def is_unfinished(lease: Lease, is_finished: Callable[[], bool], name: str) -> b
             break
         time.sleep(SETTLING_PAUSE_S)  # the server has not yet ended the former session
     raise StorageError(
-        f"a worker must hold the lease of what it trains, but that of {name} was lost, and another "
-        "worker may have it; make sure that sweep.storage or sweep.folder stays reachable"
+        f"lost the lease of {name}, so another worker may have taken it over; make sure that "
+        "sweep.storage or sweep.folder stays reachable"
     )
 
 

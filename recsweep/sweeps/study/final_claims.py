@@ -29,7 +29,7 @@ class FinalClaim:
         trial: The winner's number.
         index: Index of the training.
         lease: Held until the training is recorded or the process dies.
-        began: Process and time, which tell it from other claims of the training.
+        began: Process and time, which distinguish it from other claims of the training.
     """
 
     study: SharedStudy
@@ -40,7 +40,7 @@ class FinalClaim:
     _n_known_gaps: int = field(default=0, init=False)
 
     def refuse_gap(self) -> None:
-        """Look whether another process has begun the training if the lease has had another gap.
+        """After a gap in the lease, check whether another process restarted the training.
 
         Raises:
             TrialLostError: One has.

@@ -54,8 +54,8 @@ def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, A
     is_only_threads = list(causes) == ["threads"]  # which follow from sweep.n_workers
     remedy = f"add threads={was['threads']}" if is_only_threads else "revert that"
     raise InputError(
-        f"a study must resume with what it started with, but in {study} {', '.join(differences)}"
-        f"{more}; {remedy}, or start a new study with study=NAME"
+        f"cannot resume study {study}: {', '.join(differences)}{more}; {remedy}, or start a new "
+        "study with study=NAME"
     )
 
 

@@ -178,7 +178,7 @@ class SharedStudy:
             self.storage.engine.dispose()
 
     def alone(self, action: Callable[[], T]) -> T:
-        """Do something while no other process does such a thing.
+        """Run an action while no other process runs one.
 
         In PostgreSQL all that it stores is one transaction.
 
@@ -269,7 +269,7 @@ class SharedStudy:
         return is_other and cpu not in known
 
     def refuse_other_data(self, split: "Split") -> None:
-        """Hold this host's data, and what its cache made of them, against the study's.
+        """Check this host's data, as prepared in its cache, against the study's.
 
         Args:
             split: The data of this process.
@@ -320,7 +320,7 @@ class SharedStudy:
         wanted, agreed = self.plan.slots, self.agreed_slots
         if None not in (wanted, agreed) and wanted != agreed:
             raise InputError(
-                f"a study's slots must not change, since digits depend on them, but "
+                "sweep.slots must not change within a study, because results depend on it, but "
                 f"{self.plan.study} runs with {agreed} and sweep.slots is {wanted}; set "
                 f"sweep.slots={agreed}, or start another study with study=NAME"
             )

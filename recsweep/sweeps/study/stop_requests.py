@@ -1,6 +1,6 @@
 """Requests to stop, kept in the study so that workers on every host hear them.
 
-A request counts up; whoever began after it has the new count, so that no clocks are compared.
+A request counts up; whoever starts after it has the new count, so that no clocks are compared.
 """
 
 import time
@@ -50,7 +50,7 @@ class StopListener:
         self._next_look = 0.0
 
     def reason(self, kind: str) -> str | None:
-        """The reason of a request of this kind; None = nobody has asked."""
+        """The reason of a request of this kind; None = there is none."""
         if kind not in self._heard and time.monotonic() >= self._next_look:
             self._look()
             self._next_look = time.monotonic() + self._every_s

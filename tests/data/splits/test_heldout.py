@@ -93,7 +93,7 @@ def test_unknown_items_are_told_with_how_many_and_examples(
     (message,) = caplog.messages
     assert message.startswith("4 of 5 items of ")
     assert message.endswith(
-        "truth.txt are not in the data set ('91', '92', '93', …): nobody can recommend them"
+        "truth.txt are not in the data set ('91', '92', '93', …): they cannot be recommended"
     )
 
 

@@ -193,7 +193,7 @@ def test_held_out_users_too_short_to_fold_in_are_refused(refused, fraction: floa
 def test_held_out_users_of_whom_training_knows_no_item_are_refused(refused):
     rows = [(user, 10 * user + n, 1.0) for user in range(20) for n in range(5)]
     data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
-    with refused("validation must have a user with an item to rank", "training does not know"):
+    with refused("validation has no users with target items", "training does not know"):
         strong(2).split(data)
 
 

@@ -1,4 +1,4 @@
-"""One point in time for everybody, on a table that is worked out on the page."""
+"""One point in time for all users, on a table that is worked out on the page."""
 
 import logging
 from collections.abc import Callable
@@ -205,12 +205,12 @@ def test_what_cannot_be_ranked_is_counted(caplog: pytest.LogCaptureFixture):
     # validation: 1 d, 2 y, 3 a, 6 y, of which y is unknown and 3 and 6 are new
     assert valid == (
         "split=temporal: validation, 6.0 to 7.0, ranks 1 of 4 interactions and 1 of 4 users; 2 are "
-        "of users with nothing to show before, 1 of items that training does not know"
+        "of users without a history, 1 of items that training does not know"
     )
     # test: 1 z, 3 y, 4 a, 5 a, 6 a: 4 and 6 have nothing before, z and y are unknown
     assert test == (
         "split=temporal: test, 8.0 to 9.0, ranks 1 of 5 interactions and 1 of 5 users; 2 are of "
-        "users with nothing to show before, 2 of items that training does not know"
+        "users without a history, 2 of items that training does not know"
     )
 
 

@@ -257,7 +257,7 @@ def test_shares_that_hold_nothing_out_are_refused(refused):
 def test_held_out_items_that_nobody_trains_on_are_refused(refused):
     rows = [(user, 10 * user + n, 1.0) for user in range(3) for n in range(10)]
     data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
-    with refused("validation must have a user with an item to rank"):
+    with refused("validation has no users with target items"):
         weak().split(data)
 
 

@@ -118,7 +118,7 @@ def test_more_trials_go_on(parent: Made) -> None:
 @pytest.mark.extended
 def test_another_configuration_is_refused(parent: Made) -> None:
     parent().run()
-    with pytest.raises(InputError, match=r"in toy seed was 42 and is 1; revert that"):
+    with pytest.raises(InputError, match=r"study toy: seed was 42 and is 1; revert that"):
         parent("seed=1")
 
 
@@ -126,7 +126,7 @@ def test_another_configuration_is_refused(parent: Made) -> None:
 def test_a_sweep_keeps_its_slots(parent: Made, refused: Any) -> None:
     first = parent("sweep.slots=2").run()
     assert first.test is not None
-    with refused("a study's slots must not change", "toy runs with 2 and sweep.slots is 3"):
+    with refused("sweep.slots must not change", "toy runs with 2 and sweep.slots is 3"):
         parent("sweep.slots=3")
     assert parent("sweep.n_trials=5").run().status.n_finished == 5
     assert parent("sweep.n_trials=5").study.agreed_slots == 2
@@ -522,7 +522,7 @@ def test_a_sweep_without_a_device_that_works_ends_with_one_line(
     monkeypatch.setattr(device_errors, "_lost", {})
     losing_device(monkeypatch, below=2.0)
     one = parent("sweep.max_retries=1", launch=launch)
-    said = "a device must survive a trial, but 3 times in a row the device was lost (INTERNAL: "
+    said = "the device was lost 3 times in a row (INTERNAL: "
     with refused(said, "CUDA_ERROR_ILLEGAL_ADDRESS", "re-run the same command"):
         one.run()
     monkeypatch.undo()

@@ -83,9 +83,8 @@ def test_a_device_that_is_too_small_is_the_trials_failure(error: Exception) -> N
     found = outcome(error)
     assert type(found) is InputError
     assert str(found) == (
-        f"a trial must fit into the device's memory, but does not ({error}); set a smaller "
-        "model.batch_size or evaluation_batch_size, or fewer sweep.n_workers or "
-        "sweep.slots"
+        f"out of device memory ({error}); reduce model.batch_size, evaluation_batch_size, "
+        "sweep.n_workers or sweep.slots"
     )
     module.refuse_lost_device()
 

@@ -349,7 +349,7 @@ def test_a_trial_that_needs_too_much_memory_fails_in_one_line(
     (trial,) = runner.study.trials()
     reason = trial.user_attrs["reason"]
     assert trial.state == FAIL
-    assert reason.startswith("a trial must fit into the device's memory, but does not (RESOURCE_EX")
+    assert reason.startswith("out of device memory (RESOURCE_EXHAUSTED: Out of memory); ")
     assert read(tmp_path, "log.txt").splitlines()[-1] == f"failed: {reason}"
     assert "Traceback" not in read(tmp_path, "log.txt")
 

@@ -104,14 +104,14 @@ def test_what_breaks_a_worker_is_a_line(tmp_path: Path, toy: dict[str, Any]) -> 
     (tmp_path / "file").touch()
     plan = toy_plan(tmp_path / "file" / "toy", toy)
     (error,) = Worker(plan.plain())(None).values()
-    assert error.startswith("the study's journal ")
+    assert error.startswith("cannot access the study's journal ")
     (bug,) = Worker({**plan.plain(), "n_gpus": 1})(None).values()
     assert bug.startswith("TypeError: ")
     other = "tensorflow" if os.environ["KERAS_BACKEND"] == "jax" else "jax"
     import keras  # noqa: F401 - loads one backend
 
     (one,) = Worker({**plan.plain(), "backend": other})(None).values()
-    assert one.startswith("one process has one backend, but ")
+    assert one.startswith("a process can use only one backend, but ")
 
 
 def test_a_stopped_worker_leaves_its_trial_to_be_begun_again(
@@ -532,7 +532,7 @@ def test_a_worker_with_other_slots_than_the_study_is_refused(
 ) -> None:
     SharedStudy(toy_plan(tmp_path / "toy", toy, slots=2)).agree_on_slots(lambda: 1)
     error = Worker(toy_plan(tmp_path / "toy", toy, slots=3).plain())(None)["error"]
-    assert error.startswith("a study's slots must not change, ")
+    assert error.startswith("sweep.slots must not change within a study, ")
     assert SharedStudy(toy_plan(tmp_path / "toy", toy)).trials() == []
 
 

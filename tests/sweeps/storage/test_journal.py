@@ -287,7 +287,9 @@ def test_a_full_disk_leaves_the_journal_as_it_was(journal: Path) -> None:
     for n_bytes in (0, 1, 30):
         with (
             room_for(len(before) + n_bytes),
-            pytest.raises(StorageError, match=r"^the study's journal \S+ must be") as caught,
+            pytest.raises(
+                StorageError, match=r"^cannot access the study's journal \S+ \("
+            ) as caught,
         ):
             storage.append_logs([THIRD])
         assert "\n" not in str(caught.value)
@@ -297,7 +299,9 @@ def test_a_full_disk_leaves_the_journal_as_it_was(journal: Path) -> None:
 
 
 def test_a_folder_that_may_not_be_written_is_refused_in_one_line(unwritable: Path) -> None:
-    with pytest.raises(StorageError, match=r"^the study's journal .*\(Permission denied\)"):
+    with pytest.raises(
+        StorageError, match=r"^cannot access the study's journal .*\(Permission denied\)"
+    ):
         open_storage(None, unwritable)
     assert not list(unwritable.iterdir())
 
@@ -524,9 +528,9 @@ def test_what_another_program_begins_ends_or_deletes_is_refused(
     with pytest.raises(StorageError) as refused:
         values(tmp_path)
     assert str(refused.value) == (
-        f"line {number} of {file} must have recsweep's checksum, as it is no note on a study or "
-        "trial, but has none: another program wrote or changed it; remove the line if it was "
-        "added, or restore the file from a backup"
+        f"line {number} of {file} must have recsweep's checksum, since it is not a note on a "
+        "study or trial, but has none: another program wrote or changed it; remove the line if it "
+        "was added, or restore the file from a backup"
     )
     file.write_bytes(before)  # without that line
     assert values(tmp_path) == [0.25, 0.75, 0.5, None]

@@ -57,7 +57,7 @@ def test_an_outage_that_lasts_too_long_is_one_line_and_is_waited_for_once(mortal
     outages = Outages(redact_address(mortal.url), 1.5)
     mortal.control("stop", "-m", "immediate")
     try:
-        with pytest.raises(StorageLostError, match=r"^sweep.storage must respond, but .* 2 s \("):
+        with pytest.raises(StorageLostError, match=r"^sweep.storage did not respond: .* 2 s \("):
             outages.wait(lambda: ask(engine))
         began = time.monotonic()
         with pytest.raises(StorageLostError):

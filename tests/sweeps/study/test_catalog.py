@@ -64,14 +64,14 @@ def test_a_study_is_read_with_its_total_and_its_living_workers(tmp_path: Path) -
 def test_another_programs_study_is_refused_in_one_line(tmp_path: Path) -> None:
     study = make_study(tmp_path / "vae")
     study._storage.delete_study(study._study_id)
-    with pytest.raises(InputError, match=r"study vae must be an undamaged .*KeyError"):
+    with pytest.raises(InputError, match=r"cannot read study vae, .*KeyError"):
         StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
 
 
 def test_a_study_that_was_only_begun_is_no_damaged_one(tmp_path: Path) -> None:
     storage = open_storage(None, tmp_path / "vae")
     optuna.create_study(storage=storage, study_name="vae", direction="maximize")
-    with pytest.raises(InputError, match=r"^study vae must have trials, but has none yet; res"):
+    with pytest.raises(InputError, match=r"^study vae has no trials yet; res"):
         StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
 
 

@@ -25,10 +25,11 @@ def complaint(now: dict[str, Any], before: dict[str, Any] = IDENTITY) -> str:
         refuse_difference("mine", before, now)
     line = str(caught.value)
     assert "\n" not in line
-    start, end = "in mine ", "; revert that, or start a new study with study=NAME"
-    assert line.startswith(f"a study must resume with what it started with, but {start}")
+    start = "cannot resume study mine: "
+    end = "; revert that, or start a new study with study=NAME"
+    assert line.startswith(start)
     assert line.endswith(end)
-    return line.partition(start)[2].removesuffix(end)
+    return line.removeprefix(start).removesuffix(end)
 
 
 def test_the_same_study_goes_on() -> None:
