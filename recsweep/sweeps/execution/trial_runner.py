@@ -36,14 +36,9 @@ from recsweep.sweeps.reporting.trial_record import (
 )
 from recsweep.sweeps.sampling.pruners import REPLICATES
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.claims import (
-    DEVICE_ERROR,
-    Claim,
-    TrialLostError,
-    refuse_begun,
-    refuse_lost,
-)
+from recsweep.sweeps.study.claim import Claim, TrialLostError, refuse_begun, refuse_lost
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.sweeps.study.takeover import DEVICE_ERROR
 from recsweep.tracking.nested_runs import trial_name
 
 

@@ -177,7 +177,8 @@ def _may_begin(plan: "Plan", stops: "StopListener") -> bool:
 def _run_some(runner: "TrialRunner", gate: Gate, may_begin: Callable[[], bool]) -> int:
     """Claim and run trials until none is left; return how many were finished."""
     from recsweep.sweeps.execution.trial_runner import Interrupted
-    from recsweep.sweeps.study.claims import ALONE, TrialLostError, next_claim
+    from recsweep.sweeps.study.claim import ALONE, TrialLostError
+    from recsweep.sweeps.study.claims import next_claim
 
     n_trials = 0
     with suppress(Interrupted):
@@ -243,7 +244,7 @@ class FinalWorker:
 
     def _train_all_of(self, study: "SharedStudy") -> None:
         from recsweep.sweeps.execution.trial_runner import TrialRunner
-        from recsweep.sweeps.study.claims import TrialLostError
+        from recsweep.sweeps.study.claim import TrialLostError
         from recsweep.sweeps.study.final_claims import claim_training
         from recsweep.sweeps.study.stop_requests import STOP, StopListener
         from recsweep.training import layout
@@ -324,7 +325,7 @@ def _ending_the_run_when_lost(
     refuse_lost: Callable[[], object], tracker: "RunTracker"
 ) -> Callable[[], None]:
     """A check that marks the run as killed, not failed: another process trains this seed again."""
-    from recsweep.sweeps.study.claims import TrialLostError
+    from recsweep.sweeps.study.claim import TrialLostError
 
     def check() -> None:
         try:

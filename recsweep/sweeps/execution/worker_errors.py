@@ -10,8 +10,8 @@ from optuna.trial import TrialState
 
 from recsweep.errors import InputError
 from recsweep.sweeps.execution.worker import failures_folder
-from recsweep.sweeps.study.claims import MAX_SHARED_DEATHS
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
+from recsweep.sweeps.study.takeover import MAX_SHARED_DEATHS
 
 
 class Killed(str):

@@ -9,7 +9,7 @@ from typing import Any
 
 from recsweep.run_files import STDOUT
 from recsweep.sweeps.storage.locks import Lease
-from recsweep.sweeps.study.claims import TrialLostError, is_unfinished, this_process
+from recsweep.sweeps.study.claim import TrialLostError, is_unfinished, this_process
 from recsweep.sweeps.study.final_scores import TEST_SCORED, FinalTrainings
 from recsweep.sweeps.study.shared_study import SharedStudy
 

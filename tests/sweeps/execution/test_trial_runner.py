@@ -23,7 +23,8 @@ from recsweep.sweeps.execution.device_errors import DeviceLostError
 from recsweep.sweeps.execution.replicates import tuning_folds
 from recsweep.sweeps.execution.trial_runner import Interrupted, Reports, TrialRunner
 from recsweep.sweeps.storage.errors import StorageError
-from recsweep.sweeps.study.claims import Claim, next_claim
+from recsweep.sweeps.study.claim import Claim
+from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.tracking import write_buffer
 from recsweep.tracking.store import mlflow_value

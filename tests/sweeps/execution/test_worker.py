@@ -32,7 +32,8 @@ from recsweep.sweeps.execution.watchdog import Process
 from recsweep.sweeps.execution.worker import FinalWorker, Worker
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.study import final_claims
-from recsweep.sweeps.study.claims import Claim, next_claim
+from recsweep.sweeps.study.claim import Claim
+from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.final_scores import TEST_SCORED, FinalTrainings
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 from recsweep.training import layout, slots

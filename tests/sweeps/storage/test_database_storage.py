@@ -12,7 +12,8 @@ import sqlalchemy
 from plans import toy_config, toy_plan
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, SPACE, make_study
 
-from recsweep.sweeps.study.claims import next_claim, refuse_lost
+from recsweep.sweeps.study.claim import refuse_lost
+from recsweep.sweeps.study.claims import next_claim
 from recsweep.sweeps.study.shared_study import SharedStudy
 
 POSTGRES = pytest.param("postgres", marks=pytest.mark.postgres)

@@ -94,9 +94,12 @@ def test_a_server_without_a_free_connection_is_not_waited_for_at_first(mortal: S
     assert time.monotonic() - began < 5
     later = Outages("", 60.0)
     later.wait(lambda: None)
-    free = threading.Timer(1.0, held[0].close)
-    free.start()
-    threading.Timer(1.0, engines[0].dispose).start()
+
+    def free() -> None:
+        held[0].close()
+        engines[0].dispose()  # before the close it would keep the connection
+
+    threading.Timer(1.0, free).start()
     time.sleep(0.1)
     assert later.wait(lambda: ask(one)) == 7
     for connection, engine in zip(held, engines, strict=True):

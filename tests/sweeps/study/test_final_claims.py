@@ -8,7 +8,7 @@ from plans import toy_config, toy_plan
 from postgres_server import end_sessions
 
 from recsweep.run_files import STDOUT, training_folder
-from recsweep.sweeps.study.claims import TrialLostError
+from recsweep.sweeps.study.claim import TrialLostError
 from recsweep.sweeps.study.final_claims import FinalClaim, claim_training
 from recsweep.sweeps.study.final_scores import TEST_SCORED, FinalTrainings
 from recsweep.sweeps.study.shared_study import SharedStudy
