@@ -76,7 +76,7 @@ def errors_page() -> str:
     """Every message that the package can end with, by the part that it comes from."""
     parts = [
         "# Messages",
-        "Every message that a command can end with: what must hold, what was found, and after the "
+        "Every message that a command can end with: what is wrong, what was found, and after the "
         "semicolon what to do. `…` stands for a name, a number or a file. A few more quote what "
         "another library says. `debug=true` shows where a message comes from.",
     ]

@@ -13,7 +13,7 @@ BEGINNING, END = 600, 300
 class InputError(ValueError):
     """Invalid user input; the message is the one line that the user will read.
 
-    It says what must hold, what was found and what to do. The command line prints it
+    It says what is wrong, what was found and what to do. The command line prints it
     without a traceback and exits with 1; a notebook sees an ordinary `ValueError`.
 
     Args:

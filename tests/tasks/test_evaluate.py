@@ -119,7 +119,7 @@ def test_coverage_is_refused_when_asked_for_and_left_out_when_it_only_comes_alon
 ) -> None:
     assert not any(name.startswith("coverage") for name in evaluate(LISTS, TRUTH)["mean"])
     assert "coverage is left out: it needs the catalogue" in capsys.readouterr().out
-    with pytest.raises(InputError, match="metrics has coverage"):
+    with pytest.raises(InputError, match="cannot compute coverage, which needs"):
         evaluate(LISTS, TRUTH, "metrics=[ndcg,coverage]")
 
 
