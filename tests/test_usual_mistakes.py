@@ -43,7 +43,9 @@ MISTAKES = {
     "data=csv": "give data.path=FILE",
     "data=csv data.path=nowhere.csv": "nowhere.csv is not there in /",
     "data=csv data.path=/nowhere.csv": "/nowhere.csv is not there; give another path",
-    "task=evaluate task.recommendations=no.csv task.truth=tiny.csv": "task.recommendations: no.csv",
+    "task=evaluate task.recommendations=no.csv task.truth=tiny.csv": (
+        "task.recommendations: cannot read no.csv"
+    ),
     "data=csv data.path=folder": "folder is a folder; give the file",
     "data=csv data.path=tiny.csv": "lower data.min_rating or data.min_user_interactions",
     "--config-dir=nix model=ease": "--config-dir must be an existing folder, but",

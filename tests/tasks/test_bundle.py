@@ -121,7 +121,7 @@ def test_a_row_that_cannot_be_repeated_does_not_stop_the_others(
     assert said["popularity, seed 42"].startswith("not repeated: ")
     assert "unheard_of" in said["popularity, seed 42"]
     assert said["item_knn, seed 42"].startswith("identical")
-    assert "1 of 2 were not" in error
+    assert "1 of 2 runs of the bundle were not" in error
 
 
 def test_code_of_others_is_not_imported(
