@@ -251,7 +251,7 @@ def test_a_lost_lease_is_not_told_over(tmp_path: Path, tracked: Tracked) -> None
     runner = tracked.runner(tmp_path, tracked.config(tmp_path))
     claim = claimed(runner)
     claim.lease.release()
-    with pytest.raises(StorageError, match="that of trial 0 was lost"):
+    with pytest.raises(StorageError, match="lost the lease of trial 0, "):
         runner.run(claim)
     (trial,) = runner.study.trials()
     assert trial.state == RUNNING
