@@ -61,6 +61,7 @@ def test_threads_share_one_copy_which_goes_with_the_matrix() -> None:
         copies = [future.result() for future in futures]
     assert len({id(copy) for copy in copies}) == 1
     assert resident.resident(shared, 2 * WIDTH) is not copies[0]
+    gc.collect()  # copies of other tests' matrices
     n_before = len(resident._resident)
     del shared
     gc.collect()
