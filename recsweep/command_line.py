@@ -55,11 +55,11 @@ from recsweep.trust import DOTTED
 
 IS_HYDRA_1_3 = hydra.__version__.startswith("1.3.")
 VERSION_BASE: dict[str, str] = {"version_base": "1.3"} if IS_HYDRA_1_3 else {}
-"""Which defaults Hydra 1.3 must take; later ones have no others and warn of the argument."""
+"""Defaults for Hydra 1.3; later versions have only one set and warn about the argument."""
 WHITELIST: dict[str, Any] = (
     {} if IS_HYDRA_1_3 else {"execution_whitelist": ["recsweep.command_line.OutputFolder"]}
 )
-"""What Hydra 1.4 may build of the configuration for itself; models are built by recsweep."""
+"""Classes that Hydra 1.4 may build from the configuration; recsweep builds models itself."""
 
 
 def groups() -> dict[str, list[str]]:

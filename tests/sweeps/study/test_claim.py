@@ -4,16 +4,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from plans import toy_config
 from studies import RUNNING
 from toy_claims import claimed, shared
 
 from recsweep.sweeps.study.claim import TrialLostError, refuse_begun
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> dict[str, Any]:
-    return toy_config(tmp_path)
 
 
 def test_a_trial_that_another_worker_has_begun_is_lost(

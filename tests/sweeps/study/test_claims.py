@@ -13,7 +13,7 @@ from typing import Any
 import optuna
 import pytest
 from mlflow_runs import ROOT
-from plans import toy_config, toy_plan, toy_space
+from plans import toy_plan, toy_space
 from studies import COMPLETE, FAIL, PRUNED, RUNNING
 from toy_claims import claimed, complete, shared
 
@@ -75,11 +75,6 @@ while True:
 print(n_kills)
 """
 """A worker that is killed and begun again until its study is done."""
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> dict[str, Any]:
-    return toy_config(tmp_path)
 
 
 def test_interleaved_workers_finish_exactly_what_was_asked_for(

@@ -5,16 +5,10 @@ from typing import Any
 
 import optuna
 import pytest
-from plans import toy_config
 from studies import COMPLETE, FAIL, RUNNING
 from toy_claims import claimed, complete, shared
 
 from recsweep.sweeps.study.shared_study import SharedStudy
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> dict[str, Any]:
-    return toy_config(tmp_path)
 
 
 def test_a_dead_processs_trial_is_begun_again_with_the_same_parameters(
