@@ -15,7 +15,7 @@ from omegaconf.errors import OmegaConfBaseException
 
 from recsweep.build import build, validate
 from recsweep.errors import InputError
-from recsweep.messages import closest, one_line, shorten
+from recsweep.messages import closest, one_line, shorten, suggest
 
 T = TypeVar("T")
 
@@ -57,8 +57,7 @@ def build_choice(group: str, choice: str) -> Any:
     """
     files = {file.stem: file for file in sorted((conf_folder() / group).glob("*.yaml"))}
     if choice not in files:
-        close = closest(choice, files)
-        hint = f"did you mean {close}?" if close else f"set {group}=CHOICE"
+        hint = suggest(closest(choice, files), f"set {group}=CHOICE")
         shown = shorten(one_line(choice), 80)
         raise InputError(f"{group} must be among {', '.join(files)}, but is {shown}; {hint}")
     return build(OmegaConf.to_container(OmegaConf.load(files[choice])), group)

@@ -1,6 +1,7 @@
 """Building blocks of messages and tables: one line, a close name, aligned columns."""
 
 import difflib
+import sys
 from collections.abc import Iterable, Sequence
 
 from recsweep.credentials import redact
@@ -38,6 +39,16 @@ def alike(name: str, known: Sequence[str]) -> list[str]:
     names, typed = {each.lower(): each for each in known}, name.lower()
     found = [each for each in names if typed in each] or difflib.get_close_matches(typed, names)
     return [names[each] for each in found]
+
+
+def suggest(meant: str | None, otherwise: str) -> str:
+    """The end of an error: `did you mean X?`, or what else to do if no name is similar."""
+    return f"did you mean {meant}?" if meant else otherwise
+
+
+def print_to_stderr(line: str) -> None:
+    """Print a line of progress or a warning at once; stdout is for results."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints progress
 
 
 def align_columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

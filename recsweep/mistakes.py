@@ -13,7 +13,7 @@ from omegaconf import OmegaConf
 
 from recsweep.errors import InputError
 from recsweep.known_keys import LISTS, resolve_synonym, unknown_key
-from recsweep.messages import closest, one_line
+from recsweep.messages import closest, one_line, suggest
 from recsweep.shell import COMMAND
 
 Groups = Mapping[str, Sequence[str]]
@@ -143,7 +143,7 @@ def _refuse_unknown_option(argument: str, groups: Groups) -> None:
     bare = {name.lstrip("-"): name for name in known if name.startswith("--")}
     letters = {f"-{name[0]}": name for name in ("help", "multirun")}
     close = closest(option.lstrip("-").lower(), bare) or letters.get(option.lower())
-    hint = f"did you mean {bare[close]}?" if close else f"see {COMMAND} --hydra-help."
+    hint = suggest(bare[close] if close else None, f"see {COMMAND} --hydra-help.")
     setting = f"{name if (name := option.lstrip('-')) in groups else 'KEY'}=VALUE"
     raise InputError(
         f"an option must be one of Hydra's, but {option} is not; {hint} Settings are written "
@@ -309,10 +309,7 @@ def _not_there(error: Exception, text: str, arguments: Sequence[str]) -> str | N
     named_by = NAMED_BY.get(_task(arguments))
     if resolve_synonym(key) == RUN and named_by != RUN:
         tasks = ", ".join(task for task, name in NAMED_BY.items() if name == RUN)
-        hint = (
-            f"did you mean {named_by}?" if named_by else f"{RUN} is a setting of the tasks {tasks}"
-        )
-        return f"unknown key {key}; {hint}"
+        return f"unknown key {key}; {suggest(named_by, f'{RUN} is a setting of the tasks {tasks}')}"
     known = _keys(OmegaConf.to_container(node._get_root()))
     is_hydras = key.startswith("hydra")
     return unknown_key(key, [k for k in known if is_hydras or not k.startswith("hydra")])
@@ -378,7 +375,7 @@ def _misused_function(name: str, override: str, reason: str) -> str | None:
     if wrong := re.search(r"Unknown function '(\w+)'\s+Available: ([\w,]+)", reason):
         known = wrong[2].split(",")
         close = closest(wrong[1], known)
-        hint = f"did you mean {close}(…)?" if close else f"see {COMMAND} --help"
+        hint = suggest(close and f"{close}(…)", f"see {COMMAND} --help")
         return f"a function must be one of {', '.join(known)}, but is {wrong[1]}; {hint}"
     return None
 
@@ -427,7 +424,7 @@ def _unknown_choice(wrong: str, options: list[str]) -> str:
             f"with data=csv data.path={shlex.quote(name)}"
         )
     close = closest(name, options, 0.65)
-    hint = f"did you mean {group}={close}?" if close else f"set {group}=CHOICE"
+    hint = suggest(close and f"{group}={close}", f"set {group}=CHOICE")
     if group == "metrics" and close and (at := re.search(r"@(\d+)$", name)):
         hint = f"cut-offs are set by k: write 'metrics=[{close}]' 'k=[{at[1]}]'"
     if group == "tracking" and name.lower() in NOTHING:

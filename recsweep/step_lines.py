@@ -1,8 +1,9 @@
 """Progress lines of a long computation that has no epochs."""
 
-import sys
 import time
 from collections.abc import Iterator
+
+from recsweep.messages import print_to_stderr
 
 LINE_EVERY_S = 30.0
 """Interval between progress lines; a short computation prints none."""
@@ -21,5 +22,5 @@ def report_progress(starts: range, what: str) -> Iterator[int]:
         if n_done and now - last >= LINE_EVERY_S:
             last, left_s = now, (now - began) / n_done * (len(starts) - n_done)
             line = f"{what}: {n_done} of {len(starts)} blocks, {left_s:.0f} s left"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - like all progress
+            print_to_stderr(line)
         yield start

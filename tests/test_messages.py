@@ -1,12 +1,16 @@
 """What messages and tables are made of."""
 
+import pytest
+
 from recsweep.messages import (
     align_columns,
     alike,
     closest,
     describe_error,
     one_line,
+    print_to_stderr,
     shorten,
+    suggest,
 )
 
 
@@ -33,6 +37,18 @@ def test_names_that_contain_what_was_typed_come_before_those_that_look_like_it()
     assert alike("vae", ["ease", "vaes"]) == ["vaes"]
     assert alike("VAE", ["MultiVAE-ml", "ease"]) == ["MultiVAE-ml"]
     assert alike("veas", ["vaes", "ease"])[0] == "vaes"
+
+
+def test_an_error_ends_with_the_name_that_was_meant_or_with_what_else_to_do() -> None:
+    assert suggest("dropout", "see --help") == "did you mean dropout?"
+    assert [suggest(none, "see --help") for none in ("", None)] == ["see --help"] * 2
+
+
+def test_progress_goes_to_stderr_and_leaves_stdout_to_results(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    print_to_stderr("trial 3 complete")
+    assert capfd.readouterr() == ("", "trial 3 complete\n")
 
 
 def test_columns_are_as_wide_as_they_must_be_and_empty_ones_are_left_out() -> None:

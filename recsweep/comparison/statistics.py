@@ -23,7 +23,7 @@ from recsweep.comparison.significance import (
 from recsweep.errors import InputError
 from recsweep.evaluation import usual_metrics
 from recsweep.interfaces import STRICT
-from recsweep.messages import closest
+from recsweep.messages import closest, suggest
 
 _MAYBE_ONE = BeforeValidator(lambda entry: [entry] if isinstance(entry, str) else entry)
 
@@ -263,8 +263,7 @@ def _chosen(contenders: Sequence[Contender], asked: Sequence[str] | None) -> lis
         )
     for metric in asked or ():
         if metric not in known:
-            close = closest(metric, known)
-            hint = f"did you mean {close}?" if close else "change task.metrics"
+            hint = suggest(closest(metric, known), "change task.metrics")
             raise InputError(
                 f"task.metrics must be among what every run has for each user, {', '.join(known)}, "
                 f"but is {metric}; {hint}"

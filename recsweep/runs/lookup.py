@@ -1,11 +1,11 @@
 """Finds the run to use and prints which one it is."""
 
 import os
-import sys
 from pathlib import Path
 
 from recsweep.app import Config, Settings, build_group, model_name
 from recsweep.errors import InputError
+from recsweep.messages import print_to_stderr
 from recsweep.run_files import (
     CONFIG,
     METRICS,
@@ -34,7 +34,7 @@ def find_run(run: str, settings: Settings, folder: Path) -> PastRun:
     """
     found, why = _found(run, settings, folder)
     told = ", ".join(filter(None, [why, describe_run(found.results)]))
-    print(f"task.run={run} is run {found.name}: {told}", file=sys.stderr, flush=True)  # noqa: T201
+    print_to_stderr(f"task.run={run} is run {found.name}: {told}")
     return found
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from recsweep.credentials import redact
 from recsweep.errors import InputError
+from recsweep.messages import print_to_stderr
 from recsweep.sweeps.execution.worker import FinalWorker, Worker, plan_of
 
 if TYPE_CHECKING:
@@ -194,7 +195,7 @@ class _Jobs:
             elif state == "PENDING" and self._reasons.get(job_id) == reason not in self._told:
                 self._told.add(reason)
                 line = f"warning: jobs of Slurm pend: {reason}"
-                print(line, file=sys.stderr, flush=True)  # noqa: T201
+                print_to_stderr(line)
             self._reasons[job_id] = reason
             if state not in ENDED:
                 self._ended.pop(job_id, None)

@@ -3,7 +3,6 @@
 import hashlib
 import os
 import shutil
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -18,6 +17,7 @@ from recsweep.comparison.fairness import (
 from recsweep.comparison.rendering import write_comparison
 from recsweep.comparison.statistics import Statistics
 from recsweep.files import whole_folder
+from recsweep.messages import print_to_stderr
 from recsweep.run_files import COMPARED, COMPARISON, STUDIES, is_run, write_yaml
 from recsweep.runs.scored_run import read_run
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
@@ -66,7 +66,7 @@ def _has_files(coordinator: SweepCoordinator, test: FinalScores) -> bool:
     has_all = all(is_run(folder / replicate["results"]) for replicate in test.replicates)
     if not has_all:
         line = f"{coordinator.spec.name} is not compared: its winner's files are on another host"
-        print(f"warning: {line}", file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+        print_to_stderr(f"warning: {line}")
     return has_all
 
 

@@ -4,7 +4,6 @@ import hashlib
 import itertools
 import re
 import shlex
-import sys
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
@@ -22,7 +21,7 @@ from recsweep.comparison.statistics import Statistics
 from recsweep.credentials import without_credentials
 from recsweep.defaults import resolve
 from recsweep.errors import InputError
-from recsweep.messages import align_columns
+from recsweep.messages import align_columns, print_to_stderr
 from recsweep.run_files import COMPARISON_PAGE
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest, StudySpec, SweepSettings
@@ -99,7 +98,7 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
     models = [each.get("model") for each in chosen]
     own, remarks = overrides_by_model(overrides, models, partial(_model_keys, context, config))
     for remark in remarks:
-        print(remark, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+        print_to_stderr(remark)
     parts = [_Combination.of(*pair) for pair in zip(chosen, own, strict=True)]
     is_alone = len(parts) == 1
     names = ["" if is_alone else " ".join(part.fixed[: len(part.choices)]) for part in parts]
@@ -160,7 +159,7 @@ def _run_all(
         except InputError as error:
             errors.append(error)
             if name:
-                print(f"failed    {error}", file=sys.stderr, flush=True)  # noqa: T201
+                print_to_stderr(f"failed    {error}")
     return outcomes, errors
 
 
@@ -328,7 +327,7 @@ def _run(coordinator: SweepCoordinator, begin: str) -> StudyOutcome | None:
         begin: Header line that says which of several it is.
     """
     for line in filter(None, (begin, _remark(coordinator.study))):
-        print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+        print_to_stderr(line)
     settings = coordinator.spec.settings
     environment.choose_for_children(
         settings.backend, settings.threads, settings.device, settings.precision

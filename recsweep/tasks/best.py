@@ -1,6 +1,5 @@
 """Prints the command that reproduces the winner of a study."""
 
-import sys
 from typing import TYPE_CHECKING
 
 from pydantic.dataclasses import dataclass
@@ -8,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
-from recsweep.messages import alike
+from recsweep.messages import alike, print_to_stderr, suggest
 from recsweep.shell import command
 
 if TYPE_CHECKING:
@@ -32,10 +31,10 @@ class Best:
                 f"{found.n_trials} done); resume it with the command that started it"
             )
         if job.settings.study is None:
-            print(f"# study {found.study}", file=sys.stderr, flush=True)  # noqa: T201
+            print_to_stderr(f"# study {found.study}")
         for row in found.front:
             if not found.best:
-                print(f"# trial {row.number}: {found.format_row(row)}", file=sys.stderr, flush=True)  # noqa: T201
+                print_to_stderr(f"# trial {row.number}: {found.format_row(row)}")
             print(command(*trial_arguments(study, row)), flush=True)  # noqa: T201
 
 
@@ -68,6 +67,6 @@ def choose_study(name: str | None, studies: "StudyCatalog") -> str:
         )
     if name is not None and name not in names:
         close = alike(name, names)
-        hint = f"did you mean {' or '.join(close)}?" if close else "task=studies lists them"
+        hint = suggest(" or ".join(close), "task=studies lists them")
         raise InputError(f"study must be one of those in {studies}, but is {name}; {hint}")
     return name or names[0]

@@ -1,6 +1,5 @@
 """Shows a study in Optuna's dashboard while it runs."""
 
-import sys
 from contextlib import suppress
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job
 from recsweep.interfaces import STRICT
 from recsweep.loopback import HOST, show_page, usable_port
+from recsweep.messages import print_to_stderr
 
 USUAL_PORT = 8080
 
@@ -41,5 +41,5 @@ class Dashboard:
         with suppress(KeyboardInterrupt), make_dashboard_server(application, port) as server:
             study_id = storage.get_study_id_from_name(name)
             show_page(f"http://{HOST}:{port}/dashboard/studies/{study_id}", self.browser)
-            print("Ctrl-C ends the server", file=sys.stderr, flush=True)  # noqa: T201
+            print_to_stderr("Ctrl-C ends the server")
             server.serve_forever()

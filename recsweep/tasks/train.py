@@ -1,6 +1,5 @@
 """One run from configuration to results: train, choose the best epoch, score test once."""
 
-import sys
 from contextlib import ExitStack
 from typing import TYPE_CHECKING
 
@@ -9,6 +8,7 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment
 from recsweep.app import Job, describe_sizes
 from recsweep.interfaces import STRICT
+from recsweep.messages import print_to_stderr
 
 if TYPE_CHECKING:
     from recsweep.evaluation import Evaluation
@@ -34,7 +34,7 @@ class Train:
         tracker = run.tracker
         tracker.kept_in(job.results)
         run.evaluator.warn_of_full_lists(run.split.train.shape[1])
-        print(describe_sizes(run.settings, run.split), file=sys.stderr, flush=True)  # noqa: T201 - progress
+        print_to_stderr(describe_sizes(run.settings, run.split))
 
         with ExitStack() as at_the_end, tracker:
             run.log_settings(job.config)

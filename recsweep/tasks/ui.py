@@ -1,6 +1,5 @@
 """Opens MLflow's UI at the page of a study, a run or all runs."""
 
-import sys
 from contextlib import suppress
 from typing import Annotated
 
@@ -12,6 +11,7 @@ from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
 from recsweep.loopback import show_page
+from recsweep.messages import print_to_stderr
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -45,8 +45,8 @@ class OpenUI:
         if store.server:
             show_page(f"{store.server}/{page}", self.browser)
             return
-        print("starting MLflow's UI …", file=sys.stderr, flush=True)  # noqa: T201
+        print_to_stderr("starting MLflow's UI …")
         with suppress(KeyboardInterrupt), serve_ui(store.uri, self.port) as (address, process):
             show_page(f"{address}/{page}", self.browser)
-            print("Ctrl-C ends the server", file=sys.stderr, flush=True)  # noqa: T201
+            print_to_stderr("Ctrl-C ends the server")
             process.wait()

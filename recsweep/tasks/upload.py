@@ -3,7 +3,6 @@
 import dataclasses
 import os
 import shlex
-import sys
 from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path
@@ -15,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job, build_group, model_name
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.messages import print_to_stderr
 from recsweep.run_files import METRICS, RESULTS, is_run, read_config, read_overrides
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ class Upload:
         for i, record in enumerate(children, 1):
             said.append(uploader.upload(record))
             if said[-1] != "there":
-                _say(f"{i} of {len(children)}  {said[-1]:<9}  {record.name}")
+                print_to_stderr(f"{i} of {len(children)}  {said[-1]:<9}  {record.name}")
         _tell(uploader, parent, [*said, uploader.upload(parent)])
 
     def _study(self, job: Job, place: Path) -> "StudyRecords":
@@ -110,7 +110,3 @@ def _tell(uploader: "Uploader", record: "Record", said: Iterable[str]) -> None:
     found = [f"{counts[kind]} {kind}" for kind in ("new", "completed") if counts[kind]]
     done = f"{', '.join(found)}, {n_there} there already" if found else "all there, nothing to do"
     print(f"{n_runs} run{'s' * (n_runs > 1)}: {done}\nopen UI   {uploader.page(record)}")  # noqa: T201
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - like all progress

@@ -6,7 +6,6 @@ The study's journal and the results folders hold everything; `task=upload` uploa
 missed.
 """
 
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
+from recsweep.messages import print_to_stderr
 from recsweep.shell import command, setting
 from recsweep.tracking.store import ANSWERS, Store, patience
 
@@ -104,7 +104,7 @@ class FaultTolerant:
             self.lost = self._goodbye(self.store.describe(error))
             # only the first of many trials warns, whatever thread it is in
             if Store.lost.setdefault(self.store.uri, self.lost) is self.lost:
-                print(self.lost, file=sys.stderr, flush=True)  # noqa: T201
+                print_to_stderr(self.lost)
 
     def _goodbye(self, found: str) -> str:
         uri = setting("tracking.uri", self.store.shown)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from recsweep.errors import InputError
-from recsweep.messages import alike, one_line, shorten
+from recsweep.messages import alike, one_line, shorten, suggest
 from recsweep.tracking.nested_runs import (
     KIND,
     PAGE,
@@ -240,8 +240,8 @@ def refuse_unknown(setting: str, name: str, known: Sequence[str]) -> NoReturn:
     Raises:
         InputError: Always.
     """
-    close = alike(name, sorted(known))
-    hint = f"did you mean {' or '.join(close[:3])}?" if close else "see task=studies and task=ui"
+    close = " or ".join(alike(name, sorted(known))[:3])
+    hint = suggest(close, "see task=studies and task=ui")
     kinds = "studies, tracked runs or results folders"
     if setting != "task.of":
         kinds = "a study or a tracked run"

@@ -1,6 +1,5 @@
 """The process that launches workers: from the first trial to the winner's score on test."""
 
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
@@ -12,7 +11,7 @@ from recsweep.build import is_deterministic
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
-from recsweep.messages import describe_error
+from recsweep.messages import describe_error, print_to_stderr
 from recsweep.run_files import (
     PLOTS,
     RESULTS,
@@ -105,13 +104,13 @@ class SweepCoordinator:
             KeyboardInterrupt: The sweep was asked to stop; the same command resumes it.
         """
         plan, spec = self.study.plan, self.spec
-        _say(f"study     {plan.study} in {plan.folder}")
+        print_to_stderr(f"study     {plan.study} in {plan.folder}")
         if self._is_complete():
             outcome = self._outcome()
         else:
             n_done = self._status().n_finished
-            _say(f"data      {spec.sizes}")
-            _say("\n".join(announce(
+            print_to_stderr(f"data      {spec.sizes}")
+            print_to_stderr("\n".join(announce(
                 self.study.space, spec.sweep, spec.objectives, self.study.sampler, n_done,
                 spec.typed,
             )))  # fmt: skip
@@ -349,13 +348,13 @@ class SweepCoordinator:
 
         results = Path(self.study.plan.folder) / outcome.test.replicates[0]["results"]
         if not is_run(results):
-            _say("warning: the winner is not registered: its files are on another host")
+            print_to_stderr("warning: the winner is not registered: its files are on another host")
             return
         run_id = read_run_id(results)
         if run_id is not None:
             objective = self.spec.objectives[0]
             found = register(tracker.store, run_id, name, results, objective)
-            _say(f"registered {found.uri}")
+            print_to_stderr(f"registered {found.uri}")
 
     # --- outcome ---------------------------------------------------------------------------------
 
@@ -413,7 +412,7 @@ class SweepCoordinator:
     def _train(self, winner: FinalEvaluation, plan: Plan) -> None:
         """Retrain the winner as separate runs, each of which scores test."""
         n_deaths = 0
-        _say(f"retraining the winner with {winner.seeds_left} to score it on test")
+        print_to_stderr(f"retraining the winner with {winner.seeds_left} to score it on test")
         while winner.missing and not plan.is_stopped:
             left = [index for index in winner.missing if not self.study.is_alive(FINAL + index)]
             if not left:
@@ -435,8 +434,4 @@ class SweepCoordinator:
     def _say_how_to_go_on(self) -> None:
         status = self._status()
         best = f"{best_line(status)}\n" if status.front else ""
-        _say(f"{best}{counts_line(status)}\nresume    {self.spec.command}")
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+        print_to_stderr(f"{best}{counts_line(status)}\nresume    {self.spec.command}")

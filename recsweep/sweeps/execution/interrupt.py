@@ -12,6 +12,8 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
+from recsweep.messages import print_to_stderr
+
 if sys.platform == "win32":
     from recsweep import windows
 
@@ -62,7 +64,7 @@ class StopRequest:
         self.reason = reason
         self.file.touch()
         with suppress(OSError):  # a terminal that was closed
-            print(f"stopping after this epoch: {reason}", file=sys.stderr, flush=True)  # noqa: T201
+            print_to_stderr(f"stopping after this epoch: {reason}")
 
     def _tidy(self) -> None:
         """Remove files left behind by killed processes of this host."""
@@ -79,7 +81,7 @@ class StopRequest:
         self.file.touch()
         with suppress(OSError):  # a terminal that was closed
             line = f"stopping after this epoch; {name} again stops at once"
-            print(line, file=sys.stderr, flush=True)  # noqa: T201
+            print_to_stderr(line)
 
 
 def is_alive(process: int) -> bool:

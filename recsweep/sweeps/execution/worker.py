@@ -6,7 +6,6 @@ Nothing here imports NumPy or Optuna at the top: a new process must set its thre
 import os
 import shutil
 import socket
-import sys
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager, suppress
@@ -19,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 from recsweep import environment, source_code
 from recsweep.credentials import seal, unseal
 from recsweep.errors import InputError, UnfitHostError
-from recsweep.messages import describe_error, one_line
+from recsweep.messages import describe_error, one_line, print_to_stderr
 from recsweep.run_files import FAILURES, JOURNAL, LOG, STDOUT
 from recsweep.sweeps.execution import watchdog
 from recsweep.sweeps.execution.crew import Crew, Gate, output_to
@@ -137,7 +136,7 @@ class Worker:
         cpu = environment.machine()
         if study.note_cpu(cpu):
             line = f"{socket.gethostname()} has another CPU type than the study started on, {cpu}"
-            print(f"warning: {line}: last digits may differ", file=sys.stderr, flush=True)  # noqa: T201
+            print_to_stderr(f"warning: {line}: last digits may differ")
 
     def refuse_changed_code(self) -> None:
         """Refuse to run other code than the study started with.
@@ -299,7 +298,7 @@ def _train(
         app.run_job(job)
     claim.record(lambda: (folder / STDOUT).write_text(said.getvalue(), encoding="utf-8"))
     if environment.QUIET not in os.environ:
-        print(f"{training['name']}: done", file=sys.stderr, flush=True)  # noqa: T201
+        print_to_stderr(f"{training['name']}: done")
 
 
 def plan_of(task: Worker | FinalWorker) -> dict[str, Any]:
@@ -356,7 +355,7 @@ def _failure(error: Exception, plan: dict[str, Any]) -> dict[str, Any]:
     """What a worker returns after an error, which is printed at once, as others continue."""
     if isinstance(error, DeviceLostError):
         mark_lost()
-        print(f"warning: a worker ended: {error}", file=sys.stderr, flush=True)  # noqa: T201
+        print_to_stderr(f"warning: a worker ended: {error}")
         return {"error": str(error), "is_device_lost": True, **_kept()}
     line = one_line(error) if isinstance(error, InputError) else describe_error(error)
     if not watchdog.Process.of(plan["parent_process"]).is_current:

@@ -1,6 +1,5 @@
 """How workers end early, as the process that launches them sees it."""
 
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from threading import Lock
@@ -9,6 +8,7 @@ from typing import Any
 from optuna.trial import TrialState
 
 from recsweep.errors import InputError
+from recsweep.messages import print_to_stderr
 from recsweep.sweeps.execution.worker import failures_folder
 from recsweep.sweeps.study.shared_study import Plan, SharedStudy
 from recsweep.sweeps.study.takeover import MAX_SHARED_DEATHS
@@ -80,7 +80,7 @@ class WorkerErrors:
             return  # the sweep itself ends with the error of all
         self._print([each["error"] for each in failed if not each.get("is_device_lost")])
         n_worked = len(results) - len(failed)
-        print(f"workers   {n_worked} of {len(results)} worked", file=sys.stderr, flush=True)  # noqa: T201
+        print_to_stderr(f"workers   {n_worked} of {len(results)} worked")
 
     def _print(self, errors: Iterable[str]) -> None:
         with self._lock:
@@ -88,7 +88,7 @@ class WorkerErrors:
                 if error and error not in self._printed:
                     self._printed.add(error)
                     line = f"warning: a worker ended, the others continue: {error}"
-                    print(line, file=sys.stderr, flush=True)  # noqa: T201
+                    print_to_stderr(line)
 
 
 class LossCounter:

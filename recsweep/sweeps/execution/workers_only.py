@@ -6,13 +6,13 @@ journal is waited for: one that this host created could be another one than that
 """
 
 import shlex
-import sys
 import time
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from recsweep.errors import InputError
+from recsweep.messages import print_to_stderr
 from recsweep.run_files import JOURNAL
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.interrupt import StopRequest
@@ -39,7 +39,9 @@ class WorkersOnly(SweepCoordinator):
     def _opened(self, plan: Plan) -> SharedStudy:
         journal = Path(plan.folder) / JOURNAL
         if plan.storage is None and not journal.exists():
-            _say(f"waiting up to {PATIENCE_S:.0f} s for {journal}, which another command creates")
+            print_to_stderr(
+                f"waiting up to {PATIENCE_S:.0f} s for {journal}, which another command creates"
+            )
             end = time.monotonic() + PATIENCE_S
             while not journal.exists() and time.monotonic() < end:
                 time.sleep(POLL_S)
@@ -66,10 +68,10 @@ class WorkersOnly(SweepCoordinator):
             KeyboardInterrupt: This command was asked to stop; the sweep continues.
         """
         folder = Path(self.study.plan.folder)
-        _say(f"study     {self.study.plan.study} in {folder}; workers only")
+        print_to_stderr(f"study     {self.study.plan.study} in {folder}; workers only")
         if not self.study.is_finished():
             self._run_workers(folder)
-        _say(counts_line(self._status()))
+        print_to_stderr(counts_line(self._status()))
 
     def _run_workers(self, folder: Path) -> None:
         self._join_run(folder)
@@ -83,7 +85,7 @@ class WorkersOnly(SweepCoordinator):
                     raise KeyboardInterrupt(stop.reason)  # noqa: TRY301 - as the second one does
             except KeyboardInterrupt:
                 self.study.interrupt()
-                _say("workers elsewhere continue; the same command joins them again")
+                print_to_stderr("workers elsewhere continue; the same command joins them again")
                 raise
             finally:
                 with suppress(StorageError):  # which may be the error
@@ -107,7 +109,3 @@ class WorkersOnly(SweepCoordinator):
 
     def _report_failures(self) -> None:
         """Nothing: the command that finishes the sweep reports them."""
-
-
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes

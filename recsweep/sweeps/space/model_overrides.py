@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping, Sequence
 from hydra.core.override_parser.types import Override
 
 from recsweep.errors import InputError
-from recsweep.messages import closest
+from recsweep.messages import closest, suggest
 
 
 def of_some_models(arguments: Sequence[str]) -> list[str]:
@@ -93,7 +93,7 @@ def _refuse_other_model(override: Override, models: Sequence[str]) -> None:
     if not only or only in models:
         return
     close = closest(only, models)
-    hint = f"did you mean {key}@{close}?" if close else f"write {key}=… for all models"
+    hint = suggest(close and f"{key}@{close}", f"write {key}=… for all models")
     raise InputError(
         f"the part after @ must be one of the models that are searched, "
         f"{', '.join(models) or 'and one must be given'}, but {override.input_line} has {only}; "

@@ -18,7 +18,7 @@ from optuna.trial import BaseTrial
 from recsweep.defaults import resolve
 from recsweep.errors import InputError
 from recsweep.known_keys import LISTS, unknown_key
-from recsweep.messages import closest
+from recsweep.messages import closest, suggest
 from recsweep.sweeps.space.branch import Branch, Config, unused_overrides
 from recsweep.sweeps.space.dimension import Dimension, Distribution, dimension, encode, parse
 
@@ -256,8 +256,7 @@ def _composed(compose: Compose, fixed: list[str], choices: dict[str, str]) -> Co
     except MissingConfigException as error:
         group, _, name = str(error.missing_cfg_file).rpartition("/")
         options = error.options or []
-        close = closest(name, options)
-        hint = f"did you mean {close}?" if close else "choose among these"
+        hint = suggest(closest(name, options), "choose among these")
         known = ", ".join(options)
         raise InputError(f"{group} must be one of {known}, but is {name}; {hint}") from error
     except HydraException as error:

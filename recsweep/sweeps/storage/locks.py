@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from recsweep.messages import print_to_stderr
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.file_locks import (
     is_locked,
@@ -191,7 +192,7 @@ class FileLease(Lease):
         )
         if line not in _named:
             _named.add(line)
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+            print_to_stderr(line)
 
     def _signature(self) -> tuple[str, str] | None:
         if not self._is_signed or self._descriptor is None:

@@ -2,7 +2,6 @@
 
 import random
 import re
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -11,7 +10,7 @@ from typing import TypeVar
 from sqlalchemy.exc import DBAPIError
 
 from recsweep.credentials import redact
-from recsweep.messages import one_line, shorten
+from recsweep.messages import one_line, print_to_stderr, shorten
 from recsweep.sweeps.storage.errors import StorageLostError
 
 T = TypeVar("T")
@@ -108,7 +107,7 @@ class Outages:
 
     def _say(self, line: str) -> None:
         if self._is_announced:
-            print(line, file=sys.stderr, flush=True)  # noqa: T201 - where progress goes
+            print_to_stderr(line)
 
 
 def is_outage(error: BaseException | None) -> bool:
