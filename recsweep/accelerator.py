@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recsweep import environment
-from recsweep.interfaces import CSR
+from recsweep.interfaces import CSR, Tensor
 
 if TYPE_CHECKING:
     import jax
@@ -89,7 +89,7 @@ def is_exact_in_bfloat16(train: CSR) -> bool:
     return bool(np.bincount(train.indices, np.square(values)).max() < MAX_EXACT_SUM)
 
 
-def matmul(rows: CSR, matrix: Any) -> "jax.Array":
+def matmul(rows: CSR, matrix: Tensor) -> "jax.Array":
     """`rows` times a matrix on the device, in full float32: n_rows × units."""
     from recsweep.training.programs import call_program
 
@@ -98,7 +98,7 @@ def matmul(rows: CSR, matrix: Any) -> "jax.Array":
     return call_program("sparse rows times matrix", _matmul, sent, matrix)
 
 
-def rank(scores: Any, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
+def rank(scores: Tensor, seen: CSR, k: int) -> tuple[bool, np.ndarray]:
     """The k best unseen items of each user, see `evaluation.top_k`; only they leave the device.
 
     Args:

@@ -16,6 +16,15 @@ from recsweep.seeds import Seeds
 CSR: TypeAlias = sp.csr_matrix
 """Users × items, float32; a stored value is an interaction."""
 
+Tensor: TypeAlias = Any
+"""An array of the backend, JAX's or TensorFlow's, traced or not; or a NumPy array."""
+
+LossInputs = Mapping[str, Tensor]
+"""What a loss is given beside its batch, by name, such as `beta` and `l2`."""
+
+LossParts = dict[str, Tensor]
+"""A loss and the parts that it is the sum of, as scalars by name; `loss` is the total."""
+
 State = dict[str, np.ndarray]
 """The state of a fitted model, as named arrays."""
 
@@ -84,7 +93,7 @@ class Recommender(Protocol):
         A model with a closed form calls `on_epoch` once, with epoch 0.
         """
 
-    def score(self, history: CSR) -> Any:
+    def score(self, history: CSR) -> Tensor:
         """Scores of shape users × items, higher = better, all finite; a NumPy or device array."""
 
     def state(self) -> State:

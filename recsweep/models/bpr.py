@@ -1,5 +1,6 @@
 """BPR: matrix factorisation that ranks a user's items above others (Rendle et al. 2009)."""
 
+from collections.abc import Hashable
 from typing import Annotated, Any
 
 import keras
@@ -11,7 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.known_users import KnownUsers
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, State
+from recsweep.interfaces import CSR, STRICT, LossInputs, LossParts, OnEpoch, Shapes, State, Tensor
 from recsweep.learned_arrays import CSR_PARTS, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Triples
@@ -23,6 +24,9 @@ from recsweep.training.triples import TripleEpochs
 
 INITIAL_STDDEV = 0.1
 """Standard deviation of the initial embeddings, as in LightGCN's code."""
+
+OfTriples = tuple[Tensor, Tensor, Tensor]
+"""The vectors of each triple's user, positive and negative, n_rows × latent each."""
 
 
 class EmbeddingNetwork(keras.Model):
@@ -36,7 +40,7 @@ class EmbeddingNetwork(keras.Model):
 
     def __init__(self, shape: tuple[int, int], latent_dim: int, seeds: Seeds) -> None:
         super().__init__(name="bpr")
-        self.architecture: tuple[Any, ...] = ("bpr", *shape, latent_dim)
+        self.architecture: tuple[Hashable, ...] = ("bpr", *shape, latent_dim)
 
         def embeddings(n: int, name: str) -> keras.Variable:
             initializer = normal(seeds.named(f"init/{name}"), INITIAL_STDDEV)
@@ -45,7 +49,7 @@ class EmbeddingNetwork(keras.Model):
         self.users, self.items = embeddings(shape[0], "users"), embeddings(shape[1], "items")
         self.built = True
 
-    def call(self, batch: Triples, hyper: Any, *, training: bool = False) -> dict[str, Any]:  # noqa: ARG002 - no noise
+    def call(self, batch: Triples, hyper: LossInputs, *, training: bool = False) -> LossParts:  # noqa: ARG002 - no noise
         """Loss parts, means per triple: −log σ(s_ui − s_uj) + l2/2·(‖e_u‖² + ‖e_i‖² + ‖e_j‖²)."""
         own = at_triples(batch, self.users, self.items)
         user, positive, negative = self.final(batch, own)
@@ -56,12 +60,12 @@ class EmbeddingNetwork(keras.Model):
         l2 = hyper["l2"] * 0.5 * ops.sum(batch.is_triple * squares) / n_triples
         return {"loss": ranking + l2, "ranking": ranking, "l2": l2}
 
-    def final(self, batch: Triples, own: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:  # noqa: ARG002 - a graph's
-        """What a batch is scored by, given its own embeddings: n_rows × latent each."""
+    def final(self, batch: Triples, own: OfTriples) -> OfTriples:  # noqa: ARG002 - a graph's
+        """What a batch is scored by, given its own embeddings."""
         return own
 
 
-def at_triples(batch: Triples, users: Any, items: Any) -> tuple[Any, Any, Any]:
+def at_triples(batch: Triples, users: Tensor, items: Tensor) -> OfTriples:
     """The vectors of each triple's user, positive and negative."""
     both = ops.concatenate([batch.positives, batch.negatives])
     positive, negative = ops.split(ops.take(items, both, axis=0), 2)
@@ -101,7 +105,7 @@ class BPR:
         self._engine: Engine | None = None
         self._train: CSR | None = None
         self._known: KnownUsers | None = None
-        self._vectors: Any = None
+        self._vectors: Tensor | None = None
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
         """Train for `n_epochs`, or until `on_epoch` returns False."""

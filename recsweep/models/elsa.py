@@ -1,6 +1,6 @@
 """ELSA: an item × item matrix of low rank from unit vectors (Vančura et al. 2022)."""
 
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import keras
 import numpy as np
@@ -10,7 +10,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, State
+from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
@@ -41,13 +41,13 @@ class ELSANetwork(keras.Model):
         self.kernel = self.add_weight((n_items, latent_dim), initializer=initializer, name="kernel")
         self.built = True
 
-    def unit_vectors(self) -> Any:
+    def unit_vectors(self) -> Tensor:
         """A, n_items × latent."""
         kernel = ops.convert_to_tensor(self.kernel)
         squares = ops.sum(ops.square(kernel), axis=1, keepdims=True)
         return kernel * ops.rsqrt(ops.maximum(squares, SMALLEST))
 
-    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:  # noqa: ARG002 - no noise
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:  # noqa: ARG002 - no noise
         """Loss parts, means per user: ‖x̂/‖x̂‖ − x/‖x‖‖² + l2·Σ‖W‖², where x̂ = x·(A·Aᵀ − I).
 
         With the code z = x·A, x̂·x = z·z − x·x and x̂·x̂ = z·(AᵀA)·zᵀ − 2 z·z + x·x: no dense row.
@@ -65,7 +65,7 @@ class ELSANetwork(keras.Model):
         l2 = l2_penalty(hyper, self.trainable_variables)
         return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}
 
-    def scores(self, batch: AnyBatch) -> Any:
+    def scores(self, batch: AnyBatch) -> Tensor:
         """x·(A·Aᵀ − I), n_rows × items."""
         vectors = self.unit_vectors()
         scores = ops.matmul(sparse_matmul(batch, batch.values, vectors), ops.transpose(vectors))

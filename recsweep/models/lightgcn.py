@@ -1,5 +1,6 @@
 """LightGCN: embeddings smoothed over the graph of users and items (He et al. 2020)."""
 
+from collections.abc import Callable
 from typing import Annotated, Any
 
 import numpy as np
@@ -10,8 +11,8 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.degrees import degree_powers, item_degrees, normalize
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT
-from recsweep.models.bpr import BPR, EmbeddingNetwork, at_triples
+from recsweep.interfaces import CSR, STRICT, Tensor
+from recsweep.models.bpr import BPR, EmbeddingNetwork, OfTriples, at_triples
 from recsweep.seeds import Seeds
 from recsweep.training.backend import csr_matmul
 from recsweep.training.batches import Triples
@@ -36,7 +37,7 @@ class GraphNetwork(EmbeddingNetwork):
         self.by_user = self._constants("by_user", graph)
         self.by_item = self._constants("by_item", graph.T.tocsr())
 
-    def _constants(self, name: str, matrix: CSR) -> tuple[Any, ...]:
+    def _constants(self, name: str, matrix: CSR) -> tuple[Tensor, ...]:
         """Values, columns and starts of a matrix; inputs of the compiled program."""
         parts = (matrix.data, matrix.indices.astype(np.int32), matrix.indptr.astype(np.int32))
         return tuple(
@@ -47,20 +48,20 @@ class GraphNetwork(EmbeddingNetwork):
             for i, part in enumerate(parts)
         )  # fmt: skip
 
-    def final(self, batch: Triples, own: tuple[Any, Any, Any]) -> tuple[Any, Any, Any]:  # noqa: ARG002 - replaced
+    def final(self, batch: Triples, own: OfTriples) -> OfTriples:  # noqa: ARG002 - replaced
         """The batch's means over layers."""
         return at_triples(batch, *self.propagate(self.users, self.items))
 
-    def propagate(self, users: Any, items: Any) -> tuple[Any, Any]:
+    def propagate(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         """The mean over layers of all users and items.
 
         As a matrix it is symmetric, a polynomial of the graph's, so the gradient is the same map.
         """
 
-        def mean(users: Any, items: Any) -> Any:
+        def mean(users: Tensor, items: Tensor) -> Any:
             return _mean_of_layers(self._step, users, items, self.n_layers), mean_back
 
-        def mean_back(*upstream: Any) -> Any:
+        def mean_back(*upstream: Any) -> tuple[Tensor, Tensor]:
             of_users, of_items = upstream if len(upstream) == 2 else upstream[0]  # JAX: one tuple
             return _mean_of_layers(self._step, of_users, of_items, self.n_layers)
 
@@ -69,16 +70,21 @@ class GraphNetwork(EmbeddingNetwork):
         )
         return found[0], found[1]
 
-    def _step(self, users: Any, items: Any) -> tuple[Any, Any]:
+    def _step(self, users: Tensor, items: Tensor) -> tuple[Tensor, Tensor]:
         return _product(self.by_user, items), _product(self.by_item, users)
 
 
-def _product(matrix: tuple[Any, ...], dense: Any) -> Any:
+def _product(matrix: tuple[Tensor, ...], dense: Tensor) -> Tensor:
     values, columns, starts = map(ops.convert_to_tensor, matrix)
     return csr_matmul(values, columns, starts, dense)
 
 
-def _mean_of_layers(step: Any, users: Any, items: Any, n_layers: int) -> tuple[Any, Any]:
+def _mean_of_layers(
+    step: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]],
+    users: Tensor,
+    items: Tensor,
+    n_layers: int,
+) -> tuple[Tensor, Tensor]:
     all_users, all_items = users, items
     for _ in range(n_layers):
         users, items = step(users, items)

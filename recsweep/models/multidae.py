@@ -1,7 +1,7 @@
 """Multi-DAE: a denoising autoencoder with a multinomial likelihood (Liang et al. 2018)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, State
+from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
@@ -55,14 +55,14 @@ class MultiDAENetwork(keras.Model):
         self.noise = Noise(seeds.named("noise"))
         self.built = True
 
-    def logits(self, batch: AnyBatch, x: Any) -> Any:
+    def logits(self, batch: AnyBatch, x: Tensor) -> Tensor:
         """A logit per item for rows of the batch with values `x`: n_rows × items."""
         h = ops.tanh(self.first(batch, x))
         for layer in [*self.encoder, *self.decoder]:
             h = layer(h)
         return self.output_layer(h)
 
-    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
         """Loss parts, means per user: −log-likelihood + l2·Σ‖W‖²."""
         x = unit_rows(batch)
         x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x
@@ -71,7 +71,7 @@ class MultiDAENetwork(keras.Model):
         l2 = l2_penalty(hyper, self.trainable_variables)
         return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}
 
-    def scores(self, batch: AnyBatch) -> Any:
+    def scores(self, batch: AnyBatch) -> Tensor:
         """Logits without dropout, n_rows × items."""
         return self.logits(batch, unit_rows(batch))
 

@@ -1,7 +1,7 @@
 """Multi-VAE: a variational autoencoder with a multinomial likelihood (Liang et al. 2018)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, State
+from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
@@ -58,7 +58,9 @@ class MultiVAENetwork(keras.Model):
         self.noise = Noise(seeds.named("noise"))
         self.built = True
 
-    def encode(self, batch: AnyBatch, dropout_rate: Any = 0.0, *, training: bool = False) -> Any:
+    def encode(
+        self, batch: AnyBatch, dropout_rate: Tensor = 0.0, *, training: bool = False
+    ) -> Tensor:
         """Mean and log-variance of z, n_rows × latent each, from L2-normalised rows."""
         x = unit_rows(batch)
         h = ops.tanh(self.first(batch, self.noise.dropout(x, dropout_rate) if training else x))
@@ -67,13 +69,13 @@ class MultiVAENetwork(keras.Model):
         mean, log_variance = ops.split(self.posterior(h), 2, axis=1)
         return mean, log_variance
 
-    def decode(self, z: Any, dropout_rate: Any = 0.0, *, training: bool = False) -> Any:
+    def decode(self, z: Tensor, dropout_rate: Tensor = 0.0, *, training: bool = False) -> Tensor:
         """A logit per item, n_rows × items."""
         for layer in self.decoder:
             z = layer(z)
         return self.output_layer(self.noise.dropout(z, dropout_rate) if training else z)
 
-    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
         """Loss parts, means per user: −log-likelihood + β·KL + l2·Σ‖W‖²."""
         mean, log_variance = self.encode(batch, hyper["dropout_rate"], training=training)
         z = mean
@@ -89,7 +91,7 @@ class MultiVAENetwork(keras.Model):
         loss = reconstruction + hyper["beta"] * kl + l2
         return {"loss": loss, "reconstruction": reconstruction, "kl": kl, "l2": l2}
 
-    def scores(self, batch: AnyBatch) -> Any:
+    def scores(self, batch: AnyBatch) -> Tensor:
         """Logits with z at its mean, n_rows × items."""
         mean, _ = self.encode(batch)
         return self.decode(mean)

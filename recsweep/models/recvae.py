@@ -1,7 +1,7 @@
 """RecVAE: Multi-VAE with a composite prior and alternating training (Shenbin et al. 2020)."""
 
 from collections.abc import Mapping
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import keras
 import numpy as np
@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, State
+from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
@@ -40,13 +40,13 @@ WIDE_LOG_VARIANCE = 10.0
 """Logarithm of the wide normal's variance."""
 
 
-def log_normal(z: Any, mean: Any, log_variance: Any) -> Any:
+def log_normal(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """Logarithm of the density N(z; mean, exp(log_variance)), element by element."""
     squared = ops.square(z - mean) / ops.exp(log_variance)
     return -0.5 * (np.log(2 * np.pi) + log_variance + squared)
 
 
-def log_composite_prior(z: Any, mean: Any, log_variance: Any) -> Any:
+def log_composite_prior(z: Tensor, mean: Tensor, log_variance: Tensor) -> Tensor:
     """The logarithm of the composite prior's density, element by element.
 
     Args:
@@ -106,7 +106,7 @@ class RecVAENetwork(keras.Model):
         self.noise = Noise(seeds.named("noise"))
         self.built = True
 
-    def encode(self, batch: AnyBatch, dropout_rate: Any = None) -> Any:
+    def encode(self, batch: AnyBatch, dropout_rate: Tensor | None = None) -> Tensor:
         """Mean and log-variance of z, n_rows × latent each, from L2-normalised rows."""
         x = unit_rows(batch)
         x = x if dropout_rate is None else self.noise.dropout(x, dropout_rate)
@@ -118,11 +118,11 @@ class RecVAENetwork(keras.Model):
         mean, log_variance = ops.split(self.posterior(h), 2, axis=1)
         return mean, log_variance
 
-    def old(self, batch: AnyBatch) -> Any:
+    def old(self, batch: AnyBatch) -> Tensor:
         """The posterior without dropout, the prior's second component in the next epoch."""
         return self.encode(batch)
 
-    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
         """Loss parts, means per user: −log-likelihood + γ·Σx·KL + l2·Σ‖W‖²; KL at one z."""
         mean, log_variance = self.encode(batch, hyper.get("dropout_rate") if training else None)
         z = mean
@@ -141,7 +141,7 @@ class RecVAENetwork(keras.Model):
             parts["kl"] = mean_per_user(batch, kl)
         return {"loss": mean_per_user(batch, losses) + l2, **parts}
 
-    def scores(self, batch: AnyBatch) -> Any:
+    def scores(self, batch: AnyBatch) -> Tensor:
         """Logits with z at its mean, n_rows × items."""
         mean, _ = self.encode(batch)
         return self.output_layer(mean)

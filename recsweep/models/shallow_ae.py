@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from math import sqrt
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import keras
 import numpy as np
@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, State
+from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch, Epochs, SampledEpochs
@@ -45,7 +45,7 @@ class ShallowNetwork(keras.Model):
         super().__init__(name="shallow_ae")
         self.noise = Noise(seeds.named("noise"))
 
-    def call(self, batch: AnyBatch, hyper: Any, *, training: bool = False) -> dict[str, Any]:
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
         """Loss parts, means per user: ‖x − x̃·P‖² + l2·Σ‖W‖², where x̃ is x after dropout."""
         x = batch.values
         x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x
@@ -54,19 +54,19 @@ class ShallowNetwork(keras.Model):
         return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}
 
     @abstractmethod
-    def squared_errors(self, batch: AnyBatch, x: Any) -> Any:
+    def squared_errors(self, batch: AnyBatch, x: Tensor) -> Tensor:
         """‖x − x̃·P‖² of each row of the batch; `x` are its entries after dropout."""
 
     @abstractmethod
-    def scores(self, batch: AnyBatch) -> Any:
+    def scores(self, batch: AnyBatch) -> Tensor:
         """x·P, n_rows × items."""
 
 
-def _off_diagonal(matrix: Any) -> Any:
+def _off_diagonal(matrix: Tensor) -> Tensor:
     """A matrix with a zero diagonal, which stays zero because its gradient is zero as well."""
     is_diagonal = ops.arange(matrix.shape[0])[:, None] == ops.arange(matrix.shape[0])
 
-    def unchanged(matrix: Any) -> Any:
+    def unchanged(matrix: Tensor) -> Tensor:
         return matrix, lambda upstream: ops.where(is_diagonal, 0.0, upstream)
 
     return ops.custom_gradient(unchanged)(ops.convert_to_tensor(matrix))
@@ -92,13 +92,13 @@ class FullNetwork(ShallowNetwork):
         self.kernel = self.add_weight((n_items, n_items), initializer=off_diagonal, name="kernel")
         self.built = True
 
-    def squared_errors(self, batch: AnyBatch, x: Any) -> Any:
+    def squared_errors(self, batch: AnyBatch, x: Tensor) -> Tensor:
         """Row sums of squares of a dense matrix of errors."""
         predicted = sparse_matmul(batch, x, _off_diagonal(self.kernel))
         errors = predicted - densify(batch, batch.values, predicted.shape[1])
         return ops.sum(ops.square(errors), axis=1)
 
-    def scores(self, batch: AnyBatch) -> Any:
+    def scores(self, batch: AnyBatch) -> Tensor:
         """x·P, n_rows × items."""
         return sparse_matmul(batch, batch.values, self.kernel)
 
@@ -125,13 +125,13 @@ class LowRankNetwork(ShallowNetwork):
         self.encoder, self.decoder = factor("encoder_kernel"), factor("decoder_kernel")
         self.built = True
 
-    def _at_clicks(self, batch: AnyBatch, x: Any, code: Any) -> tuple[Any, Any]:
+    def _at_clicks(self, batch: AnyBatch, x: Tensor, code: Tensor) -> tuple[Tensor, Tensor]:
         """Predictions of U·Vᵀ at the batch's entries, and the diagonal's part of them."""
         decoder, encoder = at_items(batch, self.decoder), at_items(batch, self.encoder)
         predicted = entry_products(batch, code, decoder)
         return predicted, x * ops.sum(encoder * decoder, axis=-1)
 
-    def squared_errors(self, batch: AnyBatch, x: Any) -> Any:
+    def squared_errors(self, batch: AnyBatch, x: Tensor) -> Tensor:
         """Σ over all items of predictions² = code·(VᵀV)·codeᵀ, corrected where x is not 0."""
         code = sparse_matmul(batch, x, self.encoder)
         decoder = ops.convert_to_tensor(self.decoder)
@@ -142,7 +142,7 @@ class LowRankNetwork(ShallowNetwork):
         is_entry = ops.cast(batch.values != 0, "float32")  # padding has predictions too
         return everywhere + row_sums(batch, is_entry * (ops.square(errors) - ops.square(predicted)))
 
-    def scores(self, batch: AnyBatch) -> Any:
+    def scores(self, batch: AnyBatch) -> Tensor:
         """x·U·Vᵀ without the diagonal's part, n_rows × items."""
         code = sparse_matmul(batch, batch.values, self.encoder)
         _, own = self._at_clicks(batch, batch.values, code)

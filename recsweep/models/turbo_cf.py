@@ -1,7 +1,7 @@
 """Turbo-CF: a polynomial low-pass filter on the graph of items (Park et al. 2024)."""
 
 from concurrent.futures import ThreadPoolExecutor
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, ClassVar
 
 import numpy as np
 import scipy.sparse as sp
@@ -13,7 +13,7 @@ from recsweep import environment
 from recsweep.data.degrees import normalize
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, Tensor
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
@@ -96,7 +96,7 @@ class TurboCF(LearnedArrays):
             parts = pool.map(filtered, range(0, history.shape[0], n_users))
             return np.concatenate([np.empty((0, history.shape[1]), np.float32), *parts])
 
-    def _factors(self, n_items: int) -> list[Any]:
+    def _factors(self, n_items: int) -> list[Tensor]:
         """What P is the product of."""
         graph = sparse_matrix(self.learned, n_items)
         if self.power == 1:
@@ -104,7 +104,7 @@ class TurboCF(LearnedArrays):
         is_dense = self.filter_order > 1 and graph.nnz > DENSE_FRACTION * n_items**2
         return [graph.toarray() if is_dense else graph]
 
-    def _filtered(self, rows: Any, factors: list[Any]) -> Scores:
+    def _filtered(self, rows: Tensor, factors: list[Tensor]) -> Scores:
         """The filter's polynomial, term by term; only the histories themselves are sparse."""
         scores = np.zeros(rows.shape, np.float32)
         for coefficient in FILTERS[self.filter_order]:

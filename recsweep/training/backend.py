@@ -12,20 +12,21 @@ import keras
 from keras import ops
 from keras.src.backend.common import global_state  # no public name, Keras 3.0 to 3.15
 
+from recsweep.interfaces import LossInputs, LossParts, Tensor
 from recsweep.training.phases import EpochPlan, Stage
 
 
 class Values(NamedTuple):
     """Everything that training changes, as plain tensors."""
 
-    trainable: list[Any]
-    other: list[Any]  # counters of the random number streams
-    optimizer: list[Any]
+    trainable: list[Tensor]
+    other: list[Tensor]  # counters of the random number streams
+    optimizer: list[Tensor]
 
 
-Epoch = Callable[[Values, Any], tuple[Values, list[dict[str, Any]]]]
+Epoch = Callable[[Values, Any], tuple[Values, list[LossParts]]]
 """(values, (batches, hyper, rates), all stacked by step) -> (values, loss parts by stage, step)."""
-Step = Callable[[Values, Any], tuple[Values, dict[str, Any]]]
+Step = Callable[[Values, Any], tuple[Values, LossParts]]
 """(values, (batch, hyper, rate)) -> (values, loss parts)."""
 
 
@@ -78,7 +79,7 @@ def compile_program(
     return tf.function(function)
 
 
-def csr_matmul(values: Any, columns: Any, row_starts: Any, dense: Any) -> Any:
+def csr_matmul(values: Tensor, columns: Tensor, row_starts: Tensor, dense: Tensor) -> Tensor:
     """A sparse matrix in compressed rows times a dense one.
 
     On a CPU both backends have a kernel for it. It takes a sixth of the time of XLA's gather and
@@ -115,7 +116,7 @@ def epoch_of(network: keras.Model, plan: EpochPlan) -> Epoch:
 
 
 def _jax_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:
-    def scan(stage: Stage, others: Others, own: Values, steps: Any) -> tuple[Values, Any]:
+    def scan(stage: Stage, others: Others, own: Values, steps: Any) -> tuple[Values, LossParts]:
         return ops.scan(jax_step(InStage(network, stage, others), stage.optimizer), own, steps)
 
     return jax_stages(network, plan, scan)
@@ -124,8 +125,8 @@ def _jax_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:
 class Others(NamedTuple):
     """Weights that a stage reads and does not change."""
 
-    rest: list[Any]  # those that it does not train
-    before: list[Any]  # all weights that the epoch began with, if its loss needs them
+    rest: list[Tensor]  # those that it does not train
+    before: list[Tensor]  # all weights that the epoch began with, if its loss needs them
 
 
 class InStage:
@@ -142,8 +143,14 @@ class InStage:
         self.adds_l2 = getattr(network, "adds_l2", False)
 
     def stateless_call(
-        self, trained: list[Any], other: list[Any], batch: Any, *, hyper: Any, training: bool
-    ) -> tuple[dict[str, Any], list[Any]]:
+        self,
+        trained: list[Tensor],
+        other: list[Tensor],
+        batch: Any,
+        *,
+        hyper: LossInputs,
+        training: bool,
+    ) -> tuple[LossParts, list[Tensor]]:
         """The call of the whole network."""
         hyper = self._stage.inputs(self._network, self._others.before, batch, hyper)
         weights = self._stage.join(trained, self._others.rest)
@@ -152,7 +159,7 @@ class InStage:
 
 def jax_stages(
     network: keras.Model, plan: EpochPlan,
-    scan: Callable[[Stage, Others, Values, Any], tuple[Values, Any]],
+    scan: Callable[[Stage, Others, Values, Any], tuple[Values, LossParts]],
 ) -> Epoch:  # fmt: skip
     """An epoch, stage after stage.
 
@@ -163,7 +170,7 @@ def jax_stages(
             values, loss parts by step).
     """
 
-    def epoch(values: Values, steps: Any) -> tuple[Values, list[dict[str, Any]]]:
+    def epoch(values: Values, steps: Any) -> tuple[Values, list[LossParts]]:
         first, parts = values.trainable, []
         for stage, some in plan.cut(steps):
             before = stage.weights_before(network, first)
@@ -179,17 +186,20 @@ def jax_stages(
     return epoch
 
 
-Gradients = Callable[[Any, Values, Any, Any], tuple[dict[str, Any], list[Any], list[Any]]]
+Gradients = Callable[
+    [Any, Values, Any, LossInputs],
+    tuple[LossParts, list[Tensor], list[Tensor]],
+]
 """(network, values, batch, hyper) -> (loss parts, counters after the step, gradients)."""
 
 
 def jax_gradients(
-    network: keras.Model | InStage, values: Values, batch: Any, hyper: Any
-) -> tuple[dict[str, Any], list[Any], list[Any]]:
+    network: keras.Model | InStage, values: Values, batch: Any, hyper: LossInputs
+) -> tuple[LossParts, list[Tensor], list[Tensor]]:
     """Loss parts and gradients of one step, see `Gradients`."""
     import jax
 
-    def loss(trainable: list[Any]) -> tuple[Any, Any]:
+    def loss(trainable: list[Tensor]) -> tuple[Tensor, Any]:
         parts, other = network.stateless_call(
             trainable, values.other, batch, hyper=hyper, training=True
         )
@@ -207,7 +217,7 @@ def jax_step(
     """One gradient step on JAX."""
     rate_at = [v is optimizer._learning_rate for v in optimizer.variables].index(True)
 
-    def step(values: Values, inputs: Any) -> tuple[Values, Any]:
+    def step(values: Values, inputs: Any) -> tuple[Values, LossParts]:
         batch, hyper, rate = inputs
         parts, other, gradients = gradients_of(network, values, batch, hyper)
         # Waiting for all gradients lets XLA update the weights in place, without a copy per step
@@ -225,11 +235,11 @@ def _tensorflow_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:
 
     variables = Values(network.trainable_variables, network.non_trainable_variables, plan.variables)
 
-    def steps_of(stage: Stage, before: list[Any], steps: Any) -> dict[str, Any]:
+    def steps_of(stage: Stage, before: list[Tensor], steps: Any) -> LossParts:
         trained = stage.of(variables.trainable)
         names: list[str] = []
 
-        def step(inputs: Any) -> Any:
+        def step(inputs: Any) -> Tensor:
             batch, hyper, rate = inputs
             hyper = stage.inputs(network, before, batch, hyper)
             with tf.GradientTape() as tape:
@@ -243,7 +253,7 @@ def _tensorflow_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:
         parts = tf.map_fn(step, steps, fn_output_signature=tf.float32, parallel_iterations=1)
         return dict(zip(names, tf.unstack(parts, axis=1), strict=True))
 
-    def epoch(values: Values, steps: Any) -> tuple[Values, list[dict[str, Any]]]:
+    def epoch(values: Values, steps: Any) -> tuple[Values, list[LossParts]]:
         tf.nest.map_structure(lambda variable, value: variable.assign(value), variables, values)
         parts = [
             steps_of(stage, stage.weights_before(network, values.trainable), some)

@@ -3,13 +3,13 @@
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 from jaxtyping import Int
 
-from recsweep.interfaces import CSR
+from recsweep.interfaces import CSR, Tensor
 
 
 class Batch(NamedTuple):
@@ -20,32 +20,32 @@ class Batch(NamedTuple):
     Stacked batches of an epoch have a leading axis `batches` in every field.
     """
 
-    rows: Any  # int32, capacity: user's position in the batch, ascending
-    items: Any  # int32, capacity
-    values: Any  # float32, capacity
-    is_user: Any  # float32, n_rows: 1 for a user, 0 for a padding row
-    row_starts: Any  # int32, n_rows + 1: first entry of each row
-    by_item: Any  # int32, capacity: the entries in ascending order of their items
-    item_starts: Any  # int32, n_items + 1: first position of each item in `by_item`
+    rows: Tensor  # int32, capacity: user's position in the batch, ascending
+    items: Tensor  # int32, capacity
+    values: Tensor  # float32, capacity
+    is_user: Tensor  # float32, n_rows: 1 for a user, 0 for a padding row
+    row_starts: Tensor  # int32, n_rows + 1: first entry of each row
+    by_item: Tensor  # int32, capacity: the entries in ascending order of their items
+    item_starts: Tensor  # int32, n_items + 1: first position of each item in `by_item`
 
 
 class DenseBatch(NamedTuple):
     """The same as a matrix, for devices on which dense products are faster."""
 
-    values: Any  # float32, n_rows × width: 0 where there is no interaction
-    is_user: Any  # float32, n_rows: 1 for a user, 0 for a padding row
+    values: Tensor  # float32, n_rows × width: 0 where there is no interaction
+    is_user: Tensor  # float32, n_rows: 1 for a user, 0 for a padding row
 
 
 class Triples(NamedTuple):
     """Triples of one batch; those of an epoch are stacked, with a leading axis `batches`."""
 
-    users: Any  # int32, n_rows
-    positives: Any  # int32, n_rows: an item of the user
-    negatives: Any  # int32, n_rows: an item that the user does not have
-    is_triple: Any  # float32, n_rows: 1 for a triple, 0 for padding
+    users: Tensor  # int32, n_rows
+    positives: Tensor  # int32, n_rows: an item of the user
+    negatives: Tensor  # int32, n_rows: an item that the user does not have
+    is_triple: Tensor  # float32, n_rows: 1 for a triple, 0 for padding
 
     @property
-    def is_user(self) -> Any:
+    def is_user(self) -> Tensor:
         """What the engine weighs batches by."""
         return self.is_triple
 

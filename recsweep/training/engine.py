@@ -25,7 +25,7 @@ import numpy as np
 from jaxtyping import Float
 from keras import ops
 
-from recsweep.interfaces import CSR, State
+from recsweep.interfaces import CSR, State, Tensor
 from recsweep.training.backend import Values, compile_program, epoch_of, with_values
 from recsweep.training.batches import Batch, Epochs, Triples, in_order
 from recsweep.training.optimizers import Optimizer
@@ -72,7 +72,7 @@ class Engine:
             [ops.convert_to_tensor(v) for v in network.non_trainable_variables],
             [ops.convert_to_tensor(v) for v in plan.variables],
         )
-        self._kept: list[Any] | None = None
+        self._kept: list[Tensor] | None = None
 
     @property
     def n_passes(self) -> int:
@@ -122,7 +122,7 @@ class Engine:
                 totals[name] = totals.get(name, 0.0) + share * float(part)
         return totals
 
-    def scores(self, history: CSR) -> Any:
+    def scores(self, history: CSR) -> Tensor:
         """Scores of every item for each row of `history`: users × items."""
         batches = in_order(history, min(self.n_rows, history.shape[0]))
         parts = [self._call("scores", _scores_of, batch) for batch in _unstack(batches)]

@@ -10,7 +10,7 @@ from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Ranking, Shapes, State
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Ranking, Shapes, State, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training import layout
 from recsweep.training.backend import without_values
@@ -104,7 +104,7 @@ class GradientModel(ABC):
         """Replace the weights by the kept ones."""
         self._fitted().return_to_kept()
 
-    def score(self, history: CSR) -> Any:
+    def score(self, history: CSR) -> Tensor:
         """The network's scores: users × items."""
         return self._fitted().scores(history)
 

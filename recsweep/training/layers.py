@@ -1,12 +1,11 @@
 """Building blocks of the networks: layers with their initial weights, noise and loss parts."""
 
-from collections.abc import Mapping
 from itertools import pairwise
-from typing import Any
 
 import keras
 from keras import ops
 
+from recsweep.interfaces import LossInputs, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import glorot_uniform, truncated_normal
@@ -16,7 +15,7 @@ NEVER = -1e9
 """Bias of an item that does not exist: its softmax is exactly 0."""
 
 
-def _weights(name: str, seeds: Seeds) -> dict[str, Any]:
+def _weights(name: str, seeds: Seeds) -> dict[str, Tensor]:
     """Glorot weights and nearly zero biases, as in Liang et al. 2018."""
     seed = seeds.named(f"init/{name}")
     return {
@@ -61,7 +60,7 @@ class Noise(keras.layers.Layer):
         super().__init__(name="noise")
         self.generator = keras.random.SeedGenerator(seed, name="noise")
 
-    def normal_like(self, x: Any, batch: AnyBatch | None = None) -> Any:
+    def normal_like(self, x: Tensor, batch: AnyBatch | None = None) -> Tensor:
         """Standard normal noise with the shape of `x`, n_rows × columns.
 
         With a dense batch it is drawn column by column: a trial gets the same numbers in a network
@@ -71,23 +70,23 @@ class Noise(keras.layers.Layer):
             return ops.transpose(keras.random.normal(ops.shape(x)[::-1], seed=self.generator))
         return keras.random.normal(ops.shape(x), seed=self.generator)
 
-    def uniform_like(self, x: Any) -> Any:
+    def uniform_like(self, x: Tensor) -> Tensor:
         """Uniform noise in [0, 1) with the shape of `x`."""
         return keras.random.uniform(ops.shape(x), seed=self.generator)
 
-    def dropout(self, x: Any, rate: Any) -> Any:
+    def dropout(self, x: Tensor, rate: Tensor) -> Tensor:
         """`x` with a fraction `rate` set to 0 and the rest scaled up to keep the mean."""
         keep = ops.cast(self.uniform_like(x) >= rate, x.dtype)
         return x * keep / (1.0 - rate)
 
 
-def unit_rows(batch: AnyBatch) -> Any:
+def unit_rows(batch: AnyBatch) -> Tensor:
     """The batch's values, each row scaled to length 1."""
     norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), 1e-12))
     return batch.values / at_rows(batch, norms)
 
 
-def multinomial_loss(batch: AnyBatch, logits: Any) -> Any:
+def multinomial_loss(batch: AnyBatch, logits: Tensor) -> Tensor:
     """−log p(x) of each row under softmax(logits), up to a constant.
 
     Σ x·log-softmax = Σ x·logits − n·logsumexp(logits): no dense target is needed.
@@ -99,19 +98,19 @@ def multinomial_loss(batch: AnyBatch, logits: Any) -> Any:
     return n_clicks * ops.logsumexp(logits, axis=1) - dot_rows(batch, logits)
 
 
-def first_columns(x: Any, n_columns: Any) -> Any:
+def first_columns(x: Tensor, n_columns: Tensor) -> Tensor:
     """`x` with zeros in place of all columns after the first `n_columns`; None = unchanged."""
     if n_columns is None:
         return x
     return ops.where(ops.arange(x.shape[1], dtype="float32") < n_columns, x, 0.0)
 
 
-def mean_per_user(batch: AnyBatch, values: Any) -> Any:
+def mean_per_user(batch: AnyBatch, values: Tensor) -> Tensor:
     """The mean of one value per row over the rows that are users."""
     return ops.sum(values * batch.is_user) / ops.sum(batch.is_user)
 
 
-def l2_penalty(hyper: Mapping[str, Any], variables: list[keras.Variable]) -> Any:
+def l2_penalty(hyper: LossInputs, variables: list[keras.Variable]) -> Tensor:
     """l2·Σ‖W‖² over the kernels; 0 where `hyper` has no l2.
 
     Without it a step neither rereads the kernels nor adds to their gradients.

@@ -11,6 +11,8 @@ import keras
 import numpy as np
 from keras import ops
 
+from recsweep.interfaces import LossInputs, LossParts, Tensor
+
 
 @dataclass(frozen=True)
 class Phase:
@@ -43,21 +45,23 @@ class Stage:
     optimizer: keras.optimizers.Optimizer
     state: slice
 
-    def of(self, weights: list[Any]) -> list[Any]:
+    def of(self, weights: list[Tensor]) -> list[Tensor]:
         """The trained ones among the weights of the network."""
         return [weights[place] for place in self.trained]
 
-    def rest_of(self, weights: list[Any]) -> list[Any]:
+    def rest_of(self, weights: list[Tensor]) -> list[Tensor]:
         """The others."""
         return [each for place, each in enumerate(weights) if place not in self.trained]
 
-    def join(self, trained: list[Any], rest: list[Any]) -> list[Any]:
+    def join(self, trained: list[Tensor], rest: list[Tensor]) -> list[Tensor]:
         """The weights of the network from both."""
         rest_in_order, of_place = iter(rest), dict(zip(self.trained, trained, strict=True))
         n_weights = len(trained) + len(rest)
         return [of_place[i] if i in of_place else next(rest_in_order) for i in range(n_weights)]
 
-    def inputs(self, network: keras.Model, before: list[Any], batch: Any, hyper: Any) -> Any:
+    def inputs(
+        self, network: keras.Model, before: list[Tensor], batch: Any, hyper: LossInputs
+    ) -> LossInputs:
         """What the loss is given in this phase; `before` is what `weights_before` returned."""
         hyper = {name: each for name, each in hyper.items() if name not in self.phase.without}
         if before:
@@ -66,7 +70,7 @@ class Stage:
                 hyper["old"] = network.old(batch)
         return hyper
 
-    def weights_before(self, network: keras.Model, weights: list[Any]) -> list[Any]:
+    def weights_before(self, network: keras.Model, weights: list[Tensor]) -> list[Tensor]:
         """The weights that an epoch began with, if the loss of this phase needs them."""
         return weights if hasattr(network, "old") and "old" not in self.phase.without else []
 
@@ -83,7 +87,7 @@ class EpochPlan:
         self, network: keras.Model, build: Callable[[], keras.optimizers.Optimizer]
     ) -> None:
         self.stages: list[Stage] = []
-        self.variables: list[Any] = []
+        self.variables: list[Tensor] = []
         for phase in getattr(network, "phases", (Phase(),)):
             paths = [variable.path for variable in network.trainable_variables]
             trained = tuple(i for i, path in enumerate(paths) if path.startswith(phase.trains))
@@ -111,14 +115,14 @@ class EpochPlan:
             yield stage, keras.tree.map_structure(lambda each, part=part: each[part], steps)
             start = part.stop
 
-    def means(self, parts: list[dict[str, Any]], n_users: np.ndarray) -> dict[str, float]:
+    def means(self, parts: list[LossParts], n_users: np.ndarray) -> dict[str, float]:
         """Loss parts, means per user over the steps that have them.
 
         Args:
             parts: The parts by step, for each stage.
             n_users: Users of each step of the epoch.
         """
-        found: dict[str, list[Any]] = {}
+        found: dict[str, list[Tensor]] = {}
         for of_stage, (_, users) in zip(parts, self.cut(n_users), strict=True):
             for name, values in of_stage.items():
                 found.setdefault(name, []).append((ops.convert_to_numpy(values), users))

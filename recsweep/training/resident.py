@@ -2,14 +2,14 @@
 
 import threading
 import weakref
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from recsweep import environment
-from recsweep.interfaces import CSR
+from recsweep.interfaces import CSR, Tensor
 from recsweep.training.batches import round_up
 
 CHUNK_BYTES = 1 << 28
@@ -21,18 +21,18 @@ DENSE_SHARE = 0.25
 class SparseRows(NamedTuple):
     """A matrix in compressed rows, and an empty row after the last one."""
 
-    starts: Any  # int32: first entry of each row
-    lengths: Any  # int32: entries of each row
-    items: Any  # int32: column of each entry
-    values: Any  # value of each entry
-    places: Any  # int32: 0, 1, … up to the length of the longest row
-    blank: Any  # an empty row, as wide as those that are taken
+    starts: Tensor  # int32: first entry of each row
+    lengths: Tensor  # int32: entries of each row
+    items: Tensor  # int32: column of each entry
+    values: Tensor  # value of each entry
+    places: Tensor  # int32: 0, 1, … up to the length of the longest row
+    blank: Tensor  # an empty row, as wide as those that are taken
 
-    def take(self, rows: Any) -> Any:
+    def take(self, rows: Tensor) -> Tensor:
         """Some rows, dense: len(rows) × width, float32."""
         return self.dense(rows).astype(jnp.float32)
 
-    def dense(self, rows: Any) -> Any:
+    def dense(self, rows: Tensor) -> Tensor:
         """The same in the type of the values."""
         width = len(self.blank)
         is_entry = self.places < self.lengths[rows][:, None]
@@ -47,14 +47,14 @@ class SparseRows(NamedTuple):
 class DenseRows(NamedTuple):
     """The same as a dense matrix, whose last row is empty."""
 
-    rows: Any  # rows × width, uint8 or float32
+    rows: Tensor  # rows × width, uint8 or float32
 
-    def take(self, rows: Any) -> Any:
+    def take(self, rows: Tensor) -> Tensor:
         """Some rows: len(rows) × width, float32."""
         return _written_once(self.rows[rows]).astype(jnp.float32)
 
 
-def _written_once(taken: Any) -> Any:
+def _written_once(taken: Tensor) -> Tensor:
     """Keep XLA from gathering rows again in each of the operations that read them."""
     return jax.lax.optimization_barrier(taken)
 
@@ -107,13 +107,13 @@ def upload(matrix: CSR, width: int, limit_bytes: int | None = None) -> Rows:
     return DenseRows(_densified(rows, n_rows))
 
 
-def _densified(rows: SparseRows, n_rows: int) -> Any:
+def _densified(rows: SparseRows, n_rows: int) -> Tensor:
     """All rows, in pieces that bound the memory of the work."""
     width = len(rows.blank)
     n_at_once = max(1, min(n_rows, CHUNK_BYTES // (4 * (width + 3 * len(rows.places)))))
     n_pieces = -(-n_rows // n_at_once)
 
-    def write(rows: SparseRows) -> Any:
+    def write(rows: SparseRows) -> Tensor:
         numbers = jnp.minimum(jnp.arange(n_pieces * n_at_once), n_rows - 1)
         pieces = jax.lax.map(rows.dense, numbers.reshape(n_pieces, n_at_once))
         return pieces.reshape(-1, width)[:n_rows]

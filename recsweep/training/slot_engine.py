@@ -22,7 +22,7 @@ import keras
 import numpy as np
 from jaxtyping import Float
 
-from recsweep.interfaces import CSR, Ranking, State
+from recsweep.interfaces import CSR, Ranking, State, Tensor
 from recsweep.training import layout, slots
 from recsweep.training.backend import Values, with_values
 from recsweep.training.batches import DenseBatch, Epochs, round_up
@@ -70,7 +70,7 @@ class SlotEngine:
         self._n_rows = n_rows
         self._network = network
         self._weights = self._widened([np.asarray(v) for v in network.trainable_variables])
-        self._kept: list[Any] | None = None
+        self._kept: list[Tensor] | None = None
         self._watched: Watched | tuple[()] = ()
         self._bank: slots.Bank | None = None
         self._slot, self._is_to_keep, self._has_kept = -1, False, False
@@ -196,7 +196,7 @@ class SlotEngine:
                 totals[name] = totals.get(name, 0.0) + share * float(part)
         return totals
 
-    def scores(self, history: CSR) -> Any:
+    def scores(self, history: CSR) -> Tensor:
         """Scores of every item for each row of `history`: users × items, on the device."""
         return call_program(
             ("dense scores", self._key, history.shape), lambda: self._scores_program(history.shape),
@@ -235,7 +235,7 @@ class SlotEngine:
         paths = [variable.path for variable in self._network.trainable_variables]
         self._weights = self._widened([state[path] for path in paths])
 
-    def _widened(self, weights: list[np.ndarray]) -> list[Any]:
+    def _widened(self, weights: list[np.ndarray]) -> list[Tensor]:
         fill = getattr(self._network, "fill", {})
         return [
             _widened(small, wide.shape, self._blocks(wide.path), fill.get(wide.path, 0.0))

@@ -13,6 +13,7 @@ import jax.numpy as jnp
 import keras
 from keras import ops
 
+from recsweep.interfaces import LossInputs, LossParts, Tensor
 from recsweep.training.backend import (
     InStage,
     Others,
@@ -31,15 +32,15 @@ class Trainings(NamedTuple):
     """Everything that the trainings of a bank change; leading axis `slots`."""
 
     values: Values
-    kept: list[Any]  # each slot's best weights so far
+    kept: list[Tensor]  # each slot's best weights so far
 
 
 class Steps(NamedTuple):
     """The inputs of an epoch; leading axes `slots` and `steps`."""
 
-    rows: Any  # int32, … × n_rows: the users of a batch; one past the last = none
-    hyper: dict[str, Any]
-    rates: Any
+    rows: Tensor  # int32, … × n_rows: the users of a batch; one past the last = none
+    hyper: dict[str, Tensor]
+    rates: Tensor
 
 
 class Watched(NamedTuple):
@@ -47,19 +48,19 @@ class Watched(NamedTuple):
 
     history: Rows  # what users are ranked by
     target: Rows  # what was held out of them
-    chunks: Any  # int32, chunks × users: everyone's row number; one past the last = none
-    n_users: Any  # int32
-    n_items: Any  # int32: without padding
-    ranks: Any  # int32: 0, 1, … of the lists
+    chunks: Tensor  # int32, chunks × users: everyone's row number; one past the last = none
+    n_users: Tensor  # int32
+    n_items: Tensor  # int32: without padding
+    ranks: Tensor  # int32: 0, 1, … of the lists
 
 
 class Ranked(NamedTuple):
     """The validation of all slots after an epoch; leading axis `slots`."""
 
-    items: Any  # int32, … × users × k, best first
-    hits: Any  # bool, … × users × k
-    losses: dict[str, Any]  # sums over users
-    is_finite: Any  # bool
+    items: Tensor  # int32, … × users × k, best first
+    hits: Tensor  # bool, … × users × k
+    losses: LossParts  # sums over users
+    is_finite: Tensor  # bool
 
 
 def advance_of(network: keras.Model, plan: EpochPlan) -> Callable[..., Any]:
@@ -73,7 +74,7 @@ def advance_of(network: keras.Model, plan: EpochPlan) -> Callable[..., Any]:
     """
 
     def scan(train: Rows, stage: Stage, others: Others, own: Values, steps: Steps) -> Any:
-        def of_slot(others: Others, values: Values, steps: Steps) -> tuple[Values, Any]:
+        def of_slot(others: Others, values: Values, steps: Steps) -> tuple[Values, LossParts]:
             step = jax_step(InStage(network, stage, others), stage.optimizer, _gradients)
             is_user = steps.rows < n_rows_of(train)
             batch = DenseBatch(train.take(steps.rows), is_user.astype(jnp.float32))
@@ -82,9 +83,9 @@ def advance_of(network: keras.Model, plan: EpochPlan) -> Callable[..., Any]:
         return jax.lax.scan(lambda *now: jax.vmap(of_slot)(others, *now), own, steps)
 
     def advance(
-        trainings: Trainings, keep: Any, data: tuple[Rows, Watched | tuple[()]], steps: Steps,
+        trainings: Trainings, keep: Tensor, data: tuple[Rows, Watched | tuple[()]], steps: Steps,
         constants: Any,
-    ) -> tuple[Trainings, Any, Ranked | tuple[()]]:  # fmt: skip
+    ) -> tuple[Trainings, list[LossParts], Ranked | tuple[()]]:  # fmt: skip
         train, watched = data
         kept = [
             jnp.where(keep.reshape((-1,) + (1,) * (new.ndim - 1)), new, old)
@@ -101,8 +102,8 @@ def advance_of(network: keras.Model, plan: EpochPlan) -> Callable[..., Any]:
 
 
 def _gradients(
-    network: keras.Model | InStage, values: Values, batch: DenseBatch, hyper: Any
-) -> tuple[dict[str, Any], list[Any], list[Any]]:
+    network: keras.Model | InStage, values: Values, batch: DenseBatch, hyper: LossInputs
+) -> tuple[LossParts, list[Tensor], list[Tensor]]:
     """Gradients with those of the l2 penalty apart, so that they join in the optimizer's update.
 
     Left together, XLA writes l2·W into memory and adds it to the products there: a fifth of a step.
@@ -113,7 +114,7 @@ def _gradients(
     parts, other, gradients = jax_gradients(network, values, batch, rest)
     gradients = jax.lax.optimization_barrier(gradients)
 
-    def penalty(trainable: list[Any]) -> Any:
+    def penalty(trainable: list[Tensor]) -> Tensor:
         parts, _ = network.stateless_call(
             trainable, values.other, batch, hyper=hyper, training=True
         )
@@ -127,7 +128,7 @@ def _gradients(
 def _ranked(network: keras.Model, values: Values, constants: Any, watched: Watched) -> Ranked:
     """Lists, hits and loss parts of every slot, a chunk of users at a time."""
 
-    def of_chunk(numbers: Any) -> Any:
+    def of_chunk(numbers: Tensor) -> Tensor:
         fold = _Chunk(
             watched.history.take(numbers), watched.target.take(numbers),
             (numbers < watched.n_users).astype(jnp.float32), watched.n_items,
@@ -137,7 +138,7 @@ def _ranked(network: keras.Model, values: Values, constants: Any, watched: Watch
 
     items, hits, losses, is_finite = jax.lax.map(of_chunk, watched.chunks)
 
-    def by_slot(lists: Any) -> Any:
+    def by_slot(lists: Tensor) -> Tensor:
         lists = jnp.swapaxes(lists, 0, 1)
         return lists.reshape(lists.shape[0], -1, lists.shape[-1])
 
@@ -148,10 +149,10 @@ def _ranked(network: keras.Model, values: Values, constants: Any, watched: Watch
 class _Chunk(NamedTuple):
     """Some users of the watched fold, dense."""
 
-    history: Any
-    target: Any
-    is_user: Any
-    n_items: Any
+    history: Tensor
+    target: Tensor
+    is_user: Tensor
+    n_items: Tensor
     k: int
 
 
@@ -174,7 +175,7 @@ def _rank_slot(network: keras.Model, fold: _Chunk, values: Values, constants: An
     return items, hits, sums, is_finite
 
 
-def scores_of(network: keras.Model, values: Values, batch: DenseBatch) -> Any:
+def scores_of(network: keras.Model, values: Values, batch: DenseBatch) -> Tensor:
     """Scores of one training, n_rows × width."""
     return with_values(network, values, lambda: network.scores(batch))
 
@@ -182,7 +183,7 @@ def scores_of(network: keras.Model, values: Values, batch: DenseBatch) -> Any:
 def place_of() -> Callable[..., Any]:
     """A program that puts a new training into a slot: (trainings, slot, values) -> trainings."""
 
-    def place(trainings: Trainings, slot: Any, new: Values) -> Trainings:
+    def place(trainings: Trainings, slot: Tensor, new: Values) -> Trainings:
         values = jax.tree.map(lambda old, each: old.at[slot].set(each), trainings.values, new)
         kept = [
             old.at[slot].set(each) for old, each in zip(trainings.kept, new.trainable, strict=True)
@@ -200,7 +201,7 @@ def take_of() -> Callable[..., Any]:
 def empty_trainings(values: Values, n_slots: int) -> Trainings:
     """Slots without a training, in the shapes of one."""
 
-    def repeated(each: Any) -> Any:
+    def repeated(each: Tensor) -> Tensor:
         return jnp.zeros((n_slots, *ops.shape(each)), each.dtype)
 
     return Trainings(jax.tree.map(repeated, values), [repeated(each) for each in values.trainable])

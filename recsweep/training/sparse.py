@@ -4,11 +4,10 @@ A sparse batch has its entries by row and by item, so that a product with a dens
 gradient are both sparse-dense products. The entries of a dense batch are all of its cells.
 """
 
-from typing import Any
-
 import keras
 from keras import ops
 
+from recsweep.interfaces import Tensor
 from recsweep.training.backend import csr_matmul, name
 from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import Initializer
@@ -17,35 +16,35 @@ DENSE_ON_TENSORFLOW = 0.02
 """Density above which TensorFlow is faster with a dense batch."""
 
 
-def row_sums(batch: AnyBatch, values: Any) -> Any:
+def row_sums(batch: AnyBatch, values: Tensor) -> Tensor:
     """Sum of `values`, one per entry, per row of the batch."""
     if isinstance(batch, DenseBatch):
         return ops.sum(values, axis=1)
     return ops.segment_sum(values, batch.rows, num_segments=batch.is_user.shape[0])
 
 
-def at_rows(batch: AnyBatch, values: Any) -> Any:
+def at_rows(batch: AnyBatch, values: Tensor) -> Tensor:
     """The value of each entry's row, given one value or vector per row."""
     if isinstance(batch, DenseBatch):
         return ops.expand_dims(values, 1)
     return ops.take(values, batch.rows, axis=0)
 
 
-def at_items(batch: AnyBatch, values: Any) -> Any:
+def at_items(batch: AnyBatch, values: Tensor) -> Tensor:
     """The value of each entry's item, given one value or vector per item."""
     if isinstance(batch, DenseBatch):
         return ops.expand_dims(ops.convert_to_tensor(values), 0)
     return ops.take(ops.convert_to_tensor(values), batch.items, axis=0)
 
 
-def entry_products(batch: AnyBatch, of_rows: Any, at_entries: Any) -> Any:
+def entry_products(batch: AnyBatch, of_rows: Tensor, at_entries: Tensor) -> Tensor:
     """The inner product of a vector per row with a vector per entry, from `at_items`."""
     if isinstance(batch, DenseBatch):
         return ops.matmul(of_rows, ops.transpose(at_entries[0]))
     return ops.sum(at_rows(batch, of_rows) * at_entries, axis=1)
 
 
-def densify(batch: AnyBatch, values: Any, n_items: int) -> Any:
+def densify(batch: AnyBatch, values: Tensor, n_items: int) -> Tensor:
     """The batch as a dense matrix, n_rows × n_items, with `values` instead of its own."""
     if isinstance(batch, DenseBatch):
         return values
@@ -54,7 +53,7 @@ def densify(batch: AnyBatch, values: Any, n_items: int) -> Any:
     return ops.reshape(ops.segment_sum(values, cells, num_segments=n_rows * n_items), (n_rows, -1))
 
 
-def sparse_matmul(batch: AnyBatch, values: Any, kernel: Any) -> Any:
+def sparse_matmul(batch: AnyBatch, values: Tensor, kernel: Tensor) -> Tensor:
     """Rows of the batch, with `values`, times `kernel`: n_rows × units.
 
     It is differentiable only with respect to `kernel`.
@@ -66,8 +65,8 @@ def sparse_matmul(batch: AnyBatch, values: Any, kernel: Any) -> Any:
     if name() == "tensorflow" and density > DENSE_ON_TENSORFLOW:
         return ops.matmul(densify(batch, values, n_items), kernel)
 
-    def product(kernel: Any) -> Any:
-        def gradient(upstream: Any) -> Any:
+    def product(kernel: Tensor) -> Tensor:
+        def gradient(upstream: Tensor) -> Tensor:
             columns = ops.take(batch.rows, batch.by_item)
             by_item = ops.take(values, batch.by_item)
             return csr_matmul(by_item, columns, batch.item_starts, upstream)
@@ -77,7 +76,7 @@ def sparse_matmul(batch: AnyBatch, values: Any, kernel: Any) -> Any:
     return ops.custom_gradient(product)(ops.convert_to_tensor(kernel))
 
 
-def dot_rows(batch: AnyBatch, dense: Any) -> Any:
+def dot_rows(batch: AnyBatch, dense: Tensor) -> Tensor:
     """Σ over items of batch × dense, per row, for `dense` of shape n_rows × n_items."""
     if isinstance(batch, DenseBatch):
         return ops.sum(batch.values * dense, axis=1)
@@ -113,6 +112,6 @@ class SparseDense(keras.layers.Layer):
         )
         self.bias = self.add_weight((units,), initializer=bias_initializer, name="bias")
 
-    def call(self, batch: AnyBatch, values: Any) -> Any:
+    def call(self, batch: AnyBatch, values: Tensor) -> Tensor:
         """Apply the layer to the rows of the batch, with `values`."""
         return sparse_matmul(batch, values, self.kernel) + self.bias
