@@ -95,7 +95,7 @@ class Split:
         users follow.
         """
         valid = self.valid
-        rows = valid.history + valid.target
+        rows = _union(valid.history, valid.target)
         return _joined((self.train_user_ids, self.train), (valid.user_ids, rows))
 
     def known_histories(self) -> tuple[np.ndarray, CSR]:
@@ -122,11 +122,23 @@ def _joined(some: tuple[np.ndarray, CSR], others: tuple[np.ndarray, CSR]) -> tup
     is_new = place < 0
     known = np.flatnonzero(~is_new)
     if len(known):
-        shape = (len(ids), len(other_ids))
-        at_place = sp.csr_matrix((np.ones(len(known), np.float32), (place[known], known)), shape)
-        rows = rows.maximum(at_place @ other_rows)
+        more = other_rows[known].tocoo()
+        rows = _union(
+            rows, sp.csr_matrix((more.data, (place[known][more.row], more.col)), rows.shape)
+        )
     all_rows = sp.vstack([rows, other_rows[is_new]], format="csr")
     return np.concatenate([ids, other_ids[is_new]]), all_rows
+
+
+def _union(some: CSR, others: CSR) -> CSR:
+    """The interactions of both, also those of value 0; of one that is in both, the larger value."""
+    # SciPy leaves out zeros, so the values' ranks are combined, which begin at 1
+    values, ranks = np.unique(np.concatenate([some.data, others.data]), return_inverse=True)
+    of_some, of_others = np.split(ranks + 1, [some.nnz])
+    union = sp.csr_matrix((of_some, some.indices, some.indptr), some.shape).maximum(
+        sp.csr_matrix((of_others, others.indices, others.indptr), others.shape)
+    )
+    return sp.csr_matrix((values[union.data - 1], union.indices, union.indptr), union.shape)
 
 
 class Splitter(ABC):

@@ -353,10 +353,9 @@ def _remark(study: SharedStudy) -> str | None:
     if not (study.plan.try_defaults and outside) or isinstance(study.sampler, Grid):
         return None
     if space.default_params() is None:
-        return f"trial 0 is not the configuration as it stands: {outside}"
+        return f"trial 0 is not the default configuration: {outside}"
     return (
-        f"trial 0 is the configuration as it stands, where {outside}; sweep.try_defaults=false "
-        "skips it"
+        f"trial 0 is the default configuration, where {outside}; sweep.try_defaults=false skips it"
     )
 
 

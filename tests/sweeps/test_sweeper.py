@@ -290,7 +290,7 @@ def test_a_default_beyond_the_space_is_tried_and_reproduced(tmp_path: Path) -> N
         for n in (2, 3)
     ]
     assert said[0] == (
-        "trial 0 is the configuration as it stands, where model.l2 is 500.0, outside of "
+        "trial 0 is the default configuration, where model.l2 is 500.0, outside of "
         "tag(log,interval(1.0,100.0)); sweep.try_defaults=false skips it"
     )
     assert said[1].startswith("study "), "it has been tried"

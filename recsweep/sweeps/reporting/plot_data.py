@@ -138,7 +138,7 @@ class LegibleStudy:
         if not beyond:
             return ""
         return (
-            f"Trial {row.number}, the configuration as it stands, is outside of the space in "
+            f"Trial {row.number}, the default configuration, is outside of the space in "
             f"{', '.join(beyond)} and drawn at the nearest end."
         )
 

@@ -55,11 +55,11 @@ class Pruner(ABC):
 
 @dataclass(kw_only=True, config=STRICT)
 class Hyperband(Pruner):
-    """Asynchronous successive halving at several paces (Li et al. 2018, 2020).
+    """Asynchronous successive halving in several brackets (Li et al. 2018, 2020).
 
-    A trial of the fastest pace is compared after `min_epochs` epochs, then after
-    `reduction_factor` times as many, and so on; each slower pace skips one more of the first
-    comparisons. A trial continues while it is among the best 1 / `reduction_factor` of its pace.
+    A trial of the first bracket is compared after `min_epochs` epochs, then after
+    `reduction_factor` times as many, and so on; each later bracket skips one more of the first
+    comparisons. A trial continues while it is among the best 1 / `reduction_factor` of its bracket.
 
     Args:
         min_epochs: Epochs that every trial gets.
@@ -160,7 +160,7 @@ class AsyncHyperband(BasePruner):
     would not be pruned when restarted. Its decisions also depend on the study's name.
 
     Args:
-        min_epochs: Epochs before the first comparison at the fastest pace.
+        min_epochs: Epochs before the first comparison in the first bracket.
         n_epochs: Maximum number of epochs of a trial, more than `min_epochs`.
         reduction_factor: One of this many trials survives; also the ratio of comparison epochs.
         compares_best: Whether the best value so far counts; else the latest, such as a mean.
@@ -173,7 +173,7 @@ class AsyncHyperband(BasePruner):
         self._comparisons = [min_epochs]
         while (following := self._comparisons[-1] * reduction_factor) < n_epochs:
             self._comparisons.append(following)
-        self._paces = _paces(len(self._comparisons), reduction_factor)
+        self._bracket_of = _brackets(len(self._comparisons), reduction_factor)
 
     def comparisons(self, number: int) -> list[int]:
         """The epochs after which a trial is compared."""
@@ -181,12 +181,12 @@ class AsyncHyperband(BasePruner):
 
     def _pace(self, number: int) -> int:
         """How many of the first comparisons a trial skips."""
-        return self._paces[number % len(self._paces)]
+        return self._bracket_of[number % len(self._bracket_of)]
 
     def prune(self, study: Study, trial: FrozenTrial) -> bool:
-        """Whether a trial falls behind those of its pace at its latest epoch."""
+        """Whether a trial falls behind those of its bracket at its latest epoch."""
         epoch = trial.last_step
-        if epoch not in self._comparisons:  # of any pace, so that trials need not be read
+        if epoch not in self._comparisons:  # of any bracket, so that trials need not be read
             return False
         attempts = latest_attempts(study.get_trials(deepcopy=False))
         numbers = {each._trial_id: each.number for each in attempts}
@@ -213,15 +213,17 @@ class AsyncHyperband(BasePruner):
         return max(sign * v for step, v in trial.intermediate_values.items() if step <= epoch)
 
 
-def _paces(n_comparisons: int, factor: int) -> list[int]:
-    """The pace of each trial, in turn; faster paces get more trials, as in Hyperband."""
+def _brackets(n_comparisons: int, factor: int) -> list[int]:
+    """The bracket of each trial, in turn; earlier brackets get more trials, as in Hyperband."""
     trials = [
-        math.ceil(n_comparisons * factor ** (n_comparisons - 1 - pace) / (n_comparisons - pace))
-        for pace in range(n_comparisons)
+        math.ceil(
+            n_comparisons * factor ** (n_comparisons - 1 - bracket) / (n_comparisons - bracket)
+        )
+        for bracket in range(n_comparisons)
     ]
     turns = ((turn + 0.5) / n for n in trials for turn in range(n))
-    paces = (pace for pace, n in enumerate(trials) for _ in range(n))
-    return [pace for _, pace in sorted(zip(turns, paces, strict=True))]
+    in_order = (bracket for bracket, n in enumerate(trials) for _ in range(n))
+    return [bracket for _, bracket in sorted(zip(turns, in_order, strict=True))]
 
 
 class _Wilcoxon(optuna.pruners.WilcoxonPruner):

@@ -59,7 +59,7 @@ class Plan:
         seed: The sampler's seed.
         folds: Trainings of each trial, one per fold; None = one on the split as it is.
         seeds_per_trial: Trainings of each trial, one per seed.
-        try_defaults: Trial 0 is the configuration as it stands.
+        try_defaults: Trial 0 is the default configuration.
         max_retries: How often a trial is restarted after its process died.
         max_failures: More failed trials than this end the sweep.
         outage_timeout_s: How long a database or a tracking server that is away is waited for.

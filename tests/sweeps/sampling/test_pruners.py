@@ -118,9 +118,9 @@ def test_hyperbands_defaults_prune_about_half_of_what_multivae_shows() -> None:
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_a_pace_is_optunas_successive_halving(number: int) -> None:
     ours = AsyncHyperband(min_epochs=4, n_epochs=N_EPOCHS, reduction_factor=3)
-    pace = [4, 12, 36].index(ours.comparisons(number)[0])
+    bracket = [4, 12, 36].index(ours.comparisons(number)[0])
     theirs = optuna.pruners.SuccessiveHalvingPruner(
-        min_resource=4, reduction_factor=3, min_early_stopping_rate=pace
+        min_resource=4, reduction_factor=3, min_early_stopping_rate=bracket
     )
     rising = np.maximum.accumulate(curves(), axis=1)  # the latest epoch is the best one
     found = decisions(made_study(ours), rising)
