@@ -147,6 +147,18 @@ class Evaluator:
                 f"{self.objective}; change objective, metrics or k"
             )
 
+    def refuse_objective(self, objective: str, setting: str = "objective") -> None:
+        """Raise InputError if validation must not choose by this metric, such as `gini@10`."""
+        metric = objective.partition("@")[0]
+        if not self.metrics[metric].is_better_if_larger:
+            better = [name for name, each in self.metrics.items() if each.is_better_if_larger]
+            raise InputError(
+                f"{setting} must be a metric that is better if it is larger, but is {objective}; "
+                f"set objective={default_objective(better or ['ndcg'], self.k)}"
+                + ", and add ndcg to metrics"
+                * (not better)
+            )
+
     def refuse_large_k(self, n_items: int) -> None:
         """Raise InputError if a list of k items cannot be filled."""
         if self.k[-1] > n_items:

@@ -380,6 +380,15 @@ def test_an_objective_must_be_computed() -> None:
         validate(Evaluator, settings, "")
 
 
+def test_what_is_not_better_if_larger_is_no_objective() -> None:
+    of_both = evaluator(metrics=["gini", "recall"], k=[5, 10])
+    of_both.refuse_objective("recall@10")
+    with pytest.raises(InputError, match=r"but is gini@10; set objective=recall@10$"):
+        of_both.refuse_objective(str(of_both.objective))
+    with pytest.raises(InputError, match=r"set objective=ndcg@10, and add ndcg to metrics$"):
+        evaluator(metrics=["gini", "arp"], k=[5, 10]).refuse_objective("arp@5")
+
+
 def test_a_cutoff_beyond_the_catalogue_is_refused_with_those_that_fit() -> None:
     evaluator(k=[10]).refuse_large_k(10)
     with pytest.raises(InputError, match=r"the 20 items .* is 50; set 'k=\[10\]'"):

@@ -19,8 +19,11 @@ from recsweep.trust import refuse_foreign
 
 SEEDS = ("seed", "split.seed")
 NAME_CHARACTERS = 40
-_NO_CONTENT = ("task.", "tracking.", "cache_dir", "debug", "model_name")
-"""Settings, or groups of settings, that do not affect results."""
+_NO_CONTENT = (
+    "task.", "tracking.", "cache_dir", "debug", "model_name", "threads", "evaluation_batch_size",
+    "data.path", "split.path", "max_unpacked_gib", "max_compression_ratio",
+)  # fmt: skip
+"""Settings, or groups of settings, that do not affect results; data have fingerprints."""
 
 
 @dataclass(frozen=True)

@@ -95,6 +95,7 @@ def bootstrap_interval(
     ).bootstrap_distribution
     # Efron's equations 2.3 to 2.8 and 6.6: z0 = bias correction, a = acceleration
     z0 = special.ndtri((np.mean(means < mean) + np.mean(means <= mean)) / 2)
+    deviations /= np.abs(deviations).max()  # tiny ones have no square
     a = np.sum(deviations**3) / (6 * np.sum(deviations**2) ** 1.5)
     z = z0 + special.ndtri([(1 - confidence) / 2, (1 + confidence) / 2])
     low, high = np.quantile(means, special.ndtr(z0 + z / (1 - a * z)))

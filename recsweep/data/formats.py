@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from recsweep.data.columns import settings_for
 from recsweep.data.header import looks_like_data
 from recsweep.data.interactions import quote
 from recsweep.data.text_stream import COLONS, ONE_CHARACTER, CountedLines, open_text
+from recsweep.data.timestamps import NUMBER
 from recsweep.errors import InputError
 from recsweep.unpack_limits import UnpackedSize
 
@@ -219,8 +221,14 @@ class Columnar(TableFile):
 
 def _likely_delimiter(line: str) -> str:
     """What most likely separates the fields of a line that was read as one; empty if nothing."""
-    signs = sorted(";\t,|", key=line.count)
-    return signs[-1] if line.count(signs[-1]) else ""
+    signs = sorted((COLONS, ";", "\t", ",", "|"), key=line.count)
+    return next((sign for sign in (signs[-1], " ") if sign in line.strip()), "")
+
+
+def _by_position(fields: list[str]) -> str:
+    numbers = [at for at, field in enumerate(fields) if at > 1 and NUMBER.fullmatch(field)]
+    last = numbers[0] if numbers else "null"
+    return f"data.user_column=0 data.item_column=1 data.value_column={last} or as they stand"
 
 
 class Text(TableFile):
@@ -273,40 +281,55 @@ class Text(TableFile):
 
     def _position(self, ours: str) -> int:
         theirs = self.layout.wanted[ours]
+        if isinstance(theirs, int) and theirs > 0 and (advice := self._delimiter_advice()):
+            raise InputError(
+                f"{self.path} must have a column {theirs} (the first is 0) for data.{ours}_column, "
+                f"but line 1 is one field: {self._shown(self.first_records[0])}; {advice}"
+            )
         if self.layout.columns == () and isinstance(theirs, str):
             raise InputError(
                 f"without a header data.{ours}_column must be a position (the first is 0), but is "
                 f"{theirs!r}; the first line of {self.path} is "
-                f"{self._shown(self.first_records[0])}: give {self._by_position}"
+                f"{self._shown(self.first_records[0])}: give {_by_position(self.first_records[0])}"
             )
         return super()._position(ours)
-
-    @property
-    def _by_position(self) -> str:
-        last = "2" if len(self.first_records[0]) > 2 else "null"
-        return f"data.user_column=0 data.item_column=1 data.value_column={last} or as they stand"
 
     def _advice(self) -> str:
         if not self.layout.has_settings:
             return super()._advice()
         first, second = self.first_records
+        if advice := self._delimiter_advice():
+            return advice
         if looks_like_data(first, second):
             return (
                 "line 1 looks like data, not like a header: with data=csv read it by position, "
-                f"data.header=false {self._by_position}"
-            )
-        if len(self.names) == 1 and (sign := _likely_delimiter(self.names[0])):
-            shown = sign.replace("\t", "\\t")
-            return (
-                f"its fields seem to be separated by {shown}: with data=csv set "
-                f"'data.delimiter=\"{shown}\"'"
+                f"data.header=false {_by_position(first)}"
             )
         if not self.layout.has_quotes and any(name.startswith('"') for name in self.names):
             return f"its names are in quotes{self.layout.about_quotes}"
         return (
             f"give the right file, or with data=csv set {self._settings} or data.delimiter; "
-            f"if line 1 is no header but data, set data.header=false {self._by_position}"
+            f"if line 1 is no header but data, set data.header=false {_by_position(first)}"
         )
+
+    def _delimiter_advice(self) -> str:
+        """What to do where a line is read as one field; empty if it has several."""
+        first, second = (fields[0] if len(fields) == 1 else "" for fields in self.first_records)
+        if not self.layout.has_settings or not first:
+            return ""
+        if re.match(r"#|sep=.$", first):
+            return "line 1 is a comment: remove it"
+        sign = _likely_delimiter(first)
+        if sign == self.layout.delimiter:
+            return "its lines are in quotes as a whole: remove these quotes"
+        if not sign:
+            return ""
+        shown = sign.replace("\t", "\\t")
+        advice = f"'data.delimiter=\"{shown}\"'"
+        fields = first.split(sign)
+        if self.layout.columns is None and looks_like_data(fields, second.split(sign)):
+            advice += f" data.header=false {_by_position(fields)}"
+        return f"its fields seem to be separated by {sign!r}: with data=csv set {advice}"
 
     def _shown(self, fields: list[str]) -> str:
         return quote(self.layout.delimiter.join(fields))
@@ -321,20 +344,27 @@ class Text(TableFile):
         types |= {column[ours]: pa.float64() for ours in ("value",) if ours in column}
         types |= {column[ours]: pa.string() for ours in ("timestamp",) if ours in column}
         with open_text(self.path) as stream:
-            lines = CountedLines(stream, self._has_colons)
-            table = pa_csv.read_csv(
-                lines if self.layout.has_quotes or self._has_colons else stream,
-                pa_csv.ReadOptions(column_names=names, skip_rows=self._n_header_lines),
-                pa_csv.ParseOptions(
-                    delimiter=self._delimiter, quote_char='"' if self.layout.has_quotes else False
-                ),
-                pa_csv.ConvertOptions(
-                    column_types=types,
-                    include_columns=list(column.values()),
-                    null_values=[""],
-                    strings_can_be_null=True,
-                ),
-            )
+            lines = CountedLines(stream, self.layout.delimiter)
+            try:
+                table = pa_csv.read_csv(
+                    lines if self.layout.has_quotes or self._has_colons else stream,
+                    pa_csv.ReadOptions(column_names=names, skip_rows=self._n_header_lines),
+                    pa_csv.ParseOptions(
+                        delimiter=self._delimiter,
+                        quote_char='"' if self.layout.has_quotes else False,
+                    ),
+                    pa_csv.ConvertOptions(
+                        column_types=types,
+                        include_columns=list(column.values()),
+                        null_values=[""],
+                        strings_can_be_null=True,
+                    ),
+                )
+            except pa.ArrowInvalid:
+                if not self._skips_spaces or not lines.has_spaced_quotes:
+                    raise
+        if self._skips_spaces and lines.has_spaced_quotes:
+            return self._read_rows()
         n_records = table.num_rows + (not self.is_bare)
         if self.layout.has_quotes and n_records != lines.n_lines:
             raise csv.Error(f"{lines.n_lines:,} lines hold {n_records:,} records")
@@ -344,6 +374,20 @@ class Text(TableFile):
                 texts = pc.replace_substring(table[ours].cast(pa.string()), ONE_CHARACTER, COLONS)
                 table = table.set_column(place, ours, texts)
         return table
+
+    @property
+    def _skips_spaces(self) -> bool:
+        """Whether a field in quotes may begin after spaces."""
+        return self.layout.has_quotes and self.layout.delimiter != " "
+
+    def _read_rows(self) -> pa.Table:
+        """As `read`, slowly."""
+        rows = [tuple(row.values()) for row in self.rows()]
+        columns = dict(zip(self.positions, zip(*rows, strict=True), strict=True))
+        texts = {ours: pa.array([each or None for each in some]) for ours, some in columns.items()}
+        if "value" in texts:
+            texts["value"] = pc.utf8_trim(texts["value"], " ").cast(pa.float64())
+        return pa.table({ours: pa.chunked_array([some]) for ours, some in texts.items()})
 
     def rows(self) -> Iterator[Mapping[str, Any]]:
         """Row by row; a line with too many or too few fields raises `csv.Error`."""
@@ -374,6 +418,7 @@ class Text(TableFile):
                 lines,
                 delimiter=self._delimiter,
                 quoting=csv.QUOTE_MINIMAL if self.layout.has_quotes else csv.QUOTE_NONE,
+                skipinitialspace=self._skips_spaces,
             ):
                 fields = each
                 if self._has_colons:

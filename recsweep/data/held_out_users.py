@@ -1,7 +1,7 @@
 """A split of whole users: some are trained on, the others are ranked from a part of their items."""
 
+import math
 from dataclasses import dataclass
-from itertools import count
 
 import numpy as np
 
@@ -70,7 +70,8 @@ class HeldOutUsers:
     def _refuse_short(self, lengths: np.ndarray, user_ids: np.ndarray) -> None:
         short = (self.target_fraction * lengths).astype(np.int64) == 0
         if short.any():
-            needed = next(n for n in count(1) if int(self.target_fraction * n))
+            needed = math.ceil(1 / self.target_fraction)
+            needed += not int(self.target_fraction * needed)  # 1 / 0.1 is less than 10 tenths
             raise InputError(
                 f"a held-out user must have {needed:,} interactions so that a share of "
                 f"{self.target_fraction:g} is at least one, but {short.sum():,} have fewer "

@@ -26,6 +26,8 @@ from recsweep.errors import InputError
 
 log = logging.getLogger(__name__)
 
+MISSING = frozenset({"null", "none", "nan", "na", "n/a", "<na>", r"\n"})
+"""Words, in lower case, that other programs write where an entry is missing."""
 TIMES = (datetime, timedelta, np.datetime64, np.timedelta64)
 _WITH_EMPTY_FRACTION = re.compile(r"(0|-?[1-9][0-9]*)\.0+")
 
@@ -99,12 +101,27 @@ def as_ids(column: "pd.Series[Any]") -> "pd.Series[Any]":
     raw = coded.categories
     code, names = pd.factorize(id_texts(raw))
     texts = pd.Index(names, dtype=object)
+    _tell_missing(column.name, texts, code, coded.codes)
     if np.array_equal(code, np.arange(len(raw))):
         return coded.rename_categories(texts)
     if len(names) < (code >= 0).sum():
         _tell_merged(column.name, raw, code, len(names))
     codes = np.append(code, -1).astype(np.int32)[coded.codes]
     return pd.Series(pd.Categorical.from_codes(codes, texts), column.index, name=column.name)
+
+
+def _tell_missing(
+    name: object, texts: "pd.Index[Any]", code: np.ndarray, codes: "pd.Series[Any]"
+) -> None:
+    """Warn about ids that other programs write where there is none."""
+    places = [place for place, text in enumerate(texts) if text.lower() in MISSING]
+    if places:
+        raw = np.flatnonzero(np.isin(code, places))
+        log.warning(
+            "%s rows have the %s id %s, which often means that it is missing: each is treated as "
+            "one %s; if so, remove these rows", f"{int(codes.isin(raw).sum()):,}", name,
+            " or ".join(repr(texts[place]) for place in places), name,
+        )  # fmt: skip
 
 
 def _tell_merged(name: object, raw: "pd.Index[Any]", code: np.ndarray, n_ids: int) -> None:

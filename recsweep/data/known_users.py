@@ -1,13 +1,14 @@
 """Recognises the users that a model was trained on by their items."""
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 from jaxtyping import Int
 
 from recsweep.interfaces import CSR
 
 N_RARE = 3
-"""Items by which a user is looked for."""
+"""Items by which a user is looked for: the rarest finds candidates, the others rule most out."""
 LEAST_SHARE = 0.5
 """Share of a history that a user's training items must make up."""
 
@@ -29,15 +30,19 @@ class KnownUsers:
     def __init__(self, train: CSR) -> None:
         self._lengths = np.diff(train.indptr).astype(np.int64)
         self._train = _ones(train)
-        self._by_rare_item = self._rarest(train).T.tocsr()
-        self._n_rare = np.minimum(self._lengths, N_RARE)
+        self._rare = self._rarest(train)
+        first = np.flatnonzero(_is_first(train) & (self._lengths > 0))
+        cells = (self._rare[first, 0], first)
+        self._by_rarest = sp.csr_matrix((np.ones(len(first), np.float32), cells), train.shape[::-1])
 
     def find(self, history: CSR) -> Int[np.ndarray, " rows"]:
         """The training row of each history's user; -1 = no user is recognised."""
         ones = _ones(history)
-        shared = (ones @ self._by_rare_item).tocoo()
-        is_candidate = shared.data == self._n_rare[shared.col]
-        rows, users = shared.row[is_candidate], shared.col[is_candidate]
+        shared = (ones @ self._by_rarest).tocoo()
+        rows, users = shared.row.astype(np.int64), shared.col.astype(np.int64)
+        for rare in self._rare.T[1:]:
+            is_in = (rare[users] < 0) | _has(history, rows, rare[users])
+            rows, users = rows[is_in], users[is_in]
         lengths = self._lengths[users]
         is_large = lengths >= LEAST_SHARE * np.diff(history.indptr)[rows]
         rows, users, lengths = rows[is_large], users[is_large], lengths[is_large]
@@ -49,15 +54,30 @@ class KnownUsers:
         found[rows[best_last]] = users[best_last]  # of equal rows the last one stays
         return found
 
-    def _rarest(self, train: CSR) -> CSR:
-        """The few least popular items of each user: few users share them, so the search is fast."""
+    def _rarest(self, train: CSR) -> Int[np.ndarray, "users rare"]:
+        """Each user's few least popular items, rarest first; -1 = there are fewer."""
         popularity = np.bincount(train.indices, minlength=train.shape[1])
         users = np.repeat(np.arange(train.shape[0]), self._lengths)
         order = np.lexsort((train.indices, popularity[train.indices], users))
         place = np.arange(train.nnz) - train.indptr[:-1][users]
-        order = order[place < N_RARE]
-        cells = (users[order], train.indices[order])
-        return sp.csr_matrix((np.ones(len(order), np.float32), cells), train.shape)
+        rare = np.full((train.shape[0], N_RARE), -1, np.int64)
+        is_rare = place < N_RARE
+        rare[users[order[is_rare]], place[is_rare]] = train.indices[order[is_rare]]
+        return rare
+
+
+def _is_first(train: CSR) -> np.ndarray:
+    """Whether no user before has the same items; only the first of such users can be found."""
+    train = train.sorted_indices()
+    items = [items.tobytes() for items in np.split(train.indices, train.indptr[1:-1])]
+    return ~pd.Index(items).duplicated()
+
+
+def _has(history: CSR, rows: np.ndarray, items: np.ndarray) -> np.ndarray:
+    """Whether each of these rows has the item at the same place."""
+    n_items = history.shape[1]
+    at = np.repeat(np.arange(history.shape[0], dtype=np.int64), np.diff(history.indptr))
+    return np.isin(rows * n_items + items, at * n_items + history.indices)
 
 
 def _ones(rows: CSR) -> CSR:

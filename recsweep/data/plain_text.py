@@ -7,11 +7,11 @@ import csv
 import io
 import logging
 import lzma
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 import pyarrow as pa
@@ -25,6 +25,9 @@ from recsweep.data.text_stream import open_text, other_format
 from recsweep.errors import InputError
 from recsweep.files import read_errors_in_one_line
 from recsweep.messages import one_line, shorten
+
+if TYPE_CHECKING:
+    from _csv import Reader
 
 log = logging.getLogger(__name__)
 
@@ -127,12 +130,36 @@ def _layout(path: Path) -> Layout:
         return replace(layout, columns=ours, value="value" if len(ours) == 3 else None)
     taken = by_name_or_place(names) if is_header else {}
     if not {"user", "item"} <= taken.keys():
-        raise InputError(
-            f"the first line of {path} must name the columns or be an interaction, but "
-            f"{quote(lines[0].strip())} could be either; if it is a header, name the columns user "
-            f"and item; if it is data, put the line {quote(delimiter.join(ours))} above it"
-        )
+        raise _unclear(path, lines[0].strip(), delimiter.join(ours), "could be either")
     return _with_columns(layout, path, names, taken)
+
+
+def refuse_unknown_names(path: Path, user: str, item: str) -> None:
+    """Refuse a first line that was read as a pair, but has two words that are no known ids.
+
+    Args:
+        path: See `read_pairs`.
+        user: The user of the first pair, whom nothing else names.
+        item: Its item, which nothing else names.
+
+    Raises:
+        InputError: The file has no header, and the two have no digits.
+    """
+    if any(map(str.isdigit, user + item)):
+        return
+    layout = _layout(path)
+    if layout.columns:
+        ours = layout.delimiter.join(layout.columns)
+        pair = layout.delimiter.join((user, item))
+        raise _unclear(path, pair, ours, "is a user and an item that occur nowhere else")
+
+
+def _unclear(path: Path, line: str, ours: str, found: str) -> InputError:
+    return InputError(
+        f"the first line of {path} must name the columns or be an interaction, but {quote(line)} "
+        f"{found}; if it is a header, name the columns user and item; if it is data, put the line "
+        f"{quote(ours)} above it"
+    )
 
 
 def _layout_of_schema(file: Columnar) -> Layout:
@@ -171,8 +198,8 @@ def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | No
     """
     found = []
     for delimiter in DELIMITERS:
-        reader = csv.reader(lines, delimiter=delimiter, quoting=quoting_of(delimiter))
         try:
+            reader = csv_reader(lines, delimiter)
             rows = [[field.strip() for field in row] for row in reader if any(row)]
         except csv.Error as error:
             raise InputError(f"cannot read columns from {path} ({error}); fix it") from error
@@ -188,9 +215,14 @@ def columns_of(path: Path, lines: list[str]) -> tuple[str, list[list[str]]] | No
     return delimiter, rows
 
 
-def quoting_of(delimiter: str) -> Literal[0, 3]:
-    """With tabs and spaces as delimiters a quote is an ordinary character."""
-    return csv.QUOTE_MINIMAL if _quoting(delimiter) == "minimal" else csv.QUOTE_NONE
+def csv_reader(lines: Iterable[str], delimiter: str) -> "Reader":
+    """Fields by line; with tabs and spaces as delimiters a quote is an ordinary character.
+
+    A field in quotes may begin after spaces.
+    """
+    has_quotes = _quoting(delimiter) == "minimal"
+    quoting: Literal[0, 3] = csv.QUOTE_MINIMAL if has_quotes else csv.QUOTE_NONE
+    return csv.reader(lines, delimiter=delimiter, quoting=quoting, skipinitialspace=has_quotes)
 
 
 def _quoting(delimiter: str) -> Quoting:

@@ -75,6 +75,7 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
         raise _explained(file, "an id or a number is missing or inexact")
     if isinstance(file, Text):
         _report_header_as_data(file)
+        _report_quotes_as_text(file, table)
     return table
 
 
@@ -108,6 +109,21 @@ def _report_header_as_data(file: Text) -> None:
             "line 1 of %s looks like a header, but was read as data: %s; if it is one, set "
             "data.header=true", file.path, quote(file.layout.delimiter.join(file.first_wanted[0])),
         )  # fmt: skip
+
+
+def _report_quotes_as_text(file: Text, table: pd.DataFrame) -> None:
+    """Warn about ids in quotes where quotes are text."""
+    if file.layout.has_quotes:
+        return
+    for name in ("user", "item"):
+        ids = table[name].cat.categories
+        quoted = [each for each in ids if len(each) > 1 and each[0] == each[-1] == '"']
+        if quoted:
+            log.warning(
+                "%s of %s %s ids of %s are in quotes, which are read as text (such as %s)%s",
+                f"{len(quoted):,}", f"{len(ids):,}", name, file.path, quoted[0],
+                file.layout.about_quotes,
+            )  # fmt: skip
 
 
 def _frame(raw: pa.Table) -> pd.DataFrame:

@@ -1,6 +1,7 @@
 """Times of interactions, compared exactly: whole numbers, decimals, ISO 8601 and Arrow's types.
 
-A float64 has 53 bits, too few for nanoseconds since 1970, so none is used here.
+A float64 has 53 bits, too few for nanoseconds since 1970, so decimals become one only where it
+tells all of them apart.
 """
 
 import math
@@ -53,7 +54,7 @@ def in_order(times: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_date32(kind):
         return in_order(times.cast(pa.timestamp("s")))
     if pa.types.is_decimal(kind):
-        return pc.rank(times, tiebreaker="dense").to_numpy().astype(np.int64)
+        return _of_decimals(times)
     if pa.types.is_floating(kind):
         numbers = times.cast(pa.float64()).to_numpy()
         if np.isfinite(numbers).all():
@@ -71,12 +72,32 @@ def _of_text(texts: pa.ChunkedArray) -> np.ndarray:
     instants = [instant(text) for text in texts.to_pylist()]
     if None in instants or len({each[0] for each in instants if each}) > 1:
         raise ValueError("times cannot be compared")
-    return _ranks([each[1] for each in instants if each])
+    keys = [each[1] for each in instants if each]
+    if isinstance(keys[0], Decimal):
+        return _numbers(keys)
+    return _numbers([seconds - _EPOCH_S + fraction for seconds, fraction in keys])
 
 
-def _ranks(keys: Sequence[Any]) -> np.ndarray:
-    rank = {key: n for n, key in enumerate(sorted(set(keys)))}
-    return np.array([rank[key] for key in keys], np.int64)
+def _of_decimals(times: pa.ChunkedArray) -> np.ndarray:
+    """Whole numbers, such as 978300760.0, as integers."""
+    with suppress(pa.ArrowInvalid):
+        return times.cast(pa.int64()).to_numpy()
+    numbers = times.cast(pa.string()).cast(pa.float64())  # each the nearest float64
+    if len(numbers.unique()) == len(times.unique()):
+        return numbers.to_numpy()
+    return pc.rank(times, tiebreaker="dense").to_numpy().astype(np.int64)
+
+
+def _numbers(keys: Sequence[Decimal]) -> np.ndarray:
+    """Integers if all are whole, else float64 if it tells all of them apart, else their ranks."""
+    distinct = sorted(set(keys))
+    largest = max(-distinct[0], distinct[-1])
+    if largest < 2**63 and not any(key % 1 for key in distinct):
+        return np.array([int(key) for key in keys], np.int64)
+    numbers = {key: float(key) for key in distinct}
+    if len(set(numbers.values())) < len(distinct):
+        numbers = dict(zip(distinct, range(len(distinct)), strict=True))
+    return np.array([numbers[key] for key in keys])
 
 
 def instant(entry: Any) -> Instant | None:

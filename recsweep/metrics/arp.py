@@ -20,6 +20,7 @@ class AverageRecommendationPopularity(UserMetric):
     """
 
     needs_catalog = True
+    is_better_if_larger = False
 
     def per_user(self, lists: RankedLists, k: int) -> Float[np.ndarray, " users"]:
         """One value of at least 0 per user."""

@@ -20,6 +20,8 @@ class Gini(CatalogMetric):
         Shani & Gunawardana 2011, Evaluating recommendation systems, section 8.3.3.
     """
 
+    is_better_if_larger = False
+
     def of_catalog(self, lists: RankedLists, k: int) -> float:
         """One value in [0, 1]; 0 without users or with one item."""
         counts = np.sort(lists.times_listed(k))

@@ -14,10 +14,13 @@ from recsweep.metrics.ranked_lists import RankedLists
 
 
 class Metric:
-    """A quality of ranked lists; larger is better where validation chooses by it."""
+    """A quality of ranked lists."""
 
     needs_catalog: ClassVar[bool] = False
     """Whether it must know items, catalogue or training data, which a file of lists does not."""
+
+    is_better_if_larger: ClassVar[bool] = True
+    """Whether validation may choose by it."""
 
     @property
     def definition(self) -> str:

@@ -32,7 +32,7 @@ from recsweep.data.columns import (
 )
 from recsweep.data.ids import id_text
 from recsweep.data.interactions import quote
-from recsweep.data.plain_text import N_JUDGED, columns_of, quoting_of, text_lines
+from recsweep.data.plain_text import N_JUDGED, columns_of, csv_reader, text_lines
 from recsweep.errors import InputError
 
 log = logging.getLogger(__name__)
@@ -292,7 +292,7 @@ def _rows(path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     lines = (line for _, line in text_lines(path))
     first = list(islice(lines, N_JUDGED))
     delimiter, names, taken = _header(path, first)
-    reader = csv.reader(chain(first, lines), delimiter=delimiter, quoting=quoting_of(delimiter))
+    reader = csv_reader(chain(first, lines), delimiter)
     try:
         next(fields for fields in reader if any(fields))
         for fields in reader:

@@ -42,8 +42,9 @@ def recommend_to(
         InputError: The table, `k` or `unknown_items` cannot be used.
     """
     n_items = len(fitted.item_ids)
-    if not 1 <= k <= n_items:
-        raise InputError(f"k must be from 1 to the catalogue's {n_items:,} items, but is {k}")
+    is_whole = isinstance(k, int | np.integer) and not isinstance(k, bool)
+    if not is_whole or not 1 <= k <= n_items:
+        raise InputError(f"k must be from 1 to the catalogue's {n_items:,} items, but is {k!r}")
     if unknown_items not in UNKNOWN_ITEMS:
         raise InputError(
             f"unknown_items must be {' or '.join(UNKNOWN_ITEMS)}, but is {unknown_items!r}"
@@ -86,6 +87,11 @@ def _checked(table: object) -> pd.DataFrame:
     _refuse_rows(table, pairs.isna().any(axis=1), "name a user and an item, as text or numbers")
     _refuse_rows(table, pairs.duplicated(), "be a pair of user and item that occurs once")
     if "value" in table:
+        if table["value"].dtype.kind in "mMc":
+            raise InputError(
+                "the column value of the histories must hold numbers, but has "
+                f"{table['value'].dtype}; convert it"
+            )
         numbers = pd.to_numeric(table["value"], errors="coerce")
         width = getattr(numbers.dtype, "itemsize", 8) if numbers.dtype.kind == "f" else 8
         table = table.assign(value=as_float64(numbers.to_numpy(f"f{width}", na_value=np.nan)))
@@ -107,7 +113,8 @@ def as_table(rankings: Iterable[Ranking], item_ids: np.ndarray) -> pd.DataFrame:
     """A row per recommendation."""
     lists = list(rankings)
     lengths = [len(each.items) for each in lists]
-    users = np.repeat(np.array([each.user for each in lists], object), lengths)
+    users = np.fromiter((each.user for each in lists), object, len(lists))  # also if tuples
+    users = np.repeat(users, lengths)
     return pd.DataFrame(
         {
             "user": pd.Series(users).infer_objects(),

@@ -91,6 +91,13 @@ def measure_file(
         *_notes(lists, wanted, (str(recommendations), str(truth))),
         *(f"{name} is left out: it needs the catalogue" for name in left_out),
     ]
+    _refuse_header(lists, wanted, truth)
+    longest = max(map(len, lists.values()))
+    if longest < evaluator.k[-1]:
+        notes.append(
+            f"the longest list has {longest:,} items: at a larger k, places without an item count "
+            "as misses"
+        )
     n_without_list = len(wanted.keys() - lists.keys())
     return Measured(evaluate_lists(lists, wanted, evaluator), notes, n_without_list)
 
@@ -158,6 +165,17 @@ def _wanted(path: Path) -> dict[str, set[str]]:
     for user, item in zip(table["user"].astype(str), table["item"].astype(str), strict=True):
         wanted.setdefault(user, set()).add(item)
     return wanted
+
+
+def _refuse_header(lists: Lists, truth: Mapping[str, set[str]], path: Path) -> None:
+    """Refuse a truth whose first line, read as a pair, is most likely a header."""
+    from recsweep.data.plain_text import refuse_unknown_names
+
+    user, items = next(iter(truth.items()))
+    if user not in lists and len(items) == 1 and len(truth) > 1:
+        (item,) = items
+        if not any(item in each for each in lists.values()):
+            refuse_unknown_names(path, user, item)
 
 
 def _notes(lists: Lists, truth: Mapping[str, set[str]], files: tuple[str, str]) -> list[str]:

@@ -10,6 +10,7 @@ import scipy.sparse as sp
 from jaxtyping import Int
 
 from recsweep.interfaces import CSR, Tensor
+from recsweep.memory import refuse_beyond_memory
 
 
 class Batch(NamedTuple):
@@ -81,6 +82,11 @@ def _cut(order: Int[np.ndarray, " users"], n_rows: int) -> list[np.ndarray]:
 
 def _stack(train: CSR, users: list[np.ndarray], n_rows: int, capacity: int) -> Batch:
     n_batches = len(users)
+    refuse_beyond_memory(
+        4 * n_batches * (4 * capacity + 2 * n_rows + train.shape[1]),
+        f"an epoch of {n_batches:,} batches of {n_rows:,} users",
+        "raise model.batch_size",
+    )
     batch = Batch(
         rows=np.full((n_batches, capacity), n_rows - 1, np.int32),
         items=np.zeros((n_batches, capacity), np.int32),

@@ -30,7 +30,8 @@ def test_runs_that_differ_in_their_seed_only_are_one_contender(tmp_path: Path) -
 def test_where_a_run_is_tracked_and_cached_makes_no_other_contender(tmp_path: Path) -> None:
     one, two = (scored_run(tmp_path, "ease", [0.5, 0.5], seed=seed) for seed in (1, 2))
     elsewhere = {"tracking": {"uri": "x"}, "cache_dir": "y", "debug": True, "search": {"a": "b"}}
-    elsewhere |= {"trust": ["mine"], "fetch": True}
+    elsewhere |= {"trust": ["mine"], "fetch": True, "threads": 7, "evaluation_batch_size": 9}
+    elsewhere |= {"max_unpacked_gib": 9.0, "data": {"path": "z"}}
     assert len(group_runs([one, replace(two, config={**two.config, **elsewhere})])) == 1
     assert len(group_runs([one, replace(two, config={**two.config, "backend": "jax"})])) == 2
 

@@ -66,6 +66,15 @@ def test_equal_values_have_an_interval_without_width():
     assert bootstrap_interval(np.full(10, 0.1), seed=0) == (0.1, 0.1)
 
 
+@pytest.mark.parametrize("scale", [1e-200, 1e-110, 1e100])
+def test_the_interval_grows_with_the_values_however_small_they_are(scale):
+    values = np.array([0.0, 0, 0, 1, 4])
+    one = bootstrap_interval(values, seed=0)
+    assert bootstrap_interval(values * scale, seed=0) == pytest.approx(
+        (one.low * scale, one.high * scale), rel=1e-9, abs=0
+    )
+
+
 def test_a_seed_repeats_the_interval_and_another_changes_it(rng):
     values = ndcg_like(rng, 100)
     assert bootstrap_interval(values, seed=1) == bootstrap_interval(values, seed=1)

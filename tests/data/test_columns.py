@@ -76,6 +76,8 @@ def test_what_no_name_tells_is_told_by_place_if_there_is_no_choice(
         ("user thing/u1 i1", True),
         ("kunden_nr artikel_nr/ann milk", True),
         ("kundeId artikelId/ann milk", True),
+        ("id_kunde id_artikel/ann milk", True),
+        ("idKunde ID-Artikel/ann milk", True),
         ("client stock_code/ann milk", True),
         ("kunde artikel/u1 i1/u2 i2", True),
         ("kunde artikel/12 55", True),

@@ -173,10 +173,10 @@ def outcome(file: TableFile) -> tuple[list[object], list[object]]:
     found: list[list[object]] = []
     for read in (
         lambda: list(zip(*(whole(file)[name] for name in ("user", "item")), strict=True)),
-        lambda: [(row["user"] or None, row["item"] or None) for row in file.rows()],
+        lambda: [(row["user"], row["item"]) for row in file.rows()],
     ):
         try:
-            found.append(read())
+            found.append([tuple((each or "").strip(" ") for each in pair) for pair in read()])
         except (csv.Error, pa.ArrowInvalid, UnicodeDecodeError):
             found.append(["refused"])
     return found[0], found[1]

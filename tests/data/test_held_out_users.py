@@ -31,6 +31,16 @@ def test_a_user_too_short_for_a_target_is_refused(refused):
         HeldOutUsers(0.2, 7).split(data_of(6, 4), np.arange(4), np.array([4]), np.array([5]))
 
 
+@pytest.mark.parametrize(
+    ("fraction", "n_items"), [(0.1, "10"), (0.3, "4"), (0.49, "3"), (1e-9, "1,000,000,000")]
+)
+def test_the_least_history_is_the_shortest_with_a_whole_target(
+    refused, fraction: float, n_items: str
+):
+    with refused(f"must have {n_items} interactions"):
+        HeldOutUsers(fraction, 7).split(data_of(6, 2), np.arange(4), np.array([4]), np.array([5]))
+
+
 @pytest.mark.parametrize("seed", [7, 8])
 def test_the_draw_does_not_depend_on_the_order_of_the_users(seed: int):
     data, train, valid = data_of(8, 10), np.arange(4), np.array([4])

@@ -98,6 +98,18 @@ def test_numbers_that_are_written_in_several_ways_are_told(caplog: pytest.LogCap
     ]
 
 
+@pytest.mark.parametrize("word", ["NULL", "nan", "None", r"\N", "N/A", "<NA>"])
+def test_an_id_that_means_there_is_none_is_told_and_kept(
+    word: str, caplog: pytest.LogCaptureFixture
+):
+    column = pd.Series([word, "u1", f" {word}", "nano"], name="user")
+    assert as_ids(column).tolist() == [word, "u1", word, "nano"]
+    assert caplog.messages == [
+        f"2 rows have the user id {word!r}, which often means that it is missing: each is treated "
+        "as one user; if so, remove these rows"
+    ]
+
+
 def test_ids_that_cannot_be_compared_are_one_line():
     with pytest.raises(InputError, match="every user id must be text or a number") as caught:
         as_ids(pd.Series([[1], [2]], name="user"))

@@ -35,6 +35,15 @@ def test_values_do_not_matter_and_zero_is_an_interaction() -> None:
     assert KnownUsers(train).find(history).tolist() == [0]
 
 
+def test_of_many_users_with_the_same_items_the_first_is_found_without_trying_all() -> None:
+    n_users = 20_000
+    train = sp.csr_matrix((n_users + 1, 5), dtype=np.float32)
+    train = sp.vstack([matrix([[0, 1, 0, 0, 0]] * n_users), matrix([[0, 1, 1, 0, 0]])], "csr")
+    known = KnownUsers(train)
+    assert known._by_rarest.nnz == 2
+    assert known.find(matrix([[0, 1, 0, 0, 0], [0, 1, 1, 0, 0]])).tolist() == [0, n_users]
+
+
 def test_many_users_are_found_as_a_search_through_all_finds_them() -> None:
     random = np.random.default_rng(7)
     train = random.random((80, 15)) < random.uniform(0.05, 0.5, (80, 1))

@@ -112,6 +112,25 @@ def test_a_training_users_held_out_part_joins_their_own_row(split: Split):
         assert rows.toarray().tolist() == [[2, 0, 0], [4, 3, 1]]
 
 
+def test_interactions_of_value_0_are_kept_and_of_two_values_the_larger(split: Split):
+    def rows(*entries: tuple[int, int, float]) -> sp.csr_matrix:
+        users, items, values = zip(*entries, strict=True)
+        return sp.csr_matrix((np.array(values, np.float32), (users, items)), (1, 3))
+
+    zeros = replace(
+        split,
+        train=rows((0, 0, 0), (0, 1, -2)),
+        train_user_ids=np.array([10]),
+        valid=Fold(rows((0, 0, 0), (0, 1, -1)), rows((0, 2, 0)), np.array([10])),
+        test=Fold(rows((0, 2, 0)), rows((0, 0, 1)), np.array([13])),
+    )
+    user_ids, known = zeros.known_histories()
+    assert user_ids.tolist() == [10, 13]
+    assert known.nnz == 4
+    assert known.indices.tolist() == [0, 1, 2, 2]
+    assert known.toarray().tolist() == [[0, -1, 0], [0, 0, 0]]
+
+
 def test_ids_of_text_are_joined_too(split: Split):
     names = np.array(["ann", "bob"], object)
     named = replace(

@@ -52,6 +52,36 @@ def test_quotes_hold_delimiters_and_quotes(tmp_path: Path):
     assert rows(table) == [("a,b", 'c"d', 1.0), ("e", "f", 2.0)]
 
 
+def test_quotes_may_come_after_spaces(tmp_path: Path):
+    content = 'user, item, value\n"u1", "i1", 1\n"u2","i1", "5"\n "u1",  "i, 2", 2\n'
+    assert rows(read(tmp_path, content)) == [
+        ("u1", "i1", 1.0), ("u2", "i1", 5.0), ("u1", "i, 2", 2.0),
+    ]  # fmt: skip
+    table = read(
+        tmp_path, '"user"::  "item"\n"u1":: "i::1"\n', Layout("::", None, "user", "item", None)
+    )
+    assert rows(table) == [("u1", "i::1", 1.0)]
+
+
+def test_a_bad_row_among_quotes_after_spaces_is_named(refused, tmp_path: Path):
+    with refused("at least 0 in column 'value'", "line 3 has 'many'"):
+        read(tmp_path, 'user, item, value\n"u1", "i1", 1\n"u2", "i1", "many"\n')
+    with refused("every line", "line 3 has ''"):
+        read(tmp_path, 'user, item, value\n"u1", "i1", 1\n"u2", "", 2\n')
+
+
+def test_ids_in_quotes_where_quotes_are_text_are_told(tmp_path: Path, caplog):
+    layout = Layout("\t", None, "user", "item", None)
+    table = read(tmp_path, 'user\titem\n"u1"\ti1\nu1\ti"2"\n', layout)
+    assert rows(table) == [('"u1"', "i1", 1.0), ("u1", 'i"2"', 1.0)]
+    (told,) = caplog.messages
+    assert told.startswith("1 of 2 user ids of ")
+    assert told.endswith(
+        'are in quotes, which are read as text (such as "u1"); if quotes enclose its fields, '
+        "set data.quoting=minimal with data=csv"
+    )
+
+
 def test_a_stray_quote_in_a_file_with_tabs_is_text(tmp_path: Path):
     lines = 'uid\tmbid\tname\tplays\nu1\tm1\t"abc\t5\nu2\tm2\t"def\t7\nu1\tm3\tplain\t1\n'
     table = read(tmp_path, lines, Layout("\t", None, "uid", "mbid", "plays"))
@@ -299,6 +329,41 @@ def test_where_the_header_is_missing_the_advice_keeps_the_first_row(refused, tmp
         read(tmp_path, BARE, Layout("\t", None, "user", "item", "value"))
     with refused("line 1 of", "looks like data", "set data.header=false"):
         read(tmp_path, BARE, Layout("\t", None, 0, 1, 3))
+
+
+@pytest.mark.parametrize(
+    ("content", "advice"),
+    [
+        ("u1\tm1\tname\t5\nu2\tm1\tother\t7\n", r"""'data.delimiter="\t"' data.header=false"""),
+        ("u1\tm1\tname\t5\nu2\tm1\tother\t7\n", "data.value_column=3 or as they stand"),
+        (
+            "1::1193::5::978300760\n1::661::3::978302109\n",
+            """'data.delimiter="::"' data.header=f""",
+        ),
+        ("1 1193 5\n1 661 3\n", """'data.delimiter=" "' data.header=false data.user_column=0"""),
+        (
+            "user;item;value\nu1;i1;5\n",
+            "separated by ';': with data=csv set 'data.delimiter=\";\"'",
+        ),
+        ('"u1,i1,5"\n"u2,i1,5"\n', "its lines are in quotes as a whole: remove these quotes"),
+        ("sep=;\nuser;item;value\nu1;i1;5\n", "line 1 is a comment: remove it"),
+        ("# of 2024\nuser,item,value\nu1,i1,5\n", "line 1 is a comment: remove it"),
+    ],
+)
+def test_where_a_line_is_one_field_the_advice_says_why(
+    refused, tmp_path: Path, content: str, advice: str
+):
+    with refused("must have one column 'user'", advice):
+        read(tmp_path, content)
+    with refused(
+        "but line 1 is one field", advice.partition(" data.header")[0].partition(" or")[0]
+    ):
+        read(tmp_path, content, Layout(",", None, 0, 1, None))
+
+
+def test_by_position_the_delimiter_is_advised_too(refused, tmp_path: Path):
+    with refused("must have a column 1", "line 1 is one field", r"""set 'data.delimiter="\t"'"""):
+        read(tmp_path, BARE, Layout(",", (), 0, 1, 3))
 
 
 def test_data_that_is_named_as_a_header_is_reported(tmp_path: Path, caplog):

@@ -126,6 +126,40 @@ def test_a_date_is_compared_with_times_of_any_unit(kind: pa.DataType, noon: Any)
     assert comparable(times[0], times) == times[0]
 
 
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["978300760.0", "978300761"], ["978300760.250", "978300761.1"],
+        ["0.1234567890123", "0.1234567890124"], ["1e3", "2.5"],
+    ],
+)  # fmt: skip
+def test_decimals_are_the_numbers_that_they_are(texts: list[str]):
+    times = in_order(pa.chunked_array([texts]))
+    assert times.tolist() == [float(text) for text in texts]
+    assert [comparable(text, times) for text in texts] == times.tolist()
+
+
+@pytest.mark.parametrize("kind", [pa.decimal128(20, 4), pa.decimal256(50, 4)])
+def test_decimals_of_a_typed_column_are_numbers_too(kind: pa.DataType):
+    whole = in_order(pa.chunked_array([[Decimal("978300760.0000")]], type=kind))
+    assert (whole.dtype, whole.tolist()) == (np.int64, [978300760])
+    some = [Decimal("978300760.25"), Decimal("978300761.10")]
+    assert in_order(pa.chunked_array([some], type=kind)).tolist() == [978300760.25, 978300761.1]
+
+
+def test_decimals_that_float64_does_not_tell_apart_are_ranks():
+    close = ["1700000000.000000001", "1700000000.000000002"]
+    assert in_order(pa.chunked_array([close[::-1]])).tolist() == [2, 1]
+    closer = [f"{text}0001" for text in close]  # a 13th decimal
+    assert in_order(pa.chunked_array([closer[::-1]])).tolist() == [1, 0]
+
+
+def test_years_before_1677_are_seconds():
+    times = in_order(pa.chunked_array([["1000-01-01", "1970-01-02"]]))
+    assert times.tolist() == [-30_610_224_000, 86_400]
+    assert comparable("1000-01-01", times) == times[0]
+
+
 def test_a_day_of_a_date_column_is_that_days_midnight():
     times = in_order(pa.chunked_array([[date(2023, 11, 15)]], type=pa.date32()))
     assert comparable("2023-11-15", times) == times[0]

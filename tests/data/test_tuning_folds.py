@@ -86,6 +86,8 @@ def test_an_item_that_a_fold_does_not_train_on_is_not_ranked_there(split: Split)
     rare.train[0, 4] = 1
     valid = split.valid
     without = [rows.multiply(np.arange(30) != 4).tocsr() for rows in (valid.history, valid.target)]
+    for rows in without:
+        rows.eliminate_zeros()  # a value of 0 is an interaction, too
     alone = replace(
         split, train=rare.train.tocsr(), valid=replace(valid, history=without[0], target=without[1])
     )

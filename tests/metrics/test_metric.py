@@ -489,4 +489,5 @@ def test_of_these_metrics_only_those_of_the_catalogue_need_it() -> None:
     for name, metric in ALL.items():
         assert isinstance(metric, UserMetric | CatalogMetric)
         is_of_items = name in {"arp", "long_tail", "novelty"}
+        assert metric.is_better_if_larger is (name not in {"arp", "gini"}), name
         assert metric.needs_catalog is (is_of_items or isinstance(metric, CatalogMetric)), name

@@ -60,6 +60,16 @@ def test_a_value_is_a_click_from_the_threshold_on_whatever_its_type(kind: str) -
         ({"user": ["a"], "item": [10]}, {"unknown_items": "keep"}, "must be ignore or refuse"),
         ({"user": ["a"], "thing": [10]}, {}, "must have the columns user, item"),
         ({"user": ["a", "a"], "item": [10, 10]}, {}, "that occurs once"),
+        ({"user": ["a"], "item": [10]}, {"k": 2.0}, "k must be from 1 to"),
+        ({"user": ["a"], "item": [10]}, {"k": True}, "k must be from 1 to"),
+        ({"user": ["a"], "item": [10]}, {"k": "2"}, "k must be from 1 to"),
+        ({"user": ["a"], "item": [10]}, {"k": None}, "k must be from 1 to"),
+        (
+            {"user": ["a"], "item": [10], "value": pd.to_datetime(["2024-05-31"])},
+            {},
+            "must hold numbers, but has datetime64",
+        ),
+        ({"user": ["a"], "item": [10], "value": [1j]}, {}, "must hold numbers, but has complex"),
         ({"user": pd.to_datetime(["2024-05-31"]), "item": [10]}, {}, "as text or numbers"),
     ],
 )

@@ -93,6 +93,39 @@ def test_columns_of_both_files_go_by_name(evaluate: Any) -> None:
     assert found["mean"] == {"hit_rate@2": 1.0}
 
 
+@pytest.mark.parametrize("header", ["kunde,produkt", "id_user,id_item"])
+def test_a_header_of_unknown_words_is_no_user(evaluate: Any, header: str) -> None:
+    lists = "user,item,score\nanna,faust,.9\nben,emma,.7\n"
+    truth = f"{header}\nanna,faust\nben,emma\n"
+    if header == "kunde,produkt":
+        with pytest.raises(InputError, match="'kunde,produkt' is a user and an item that occur no"):
+            evaluate(lists, truth, name="rec.csv")
+        truth = truth.replace(header, "user,item")
+    found = evaluate(lists, truth, "k=2", "metrics=[hit_rate]", name="rec.csv")
+    assert found["mean"] == {"hit_rate@2": 1.0}
+
+
+@pytest.mark.parametrize(
+    "first", ["carl,faust", "anna,dune", "carl,dune7", "carl,dune\ncarl,faust"]
+)
+def test_a_first_pair_of_which_anything_is_known_is_a_pair(evaluate: Any, first: str) -> None:
+    lists = "user,item,score\nanna,faust,.9\nben,emma,.7\n"
+    found = evaluate(lists, f"{first}\nanna,emma\nben,emma\n", name="rec.csv")
+    assert found["n_users"] == 3 - ("anna" in first)
+
+
+def test_lists_that_end_before_k_are_told(
+    evaluate: Any, capsys: pytest.CaptureFixture[str]
+) -> None:
+    evaluate("1 a b\n2 a\n", "1 a\n2 a\n", "k=[2]")
+    assert "longest list" not in capsys.readouterr().out
+    evaluate("1 a b\n2 a\n", "1 a\n2 a\n", "k=[2,3]")
+    assert (
+        "the longest list has 2 items: at a larger k, places without an item count as misses"
+        in (capsys.readouterr().out)
+    )
+
+
 def test_ids_are_one_however_they_are_written(evaluate: Any) -> None:
     truth = "7.0, 10.0\n 7,11\n8 ,12.00\n"
     found = evaluate("7 10 11.0\n8 12\n", truth, "k=2", "metrics=recall")

@@ -116,3 +116,11 @@ def test_a_matrix_without_interactions_has_batches_too() -> None:
     batches = in_order(sp.csr_matrix((3, 4), dtype=np.float32), 2)
     assert batches.is_user.sum() == 3
     assert not batches.values.any()
+
+
+def test_an_epoch_beyond_memory_is_refused_before_it_is_made(
+    refused, monkeypatch: pytest.MonkeyPatch, train: sp.csr_matrix
+) -> None:
+    monkeypatch.setattr("recsweep.memory.available_bytes", lambda: 1_000)
+    with refused("an epoch of", "batches of 2 users must have", "raise model.batch_size"):
+        stack_batches(train, np.arange(train.shape[0]), 2, capacity=64)

@@ -22,7 +22,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.data.holdout_draw import draw_held_out
 from recsweep.data.interactions import Interactions, quote
 from recsweep.data.matrix import from_pairs, keep_entries
-from recsweep.data.plain_text import read_pairs
+from recsweep.data.plain_text import read_pairs, refuse_unknown_names
 from recsweep.data.split import Fold, Split, Splitter, refuse_split
 from recsweep.data.user_histories import examples, places, unknown_ids
 from recsweep.errors import InputError
@@ -105,6 +105,8 @@ class Heldout(Splitter):
             table = table[table["value"] > 0]
         users = places(table["user"], data.user_ids)
         items = places(table["item"], data.item_ids)
+        if len(table) > 1 and users[0] < 0 and items[0] < 0:
+            refuse_unknown_names(file, *map(str, table.iloc[0][["user", "item"]]))
         self._tell_unknown(table["user"], users, "users", data.user_ids)
         self._tell_unknown(table["item"], items, "items", data.item_ids)
         is_stranger = users < 0

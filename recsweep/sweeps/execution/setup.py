@@ -363,6 +363,11 @@ def _objectives(sweep: SweepSettings, evaluator: Any) -> list[str]:
             "sweep.objectives must be distinct and start with the metric that selects epochs "
             f"({evaluator.objective}), but is {wanted}; change objective or sweep.objectives"
         )
+    for name in wanted:
+        if not name.endswith("_s"):
+            evaluator.refuse_objective(
+                name, "sweep.objectives" if sweep.objectives else "objective"
+            )
     return list(wanted)
 
 

@@ -122,6 +122,7 @@ def test_ids_may_be_text_and_columns_commas(cut: Cut):
         ("8 8\n8 7\n5 8\n5 2\n", "but 3 are (first: user 5, item 2)"),
         ("5 8\n5 8\n", "hold each pair of user and item once"),
         ("5 8 1\n6 8 x\n", "line 2 has 'x'"),
+        ("kunde ware\nx y\n5 8\n", "name the columns user and item"),
         ("5 99\n", "must name items of the data set, such as 1, 2, 3, …, but 1 of 1 items of"),
         ("", "must hold at least one"),
     ],

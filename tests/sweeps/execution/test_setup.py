@@ -119,6 +119,16 @@ def test_wrong_settings_are_refused(
     assert expected in refused(search(override))
 
 
+def test_an_objective_that_is_not_better_if_larger_is_refused(
+    search: Callable[..., StudyRequest],
+) -> None:
+    of_gini = search(
+        "metrics=[gini,ndcg]", "sweep.objectives=[ndcg@10,gini@10]", "objective=ndcg@10"
+    )
+    assert refused(of_gini).startswith("sweep.objectives must be a metric that is better if")
+    assert refused(search("metrics=[gini,ndcg]")).startswith("objective must be a metric that is b")
+
+
 def test_folds_of_seeds_are_refused(search: Callable[..., StudyRequest]) -> None:
     line = refused(search("sweep.folds=5", "sweep.seeds_per_trial=3"))
     assert "sweep.folds is 5 and sweep.seeds_per_trial is 3; set one of them" in line
