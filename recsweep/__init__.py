@@ -12,6 +12,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     serving          what MLflow runs to load a registered model
     command_help     `--help`, from the YAML files and their comments
     mistakes         command-line mistakes, explained in one line each
+    argument_hints   what was meant by an argument that cannot be parsed
     tasks            the choices of `task=`, one file each
     sweeps           Optuna's studies: search space, workers, resume (with Hydra's -m)
     comparison       finished runs side by side: statistics, tables, pages

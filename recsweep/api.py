@@ -30,7 +30,7 @@ from recsweep.data.split import Fold, Split
 from recsweep.errors import InputError
 from recsweep.evaluation import Evaluation, training_popularity
 from recsweep.experiment import Experiment
-from recsweep.files import read_errors_in_one_line
+from recsweep.files import expand_user, read_errors_in_one_line
 from recsweep.interfaces import Recommender
 from recsweep.metrics.ranked_lists import TrainingCounts
 from recsweep.mistakes import explain, refuse_mistyped
@@ -501,7 +501,7 @@ def _scores(test: Mapping[str, Any]) -> pd.DataFrame:
 
 
 def _runs(of: StudyResult | str | Path) -> list[ScoredRun]:
-    folder = of.folder if isinstance(of, StudyResult) else Path(of).expanduser()
+    folder = of.folder if isinstance(of, StudyResult) else expand_user(of)
     if not folder.is_dir():
         raise InputError(f"{of} must be a folder of a study or of a run's results, but is neither")
     return read_study(folder) if is_study(folder) else [read_run(folder, str(folder))]

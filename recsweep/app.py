@@ -1,6 +1,5 @@
 """The composition root: configuration -> objects -> one run."""
 
-import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -9,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep import environment, source_code
+from recsweep import environment, shell, source_code
 from recsweep.build import build, validate
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
+from recsweep.files import expand_user
 from recsweep.interfaces import STRICT, HomePath, RunTracker
 from recsweep.run_files import RESULTS
 from recsweep.trust import Modules
@@ -116,13 +116,13 @@ class Settings:
         place = "~/.cache/recsweep"
         with suppress(RuntimeError):  # newer platformdirs raises if HOME is unknown
             place = str(self.cache_dir or platformdirs.user_cache_dir("recsweep"))
-        found = os.path.expanduser(place)  # noqa: PTH111 - Path's raises an error
-        if found.startswith("~"):
+        found = expand_user(place)
+        if str(found).startswith("~"):
             raise InputError(
                 f"cache_dir must be a folder, but {found} is in a home folder that the system does "
                 "not know; set cache_dir=FOLDER, or HOME=FOLDER"
             )
-        return Path(found)
+        return found
 
 
 class Job(NamedTuple):
@@ -222,6 +222,21 @@ def load_split(settings: Settings) -> "Split":
 
     source, transform, splitter = (build_group(settings, *step) for step in DATA_STEPS)
     return prepare(source, transform, splitter, settings.cache)
+
+
+def sweep_folder(settings: Settings) -> Path:
+    """`sweep.folder`, where studies are; a task reads nothing else of a sweep.
+
+    Raises:
+        InputError: It is no path.
+    """
+    folder = settings.sweep["folder"]
+    if not isinstance(folder, str | Path):
+        raise InputError(
+            f"sweep.folder must be a path, but is {folder}; give a folder, "
+            f"""such as '{shell.setting("sweep.folder", str(folder or "sweeps"))}'"""
+        )
+    return expand_user(folder)
 
 
 def data_name(settings: Settings) -> str:

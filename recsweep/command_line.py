@@ -42,6 +42,7 @@ from recsweep.defaults import conf_folder, resolve
 from recsweep.documents import read_yaml
 from recsweep.errors import InputError
 from recsweep.mistakes import (
+    bad_path,
     explain,
     options_first,
     refuse_added,
@@ -138,6 +139,8 @@ def main() -> None:
     except BrokenPipeError:
         sys.exit(141)
     except Exception as error:
+        if error is run.error and (of_path := bad_path(error)):
+            error = of_path
         is_bug = error is run.error and not isinstance(error, InputError)
         if wants_traceback or run.is_debugged or is_bug:
             raise
@@ -156,8 +159,14 @@ def information(arguments: list[str]) -> str | None:
     """
     if "--version" in arguments:
         return f"recsweep {__version__}"
-    options = get_args_parser().parse_args(arguments)
+    parser = get_args_parser()
+    parser.error = _refuse_option  # type: ignore[method-assign] # not the usage, which is Hydra's
+    options = parser.parse_args(arguments)
     return help_text(options.overrides, options.config_dir) if options.help else None
+
+
+def _refuse_option(message: str) -> NoReturn:
+    raise InputError(f"options must be as python -m recsweep --hydra-help lists them: {message}")
 
 
 class _Run:

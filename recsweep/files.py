@@ -9,6 +9,7 @@ from contextlib import contextmanager, suppress
 from os import fsync
 from pathlib import Path
 from typing import BinaryIO
+from urllib.parse import unquote
 
 from filelock import FileLock
 
@@ -221,3 +222,19 @@ def refuse_file(
 
 def _is_part(file: Path, whole: Path) -> bool:
     return file.resolve().is_relative_to(whole.resolve())
+
+
+def expand_user(path: str | Path) -> Path:
+    """A path whose `~` is the home folder; an unknown `~user` stays and will not be found."""
+    return Path(os.path.expanduser(path))  # noqa: PTH111 - Path's raises an error
+
+
+def is_folder(path: Path) -> bool:
+    """Whether there is such a folder; False if the path is too long or closed to this user."""
+    return os.path.isdir(path)  # noqa: PTH112 - Path's raises an error
+
+
+def typed_or_decoded(path: str) -> Path:
+    """The absolute path as typed; or with %20 as a space if only that folder exists."""
+    typed, decoded = Path(path).absolute(), Path(unquote(path)).absolute()
+    return decoded if decoded.parent.is_dir() and not typed.parent.is_dir() else typed

@@ -13,7 +13,7 @@ import pandas as pd
 from recsweep import accelerator
 from recsweep.data.split import Fold
 from recsweep.divergence import refuse_not_finite, remedy_for
-from recsweep.errors import TrainingDivergedError
+from recsweep.errors import InputError, TrainingDivergedError
 from recsweep.evaluation import Evaluation, Evaluator, training_popularity
 from recsweep.interfaces import (
     CSR,
@@ -84,6 +84,11 @@ class _BestEpoch:
 
     def __call__(self, epoch: int, losses: Mapping[str, float]) -> bool:
         now = time.perf_counter()
+        if epoch != len(self.curves):
+            raise InputError(
+                f"{type(self.model).__name__}.fit must call on_epoch with the epochs 0, 1, 2, …, "
+                f"but calls it with {epoch} after {len(self.curves)} epochs; count from 0"
+            )
         trained = {f"train/{name}": value for name, value in losses.items()}
         remedy = remedy_for(self.model)
         refuse_not_finite(trained, remedy, epoch)

@@ -1,9 +1,11 @@
 """Mistakes in a command line, each explained in one line that says what to type instead."""
 
 import argparse
+import errno
 import re
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from os.path import isfile  # which raises no error
 from pathlib import Path
 from typing import Any
 
@@ -11,23 +13,20 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
+from recsweep.argument_hints import NAMED_BY, RUN, SEVERAL, Groups, explain_unparsed, task_of
 from recsweep.errors import InputError
 from recsweep.known_keys import LISTS, resolve_synonym, unknown_key
-from recsweep.messages import closest, one_line, suggest
+from recsweep.messages import closest, one_line, shorten, suggest
 from recsweep.shell import COMMAND
 
-Groups = Mapping[str, Sequence[str]]
-"""Name of a group of the configuration -> its choices."""
 DASHES, QUOTES = "–—‐−", "“”„‟‘’‚‛«»"
 """Characters from word processors and web pages, which terminals do not understand."""
-SEVERAL = "metrics"
-"""The group with several choices per run."""
+NO_ACCESS = (errno.EACCES, errno.EPERM, errno.ENAMETOOLONG, errno.ELOOP)
 NOTHING = ("false", "none", "null", "no", "disabled", "0", "")
 """What people write for `tracking=off`."""
 SEARCHES = ("sweep", "search", "tune", "optimize", "hpo")
 """What people write for `-m`."""
 STUDIES = ("sweep.folder", "sweep.storage")
-NUMBERS = {"interval": "interval(LOW,HIGH)", "range": "range(START,STOP,STEP)"}
 OF_SEARCHES = ("sweep", "search", "sampler", "pruner", "study")
 """Settings of searches, which tasks do not read, except for these:"""
 READ_BY: Mapping[str, Sequence[str]] = {
@@ -35,13 +34,6 @@ READ_BY: Mapping[str, Sequence[str]] = {
     "studies": STUDIES, "best": (*STUDIES, "study"), "compare": STUDIES, "upload": STUDIES,
     "recommend": STUDIES, "register": STUDIES, "ui": (), "reproduce": STUDIES, "bundle": STUDIES,
 }  # fmt: skip
-RUN, RUNS = "task.run", "task.of"
-NAMED_BY = {
-    **dict.fromkeys(("best", "dashboard"), "study"),
-    **dict.fromkeys(("recommend", "register", "reproduce", "ui", "upload"), RUN),
-    **dict.fromkeys(("bundle", "compare"), RUNS),
-}
-"""The setting that names a task's study, its run, or all of its runs."""
 
 
 # --- as typed, before anything is composed --------------------------------------------------------
@@ -212,13 +204,24 @@ def explain(error: Exception, arguments: Sequence[str] = (), groups: Groups | No
     return one_line(": ".join([*getattr(error, "__notes__", []), text]))
 
 
+def bad_path(error: Exception) -> InputError | None:
+    """An error about a path that is too long or closed to this user; None = it is no such error."""
+    if not isinstance(error, OSError) or error.errno not in NO_ACCESS or error.filename is None:
+        return None
+    shown = shorten(str(error.filename), 80)
+    return InputError(
+        f"every path must be one that can be opened, but {shown} is not ({error.strerror}); check "
+        "it and its permissions"
+    )
+
+
 def _own_table(text: str, arguments: Sequence[str]) -> str:
     """What reads a table that was given to a published data set and does not fit it."""
     given = dict(argument.partition("=")[::2] for argument in arguments)
     path = given.get("data.path", "")
     is_named = given.get("data") == "csv" or "data=csv" in text
     is_about_it = re.search(rf"(?<![\w.]){re.escape(path)}(?![\w.])", text)
-    if is_named or not is_about_it or not Path(path).is_file():
+    if is_named or not is_about_it or not isfile(path):  # noqa: PTH113
         return ""
     return f"; a table of your own is read with data=csv data.path={shlex.quote(path)}"
 
@@ -230,7 +233,7 @@ def _explained(error: Exception, arguments: Sequence[str], groups: Groups | None
         if options := error.options or (groups or {}).get(wrong.partition("/")[0], ()):
             return _unknown_choice(wrong, list(options))
     if isinstance(error, OverrideParseException):
-        return _not_a_setting(error, arguments, groups or {})
+        return explain_unparsed(error.override, error.message, arguments, groups or {})
     if sweep := re.search(r"(?:Sweep parameters|Ambiguous value for argument) '(.*?)'", text):
         return _several_values(sweep[1], arguments)
     if added := re.search(r"Override (model\.\S+@\S+) looks like a config group", text):
@@ -278,6 +281,8 @@ def _several_values(override: str, arguments: Sequence[str]) -> str:
     key, _, value = override.partition("=")
     needs = f"a single run needs one value of each setting, but {override} has more; "
     as_list = f"write '{key}=[{value}]'"
+    if key == "task":
+        return f"a command runs one task, but {override} names several; run them one by one"
     is_task = any(argument.startswith("task=") for argument in arguments)
     if is_task or (key in LISTS and not key.startswith("model.")):  # others cannot be searched
         return needs + as_list
@@ -306,102 +311,13 @@ def _not_there(error: Exception, text: str, arguments: Sequence[str]) -> str | N
     key, node = (getattr(error.__cause__, name, None) for name in ("full_key", "parent_node"))
     if not text.startswith("Could not override") or not key or node is None:
         return None
-    named_by = NAMED_BY.get(_task(arguments))
+    named_by = NAMED_BY.get(task_of(arguments))
     if resolve_synonym(key) == RUN and named_by != RUN:
         tasks = ", ".join(task for task, name in NAMED_BY.items() if name == RUN)
         return f"unknown key {key}; {suggest(named_by, f'{RUN} is a setting of the tasks {tasks}')}"
     known = _keys(OmegaConf.to_container(node._get_root()))
     is_hydras = key.startswith("hydra")
     return unknown_key(key, [k for k in known if is_hydras or not k.startswith("hydra")])
-
-
-def _task(arguments: Sequence[str]) -> str:
-    """The choice of the group `task`."""
-    typed = [each.partition("=")[2] for each in arguments if each.startswith("task=")]
-    return typed[-1] if typed else "train"
-
-
-def _not_a_setting(error: OverrideParseException, arguments: Sequence[str], groups: Groups) -> str:
-    override = error.override
-    name, equals, value = override.partition("=")
-    if not equals:
-        hint = _meant_setting(override, arguments, groups)
-        return f"an argument must be KEY=VALUE, but {override} is not; {hint}"
-    typed = list(arguments)
-    if value.count("[") > value.count("]") and override in typed:
-        pieces = typed[typed.index(override) :]
-        ends = [n for n, piece in enumerate(pieces) if piece.endswith("]")]
-        if ends and ends[0] > 0:
-            whole = " ".join(pieces[: ends[0] + 1])
-            return (
-                f"a list with spaces must be quoted, but {whole} is not; write {shlex.quote(whole)}"
-            )
-    if misread := _unread_quotes(override) or _misused_function(name, override, error.message):
-        return misread
-    if re.search(r"\s[\w.@/+~]+=", value):
-        return (
-            f"each setting must be a word of its own, but {shlex.quote(override)} is one word; "
-            f"write {COMMAND} {override}"
-        )
-    uneven = [pair for pair in ("[]", "()", "{}") if len({*map(value.count, pair)}) > 1]
-    reason = one_line(error.message.partition("See https:")[0].replace("^", ""))
-    if uneven:
-        reason = f"a {uneven[0][0]} and a {uneven[0][1]} belong together"
-    elif value.count("'") % 2 or value.count('"') % 2:
-        reason = "quotes come in pairs"
-    return (
-        f"an argument must be KEY=VALUE in Hydra's grammar, but {override} is not "
-        f"({reason}); fix it, or if it is a text quote it twice: '{name}=\"{value}\"'"
-    )
-
-
-def _unread_quotes(override: str) -> str | None:
-    """What to do about a quote that reached the program, at the beginning of an argument."""
-    bare = override.strip("'\"")
-    if override[0] not in "'\"" or not bare:
-        return None
-    found = f"quotes must be read by the terminal, but {override} came with "
-    if override[-1] != override[0]:  # cut at a space
-        remedy = "type double quotes, or run a printed command that has spaces as"
-        return f'{found}a half of them; {remedy} eval "$(…)"'
-    return f"{found}them; write {shlex.quote(bare)}"
-
-
-def _misused_function(name: str, override: str, reason: str) -> str | None:
-    """What to write instead of `intervall(1,10)` or `interval(a,b)`."""
-    if ends := re.search(r"while evaluating '(interval|range)\(", reason):
-        form = shlex.quote(f"{name}={NUMBERS[ends[1]]}")
-        return f"{ends[1]}(…) must have numbers as its ends, but {override} has not; write {form}"
-    if wrong := re.search(r"Unknown function '(\w+)'\s+Available: ([\w,]+)", reason):
-        known = wrong[2].split(",")
-        close = closest(wrong[1], known)
-        hint = suggest(close and f"{close}(…)", f"see {COMMAND} --help")
-        return f"a function must be one of {', '.join(known)}, but is {wrong[1]}; {hint}"
-    return None
-
-
-def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
-    """The setting that was probably meant by an argument without =."""
-    key, colon, value = (part.strip() for part in text.partition(":"))
-    if colon and re.fullmatch(r"[\w.@/]+", key):
-        setting = f"{key}={value or 'VALUE'}"
-        return f"did you mean {shlex.quote(setting)}?"
-    of_groups = [group for group, choices in groups.items() if text in choices]
-    if of_groups:
-        return f"did you mean {of_groups[0]}={text}?"
-    if text in groups or text.startswith("="):
-        return f"write {text if text in groups else 'KEY'}=VALUE without spaces"
-    typed = list(arguments)
-    before = typed[typed.index(text) - 1] if text in typed[1:] else ""
-    named_by = NAMED_BY.get(_task(arguments))
-    if named_by and before.startswith("task="):
-        what = f"[{text}]" if named_by == RUNS else text
-        return f"did you mean {shlex.quote(f'{named_by}={what}')}?"
-    if "=" in before:
-        name, _, start = before.partition("=")
-        whole = f'{name}="{start} {text}"'
-        return f"see {COMMAND} --help, or quote a value with spaces twice: {shlex.quote(whole)}"
-    return f"see {COMMAND} --help"
 
 
 def _keys(node: Any, prefix: str = "") -> list[str]:
@@ -416,14 +332,14 @@ def _keys(node: Any, prefix: str = "") -> list[str]:
 
 
 def _unknown_choice(wrong: str, options: list[str]) -> str:
-    group, _, name = wrong.rpartition("/")
+    group, _, name = wrong.rpartition("/") if wrong.startswith("hydra/") else wrong.partition("/")
     if wrong.startswith("data/") and ("/" in wrong.removeprefix("data/") or Path(name).suffix):
         group, name = "data", wrong.removeprefix("data/")
         return (
             f"data must be one of {', '.join(options)}, but is {name}; a table of your own is read "
             f"with data=csv data.path={shlex.quote(name)}"
         )
-    close = closest(name, options, 0.65)
+    close = closest(Path(name).name.removesuffix(".yaml"), options, 0.65)
     hint = suggest(close and f"{group}={close}", f"set {group}=CHOICE")
     if group == "metrics" and close and (at := re.search(r"@(\d+)$", name)):
         hint = f"cut-offs are set by k: write 'metrics=[{close}]' 'k=[{at[1]}]'"

@@ -16,6 +16,7 @@ RESULTS/ of `task=reproduce`: reproduction.yaml
 
 import csv
 from collections.abc import Callable, Mapping
+from os.path import exists, isfile  # which raise no error
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -106,13 +107,13 @@ def read_compared(comparison: Path) -> list[str]:
 
 def is_run(folder: Path) -> bool:
     """Whether a folder is a run's results folder."""
-    return (folder / METRICS).is_file()
+    return isfile(folder / METRICS)  # noqa: PTH113
 
 
 def is_study(folder: Path) -> bool:
     """Whether a folder is a study's folder."""
-    names = (JOURNAL, WINNER, TRIALS)
-    return summary_file(folder).exists() or any((folder / name).exists() for name in names)
+    files = (summary_file(folder), *(folder / name for name in (JOURNAL, WINNER, TRIALS)))
+    return any(map(exists, files))
 
 
 # --- files of a run -------------------------------------------------------------------------------

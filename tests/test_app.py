@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from small_runs import SMALL
 
-from recsweep.app import Settings, parameters, run
+from recsweep.app import Settings, check_settings, parameters, run, sweep_folder
 from recsweep.build import validate
 from recsweep.errors import InputError
 
@@ -17,6 +17,13 @@ def test_a_group_that_builds_something_else_is_refused(config: Any, tmp_path: Pa
     settings["model"] = settings["optimizer"]
     with pytest.raises(InputError, match=r"model\._target_ must name a class with a method fit"):
         run(settings, tmp_path, [])
+
+
+@pytest.mark.parametrize(("folder", "shown"), [("2024", "2024"), ("null", "None")])
+def test_a_folder_of_studies_is_a_path(config: Any, refused: Any, folder: str, shown: str) -> None:
+    settings = check_settings(config(f"sweep.folder={folder}"))
+    with refused(f"sweep.folder must be a path, but is {shown}; give a folder, such as 'sweep.fol"):
+        sweep_folder(settings)
 
 
 def test_every_leaf_of_the_configuration_is_a_parameter() -> None:

@@ -15,7 +15,9 @@ from recsweep import files
 from recsweep.errors import InputError
 from recsweep.files import (
     disk_errors_in_one_line,
+    expand_user,
     file_sha256,
+    is_folder,
     no_file,
     read_errors_in_one_line,
     refuse_file,
@@ -162,6 +164,18 @@ def test_what_the_disk_refuses_names_the_file_and_the_setting(refused, tmp_path:
         sole_writer(target),
     ):
         pytest.fail("there is no such folder")
+
+
+def test_a_path_that_cannot_be_looked_at_is_no_folder(tmp_path: Path) -> None:
+    assert is_folder(tmp_path)
+    assert not is_folder(tmp_path / ("x" * 300))
+    assert not is_folder(tmp_path / "absent")
+
+
+def test_an_unknown_home_folder_stays_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    assert expand_user("~/runs") == Path("/home/ann/runs")
+    assert expand_user("~nobody-of-that-name/runs") == Path("~nobody-of-that-name/runs")
 
 
 def test_a_folder_appears_when_all_of_it_is_written(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep.data.split import Fold
-from recsweep.errors import TrainingDivergedError
+from recsweep.errors import InputError, TrainingDivergedError
 from recsweep.evaluation import Evaluation, Evaluator
 from recsweep.fitting import FitResult, Patience, fit_best_epoch, refit
 from recsweep.interfaces import CSR, OnEpoch, Recommender, State
@@ -124,6 +124,18 @@ def test_the_model_is_given_the_experiments_seeds() -> None:
 def test_a_model_that_never_reports_an_epoch_is_an_error() -> None:
     with pytest.raises(RuntimeError, match="must call on_epoch at least once"):
         trial(Scripted([]))
+
+
+class CountsFromOne(Scripted):
+    """Reports its first epoch as epoch 1."""
+
+    def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
+        super().fit(train, lambda epoch, losses: on_epoch(epoch + 1, losses), seeds)
+
+
+def test_epochs_are_counted_from_0() -> None:
+    with pytest.raises(InputError, match=r"epochs 0, 1, 2, …, but calls it with 1 after 0 epochs"):
+        trial(CountsFromOne([0, 1]))
 
 
 def test_a_trial_has_no_way_to_see_the_test_set() -> None:

@@ -1,5 +1,6 @@
 """Mistakes on a command line: each is one line that says what to type."""
 
+import errno
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from recsweep.errors import InputError
 from recsweep.mistakes import (
     READ_BY,
     _unknown_choice,
+    bad_path,
     explain,
     options_first,
     refuse_mistyped,
@@ -101,6 +103,10 @@ def test_a_table_that_is_no_published_data_set_is_read_with_data_csv(
         ("data=my.csv", "a table of your own is read with data=csv data.path=my.csv"),
         ("data=../my.csv", "error: data must be one of"),
         ("data=../my", "yelp2018, but is ../my; a table of your own is read with data=csv"),
+        ("experiment=conf/experiment/liang2018.yaml", "did you mean experiment=liang2018?"),
+        ("model=my/eas", "turbo_cf, but is my/eas; did you mean model=ease?"),
+        ("model = ease", "must have no spaces around =, but model = ease has; write model=ease"),
+        ("task=train,best", "a command runs one task, but task=train,best names several"),
         ("task=sweep", "a search is started by -m: write python -m recsweep -m model=CHOICE"),
         ("model.l2=tag(log,intervall(1,2))", "but is intervall; did you mean interval(…)?"),
         ("model.l2=zzz(1)", "but is zzz; see python -m recsweep --help"),
@@ -115,6 +121,22 @@ def test_what_hydra_refuses_is_one_line_with_its_remedy(typed: str, expected: st
     told = f"error: {explain(caught.value, [typed], groups())}"
     assert expected in told
     assert "\n" not in told
+
+
+@pytest.mark.parametrize(
+    ("number", "is_path"),
+    [(errno.ENAMETOOLONG, True), (errno.EACCES, True), (errno.ELOOP, True), (errno.EIO, False)],
+)
+def test_a_path_that_cannot_be_opened_is_one_short_line(number: int, is_path: bool) -> None:
+    found = bad_path(OSError(number, "no access", "x" * 300))
+    assert (found is not None) is is_path
+    if found:
+        assert str(found) == (
+            f"every path must be one that can be opened, but {'x' * 79}… is not (no access); "
+            "check it and its permissions"
+        )
+    assert bad_path(OSError(number, "no access")) is None
+    assert bad_path(ValueError("no path")) is None
 
 
 @pytest.mark.parametrize(

@@ -1,10 +1,10 @@
 """Finds the run to use and prints which one it is."""
 
-import os
 from pathlib import Path
 
-from recsweep.app import Config, Settings, build_group, model_name
+from recsweep.app import Config, Settings, build_group, model_name, sweep_folder
 from recsweep.errors import InputError
+from recsweep.files import expand_user, is_folder
 from recsweep.messages import print_to_stderr
 from recsweep.run_files import (
     CONFIG,
@@ -40,27 +40,31 @@ def find_run(run: str, settings: Settings, folder: Path) -> PastRun:
 
 def _found(run: str, settings: Settings, folder: Path) -> tuple[PastRun, str]:
     """The run, and why it was chosen."""
-    path = Path(os.path.expanduser(run))  # noqa: PTH111 - unknown ~user: not found
-    sweeps = Path(os.path.expanduser(settings.sweep["folder"]))  # noqa: PTH111
-    is_name = path.name == run and not path.is_dir()
+    path, sweeps = expand_user(run), sweep_folder(settings)
+    is_here = is_study(path) or is_folder(path / MODEL) or _is_trial(path)
+    is_name = path.name == run and not is_here
     for study in (sweeps / run, path) if is_name and run != LATEST else (path,):
-        if study.is_dir() and is_study(study) and not (study / MODEL).is_dir():
+        if is_study(study) and not is_folder(study / MODEL):
             return _winner(study), f"winner of study {study.name}"
     if is_name or run == LATEST:
         tracker = build_group(settings, "tracking", "download")
         run_id, why = tracker.download(run, folder)
         return PastRun(run_id, folder, tracker), why
-    if path.absolute().parent.name == TRIALS and path.is_dir():
+    if _is_trial(path):
         raise InputError(
             f"task.run must be a run with a model and a test, but {run} is a trial of a sweep, "
             "which has neither; give the winner's results folder, or train what task=best prints"
         )
-    if not (path / MODEL).is_dir():
+    if not is_folder(path / MODEL):
         raise InputError(
             f"task.run must be the results folder of a run, but {run} has no folder {MODEL}; give "
             "OUTPUT_FOLDER/results, the name of a study, the id of a run, or latest"
         )
     return PastRun(run, path), ""
+
+
+def _is_trial(path: Path) -> bool:
+    return path.absolute().parent.name == TRIALS and is_folder(path)
 
 
 def _winner(study: Path) -> PastRun:

@@ -52,7 +52,7 @@ NOT_IN_THE_NAME = (
     "study", "tracking", "cache_dir", "debug", "sweep", *app.OF_STORED, *app.LIMITS,
 )  # fmt: skip
 """Settings that may change when a study is resumed."""
-NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "sampler", "pruner")
+NOT_IN_THE_RUN = (*NOT_IN_THE_NAME, "search", "sampler", "pruner")
 """Settings that do not affect a single run."""
 IN_THE_NAME = (
     "sweep.seed", "sweep.objectives", "sweep.try_defaults", "sweep.folds", "sweep.seeds_per_trial",

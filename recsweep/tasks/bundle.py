@@ -8,8 +8,9 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, Settings
+from recsweep.app import Job, Settings, sweep_folder
 from recsweep.errors import InputError
+from recsweep.files import expand_user
 from recsweep.interfaces import STRICT, HomePath
 
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
@@ -76,8 +77,7 @@ def _folders(entry: str, settings: Settings, fetched: Path) -> Iterator[tuple[Pa
     from recsweep.runs.lookup import find_run
     from recsweep.runs.scored_run import replicates_of
 
-    folder = Path(entry).expanduser()
-    sweeps = Path(settings.sweep["folder"]).expanduser()
+    folder, sweeps = expand_user(entry), sweep_folder(settings)
     study = next((path for path in (sweeps / entry, folder) if is_study(path)), None)
     if is_run(folder):
         yield folder, None

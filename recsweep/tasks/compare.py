@@ -1,6 +1,5 @@
 """Compares finished runs and the winners of sweeps: a table with intervals and corrected tests."""
 
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -10,12 +9,12 @@ from typing import Annotated
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.app import Job, Settings, build_group
+from recsweep.app import Job, Settings, build_group, sweep_folder
 from recsweep.comparison.contenders import group_runs
 from recsweep.comparison.rendering import write_comparison
 from recsweep.comparison.statistics import Statistics
 from recsweep.errors import InputError
-from recsweep.files import refuse_folder, whole_folder
+from recsweep.files import expand_user, refuse_folder, whole_folder
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.run_files import COMPARISON_PAGE, is_run, is_study, summary_file
 from recsweep.runs.past_run import objective_of
@@ -81,8 +80,7 @@ class Compare(Statistics):
 
 def _meant(entry: str, settings: Settings) -> Iterator[ScoredRun]:
     """The runs of one entry; folders are tried first, since they need no store."""
-    folder = Path(os.path.expanduser(entry))  # noqa: PTH111 - unknown ~user: not found
-    sweeps = Path(os.path.expanduser(settings.sweep["folder"]))  # noqa: PTH111
+    folder, sweeps = expand_user(entry), sweep_folder(settings)
     if is_run(folder):
         yield read_run(folder, entry)
     elif is_study(sweeps / entry):

@@ -13,6 +13,7 @@ from recsweep import environment
 from recsweep.app import PLACES, Job, Settings, build_group, load_split
 from recsweep.build import validate
 from recsweep.errors import InputError, error_context
+from recsweep.files import expand_user
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
@@ -75,7 +76,7 @@ class Recommend:
                 print(f"run       {run.name}")  # noqa: T201
             fitted = _fitted(run, job)
         data = [fitted.settings.data.get("path"), fitted.settings.split.get("path")]
-        inputs = [self.users, self.histories, *(Path(path).expanduser() for path in data if path)]
+        inputs = [self.users, self.histories, *(expand_user(path) for path in data if path)]
         refuse_file(output, setting, self.overwrite, inputs)
         evaluator = _evaluator(job.settings)
         evaluator.refuse_large_k(len(fitted.item_ids))

@@ -174,11 +174,13 @@ def _unpacked(bundle: Path, job: Job, folder: Path, row: str | None) -> "list[Pa
     from recsweep.runs.bundle import unpack_bundle
     from recsweep.runs.past_run import PastRun
 
-    runs = []
+    runs: list[PastRun] = []
     for name, folders in unpack_bundle(bundle, folder, row).items():
         for results in folders:
             config = PastRun(f"row {name}", results).config(job.trusted, job.config)
-            runs.append(PastRun(f"{name}, seed {config.get('seed')}", results))
+            label = f"{name}, seed {config.get('seed')}"
+            n_before = sum(run.name.startswith(label) for run in runs)
+            runs.append(PastRun(label + f" ({n_before + 1})" * bool(n_before), results))
     return runs
 
 

@@ -1,7 +1,6 @@
 """Uploads runs to MLflow that were made without it or while its server was down."""
 
 import dataclasses
-import os
 import shlex
 from collections import Counter
 from collections.abc import Iterable
@@ -13,6 +12,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, build_group, model_name
 from recsweep.errors import InputError
+from recsweep.files import expand_user
 from recsweep.interfaces import STRICT
 from recsweep.messages import print_to_stderr
 from recsweep.run_files import METRICS, RESULTS, is_run, read_config, read_overrides
@@ -38,7 +38,7 @@ class Upload:
         Raises:
             InputError: There is no such run, its files are damaged, or the store does not respond.
         """
-        place = Path(os.path.expanduser(self.from_run or ""))  # noqa: PTH111 - unknown ~user: not found
+        place = expand_user(self.from_run or "")
         folders = [each for each in (place, place / RESULTS) if is_run(each)]
         if self.from_run and folders:
             self._upload_run(job, folders[0])

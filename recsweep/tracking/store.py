@@ -24,6 +24,7 @@ from filelock import FileLock
 
 from recsweep.credentials import hide_credentials, redact
 from recsweep.errors import InputError
+from recsweep.files import typed_or_decoded
 from recsweep.messages import one_line, shorten
 from recsweep.shell import command, setting
 from recsweep.tracking.relocation import ARTIFACTS, follow_database
@@ -234,9 +235,7 @@ def _file_of(uri: str) -> Path:
     """The database's file; after `SQLITE` as typed, or decoded if only that folder exists."""
     if uri.startswith(ENCODED):
         return Path(unquote(uri.removeprefix(ENCODED))).absolute()
-    path = uri.removeprefix(SQLITE)
-    typed, decoded = Path(path).absolute(), Path(unquote(path)).absolute()
-    return decoded if decoded.parent.is_dir() and not typed.parent.is_dir() else typed
+    return typed_or_decoded(uri.removeprefix(SQLITE))
 
 
 def _address(file: Path) -> str:

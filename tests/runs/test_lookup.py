@@ -88,7 +88,10 @@ def test_a_folder_that_is_no_run_is_refused(config: Any, tmp_path: Path) -> None
 
 
 def test_a_study_stands_for_the_first_training_of_its_winner(
-    config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    config: Any,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     study = write_study(tmp_path / "sweeps" / "mine", "ease", [[0.25, 0.75], [1.0, 1.0]])
     of_now, empty = settings(config, f"sweep.folder={tmp_path}/sweeps"), tmp_path / "empty"
@@ -104,5 +107,8 @@ def test_a_study_stands_for_the_first_training_of_its_winner(
             f"task.run={name} is run {results}: winner of study mine, ease on data, "
             "ndcg@10 0.5000 on validation and 0.5000 on test\n"
         )
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mine").mkdir()  # neither a run nor a study
+    assert find_run("mine", of_now, empty).results == results
     (study / "results" / "optimization_results.yaml").unlink()
     assert "study mine must have a winner that was scored on test" in refused("mine", of_now, empty)

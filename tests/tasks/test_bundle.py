@@ -124,6 +124,27 @@ def test_a_row_that_cannot_be_repeated_does_not_stop_the_others(
     assert "1 of 2 runs of the bundle were not" in error
 
 
+@pytest.mark.extended
+def test_runs_that_differ_in_their_split_only_are_told_apart(
+    config: Any, check: Checked, tmp_path: Path
+) -> None:
+    for place in (0, 1):
+        typed = ["model=popularity", "threads=1", *SMALL_DATA, f"split.seed={place}"]
+        run(config(*typed), tmp_path / f"r{place}", typed)
+    of = [str(tmp_path / f"r{place}" / "results") for place in (0, 1)]
+    names = ",".join(f"'{folder}'" for folder in of)
+    run(
+        config("task=bundle", f"task.of=[{names}]", f"task.output={tmp_path}/b.zip"),
+        tmp_path / "b",
+        [],
+    )
+    file = with_config(tmp_path / "b.zip", tmp_path / "newer.zip", "runs/00", "model", unheard_of=1)
+    _, error, said = check(file)
+    assert [name for name in said if "not repeated" in said[name]] == ["popularity, seed 42"]
+    assert said["popularity, seed 42 (2)"].startswith("identical")
+    assert "1 of 2 runs of the bundle were not" in error
+
+
 def test_code_of_others_is_not_imported(
     bundle: Path, check: Checked, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -82,7 +82,7 @@ class Sampler(ABC):
 
     def n_points(self, space: Space) -> float:
         """Number of trials after which nothing is left to propose."""
-        return 1 if not _distributions(space) else math.inf
+        return 1 if all(each.single() for each in _distributions(space).values()) else math.inf
 
     @abstractmethod
     def make(self, turn: Turn) -> BaseSampler:

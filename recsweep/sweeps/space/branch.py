@@ -105,7 +105,8 @@ class Branch:
         self._build(start, None)
         for key, searched in self.dimensions.items():
             models = [self._build({**start, key: edge}, key) for edge in searched.edges]
-            if len(models) > 1 and all(model == models[0] for model in models):
+            differ = not all(are_same(edge, searched.edges[0]) for edge in searched.edges)
+            if differ and all(model == models[0] for model in models):
                 raise InputError(unused_overrides(key, models[0]))
 
     def is_valid(self, settings: Config) -> bool:

@@ -50,6 +50,8 @@ class Dimension:
         if isinstance(space, CategoricalDistribution):
             choices = [encode(value) for value in self.edges]
             return ",".join(choices) if len(choices) > 1 else f"choice({choices[0]})"
+        if space.low == space.high:
+            return f"choice({space.low})"
         if self.is_stepped:
             stop = type(space.high)(Decimal(repr(space.high)) + Decimal(repr(space.step)))
             return f"range({space.low},{stop},{space.step})"
@@ -70,11 +72,11 @@ class Dimension:
 
     @property
     def edges(self) -> list[Any]:
-        """The values at both ends, or all choices."""
+        """The values at both ends, or all choices; distinct."""
         space = self.distribution
         if isinstance(space, CategoricalDistribution):
             return [self.value(choice) for choice in space.choices]
-        return [getattr(space, end) for end in ("low", "high")]
+        return [space.low, space.high] if space.low < space.high else [space.low]
 
     def suggest(self, trial: BaseTrial) -> Any:
         """Let an Optuna trial suggest the parameter."""
@@ -247,4 +249,9 @@ def _refuse_infinite(numbers: list[Any], line: str) -> None:
         if not math.isfinite(number):
             raise InputError(
                 f"a search space must be finite, but {line} has {number}; give a number"
+            )
+        if isinstance(number, int) and abs(number) >= 1 << 63:
+            raise InputError(
+                f"integers of a search space must fit into 64 bits, but {line} has {number}; give "
+                "a number with a decimal point"
             )

@@ -13,6 +13,7 @@ from sqlalchemy.engine import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, SQLAlchemyError
 
 from recsweep.credentials import hide_credentials
+from recsweep.files import typed_or_decoded
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.outages import reason
 
@@ -45,10 +46,10 @@ def parse_address(url: str) -> URL:
             "the password in sweep.storage must be between USER: and @HOST, with @ written as "
             "%40; fix it, or omit the password and set PGPASSWORD"
         )
-    path = address.database or ""
+    path = url.partition(":///")[2]
     is_file = path not in ("", ":memory:") and not address.query
     if address.drivername == SQLITE and is_file:
-        return address.set(database=str(Path(path).absolute()))
+        return address.set(database=str(typed_or_decoded(path)))
     if address.drivername == POSTGRES:
         return address
     raise StorageError(

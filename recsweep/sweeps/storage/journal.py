@@ -138,7 +138,7 @@ class Journal(BaseJournalBackend):
             except ValueError as error:
                 raise StorageError(
                     f"line {number} of {self._path} must be an Optuna record, but is damaged "
-                    f"({error}); restore the file from a backup, or delete it to start over"
+                    f"({error}); restore the file from a backup, or delete its folder to start over"
                 ) from error
             found.append((record, checksum))
         return found

@@ -2,6 +2,7 @@
 
 The modules, from the outside in:
 
+    leftovers      files of an earlier study in a study's folder
     catalog        all studies of a folder or of a database
     claims         who runs which trial next: a dead worker's, a failed one or a new one
     takeover       a dead worker's trial is taken over

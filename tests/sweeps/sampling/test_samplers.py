@@ -273,6 +273,12 @@ def test_a_space_without_dimensions_has_one_trial(name: str) -> None:
     assert params_of(swept(name, EMPTY, 3)) == [{}]
 
 
+@pytest.mark.parametrize("name", ["tpe", "random", "grid", "qmc"])
+def test_a_space_with_one_point_has_one_trial(name: str) -> None:
+    point = Space((branch({}, "model.beta=choice(0.5)", "model.dim=range(100,101)"),))
+    assert len(swept(name, point, 3)) == 1
+
+
 # --- the configuration's own values ---------------------------------------------------------------
 
 

@@ -43,6 +43,14 @@ def test_a_sweep_is_the_distribution_that_it_says(text: str) -> None:
     assert dimension(f"model.x={text}") == Dimension("model.x", SWEEPS[text])
 
 
+def test_a_range_of_one_value_has_one_edge_and_is_written_as_a_choice() -> None:
+    for text in ("range(100,101)", "range(0,50,100)", "int(range(3.2,4))"):
+        found = dimension(f"model.x={text}")
+        assert len(found.edges) == 1, text
+        assert dimension(f"model.x={found}").edges == found.edges
+        assert found.distribution.single()
+
+
 @pytest.mark.parametrize(
     "text", [*SWEEPS, "[600],[300]", "null,128", "1,true,1.0,'1'", "{a:1},{a:'1'}", "a b,'it\\'s'"]
 )
@@ -108,6 +116,8 @@ def test_a_value_survives_as_text_to_the_last_bit(value: Any) -> None:
         ("tag(log, range(1, 9))", r"the tag log needs an interval, but .*range"),
         ("tag(log, lin, interval(1, 2))", r"the only tag .* is log, but .* has lin"),
         ("1,2,1", r"choices must differ, but .* has 1 twice"),
+        ("int(interval(1, 1e30))", r"fit into 64 bits, but .* has 1000000000000000019884624838656"),
+        ("range(0, 9223372036854775808)", r"fit into 64 bits"),
         ("[1],[1]", r"choices must differ, but .* has \[1\] twice"),
         ("interval(0,1),5", r"between values"),
     ],

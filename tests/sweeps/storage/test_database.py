@@ -178,6 +178,16 @@ def test_a_relative_path_stays_where_it_was_opened(
     assert (tmp_path / "studies.db").exists()
 
 
+@pytest.mark.parametrize(("folder", "typed"), [("my%20proj", "my%20proj"), ("a b", "a%20b")])
+def test_a_file_is_where_its_path_says_or_where_it_is_decoded(
+    tmp_path: Path, folder: str, typed: str
+) -> None:
+    (tmp_path / folder).mkdir()
+    optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/{typed}/s.db", tmp_path))
+    assert [each.name for each in tmp_path.iterdir()] == [folder]
+    assert (tmp_path / folder / "s.db").exists()
+
+
 def test_errors_in_use_become_one_line_too(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/studies.db"
     study = optuna.create_study(storage=open_storage(url, tmp_path))

@@ -399,7 +399,7 @@ def test_a_changed_digit_or_name_is_an_error_and_no_new_best(
     assert str(refused.value) == (
         f"line {line} of {file} must be an Optuna record, but is damaged (its checksum is wrong: "
         "it was changed, or a record before it removed); restore the file from a backup, or "
-        "delete it to start over"
+        "delete its folder to start over"
     )
     assert file.read_bytes() == spoilt
 
