@@ -179,7 +179,8 @@ class ShallowAE(GradientModel):
         """
         if self.latent_dim is None:
             refuse_beyond_memory(
-                3 * 4 * n_items**2,  # the matrix, its gradient and the best epoch's copy
+                # the matrix, its gradient, the best epoch's copy, and what the optimizer keeps
+                (3 + self.optimizer.n_moments) * 4 * n_items**2,
                 f"model=shallow_ae on {n_items:,} items",
                 "set model.latent_dim, such as 256",
             )

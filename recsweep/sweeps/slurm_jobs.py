@@ -257,7 +257,7 @@ def _states(job_ids: Iterable[str]) -> dict[str, tuple[str, str]]:
         if told.returncode and "Invalid job id" not in told.stderr:
             return {}
         for line in told.stdout.splitlines():
-            job_id, state, reason = line.strip().split("|")
+            job_id, state, reason = line.strip().split("|", 2)
             found[job_id] = (state, reason)
     return {job_id: found.get(job_id, ("GONE", "")) for job_id in own}
 

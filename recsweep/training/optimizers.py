@@ -49,6 +49,11 @@ class Optimizer(ABC):
     def build(self) -> "keras.optimizers.Optimizer":
         """A new Keras optimizer; its learning rate is overwritten at each step."""
 
+    @property
+    def n_moments(self) -> int:
+        """Numbers that it keeps for each weight."""
+        return 2
+
     def constants(self) -> tuple[Hashable, ...]:
         """The settings compiled into a step: all except the learning rate, which is its input."""
         settings = {key: value for key, value in vars(self).items() if key not in RATES}
@@ -105,6 +110,11 @@ class SGD(Optimizer):
     """
 
     momentum: Annotated[float, Field(ge=0, lt=1)]
+
+    @property
+    def n_moments(self) -> int:
+        """One, or none without momentum."""
+        return int(self.momentum > 0)
 
     def build(self) -> "keras.optimizers.Optimizer":
         """A new Keras SGD."""

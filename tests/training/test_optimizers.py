@@ -73,3 +73,16 @@ def test_two_classes_of_one_name_are_two_methods() -> None:
     Mine.__name__ = "SGD"  # as in a module of the user's own
     settings = {"learning_rate": 0.1, "momentum": 0.5, **CONSTANT}
     assert Mine(**settings).constants() != SGD(**settings).constants()
+
+
+def test_an_optimizer_keeps_as_many_numbers_per_weight_as_it_says() -> None:
+    for optimizer in (
+        SGD(learning_rate=0.1, momentum=0.0, **CONSTANT),
+        SGD(learning_rate=0.1, momentum=0.5, **CONSTANT),
+        Adam(learning_rate=0.1, **CONSTANT),
+        AdamW(learning_rate=0.1, weight_decay=0.1, **CONSTANT),
+    ):
+        built, weight = optimizer.build(), keras.Variable(np.ones((3, 5)))
+        built.build([weight])
+        kept = [each for each in built.variables if each.shape == weight.shape]
+        assert len(kept) == optimizer.n_moments

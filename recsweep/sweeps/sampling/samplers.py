@@ -358,11 +358,11 @@ def _need_package(sampler: Sampler, package: str) -> None:
 
 def _need_equal_branches(sampler: Sampler, space: Space) -> None:
     """Refuse parameters that only some trials have: the sampler would draw them at random."""
-    first, *others = (branch.dimensions.keys() for branch in space.branches)
-    for key in (key for keys in others for key in sorted(first ^ keys)):
+    first, *others = ({d.name for d in branch.dimensions.values()} for branch in space.branches)
+    for name in (name for names in others for name in sorted(first ^ names)):
         raise InputError(
-            f"sampler={_name(sampler)} needs the same parameters in every trial, but {key} depends "
-            f"on {', '.join(space.groups)}; choose sampler=tpe"
+            f"sampler={_name(sampler)} needs the same parameters in every trial, but {name} "
+            f"depends on {', '.join(space.groups)}; choose sampler=tpe"
         )
 
 

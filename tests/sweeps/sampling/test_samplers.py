@@ -5,6 +5,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -57,6 +58,21 @@ FINITE = Space(
     )
 )
 EMPTY = Space((branch({}),))
+OF_TWO_RANGES = Space(
+    tuple(
+        Branch(
+            {"optimizer": name},
+            {"model": {}},
+            {
+                "model.beta": dimension("model.beta=interval(0.0,1.0)"),
+                "model.lr": replace(
+                    dimension("model.lr=interval(0.0,1.0)"), name=f"model.lr[{name}]"
+                ),
+            },
+        )
+        for name in ("adam", "sgd")
+    )
+)
 
 
 def sampler(name: str, **changes: Any) -> Sampler:
@@ -367,6 +383,7 @@ def test_nothing_is_printed(name: str, capfd: pytest.CaptureFixture[str]) -> Non
         ("cmaes", FLAT, 2, "sampler=cmaes needs one objective, but sweep.objectives has 2; choose"),
         ("cmaes", CONDITIONAL, 1, "optimizer.momentum depends on optimizer; choose sampler=tpe"),
         ("cmaes", FINITE, 1, "model.a depends on optimizer"),
+        ("cmaes", OF_TWO_RANGES, 1, r"model\.lr\[adam\] depends on optimizer"),
         ("cmaes", Space((branch({}, *MODEL[1:3]),)), 1, "the space has 1; choose sampler=tpe"),
     ],
 )
