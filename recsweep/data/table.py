@@ -27,7 +27,7 @@ from recsweep.data.ids import TIMES, as_ids, id_text
 from recsweep.data.interactions import quote
 from recsweep.data.magic_bytes import columnar
 from recsweep.data.text_stream import first_bytes, refuse_other_formats
-from recsweep.data.timestamps import NUMBER, in_order, instant
+from recsweep.data.timestamps import NUMBER, count_by_unit, in_order, instant
 from recsweep.errors import InputError
 from recsweep.files import no_file, read_errors_in_one_line
 from recsweep.messages import one_line, shorten
@@ -73,6 +73,8 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
         raise _explained(file, str(error)) from error
     if table.empty or not _is_sound(table):
         raise _explained(file, "an id or a number is missing or inexact")
+    if "timestamp" in table:
+        _report_two_units(file, table["timestamp"].to_numpy())
     if isinstance(file, Text):
         _report_header_as_data(file)
         _report_quotes_as_text(file, table)
@@ -108,6 +110,17 @@ def _report_header_as_data(file: Text) -> None:
         log.warning(
             "line 1 of %s looks like a header, but was read as data: %s; if it is one, set "
             "data.header=true", file.path, quote(file.layout.delimiter.join(file.first_wanted[0])),
+        )  # fmt: skip
+
+
+def _report_two_units(file: TableFile, times: np.ndarray) -> None:
+    """Warn about times some of which look like seconds since 1970 and others like milliseconds."""
+    counts = count_by_unit(times)
+    if len(counts) > 1:
+        found = " and ".join(f"{n:,} like {unit}" for unit, n in counts.items())
+        log.warning(
+            "times of %s must have one unit, but %s since 1970; convert them", file.path,
+            found.replace(" like", " look like", 1),
         )  # fmt: skip
 
 

@@ -29,6 +29,9 @@ _AS_TEXT = (pa.int64(), pa.decimal128(38, 12), pa.timestamp("ns"), pa.timestamp(
 
 _PER_SECOND = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (math.inf, 10**9))
 """A bound of the latest time -> units in a second: 1e11 s are the year 5138, 1e11 ms are 1973."""
+_PLAUSIBLE_S = (315_532_800, 4_102_444_800)
+"""The years 1980 to 2099."""
+_UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 _EPOCH_S = date(1970, 1, 1).toordinal() * 86_400
 
 Instant = tuple[str, Any]
@@ -168,10 +171,24 @@ def readable(time: float, times: np.ndarray) -> str:
         times: Numbers as of `in_order`.
     """
     seconds = int(time) // _per_second(times)
-    if not 315_532_800 <= seconds < 4_102_444_800:  # the years 1980 to 2099
+    if not _PLAUSIBLE_S[0] <= seconds < _PLAUSIBLE_S[1]:
         return f"{time:,}"
     at = datetime.fromtimestamp(seconds, UTC).replace(tzinfo=None)
     return at.isoformat(" ").removesuffix(" 00:00:00")
+
+
+def count_by_unit(times: np.ndarray) -> dict[str, int]:
+    """How many times look like dates since 1970 in seconds, milliseconds and so on.
+
+    Args:
+        times: Numbers as of `in_order`.
+    """
+    first, end = _PLAUSIBLE_S
+    counts = {
+        name: int(np.count_nonzero((times >= first * units) & (times < end * units)))
+        for units, name in _UNITS.items()
+    }
+    return {name: n for name, n in counts.items() if n}
 
 
 def _per_second(times: np.ndarray) -> int:

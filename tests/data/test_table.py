@@ -137,8 +137,20 @@ def test_timestamps_come_along_in_their_order(tmp_path: Path, times: list[str]):
     assert table["timestamp"][0] < table["timestamp"][1]
 
 
-@pytest.mark.parametrize("users", [[1, 2], ["1", "2"], pd.Categorical(["1", "2"])])
+def test_times_of_two_units_are_told(tmp_path: Path, caplog):
+    lines = [f"u,i{n},1,{1_700_000_000 + n}" for n in range(3)] + ["u,j,1,1700000000000"]
+    read(tmp_path, "\n".join(["user,item,value,at", *lines]), TIMED)
+    assert caplog.messages == [
+        f"times of {tmp_path / 'clicks.csv'} must have one unit, but 3 look like seconds and "
+        "1 like milliseconds since 1970; convert them"
+    ]
+    caplog.clear()
+    read(tmp_path, "\n".join(["user,item,value,at", *lines[:3]]), TIMED)
+    assert caplog.messages == []
+
+
 @pytest.mark.parametrize("values", [[3, 4], [3.0, 4.0], ["3", "4"]])
+@pytest.mark.parametrize("users", [[1, 2], ["1", "2"], pd.Categorical(["1", "2"])])
 def test_parquet_may_hold_ids_and_values_of_any_plain_type(tmp_path: Path, users: Any, values: Any):
     path = tmp_path / "clicks.parquet"
     at = pd.to_datetime(["1970-01-02", "1970-01-01"]).as_unit("ns")
