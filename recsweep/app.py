@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple, cast
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep import environment, shell, source_code
+from recsweep import environment, source_code
 from recsweep.build import build, validate
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
@@ -233,8 +233,8 @@ def sweep_folder(settings: Settings) -> Path:
     folder = settings.sweep["folder"]
     if not isinstance(folder, str | Path):
         raise InputError(
-            f"sweep.folder must be a path, but is {folder}; give a folder, "
-            f"""such as '{shell.setting("sweep.folder", str(folder or "sweeps"))}'"""
+            f"sweep.folder must be a path, but is {folder}; give a folder, such as "
+            "sweep.folder=sweeps, and quote a number twice"
         )
     return expand_user(folder)
 

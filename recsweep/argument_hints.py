@@ -109,7 +109,9 @@ def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
     typed = list(arguments)
     before = typed[typed.index(text) - 1] if text in typed[1:] else ""
     name, _, start = before.partition("=")
-    if name in LISTS or name == SEVERAL:
+    start = start.strip("[], ")
+    is_entry = text in groups[SEVERAL] if name == SEVERAL else _is_number(text)
+    if start and is_entry and (name in LISTS or name == SEVERAL):
         return f"did you mean {shlex.quote(f'{name}=[{start},{text}]')}?"
     of_groups = [group for group, choices in groups.items() if text in choices]
     if of_groups:
@@ -117,6 +119,10 @@ def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
     if text in groups or text.startswith("="):
         return f"write {text if text in groups else 'KEY'}=VALUE without spaces"
     return _meant_after(before, text, NAMED_BY.get(task_of(arguments)))
+
+
+def _is_number(text: str) -> bool:
+    return re.fullmatch(r"[0-9.]+", text) is not None
 
 
 def _meant_after(before: str, text: str, named_by: str | None) -> str:

@@ -147,16 +147,18 @@ class Evaluator:
                 f"{self.objective}; change objective, metrics or k"
             )
 
-    def refuse_objective(self, objective: str, setting: str = "objective") -> None:
-        """Raise InputError if validation must not choose by this metric, such as `gini@10`."""
-        metric = objective.partition("@")[0]
-        if not self.metrics[metric].is_better_if_larger:
+    def may_choose_by(self, objective: str) -> bool:
+        """Whether this metric, such as `ndcg@10`, is better if it is larger."""
+        return self.metrics[objective.partition("@")[0]].is_better_if_larger
+
+    def refuse_objective(self) -> None:
+        """Raise InputError if validation must not choose by the objective, such as `gini@10`."""
+        if not self.may_choose_by(str(self.objective)):
             better = [name for name, each in self.metrics.items() if each.is_better_if_larger]
+            remedy = f"set objective={default_objective(better or ['ndcg'], self.k)}"
             raise InputError(
-                f"{setting} must be a metric that is better if it is larger, but is {objective}; "
-                f"set objective={default_objective(better or ['ndcg'], self.k)}"
-                + ", and add ndcg to metrics"
-                * (not better)
+                "objective must be a metric that is better if it is larger, but is "
+                f"{self.objective}; {remedy}{'' if better else ', and add ndcg to metrics'}"
             )
 
     def refuse_large_k(self, n_items: int) -> None:

@@ -52,7 +52,7 @@ class Experiment:
         )
         environment.use_cache(settings.cache)
         evaluator = app.make_evaluator(settings)
-        evaluator.refuse_objective(str(evaluator.objective))
+        evaluator.refuse_objective()
         for group, method in (*app.DATA_STEPS, ("optimizer", "build")):
             app.build_group(settings, group, method)
         tracker = tracker or app.build_group(settings, "tracking", "log_metrics")

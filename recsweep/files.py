@@ -235,6 +235,8 @@ def is_folder(path: Path) -> bool:
 
 
 def typed_or_decoded(path: str) -> Path:
-    """The absolute path as typed; or with %20 as a space if only that folder exists."""
+    """The absolute path as typed; or with %20 as a space if only that file or folder exists."""
     typed, decoded = Path(path).absolute(), Path(unquote(path)).absolute()
-    return decoded if decoded.parent.is_dir() and not typed.parent.is_dir() else typed
+    is_there = decoded.exists() and not typed.exists()
+    has_folder = decoded.parent.is_dir() and not typed.parent.is_dir()
+    return decoded if is_there or has_folder else typed

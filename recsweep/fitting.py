@@ -86,7 +86,7 @@ class _BestEpoch:
         now = time.perf_counter()
         if epoch != len(self.curves):
             raise InputError(
-                f"{type(self.model).__name__}.fit must call on_epoch with the epochs 0, 1, 2, …, "
+                f"{type(self.model).__name__}.fit must call on_epoch with 0, 1, 2, … in order, "
                 f"but calls it with {epoch} after {len(self.curves)} epochs; count from 0"
             )
         trained = {f"train/{name}": value for name, value in losses.items()}

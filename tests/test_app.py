@@ -22,7 +22,9 @@ def test_a_group_that_builds_something_else_is_refused(config: Any, tmp_path: Pa
 @pytest.mark.parametrize(("folder", "shown"), [("2024", "2024"), ("null", "None")])
 def test_a_folder_of_studies_is_a_path(config: Any, refused: Any, folder: str, shown: str) -> None:
     settings = check_settings(config(f"sweep.folder={folder}"))
-    with refused(f"sweep.folder must be a path, but is {shown}; give a folder, such as 'sweep.fol"):
+    with refused(
+        f"sweep.folder must be a path, but is {shown}; give a folder, such as sweep.folder=sweeps"
+    ):
         sweep_folder(settings)
 
 

@@ -13,7 +13,11 @@ from recsweep.mistakes import explain
     ("before", "word", "expected"),
     [
         ("metrics=ndcg", "recall", "did you mean 'metrics=[ndcg,recall]'?"),
+        ("metrics=[ndcg]", "recall", "did you mean 'metrics=[ndcg,recall]'?"),
+        ("metrics=", "recall", "did you mean metrics=recall?"),
+        ("metrics=ndcg", "ease", "did you mean model=ease?"),
         ("k=10", "20", "did you mean 'k=[10,20]'?"),
+        ("k=20", "ease", "did you mean model=ease?"),
         ("task=recommend", "task.run", "but task.run is not; write task.run=NAME"),
         ("task=recommend", "mine", "did you mean task.run=mine?"),
         ("data.path=my", "file.csv", """'data.path="my file.csv"'"""),

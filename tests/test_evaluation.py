@@ -382,11 +382,13 @@ def test_an_objective_must_be_computed() -> None:
 
 def test_what_is_not_better_if_larger_is_no_objective() -> None:
     of_both = evaluator(metrics=["gini", "recall"], k=[5, 10])
-    of_both.refuse_objective("recall@10")
+    assert of_both.may_choose_by("recall@10")
+    assert not of_both.may_choose_by("gini@5")
     with pytest.raises(InputError, match=r"but is gini@10; set objective=recall@10$"):
-        of_both.refuse_objective(str(of_both.objective))
-    with pytest.raises(InputError, match=r"set objective=ndcg@10, and add ndcg to metrics$"):
-        evaluator(metrics=["gini", "arp"], k=[5, 10]).refuse_objective("arp@5")
+        of_both.refuse_objective()
+    with pytest.raises(InputError, match=r"arp@5; set objective=ndcg@10, and add ndcg to metrics$"):
+        evaluator(metrics=["gini", "arp"], k=[5, 10], objective="arp@5").refuse_objective()
+    evaluator(metrics=["gini", "ndcg"], k=[5, 10], objective="ndcg@5").refuse_objective()
 
 
 def test_a_cutoff_beyond_the_catalogue_is_refused_with_those_that_fit() -> None:

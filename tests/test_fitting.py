@@ -134,7 +134,9 @@ class CountsFromOne(Scripted):
 
 
 def test_epochs_are_counted_from_0() -> None:
-    with pytest.raises(InputError, match=r"epochs 0, 1, 2, …, but calls it with 1 after 0 epochs"):
+    with pytest.raises(
+        InputError, match=r"with 0, 1, 2, … in order, but calls it with 1 after 0 epochs"
+    ):
         trial(CountsFromOne([0, 1]))
 
 

@@ -23,7 +23,7 @@ _NO_CONTENT = (
     "task.", "tracking.", "cache_dir", "debug", "model_name", "threads", "evaluation_batch_size",
     "data.path", "split.path", "max_unpacked_gib", "max_compression_ratio",
 )  # fmt: skip
-"""Settings, or groups of settings, that do not affect results; data have fingerprints."""
+"""Settings that affect no more of a result than its last digits; data have fingerprints."""
 
 
 @dataclass(frozen=True)

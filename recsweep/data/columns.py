@@ -57,7 +57,7 @@ _OTHERS = {
 }
 
 _LIKE_A_NAME = re.compile(
-    r"^(?i:id)[\W_]|^id[A-Z]|[\W_](?i:id|ids|idx|no|nr|num|number|code|key|name|hash|uuid|guid)$|[a-z]I[dD]$|:token$"
+    r"^(?i:id)[\W_]\D{3,}$|^id[A-Z]\D{2,}$|[\W_](?i:id|ids|idx|no|nr|num|number|code|key|name|hash|uuid|guid)$|[a-z]I[dD]$|:token$"
 )
 
 NO_GUESS = {"value": "null"}

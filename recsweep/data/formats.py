@@ -225,6 +225,15 @@ def _likely_delimiter(line: str) -> str:
     return next((sign for sign in (signs[-1], " ") if sign in line.strip()), "")
 
 
+def _has_spaced_quotes(table: pa.Table, column: Mapping[str, str]) -> bool:
+    """Whether an id has a quote after spaces, which Arrow takes for a part of it."""
+    return any(
+        pc.any(pc.match_substring_regex(chunk.dictionary, '^ +"')).as_py()
+        for ours in ("user", "item")
+        for chunk in table[column[ours]].chunks
+    )
+
+
 def _by_position(fields: list[str]) -> str:
     numbers = [at for at, field in enumerate(fields) if at > 1 and NUMBER.fullmatch(field)]
     last = numbers[0] if numbers else "null"
@@ -317,13 +326,14 @@ class Text(TableFile):
         first, second = (fields[0] if len(fields) == 1 else "" for fields in self.first_records)
         if not self.layout.has_settings or not first:
             return ""
-        if re.match(r"#|sep=.$", first):
-            return "line 1 is a comment: remove it"
         sign = _likely_delimiter(first)
+        is_even = not self.first_records[1] or first.count(sign) == second.count(sign)
+        if re.fullmatch("sep=.", first) or (first.startswith("#") and not (sign and is_even)):
+            return "line 1 is a comment: remove it"
+        if not sign or not is_even:
+            return ""
         if sign == self.layout.delimiter:
             return "its lines are in quotes as a whole: remove these quotes"
-        if not sign:
-            return ""
         shown = sign.replace("\t", "\\t")
         advice = f"'data.delimiter=\"{shown}\"'"
         fields = first.split(sign)
@@ -344,7 +354,8 @@ class Text(TableFile):
         types |= {column[ours]: pa.float64() for ours in ("value",) if ours in column}
         types |= {column[ours]: pa.string() for ours in ("timestamp",) if ours in column}
         with open_text(self.path) as stream:
-            lines = CountedLines(stream, self.layout.delimiter)
+            lines = CountedLines(stream, self._has_colons)
+            table = None
             try:
                 table = pa_csv.read_csv(
                     lines if self.layout.has_quotes or self._has_colons else stream,
@@ -361,9 +372,9 @@ class Text(TableFile):
                     ),
                 )
             except pa.ArrowInvalid:
-                if not self._skips_spaces or not lines.has_spaced_quotes:
+                if not self._skips_spaces:
                     raise
-        if self._skips_spaces and lines.has_spaced_quotes:
+        if table is None or (self._skips_spaces and _has_spaced_quotes(table, column)):
             return self._read_rows()
         n_records = table.num_rows + (not self.is_bare)
         if self.layout.has_quotes and n_records != lines.n_lines:
@@ -381,12 +392,12 @@ class Text(TableFile):
         return self.layout.has_quotes and self.layout.delimiter != " "
 
     def _read_rows(self) -> pa.Table:
-        """As `read`, slowly."""
+        """As `read`, slowly; knows quotes after spaces."""
         rows = [tuple(row.values()) for row in self.rows()]
         columns = dict(zip(self.positions, zip(*rows, strict=True), strict=True))
         texts = {ours: pa.array([each or None for each in some]) for ours, some in columns.items()}
         if "value" in texts:
-            texts["value"] = pc.utf8_trim(texts["value"], " ").cast(pa.float64())
+            texts["value"] = pc.utf8_trim(texts["value"], " \t").cast(pa.float64())
         return pa.table({ours: pa.chunked_array([some]) for ours, some in texts.items()})
 
     def rows(self) -> Iterator[Mapping[str, Any]]:

@@ -101,7 +101,6 @@ def as_ids(column: "pd.Series[Any]") -> "pd.Series[Any]":
     raw = coded.categories
     code, names = pd.factorize(id_texts(raw))
     texts = pd.Index(names, dtype=object)
-    _tell_missing(column.name, texts, code, coded.codes)
     if np.array_equal(code, np.arange(len(raw))):
         return coded.rename_categories(texts)
     if len(names) < (code >= 0).sum():
@@ -110,17 +109,18 @@ def as_ids(column: "pd.Series[Any]") -> "pd.Series[Any]":
     return pd.Series(pd.Categorical.from_codes(codes, texts), column.index, name=column.name)
 
 
-def _tell_missing(
-    name: object, texts: "pd.Index[Any]", code: np.ndarray, codes: "pd.Series[Any]"
-) -> None:
-    """Warn about ids that other programs write where there is none."""
-    places = [place for place, text in enumerate(texts) if text.lower() in MISSING]
-    if places:
-        raw = np.flatnonzero(np.isin(code, places))
+def tell_missing(column: "pd.Series[Any]") -> None:
+    """Warn about ids that other programs write where there is none.
+
+    Args:
+        column: See `as_ids`; named `user` or `item`.
+    """
+    found = [text for text in column.cat.categories if text.lower() in MISSING]
+    if found:
         log.warning(
             "%s rows have the %s id %s, which often means that it is missing: each is treated as "
-            "one %s; if so, remove these rows", f"{int(codes.isin(raw).sum()):,}", name,
-            " or ".join(repr(texts[place]) for place in places), name,
+            "one %s; if so, remove these rows", f"{int(column.isin(found).sum()):,}", column.name,
+            " or ".join(map(repr, found)), column.name,
         )  # fmt: skip
 
 

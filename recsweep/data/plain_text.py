@@ -134,18 +134,20 @@ def _layout(path: Path) -> Layout:
     return _with_columns(layout, path, names, taken)
 
 
-def refuse_unknown_names(path: Path, user: str, item: str) -> None:
-    """Refuse a first line that was read as a pair, but has two words that are no known ids.
+def refuse_unknown_names(path: Path, table: pd.DataFrame) -> None:
+    """Refuse a first line that was read as a pair of unknown ids, but may be a header.
 
     Args:
         path: See `read_pairs`.
-        user: The user of the first pair, whom nothing else names.
-        item: Its item, which nothing else names.
+        table: Its pairs, of which nothing else names the first one's user and item.
 
     Raises:
-        InputError: The file has no header, and the two have no digits.
+        InputError: The file has no header, and neither word of the first pair has a digit or
+            occurs again in the file.
     """
-    if any(map(str.isdigit, user + item)):
+    user, item = map(str, table.iloc[0][["user", "item"]])
+    recurs = (table["user"] == user).sum() > 1 or (table["item"] == item).sum() > 1
+    if len(table) == 1 or recurs or any(map(str.isdigit, user + item)):
         return
     layout = _layout(path)
     if layout.columns:

@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 
 from recsweep.data.formats import Columnar, Layout, TableFile, Text
 from recsweep.data.header import looks_like_data, looks_like_header
-from recsweep.data.ids import TIMES, as_ids, id_text
+from recsweep.data.ids import TIMES, as_ids, id_text, tell_missing
 from recsweep.data.interactions import quote
 from recsweep.data.magic_bytes import columnar
 from recsweep.data.text_stream import first_bytes, refuse_other_formats
@@ -73,6 +73,8 @@ def read_table(path: Path, layout: Layout) -> pd.DataFrame:
         raise _explained(file, str(error)) from error
     if table.empty or not _is_sound(table):
         raise _explained(file, "an id or a number is missing or inexact")
+    for name in ("user", "item"):
+        tell_missing(table[name])
     if "timestamp" in table:
         _report_two_units(file, table["timestamp"].to_numpy())
     if isinstance(file, Text):

@@ -2,7 +2,6 @@
 
 import io
 import lzma
-import re
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +16,6 @@ from recsweep.unpack_limits import UnpackedSize
 
 COLONS, ONE_CHARACTER = "::", "\x1f"
 """A delimiter that CSV readers do not support, and its replacement."""
-N_SPACES = 64
-"""Spaces before a quote that are recognised across two blocks."""
 _MARK = "\ufeff".encode()
 
 
@@ -109,21 +106,16 @@ class _Limited(io.RawIOBase):
 
 
 class CountedLines(io.RawIOBase):
-    """A stream of UTF-8 that counts its non-blank lines, and looks for quotes after spaces.
+    """A stream of UTF-8 that counts its non-blank lines.
 
     Args:
         stream: The stream to read.
-        delimiter: Separator of fields; `::` is replaced by one character.
+        has_colons: Whether to replace `::` by one character.
     """
 
-    def __init__(self, stream: pa.NativeFile, delimiter: str) -> None:
+    def __init__(self, stream: pa.NativeFile, has_colons: bool) -> None:
         self._stream = stream
-        self._has_colons = delimiter == COLONS
-        sign = ONE_CHARACTER if self._has_colons else delimiter
-        self._spaced = re.compile(b"[\n\r" + re.escape(sign.encode()) + b']  *"')
-        self._tail = b"\n"
-        self.has_spaced_quotes = False
-        """Whether a field had a quote after spaces, which Arrow reads as text."""
+        self._has_colons = has_colons
         self._held = b""
         self._n_ended = 0
         self._was_end: bool | None = None
@@ -154,14 +146,7 @@ class CountedLines(io.RawIOBase):
             if not block and not is_last:
                 return self.read(size)
         self._count(block)
-        self._look_for_spaced_quotes(block)
         return block
-
-    def _look_for_spaced_quotes(self, block: bytes) -> None:
-        if not self.has_spaced_quotes:
-            text = self._tail + block
-            self.has_spaced_quotes = b' "' in text and bool(self._spaced.search(text))
-            self._tail = text[-N_SPACES:]
 
     def _count(self, block: bytes) -> None:
         if block:

@@ -98,7 +98,7 @@ def _numbers(keys: Sequence[Decimal]) -> np.ndarray:
     if largest < 2**63 and not any(key % 1 for key in distinct):
         return np.array([int(key) for key in keys], np.int64)
     numbers = {key: float(key) for key in distinct}
-    if len(set(numbers.values())) < len(distinct):
+    if len(set(numbers.values()) - {math.inf, -math.inf}) < len(distinct):
         numbers = dict(zip(distinct, range(len(distinct)), strict=True))
     return np.array([numbers[key] for key in keys])
 

@@ -14,6 +14,8 @@ from recsweep.errors import InputError, error_context
 from recsweep.interfaces import STRICT, HomePath
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from recsweep.evaluation import Evaluation, Evaluator
 
 # The rest is imported where it is used: --help must not wait for pandas.
@@ -80,18 +82,20 @@ def measure_file(
     Raises:
         InputError: A file cannot be read, or the two have nothing in common.
     """
+    from recsweep.data.plain_text import read_pairs
     from recsweep.recommendations.files import read_recommendations
 
     evaluator, left_out = _evaluator(settings, is_asked_for)
     with error_context("task.recommendations"):
         lists = read_recommendations(recommendations)
     with error_context("task.truth"):
-        wanted = _wanted(truth)
+        table = read_pairs(truth)
+        wanted = _wanted(table, truth)
     notes = [
         *_notes(lists, wanted, (str(recommendations), str(truth))),
         *(f"{name} is left out: it needs the catalogue" for name in left_out),
     ]
-    _refuse_header(lists, wanted, truth)
+    _refuse_header(lists, table, truth)
     longest = max(map(len, lists.values()))
     if longest < evaluator.k[-1]:
         notes.append(
@@ -151,10 +155,7 @@ def _given(path: Path | None, name: str) -> Path:
     return path
 
 
-def _wanted(path: Path) -> dict[str, set[str]]:
-    from recsweep.data.plain_text import read_pairs
-
-    table = read_pairs(path)
+def _wanted(table: "pd.DataFrame", path: Path) -> dict[str, set[str]]:
     if "value" in table:
         table = table[table["value"] > 0]
     if table.empty:
@@ -167,15 +168,13 @@ def _wanted(path: Path) -> dict[str, set[str]]:
     return wanted
 
 
-def _refuse_header(lists: Lists, truth: Mapping[str, set[str]], path: Path) -> None:
+def _refuse_header(lists: Lists, truth: "pd.DataFrame", path: Path) -> None:
     """Refuse a truth whose first line, read as a pair, is most likely a header."""
     from recsweep.data.plain_text import refuse_unknown_names
 
-    user, items = next(iter(truth.items()))
-    if user not in lists and len(items) == 1 and len(truth) > 1:
-        (item,) = items
-        if not any(item in each for each in lists.values()):
-            refuse_unknown_names(path, user, item)
+    user, item = map(str, truth.iloc[0][["user", "item"]])
+    if user not in lists and not any(item in each for each in lists.values()):
+        refuse_unknown_names(path, truth)
 
 
 def _notes(lists: Lists, truth: Mapping[str, set[str]], files: tuple[str, str]) -> list[str]:

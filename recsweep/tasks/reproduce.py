@@ -4,6 +4,7 @@ import logging
 import multiprocessing
 import re
 import signal
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from functools import partial
@@ -175,12 +176,13 @@ def _unpacked(bundle: Path, job: Job, folder: Path, row: str | None) -> "list[Pa
     from recsweep.runs.past_run import PastRun
 
     runs: list[PastRun] = []
+    labels: Counter[str] = Counter()
     for name, folders in unpack_bundle(bundle, folder, row).items():
         for results in folders:
             config = PastRun(f"row {name}", results).config(job.trusted, job.config)
             label = f"{name}, seed {config.get('seed')}"
-            n_before = sum(run.name.startswith(label) for run in runs)
-            runs.append(PastRun(label + f" ({n_before + 1})" * bool(n_before), results))
+            labels[label] += 1
+            runs.append(PastRun(label + f" ({labels[label]})" * (labels[label] > 1), results))
     return runs
 
 

@@ -82,11 +82,6 @@ def _cut(order: Int[np.ndarray, " users"], n_rows: int) -> list[np.ndarray]:
 
 def _stack(train: CSR, users: list[np.ndarray], n_rows: int, capacity: int) -> Batch:
     n_batches = len(users)
-    refuse_beyond_memory(
-        4 * n_batches * (4 * capacity + 2 * n_rows + train.shape[1]),
-        f"an epoch of {n_batches:,} batches of {n_rows:,} users",
-        "raise model.batch_size",
-    )
     batch = Batch(
         rows=np.full((n_batches, capacity), n_rows - 1, np.int32),
         items=np.zeros((n_batches, capacity), np.int32),
@@ -149,7 +144,13 @@ class Epochs(ABC):
         """Interactions in the fullest batch of all epochs, rounded up so programs are reused."""
         lengths = np.diff(self.train.indptr)
         orders = map(self.order, range(self.n_epochs * self.n_passes))
-        return round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
+        found = round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
+        refuse_beyond_memory(
+            4 * self.n_batches * (4 * found + 2 * self.n_rows + self.train.shape[1]),
+            f"an epoch of {self.n_batches:,} batches of {self.n_rows:,} users",
+            "raise model.batch_size",
+        )
+        return found
 
     def batches(self, epoch: int) -> Batch | Triples:
         """The sparse batches of one epoch, stacked."""

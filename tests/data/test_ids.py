@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from recsweep.data.ids import as_ids, id_text, id_texts
+from recsweep.data.ids import as_ids, id_text, id_texts, tell_missing
 from recsweep.errors import InputError
 
 
@@ -102,8 +102,9 @@ def test_numbers_that_are_written_in_several_ways_are_told(caplog: pytest.LogCap
 def test_an_id_that_means_there_is_none_is_told_and_kept(
     word: str, caplog: pytest.LogCaptureFixture
 ):
-    column = pd.Series([word, "u1", f" {word}", "nano"], name="user")
-    assert as_ids(column).tolist() == [word, "u1", word, "nano"]
+    column = as_ids(pd.Series([word, "u1", f" {word}", "nano"], name="user"))
+    assert column.tolist() == [word, "u1", word, "nano"]
+    tell_missing(column)
     assert caplog.messages == [
         f"2 rows have the user id {word!r}, which often means that it is missing: each is treated "
         "as one user; if so, remove these rows"

@@ -63,6 +63,11 @@ def test_quotes_may_come_after_spaces(tmp_path: Path):
     assert rows(table) == [("u1", "i::1", 1.0)]
 
 
+def test_quotes_after_spaces_within_a_field_are_a_part_of_it(tmp_path: Path):
+    content = 'user,item,value,title\n"u, ""v""",i,1,"x, ""y"""\nu2,i2,2,""\n'
+    assert rows(read(tmp_path, content)) == [('u, "v"', "i", 1.0), ("u2", "i2", 2.0)]
+
+
 def test_a_bad_row_among_quotes_after_spaces_is_named(refused, tmp_path: Path):
     with refused("at least 0 in column 'value'", "line 3 has 'many'"):
         read(tmp_path, 'user, item, value\n"u1", "i1", 1\n"u2", "i1", "many"\n')
@@ -360,6 +365,7 @@ def test_where_the_header_is_missing_the_advice_keeps_the_first_row(refused, tmp
         ('"u1,i1,5"\n"u2,i1,5"\n', "its lines are in quotes as a whole: remove these quotes"),
         ("sep=;\nuser;item;value\nu1;i1;5\n", "line 1 is a comment: remove it"),
         ("# of 2024\nuser,item,value\nu1,i1,5\n", "line 1 is a comment: remove it"),
+        ("#user\titem\tvalue\nu1\ti1\t5\n", r"""'data.delimiter="\t"'"""),
     ],
 )
 def test_where_a_line_is_one_field_the_advice_says_why(
@@ -371,6 +377,11 @@ def test_where_a_line_is_one_field_the_advice_says_why(
         "but line 1 is one field", advice.partition(" data.header")[0].partition(" or")[0]
     ):
         read(tmp_path, content, Layout(",", None, 0, 1, None))
+
+
+def test_a_title_above_the_header_is_no_line_of_fields(refused, tmp_path: Path):
+    with refused("must have one column 'user'", "give the right file"):
+        read(tmp_path, "Exported on 2024\nuser,item,value\nu1,i1,5\n")
 
 
 def test_by_position_the_delimiter_is_advised_too(refused, tmp_path: Path):

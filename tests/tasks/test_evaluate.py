@@ -106,7 +106,8 @@ def test_a_header_of_unknown_words_is_no_user(evaluate: Any, header: str) -> Non
 
 
 @pytest.mark.parametrize(
-    "first", ["carl,faust", "anna,dune", "carl,dune7", "carl,dune\ncarl,faust"]
+    "first",
+    ["carl,faust", "anna,dune", "carl,dune7", "carl,dune\ncarl,faust", "carl,dune\nben,dune"],
 )
 def test_a_first_pair_of_which_anything_is_known_is_a_pair(evaluate: Any, first: str) -> None:
     lists = "user,item,score\nanna,faust,.9\nben,emma,.7\n"

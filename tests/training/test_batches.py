@@ -1,5 +1,7 @@
 """Batches hold exactly the users' interactions; padding is invisible."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -119,8 +121,9 @@ def test_a_matrix_without_interactions_has_batches_too() -> None:
 
 
 def test_an_epoch_beyond_memory_is_refused_before_it_is_made(
-    refused, monkeypatch: pytest.MonkeyPatch, train: sp.csr_matrix
+    refused: Any, monkeypatch: pytest.MonkeyPatch, train: sp.csr_matrix
 ) -> None:
     monkeypatch.setattr("recsweep.memory.available_bytes", lambda: 1_000)
     with refused("an epoch of", "batches of 2 users must have", "raise model.batch_size"):
-        stack_batches(train, np.arange(train.shape[0]), 2, capacity=64)
+        ShuffledEpochs(train, 2, 1, 5).batches(0)
+    assert in_order(train, 2).items.size  # of a part of the users

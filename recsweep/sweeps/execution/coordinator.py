@@ -55,7 +55,6 @@ from recsweep.sweeps.study import stop_requests
 from recsweep.sweeps.study.final_claims import FINAL
 from recsweep.sweeps.study.final_scores import Looks
 from recsweep.sweeps.study.identity import refuse_difference
-from recsweep.sweeps.study.leftovers import refuse_leftovers
 from recsweep.sweeps.study.shared_study import FLAGS, PARENT_RUN, RESUME, Plan, SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
 from recsweep.sweeps.study.stop_requests import NO_MORE
@@ -86,7 +85,6 @@ class SweepCoordinator:
         self.study = self._opened(plan)
         with disk_errors_in_one_line(Path(plan.folder), "sweep.folder"):
             Path(plan.folder).mkdir(parents=True, exist_ok=True)  # a database does not create it
-        refuse_leftovers(self.study)
         self.study.alone(self._identify)
         self.study.refuse_other_slots()
         if self.spec.sweep.retry_failed:

@@ -363,10 +363,12 @@ def _objectives(sweep: SweepSettings, evaluator: Any) -> list[str]:
             "sweep.objectives must be distinct and start with the metric that selects epochs "
             f"({evaluator.objective}), but is {wanted}; change objective or sweep.objectives"
         )
+    evaluator.refuse_objective()
     for name in wanted:
-        if not name.endswith("_s"):
-            evaluator.refuse_objective(
-                name, "sweep.objectives" if sweep.objectives else "objective"
+        if not name.endswith("_s") and not evaluator.may_choose_by(name):
+            raise InputError(
+                "sweep.objectives must be metrics that are better if they are larger, or times, "
+                f"but {name} is not; remove it"
             )
     return list(wanted)
 

@@ -82,7 +82,9 @@ class Sampler(ABC):
 
     def n_points(self, space: Space) -> float:
         """Number of trials after which nothing is left to propose."""
-        return 1 if all(each.single() for each in _distributions(space).values()) else math.inf
+        if not all(each.single() for each in _distributions(space).values()):
+            return math.inf
+        return 1 + bool(space.default_outside())  # which is tried, too
 
     @abstractmethod
     def make(self, turn: Turn) -> BaseSampler:

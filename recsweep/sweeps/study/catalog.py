@@ -1,6 +1,5 @@
 """All studies in a database or below a folder."""
 
-import shlex
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
@@ -16,10 +15,11 @@ from recsweep.credentials import hide_credentials
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.messages import describe_error, shorten
-from recsweep.run_files import JOURNAL, RESULTS, TRIALS, read_summary
+from recsweep.run_files import JOURNAL, RESULTS, TRIALS
 from recsweep.sweeps.storage import database
 from recsweep.sweeps.storage.backends import make_locks, open_storage
 from recsweep.sweeps.study.identity import is_same
+from recsweep.sweeps.study.leftovers import storage_of
 from recsweep.sweeps.study.status import StudyStatus
 
 
@@ -66,7 +66,11 @@ class StudyCatalog:
         if self.storage:
             return {}
         folders = {f.parent for part in (RESULTS, TRIALS) for f in self.folder.glob(f"*/{part}")}
-        return {f.name: _storage_of(f) for f in sorted(folders) if not (f / JOURNAL).exists()}
+        return {
+            f.name: storage_of(f) or "sweep.storage=URL"
+            for f in sorted(folders)
+            if not (f / JOURNAL).exists()
+        }
 
     def find_moved(self, name: str, identity: Mapping[str, Any]) -> str:
         """Find a study by identity after its data files were moved, which changes the name's hash.
@@ -127,10 +131,3 @@ def _refuse_unidentified(study: optuna.Study) -> None:
             f"study {study.study_name} has no trials yet; resume it with the command that started "
             "it"
         )
-
-
-def _storage_of(folder: Path) -> str:
-    """`sweep.storage=…` from the study's resume command, without password."""
-    command = shlex.split(read_summary(folder).get("resume", ""))
-    words = (shlex.quote(word) for word in command if word.startswith("sweep.storage="))
-    return next(words, "sweep.storage=URL")

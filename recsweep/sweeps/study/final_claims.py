@@ -84,7 +84,7 @@ class FinalClaim:
 
     def _is_done(self) -> bool:
         """Whether the training was recorded; raises TrialLostError if it was begun again."""
-        latest = self.study.study.user_attrs.get(began_name(self.trial, self.index))
+        latest = self.study.study.user_attrs.get(_began(self.trial, self.index))
         if latest != self.began:
             raise TrialLostError("another worker restarted the training after an outage")
         return self.index in FinalTrainings(self.study.study, self.study.plan).read(self.trial)
@@ -110,7 +110,7 @@ def claim_training(study: SharedStudy, training: dict[str, Any]) -> FinalClaim |
             if (Path(training["folder"]) / STDOUT).exists() or index in noted:
                 return None
             note_look(study, training)
-            study.study.set_user_attr(began_name(trial, index), began)
+            study.study.set_user_attr(_began(trial, index), began)
             unless_claimed.pop_all()
             return FinalClaim(study, trial, index, lease, began)
 
@@ -125,6 +125,5 @@ def note_look(study: SharedStudy, training: dict[str, Any]) -> None:
         study.study.set_user_attr(TEST_SCORED, [*looks, look])
 
 
-def began_name(trial: int, index: int) -> str:
-    """The attribute that tells who has begun a training of the winner."""
+def _began(trial: int, index: int) -> str:
     return f"{BEGAN}/{trial:04d}/{index}"

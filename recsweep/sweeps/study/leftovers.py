@@ -1,37 +1,39 @@
-"""Files of an earlier study in a study's folder are refused: they would pass for its own."""
+"""Files of an earlier study in a new study's folder are refused: they would pass for its own."""
 
+import shlex
 from pathlib import Path
 
 from recsweep.errors import InputError
-from recsweep.run_files import REPLICATE, TRIALS, WINNER
-from recsweep.sweeps.study.final_claims import began_name
-from recsweep.sweeps.study.shared_study import SharedStudy
+from recsweep.run_files import TRIALS, WINNER, read_summary
 
 
-def refuse_leftovers(study: SharedStudy) -> None:
-    """Check that the study has begun every trial and every training of a winner in its folder.
+def has_trainings(folder: Path) -> bool:
+    """Whether a study's folder holds trials or trainings of a winner."""
+    return any(any((folder / name).glob("[0-9]*")) for name in (TRIALS, WINNER))
 
-    A study that lost its journal, or moved to a database, starts again without them.
+
+def refuse_leftovers(study: str, folder: Path) -> None:
+    """Refuse to begin a study in a folder with trainings.
+
+    They belong to a study whose journal was deleted, or whose trials are in another storage.
 
     Args:
-        study: The study.
+        study: The new study's name.
+        folder: Its folder.
 
     Raises:
-        InputError: It has not.
+        InputError: Always.
     """
-    folder = Path(study.plan.folder)
-    # folders first: whoever makes one has told the study before
-    trials = sorted(folder.glob(f"{TRIALS}/[0-9]*"))
-    trainings = sorted(folder.glob(f"{WINNER}/[0-9]*/{REPLICATE}[0-9]*"))
-    numbers = {trial.number for trial in study.trials()} if trials else set()
-    left = [each for each in trials if int(each.name) not in numbers]
-    noted = study.study.user_attrs
-    for each in trainings:
-        trial, index = int(each.parent.name), int(each.name.removeprefix(REPLICATE))
-        left += [each] * (began_name(trial, index) not in noted)
-    if left:
-        raise InputError(
-            f"the folder of study {study.plan.study} must hold no files of another study, but has "
-            f"{left[0]}, which this study has not begun; delete {folder} to start over, or choose "
-            "another name with study=NAME"
-        )
+    storage = storage_of(folder)
+    told = f"to resume that one add {storage}" if storage else "move the folder away"
+    raise InputError(
+        f"study {study} has no trials yet, but its folder {folder} has those of an earlier one; "
+        f"{told}, or choose another name with study=NAME"
+    )
+
+
+def storage_of(folder: Path) -> str:
+    """`sweep.storage=…` from a study's resume command, without password; empty = not there."""
+    command = shlex.split(read_summary(folder).get("resume", ""))
+    words = (shlex.quote(word) for word in command if word.startswith("sweep.storage="))
+    return next(words, "")

@@ -17,7 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from recsweep.build import build
 from recsweep.errors import InputError, UnfitHostError
-from recsweep.run_files import LOG, trial_folder
+from recsweep.run_files import JOURNAL, LOG, trial_folder
 from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts, renumber
@@ -25,6 +25,7 @@ from recsweep.sweeps.storage.backends import make_locks, open_storage
 from recsweep.sweeps.storage.database import redact_address
 from recsweep.sweeps.storage.database_storage import CachedTrials, DatabaseStorage
 from recsweep.sweeps.storage.outages import Outages
+from recsweep.sweeps.study.leftovers import has_trainings, refuse_leftovers
 
 if TYPE_CHECKING:
     from recsweep.data.split import Split
@@ -149,6 +150,9 @@ class SharedStudy:
         self.space = Space.of(plan.space)
         self.sampler = build(plan.sampler, "sampler")
         self.pruner: Pruner = build(plan.pruner, "pruner")
+        self._has_trainings = has_trainings(folder)  # first: a study exists before its files
+        if self._has_trainings and plan.storage is None and not (folder / JOURNAL).exists():
+            refuse_leftovers(plan.study, folder)
         is_parent = plan.parent_process["pid"] == os.getpid()
         self._outages = Outages(redact_address(plan.storage), plan.outage_timeout_s, is_parent)
         self.storage = self._outages.wait(lambda: open_storage(plan.storage, folder, self._outages))
@@ -163,6 +167,8 @@ class SharedStudy:
         try:
             return optuna.load_study(study_name=plan.study, storage=storage, pruner=pruner)
         except KeyError:
+            if self._has_trainings:
+                refuse_leftovers(plan.study, Path(plan.folder))
             study = optuna.create_study(
                 study_name=plan.study, storage=storage, pruner=pruner,
                 directions=directions(plan.objectives), load_if_exists=True,

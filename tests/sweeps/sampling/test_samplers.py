@@ -291,8 +291,12 @@ def test_a_space_without_dimensions_has_one_trial(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["tpe", "random", "grid", "qmc"])
 def test_a_space_with_one_point_has_one_trial(name: str) -> None:
-    point = Space((branch({}, "model.beta=choice(0.5)", "model.dim=range(100,101)"),))
+    dims = "model.beta=choice(0.5)", "model.dim=range(100,101)"
+    point = Space((branch({}, *dims, beta=0.5, dim=100),))
     assert len(swept(name, point, 3)) == 1
+    outside = Space((branch({}, "model.beta=choice(0.5)", beta=0.7),))
+    n_trials = {"grid": 1}.get(name, 2)  # the configuration's own value comes first, unless a grid
+    assert len(swept(name, outside, 3)) == n_trials
 
 
 # --- the configuration's own values ---------------------------------------------------------------

@@ -188,6 +188,12 @@ def test_a_file_is_where_its_path_says_or_where_it_is_decoded(
     assert (tmp_path / folder / "s.db").exists()
 
 
+def test_a_file_whose_decoded_name_is_there_is_found(tmp_path: Path) -> None:
+    optuna.create_study(storage=open_storage(f"sqlite:///{tmp_path}/a b.db", tmp_path))
+    assert optuna.get_all_study_names(open_storage(f"sqlite:///{tmp_path}/a%20b.db", tmp_path))
+    assert not (tmp_path / "a%20b.db").exists()
+
+
 def test_errors_in_use_become_one_line_too(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/studies.db"
     study = optuna.create_study(storage=open_storage(url, tmp_path))
