@@ -87,7 +87,7 @@ def test_a_search_space_lies_in_what_the_model_accepts(name: str) -> None:
     assert space.default_params() is not None  # the model's own values are near enough to try
 
 
-def test_the_wheel_and_the_checkout_read_the_same_folder() -> None:
+def test_the_folder_of_yaml_files_is_found() -> None:
     assert (conf_folder() / "config.yaml").is_file()
     assert conf_folder().name == "conf"
     assert Path(conf_folder()).is_absolute()

@@ -74,7 +74,8 @@ def test_the_commit_is_that_of_the_checkout() -> None:
     head = subprocess.check_output(["git", "-C", str(ROOT), "rev-parse", "HEAD"], text=True)
     state = environment.git_state()
     assert state["git.commit"] == head.strip()
-    assert state["git.dirty"] in {"true", "false"}
+    changes = subprocess.check_output(["git", "-C", str(ROOT), "status", "--porcelain"])
+    assert state["git.dirty"] == str(bool(changes)).lower()
 
 
 def test_a_folder_without_repository_has_no_commit(tmp_path: Path) -> None:

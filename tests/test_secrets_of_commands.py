@@ -60,7 +60,7 @@ def test_a_command_that_fails_does_not_show_an_address(
 def test_an_address_cut_by_the_shell_is_not_shown(tmp_path: Path) -> None:
     ended = run_command(tmp_path / "here", f"{LINE} tracking.uri=http://ann:Zq7x S3cr@127.0.0.1:1")
     assert ended.code == 1
-    assert_no_secret(ended.err, "stderr")
+    assert_no_secret(ended.out + ended.err, "output")
 
 
 @contextmanager

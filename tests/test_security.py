@@ -85,6 +85,8 @@ def recommend(folder: Path, results: Path) -> None:
 
 def results_run_code(folder: Path) -> bool:
     results, sign = trained(folder), folder / "sign"
+    recommend(folder, results)
+    assert (folder / "lists.csv").exists()  # without the trap it goes through
     (folder / "trap_of_results.py").write_text(f"open({str(sign)!r}, 'w')\n")
     spec = {"_target_": "trap_of_results.Model"}
     config = yaml.safe_load((results / "config.yaml").read_text())
@@ -103,6 +105,7 @@ def results_write_files(folder: Path) -> bool:
     config["cache_dir"] = str(elsewhere)
     (results / "config.yaml").write_text(yaml.safe_dump(config))
     recommend(folder, results)
+    assert (folder / "lists.csv").exists()  # nothing else was refused
     return elsewhere.exists()
 
 

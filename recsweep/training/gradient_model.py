@@ -106,7 +106,8 @@ class GradientModel(ABC):
 
     def score(self, history: CSR) -> Tensor:
         """The network's scores: users × items."""
-        return self._fitted().scores(history)
+        engine = self._fitted()
+        return engine.scores(history) if history.shape[0] else history.toarray()  # no row
 
     def loss(self, rows: CSR) -> dict[str, float]:
         """The training loss of whole rows, without noise and with the last step's inputs."""

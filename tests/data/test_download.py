@@ -340,7 +340,8 @@ def test_an_unreachable_server_is_one_line_and_not_waited_for(
 def test_a_server_that_falls_silent_is_given_up_on(
     refused: Refused, server: Server, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("recsweep.data.download.TIMEOUT_S", 0.05)
+    monkeypatch.setattr("recsweep.data.download.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("recsweep.data.download.N_ATTEMPTS", 2)
     server.cuts = [CUT] + [0] * 100
     server.goes_on.clear()
     with refused(server.url, "timed out", "the download resumes"):

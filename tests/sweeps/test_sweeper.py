@@ -609,7 +609,7 @@ def test_a_password_is_not_written_into_the_command_to_go_on(tmp_path: Path) -> 
     ended = run_command(tmp_path / "here", line)
     assert ended.code == 0, ended.err
     assert "x://***@here" in ended.out
-    assert "secret" not in ended.out
+    assert "secret" not in ended.out + ended.err
 
 
 # --- processes -----------------------------------------------------------------------------------

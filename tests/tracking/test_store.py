@@ -256,5 +256,6 @@ def test_an_unreachable_store_does_not_tell_its_password() -> None:
     unreachable = tracker("http://ann:secret@127.0.0.1:1")
     with pytest.raises(InputError) as caught:
         unreachable.refuse_unusable()
+    assert "***@127.0.0.1:1" in str(caught.value)
     assert "secret" not in str(caught.value)
     assert "secret" not in unreachable.ui_command

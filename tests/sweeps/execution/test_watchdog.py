@@ -4,6 +4,7 @@ The parents here are killed for good, and who is left is asked of the system.
 """
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -50,7 +51,7 @@ plain = json.dumps(asdict(Process.current()))
 subprocess.run([sys.executable, "-c", {WORKER!r}, plain, sys.argv[1]])
 """
 POOL = """
-import time
+import os, time
 from pathlib import Path
 from joblib import Parallel, delayed
 from recsweep.sweeps.execution import watchdog
@@ -61,7 +62,11 @@ def result(name):
         time.sleep(0.01)
     return b"more than a pipe holds" * 100_000
 
-watched = {"initializer": watchdog.attend, "initargs": (watchdog.Process.current(),)}
+def attend(parent):
+    watchdog.attend(parent)
+    Path(f"ready-{os.getpid()}").touch()
+
+watched = {"initializer": attend, "initargs": (watchdog.Process.current(),)}
 if __name__ == "__main__":
     found = Parallel(n_jobs=3, backend="loky", **watched)(delayed(result)(name) for name in "ab")
     Path("whole").write_text(str(len(found)))
@@ -143,8 +148,8 @@ def test_a_pool_whose_parent_was_killed_leaves_nothing_behind(start: Start, tmp_
     parent.wait()
     (tmp_path / "go").touch()
     assert not wait_until_gone(str(tmp_path), 60)
-    named = f"{parent.pid}-"
-    assert not [file for file in Path("/dev/shm").iterdir() if named in file.name]  # noqa: S108
+    named = re.compile(rf"(?<!\d){parent.pid}-")
+    assert not [file for file in Path("/dev/shm").iterdir() if named.search(file.name)]  # noqa: S108
 
 
 def test_ctrl_c_in_a_terminal_ends_no_process_of_a_pool(start: Start, tmp_path: Path) -> None:
@@ -152,7 +157,10 @@ def test_ctrl_c_in_a_terminal_ends_no_process_of_a_pool(start: Start, tmp_path: 
     (tmp_path / "pool.py").write_text(POOL, encoding="utf-8")
     parent = start("import runpy; runpy.run_path('pool.py', run_name='__main__')")
     wait_for(tmp_path / "a", tmp_path / "b")
-    time.sleep(1)  # the idle one begins
+    end = time.monotonic() + 300
+    while len([*tmp_path.glob("ready-*")]) < 3:
+        assert time.monotonic() < end
+        time.sleep(0.01)
     assert send(signal.SIGINT, workers(str(tmp_path))) == 3
     (tmp_path / "go").touch()
     assert parent.wait(120) == 0

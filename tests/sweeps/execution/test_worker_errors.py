@@ -64,7 +64,7 @@ def test_a_trial_that_runs_alone_after_two_losses_may_then_be_retried(refused: A
     ("error", "state"), [(LOST, COMPLETE), (LOST, PRUNED), (None, FAIL), (Killed("dead"), FAIL)]
 )
 def test_a_scored_trial_or_another_error_begins_a_new_count(
-    error: str | None, state: TrialState
+    refused: Any, error: str | None, state: TrialState
 ) -> None:
     states: list[TrialState] = []
     losses = LossCounter(study(states))
@@ -73,6 +73,8 @@ def test_a_scored_trial_or_another_error_begins_a_new_count(
     states.append(state)
     losses.count(error)
     for _ in range(2):
+        losses.count(LOST)
+    with refused("the device was lost 3 times in a row"):
         losses.count(LOST)
 
 

@@ -115,18 +115,21 @@ def test_hyperbands_defaults_prune_about_half_of_what_multivae_shows() -> None:
     assert min(shares) >= 1 / 3
 
 
-@pytest.mark.parametrize("number", [0, 1, 2])
-def test_a_pace_is_optunas_successive_halving(number: int) -> None:
+@pytest.mark.parametrize("first_epoch", [4, 12, 36])
+def test_a_bracket_is_optunas_successive_halving(first_epoch: int) -> None:
     ours = AsyncHyperband(min_epochs=4, n_epochs=N_EPOCHS, reduction_factor=3)
-    bracket = [4, 12, 36].index(ours.comparisons(number)[0])
+    number = next(n for n in range(N_TRIALS) if ours.comparisons(n)[0] == first_epoch)
+    bracket = [4, 12, 36].index(first_epoch)
     theirs = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=4, reduction_factor=3, min_early_stopping_rate=bracket
     )
     rising = np.maximum.accumulate(curves(), axis=1)  # the latest epoch is the best one
     found = decisions(made_study(ours), rising)
-    of_this_pace = [n for n in range(N_TRIALS) if ours.comparisons(n) == ours.comparisons(number)]
-    expected = decisions(made_study(theirs), rising[of_this_pace])
-    assert [found[n] for n in of_this_pace] == expected
+    of_this_bracket = [
+        n for n in range(N_TRIALS) if ours.comparisons(n) == ours.comparisons(number)
+    ]
+    expected = decisions(made_study(theirs), rising[of_this_bracket])
+    assert [found[n] for n in of_this_bracket] == expected
     assert None in expected
 
 

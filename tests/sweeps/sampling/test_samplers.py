@@ -367,6 +367,7 @@ def test_several_objectives(name: str, space: Space) -> None:
         trial = proposed(name, space, study.get_trials(), directions=both)
         study.add_trial(trial)
         study.tell(number, [value(trial.params), float(number)])
+    assert len({str(params) for params in params_of(study.get_trials())}) == 14
 
 
 @pytest.mark.parametrize("name", FREE)

@@ -244,8 +244,12 @@ def test_who_waits_long_for_a_stopped_process_names_it_once(
             waiters = [threading.Thread(target=enter) for _ in range(2)]
             for waiter in waiters:
                 waiter.start()
-            time.sleep(1)
-            said = capsys.readouterr().err
+            end, said = time.monotonic() + 60, ""
+            while "\n" not in said and time.monotonic() < end:
+                time.sleep(0.1)
+                said += capsys.readouterr().err
+            time.sleep(0.5)  # the other waiter says nothing
+            said += capsys.readouterr().err
             assert n_entered == []
         finally:
             holder.kill()

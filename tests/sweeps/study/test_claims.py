@@ -139,7 +139,9 @@ def test_who_was_outrun_waits_for_one_turn_only_if_proposals_are_quick(
     with first.locks.mutex():  # all propose trial 0 before anybody adds it
         for thread in threads:
             thread.start()
+        end = time.monotonic() + 60
         while len(turns) < len(threads):
+            assert time.monotonic() < end
             time.sleep(0.01)
     for thread in threads:
         thread.join()
