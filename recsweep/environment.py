@@ -107,9 +107,10 @@ def choose_for_children(
     if device != "cpu":
         _choose_gpu_kernels()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about the machine
-    for variable in THREAD_VARIABLES:
-        os.environ[variable] = str(threads or n_cores())
-    threadpoolctl.threadpool_limits(threads or n_cores(), "blas")  # if NumPy is already loaded
+    wanted = dict.fromkeys(THREAD_VARIABLES, str(threads or n_cores()))
+    if not wanted.items() <= os.environ.items():  # else it would lift limits of other threads
+        os.environ.update(wanted)
+        threadpoolctl.threadpool_limits(threads or n_cores(), "blas")  # if NumPy is loaded
 
 
 def _choose_platform(device: str) -> None:

@@ -1,5 +1,7 @@
 """The data for models and evaluation: train, and two held-out folds."""
 
+import threading
+import weakref
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -14,6 +16,10 @@ from recsweep.data.interactions import Interactions
 from recsweep.data.matrix import fingerprint, matrix_arrays
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
+
+_lock = threading.Lock()
+_shared: dict[int, tuple[np.ndarray, "weakref.ref[CSR]"]] = {}
+"""User ids and rows that `Split.without_test` gave, by the id of the split, while rows are used."""
 
 
 @dataclass(frozen=True)
@@ -92,11 +98,18 @@ class Split:
         """User ids and rows of training and validation together, without test users and targets.
 
         Training users come first, in their order, with their validation targets; other validation
-        users follow.
+        users follow. Those who ask at the same time share one matrix.
         """
-        valid = self.valid
-        rows = _union(valid.history, valid.target)
-        return _joined((self.train_user_ids, self.train), (valid.user_ids, rows))
+        with _lock:
+            if (known := _shared.get(id(self))) and (rows := known[1]()) is not None:
+                return known[0], rows
+            valid = self.valid
+            held_out = (valid.user_ids, _union(valid.history, valid.target))
+            ids, rows = _joined((self.train_user_ids, self.train), held_out)
+            if known is None:
+                weakref.finalize(self, _shared.pop, id(self), None)
+            _shared[id(self)] = (ids, weakref.ref(rows))
+            return ids, rows
 
     def known_histories(self) -> tuple[np.ndarray, CSR]:
         """User ids and rows of all known interactions of all users, without test targets."""

@@ -11,8 +11,8 @@ from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import glorot_uniform, truncated_normal
 from recsweep.training.sparse import SparseDense, at_rows, dot_rows, row_sums
 
-NEVER = -1e9
-"""Bias of an item that does not exist: its softmax is exactly 0."""
+NEVER = -1e30
+"""Bias of an item that does not exist: its softmax is exactly 0, also after much weight decay."""
 
 
 def _weights(name: str, seeds: Seeds) -> dict[str, Tensor]:

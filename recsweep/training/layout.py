@@ -52,7 +52,9 @@ def class_name(thing: object) -> str:
     return f"{type(thing).__module__}.{type(thing).__qualname__}"
 
 
-_layouts = [Layout()]
+ALONE = Layout()
+"""The layout outside of sweeps: no other training follows in the same program."""
+_layouts = [ALONE]
 
 
 @contextmanager

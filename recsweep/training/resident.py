@@ -88,7 +88,8 @@ def upload(matrix: CSR, width: int, limit_bytes: int | None = None) -> Rows:
         width: Columns, at least as many as the matrix has.
         limit_bytes: Largest dense matrix; None = a share of the device's memory.
     """
-    is_small = bool((matrix.data == matrix.data.astype(np.uint8)).all())
+    with np.errstate(invalid="ignore"):  # values beyond a byte
+        is_small = bool((matrix.data == matrix.data.astype(np.uint8)).all())
     kind = np.uint8 if is_small else np.float32
     if limit_bytes is None:
         limit_bytes = int(DENSE_SHARE * (environment.device_memory() or environment.ASSUMED_MEMORY))

@@ -20,6 +20,7 @@ import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
+import scipy.sparse as sp
 from jaxtyping import Float
 
 from recsweep.interfaces import CSR, Ranking, State, Tensor
@@ -30,7 +31,7 @@ from recsweep.training.layout import MULTIPLE
 from recsweep.training.optimizers import Optimizer
 from recsweep.training.phases import EpochPlan
 from recsweep.training.programs import call_program
-from recsweep.training.resident import resident, upload
+from recsweep.training.resident import Rows, resident, upload
 from recsweep.training.slot_programs import Steps, Watched, scores_of
 
 SCORES_BYTES = 1 << 29
@@ -178,6 +179,8 @@ class SlotEngine:
         finally:
             bank.leave(self._slot)
             self._is_to_keep = self._has_kept = False
+            if layout.current() is layout.ALONE:
+                slots.free()
 
     # --- scores and weights ----------------------------------------------------------------------
 
@@ -282,6 +285,17 @@ def _dense(rows: CSR, n_rows: int) -> DenseBatch:
     return DenseBatch(values, (numbers < rows.shape[0]).astype(np.float32))
 
 
+def _patterns(history: CSR, target: CSR, width: int) -> tuple[()] | tuple[Rows, Rows]:
+    """Both with 1 at each interaction, or nothing if no value is 0, which would hide one."""
+    if history.data.all() and target.data.all():
+        return ()
+    ones = [
+        sp.csr_matrix((np.ones(each.nnz, np.float32), each.indices, each.indptr), each.shape)
+        for each in (history, target)
+    ]
+    return upload(ones[0], width), upload(ones[1], width)
+
+
 _folds_lock = threading.Lock()
 _folds: dict[tuple[int, ...], Watched] = {}
 """Folds in the device's memory, by the ids of their matrices on the host, lists and slots."""
@@ -304,6 +318,7 @@ def _watched(history: CSR, target: CSR, k: int) -> Watched:
             resident(history, width), resident(target, width),
             jnp.asarray(numbers.reshape(n_chunks, at_once)),
             np.int32(n_users), np.int32(n_items), jnp.arange(k, dtype=jnp.int32),
+            _patterns(history, target, width),
         )  # fmt: skip
         for matrix in (history, target):
             weakref.finalize(matrix, _folds.pop, key, None)

@@ -52,6 +52,7 @@ class Watched(NamedTuple):
     n_users: Tensor  # int32
     n_items: Tensor  # int32: without padding
     ranks: Tensor  # int32: 0, 1, … of the lists
+    patterns: tuple[()] | tuple[Rows, Rows]  # 1 at each interaction of both, if a value is 0
 
 
 class Ranked(NamedTuple):
@@ -129,11 +130,12 @@ def _ranked(network: keras.Model, values: Values, constants: Any, watched: Watch
     """Lists, hits and loss parts of every slot, a chunk of users at a time."""
 
     def of_chunk(numbers: Tensor) -> Tensor:
-        fold = _Chunk(
-            watched.history.take(numbers), watched.target.take(numbers),
-            (numbers < watched.n_users).astype(jnp.float32), watched.n_items,
-            len(watched.ranks),
-        )  # fmt: skip
+        history, target = watched.history.take(numbers), watched.target.take(numbers)
+        seen, wanted = history, target
+        if watched.patterns:
+            seen, wanted = (rows.take(numbers) for rows in watched.patterns)
+        is_user = (numbers < watched.n_users).astype(jnp.float32)
+        fold = _Chunk(history, target, seen, wanted, is_user, watched.n_items, len(watched.ranks))
         return jax.vmap(partial(_rank_slot, network, fold))(values, constants)
 
     items, hits, losses, is_finite = jax.lax.map(of_chunk, watched.chunks)
@@ -151,6 +153,8 @@ class _Chunk(NamedTuple):
 
     history: Tensor
     target: Tensor
+    seen: Tensor  # not 0 at each interaction of `history`
+    wanted: Tensor  # likewise of `target`
     is_user: Tensor
     n_items: Tensor
     k: int
@@ -161,9 +165,9 @@ def _rank_slot(network: keras.Model, fold: _Chunk, values: Values, constants: An
     is_item = jnp.arange(scores.shape[1]) < fold.n_items
     is_finite = (jnp.isfinite(scores) | ~is_item).all()
     ranked = jnp.where(scores == 0, 0.0, scores)  # XLA ranks 0 above -0
-    is_open = is_item & (fold.history == 0)
+    is_open = is_item & (fold.seen == 0)
     best, items = jax.lax.top_k(jnp.where(is_open, ranked, -jnp.inf), fold.k)
-    hits = (jnp.take_along_axis(fold.target, items, axis=1) != 0) & ~jnp.isneginf(best)
+    hits = (jnp.take_along_axis(fold.wanted, items, axis=1) != 0) & ~jnp.isneginf(best)
     items = jnp.where(jnp.isneginf(best), items[:, :1], items)
 
     whole = DenseBatch(fold.history + fold.target, fold.is_user)

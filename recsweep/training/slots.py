@@ -132,16 +132,23 @@ class Bank:
             self._members[slot] = threading.get_ident()
             return slot
 
-    def place(self, slot: int, values: Values) -> None:
-        """Put a new training into its reserved slot."""
+    def place(self, slot: int, values: Values) -> bool:
+        """Put a new training into its reserved slot.
+
+        Returns:
+            Whether it is there: a bank whose program has failed meanwhile takes no more trainings.
+        """
         with self._changed:
             while self._is_busy:
                 self._changed.wait()
+            if self.is_broken:
+                return False
             if self._trainings is None:
                 self._trainings = empty_trainings(values, self.n_slots)
             self._trainings = call_program(
                 ("place", self.program.code), place_of, self._trainings, np.int32(slot), values
             )
+            return True
 
     def leave(self, slot: int) -> None:
         """End a training; the others continue."""
@@ -168,7 +175,8 @@ class Bank:
             request: Its epoch.
 
         Raises:
-            Exception: The program failed; all trainings of the bank get the same error.
+            BaseException: The program failed or was interrupted; all trainings of the bank get the
+                same error.
         """
         with self._changed:
             self._asked[slot] = request
@@ -181,7 +189,11 @@ class Bank:
                     answer = self._answers.pop(slot)
                     break
                 asked, self._asked, self._is_busy = self._asked, {}, True
-            answers = self._run(asked)
+            try:
+                answers = self._run(asked)
+            except BaseException as error:  # noqa: BLE001 - each training raises it in its thread
+                self.is_broken = True  # the program may have freed the weights
+                answers = dict.fromkeys(asked, error)
             with self._changed:
                 self._answers.update(answers)
                 self._is_busy = False
@@ -195,25 +207,21 @@ class Bank:
         return not self._is_busy and bool(self._asked) and len(self._asked) == len(self._members)
 
     def _run(self, asked: dict[int, Request]) -> dict[int, Any]:
-        """Run one epoch of these slots; its answers, or its error for each of them."""
+        """Run one epoch of these slots."""
         began = time.perf_counter()
-        try:
-            first = next(iter(asked.values()))
-            of_slots = [asked.get(slot, first) for slot in range(self.n_slots)]
-            steps, constants = (
-                jax.tree.map(lambda *each: np.stack(each), *[getattr(r, name) for r in of_slots])
-                for name in ("steps", "constants")
-            )
-            keep = np.array([slot in asked and asked[slot].keep for slot in range(self.n_slots)])
-            self._trainings, *outputs = call_program(
-                ("advance", self.program.code),
-                lambda: advance_of(self.program.network, self.program.plan),
-                self._trainings, keep, (self.program.train, self.program.watched), steps, constants,
-            )  # fmt: skip
-            parts, ranked = jax.device_get(outputs)
-        except Exception as error:  # noqa: BLE001 - each training raises it in its own thread
-            self.is_broken = True  # the program may have freed the weights
-            return dict.fromkeys(asked, error)
+        first = next(iter(asked.values()))
+        of_slots = [asked.get(slot, first) for slot in range(self.n_slots)]
+        steps, constants = (
+            jax.tree.map(lambda *each: np.stack(each), *[getattr(r, name) for r in of_slots])
+            for name in ("steps", "constants")
+        )
+        keep = np.array([slot in asked and asked[slot].keep for slot in range(self.n_slots)])
+        self._trainings, *outputs = call_program(
+            ("advance", self.program.code),
+            lambda: advance_of(self.program.network, self.program.plan),
+            self._trainings, keep, (self.program.train, self.program.watched), steps, constants,
+        )  # fmt: skip
+        parts, ranked = jax.device_get(outputs)
         seconds = (time.perf_counter() - began) / len(asked)
 
         def answer(slot: int) -> Answer:
@@ -234,6 +242,19 @@ def join(program: Program, values: Values) -> tuple[Bank, int]:
         program: The training's program.
         values: Its arrays.
     """
+    while True:
+        bank, slot = _reserve(program)
+        try:
+            if bank.place(slot, values):
+                return bank, slot
+        except BaseException:
+            bank.leave(slot)
+            raise
+        bank.leave(slot)
+
+
+def _reserve(program: Program) -> tuple[Bank, int]:
+    """A free slot, in a new bank if there is none."""
     own = layout.current()
     with _lock:
         fitting = [
@@ -246,13 +267,7 @@ def join(program: Program, values: Values) -> tuple[Bank, int]:
             free = [Bank(program, own.slots_per_bank)]
             _banks.extend(free)
         bank = min(free, key=lambda each: each.n_members)
-        slot = bank.reserve()
-    try:
-        bank.place(slot, values)
-    except BaseException:
-        bank.leave(slot)
-        raise
-    return bank, slot
+        return bank, bank.reserve()
 
 
 def free() -> None:

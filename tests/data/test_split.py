@@ -1,5 +1,7 @@
 """A split says what it is made of, and every protocol keeps what is held out from models."""
 
+import gc
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache
@@ -129,6 +131,16 @@ def test_interactions_of_value_0_are_kept_and_of_two_values_the_larger(split: Sp
     assert known.nnz == 4
     assert known.indices.tolist() == [0, 1, 2, 2]
     assert known.toarray().tolist() == [[0, -1, 0], [0, 0, 0]]
+
+
+def test_those_who_train_on_all_but_test_share_one_matrix(split: Split):
+    (ids, rows), (same_ids, same) = split.without_test(), split.without_test()
+    assert rows is same
+    assert same_ids is ids
+    del rows, same
+    gc.collect()
+    assert split.without_test()[1].toarray().tolist() == [[1, 1, 0], [0, 1, 1], [1, 1, 1]]
+    assert pickle.loads(pickle.dumps(split)).without_test()[1].nnz == 7  # noqa: S301
 
 
 def test_ids_of_text_are_joined_too(split: Split):

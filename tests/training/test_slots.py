@@ -2,7 +2,8 @@
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from threading import Barrier
+from dataclasses import replace
+from threading import Barrier, Event
 from typing import Any
 
 import numpy as np
@@ -59,6 +60,12 @@ def fit(split: Split, evaluator: Evaluator) -> Callable[..., FitResult]:
         return fit_best_epoch(model, split.train, split.valid, evaluator, Seeds(number), listeners)
 
     return one
+
+
+def fit_dense(fit: Callable[..., FitResult], number: int) -> FitResult:
+    """One training with a slot of its own."""
+    with layout.use(Layout(is_dense=True)):
+        return fit(number)
 
 
 def curves(fitted: FitResult) -> np.ndarray:
@@ -241,6 +248,94 @@ def test_a_broken_program_fails_all_its_trainings_and_the_next_one_has_another(
         broken = set(slots._banks)
         assert len(fit(2).curves) == 3
         assert not broken & set(slots._banks)
+
+
+def test_an_interrupt_of_a_program_is_raised_and_the_next_training_begins(
+    fit: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    expected, run = curves(fit_dense(fit, 2)), slots.Bank._run
+
+    def interrupted(bank: slots.Bank, asked: dict[int, slots.Request]) -> Any:
+        run(bank, asked)
+        bank._trainings = None  # as if they had been donated to a program that did not end
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(slots.Bank, "_run", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        fit_dense(fit, 2)
+    monkeypatch.undo()
+    np.testing.assert_array_equal(curves(fit_dense(fit, 2)), expected)
+
+
+def test_after_a_training_outside_of_sweeps_its_bank_is_freed(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(layout, "is_dense", lambda: True)
+    slots.free()
+    model = build(small_spec("multivae", n_epochs=1), "model")
+    model.fit(split.train, lambda _epoch, _losses: bool(slots._banks), Seeds(1))
+    assert not slots._banks
+    assert np.isfinite(np.asarray(model.score(split.valid.history))).all()
+
+
+def test_a_training_that_waits_for_a_program_that_fails_gets_another_bank(
+    split: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs, fails, run = Event(), Event(), slots.Bank._run
+    waits, place = Event(), slots.Bank.place
+
+    def out_of_memory(bank: slots.Bank, asked: dict[int, slots.Request]) -> Any:
+        if runs.is_set():
+            return run(bank, asked)
+        runs.set()
+        assert fails.wait(60)
+        raise MemoryError("no room")
+
+    def placed(bank: slots.Bank, slot: int, values: Any) -> bool:
+        if runs.is_set():
+            waits.set()
+        return place(bank, slot, values)
+
+    monkeypatch.setattr(slots.Bank, "_run", out_of_memory)
+    monkeypatch.setattr(slots.Bank, "place", placed)
+    spec = small_spec("multivae", n_epochs=3)
+
+    def train() -> Any:
+        model = build(spec, "model")
+        model.fit(split.train, lambda _epoch, _losses: True, Seeds(1))
+        return model.state()
+
+    slots.free()
+    with layout.use(Layout(2)), ThreadPoolExecutor(2) as pool:
+        first = pool.submit(train)
+        assert runs.wait(60)
+        second = pool.submit(train)
+        assert waits.wait(60)
+        fails.set()
+        with pytest.raises(MemoryError):
+            first.result(60)
+        state = second.result(60)
+        for path, weights in train().items():
+            np.testing.assert_array_equal(weights, state[path])
+
+
+@pytest.mark.usefixtures("three_slots")
+def test_interactions_of_value_0_are_seen_and_found_in_the_program(
+    split: Split, evaluator: Evaluator
+) -> None:
+    def halved(rows: Any) -> Any:
+        rows = rows.copy()
+        rows.data[::2] = 0
+        return rows
+
+    valid = replace(
+        split.valid, history=halved(split.valid.history), target=halved(split.valid.target)
+    )
+    model = build(small_spec("multivae", n_epochs=2), "model")
+    fitted = fit_best_epoch(model, split.train, valid, evaluator, Seeds(1))
+    again = evaluator.evaluate(model.score, valid, training_popularity(split.train))
+    assert again.means == fitted.valid.means
+    assert model.ranking() is not None
 
 
 @pytest.mark.extended
