@@ -131,7 +131,7 @@ def test_one_worker_killed_and_resumed_makes_the_trials_of_an_uninterrupted_swee
     tell(struck, audit(struck))
 
 
-SLOTS = {"short-slots": (8, 4), "slots": (30, 20)}
+SLOTS = {"short-slots": (8, 4), "slots": (60, 20)}
 """Trials and kills of sweeps of two workers, each of which trains four trials at a time."""
 SIDE_BY_SIDE = ("model.n_epochs=25", "sweep.slots=4")
 
