@@ -250,7 +250,10 @@ def test_a_value_of_wrong_type_or_range_is_refused(
         ("data=liang split=strong data.path={files}/liang", "use split=presplit"),
         (f"{SYNTHETIC} split=presplit", "use split=strong or split=weak"),
         (f"{SYNTHETIC} k=[10,500]", "k must not exceed the 50 items of the catalogue, but is 500"),
-        (f"{SYNTHETIC} data.min_user_interactions=999", "lower data.min_user_interactions"),
+        (
+            f"{SYNTHETIC} data.min_user_interactions=999",
+            "must have 999 interactions with a value above 0",
+        ),
         ("data=csv data.path={files}/columns.csv", "must have one column 'user'"),
         ("data=ml-100k data.path={files}/damaged.zip", "must be a complete zip"),
         ("data=ml-100k data.url=http://127.0.0.1:1/x data.wheel=null", "must be reachable"),

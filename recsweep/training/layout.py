@@ -64,7 +64,8 @@ def use(layout: Layout) -> Iterator[None]:
     try:
         yield
     finally:
-        _layouts.remove(layout)
+        place = max(i for i, each in enumerate(_layouts) if each is layout)  # others may be equal
+        del _layouts[place]
 
 
 def current() -> Layout:

@@ -27,6 +27,14 @@ def test_a_layout_holds_within_its_block() -> None:
     assert layout.current() == Layout()
 
 
+def test_of_equal_layouts_the_blocks_own_one_ends() -> None:
+    before = layout.current()
+    with layout.use(Layout()):
+        assert layout.current() == before
+        assert layout.current() is not before
+    assert layout.current() is before
+
+
 def test_a_models_widest_settings_are_found_by_its_class() -> None:
     own = Layout(2, {f"{__name__}.Model": {"latent_dim": 8}})
     assert own.widest_of(Model()) == {"latent_dim": 8}

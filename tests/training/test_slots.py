@@ -250,6 +250,7 @@ def test_a_broken_program_fails_all_its_trainings_and_the_next_one_has_another(
         assert not broken & set(slots._banks)
 
 
+@pytest.mark.extended
 def test_an_interrupt_of_a_program_is_raised_and_the_next_training_begins(
     fit: Callable[..., FitResult], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +279,7 @@ def test_after_a_training_outside_of_sweeps_its_bank_is_freed(
     assert np.isfinite(np.asarray(model.score(split.valid.history))).all()
 
 
+@pytest.mark.extended
 def test_a_training_that_waits_for_a_program_that_fails_gets_another_bank(
     split: Split, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -319,6 +321,7 @@ def test_a_training_that_waits_for_a_program_that_fails_gets_another_bank(
             np.testing.assert_array_equal(weights, state[path])
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 def test_interactions_of_value_0_are_seen_and_found_in_the_program(
     split: Split, evaluator: Evaluator
