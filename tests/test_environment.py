@@ -217,7 +217,7 @@ def test_a_process_that_computes_in_other_numbers_is_refused() -> None:
         keras.config.set_floatx("float32")
 
 
-@pytest.mark.parametrize("platform", ["cuda", "nonsense"])
+@pytest.mark.parametrize("platform", [pytest.param("cuda", marks=pytest.mark.extended), "nonsense"])
 def test_a_platform_that_is_not_here_is_one_line(platform: str) -> None:
     code = """
 try:

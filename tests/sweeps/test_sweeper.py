@@ -803,6 +803,7 @@ def test_two_yamls_for_one_class_are_two_models_in_every_name(own_models: Path) 
         assert {row["model"] for row in csv.DictReader(file)} == {"mild", "strong"}
 
 
+@pytest.mark.extended
 def test_a_trial_and_the_winner_carry_the_name_of_their_model(own_models: Path) -> None:
     for model in ("mild", "strong"):
         (study,) = (own_models / "sweeps").glob(f"{model}-*")

@@ -55,6 +55,7 @@ def check(config: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> Ch
     return checked
 
 
+@pytest.mark.extended
 def test_every_row_is_repeated_and_identical(bundle: Path, check: Checked) -> None:
     out, error, said = check(bundle)
     assert not error

@@ -91,6 +91,7 @@ def clicks(folder: Path) -> Path:
 # --- what is the same -----------------------------------------------------------------------------
 
 
+@pytest.mark.extended
 def test_where_nothing_differs_every_bit_is_the_same(train: Any, reproduce: Any) -> None:
     results = train(*POPULARITY)
     same = reproduce(results)

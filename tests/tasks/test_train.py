@@ -49,6 +49,7 @@ def test_a_run_writes_its_results_and_prints_its_table(
     assert np.isfinite(np.asarray(model.score(nobody))).all()
 
 
+@pytest.mark.extended
 def test_the_same_settings_give_the_same_numbers_and_another_seed_others(
     config: Any, tmp_path: Path
 ) -> None:

@@ -73,6 +73,7 @@ def test_a_slow_store_gets_a_pause_in_which_others_can_use_it(
     assert written == [1, 2], "a run that ends does not wait for the pause"
 
 
+@pytest.mark.extended
 def test_the_pause_after_an_outage_is_limited_and_may_pass_while_nothing_is_logged(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -191,6 +191,7 @@ def test_a_class_that_changes_scores_or_state_is_not_passed_over(
     assert model.extra.tolist() == [1]
 
 
+@pytest.mark.extended
 @pytest.mark.usefixtures("three_slots")
 def test_a_training_that_fails_leaves_its_neighbours_alone(fit: Callable[..., FitResult]) -> None:
     expected = curves(fit(1))

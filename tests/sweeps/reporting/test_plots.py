@@ -81,6 +81,7 @@ def test_states_of_all_kinds_are_drawn(tmp_path: Path) -> None:
         assert text.replace('"', "") in page
 
 
+@pytest.mark.extended
 def test_single_epochs_are_no_curves(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     for value in (0.25, 0.5):
@@ -115,6 +116,7 @@ def test_a_single_trial_has_no_importance(tmp_path: Path) -> None:
     assert missing(page).count(needs) == 4, "of history, importance, slices and coordinates"
 
 
+@pytest.mark.extended
 def test_equal_values_have_no_importance(tmp_path: Path) -> None:
     study = make_study(tmp_path / "s")
     for beta in (0.1, 0.2, 0.3):
