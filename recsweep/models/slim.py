@@ -1,5 +1,6 @@
 """SLIM: a sparse item–item matrix by elastic nets (Ning & Karypis 2011)."""
 
+import logging
 from concurrent.futures import ThreadPoolExecutor
 from typing import Annotated, ClassVar
 
@@ -18,6 +19,8 @@ from recsweep.memory import refuse_beyond_memory
 from recsweep.models.item_knn import nearest
 from recsweep.seeds import Seeds
 from recsweep.step_lines import report_progress
+
+log = logging.getLogger(__name__)
 
 BATCH_CELLS = 1 << 23
 """Cells of the Gram matrices of the items solved at a time in each thread: 32 MiB."""
@@ -167,5 +170,9 @@ def descend(grams: Grams, targets: Weights, l1: float, l2: float, positive: bool
                 weights[i] = new
                 largest_step = max(largest_step, float(np.abs(step).max()))
         if largest_step <= TOLERANCE * np.abs(weights).max(initial=0):
-            break
+            return weights
+    log.warning(
+        "weights of %s items still changed by %.1e after %s sweeps; raise model.l2 if that matters",
+        f"{targets.shape[1]:,}", largest_step, MAX_SWEEPS,
+    )  # fmt: skip
     return weights

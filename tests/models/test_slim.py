@@ -110,3 +110,17 @@ def test_neighbours_that_do_not_fit_are_refused(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
     with pytest.raises(InputError, match=r"nets of 24 neighbours must have .*lower model\.n_neigh"):
         fitted(values(80, 25), 30, 1.0, 1.0)
+
+
+def test_weights_that_have_not_settled_are_told(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gram = np.array([[2, 1], [1, 2]], np.float32)[:, :, None]
+    target = np.array([[1], [1]], np.float32)
+    np.testing.assert_allclose(descend(gram, target, 0.0, 0.0, positive=False), 1 / 3, rtol=1e-4)
+    assert caplog.messages == []
+    monkeypatch.setattr(slim, "MAX_SWEEPS", 1)
+    descend(gram, target, 0.0, 0.0, positive=False)
+    assert caplog.messages == [
+        "weights of 1 items still changed by 5.0e-01 after 1 sweeps; raise model.l2 if that matters"
+    ]
