@@ -158,7 +158,9 @@ READERS = {
     "histories": Reader(
         "h.csv", (PAIRS, CSV), lambda file: read_histories(file, ITEMS, 2.0, Raw())
     ),
-    "truth": Reader("truth.csv", (PAIRS, CSV), evaluate._wanted),
+    "truth": Reader(
+        "truth.csv", (PAIRS, CSV), lambda file: evaluate._wanted(read_pairs(file), file)
+    ),
     **{
         f"lists in {ending}": Reader(f"lists.{ending}", (content,), read_recommendations)
         for ending, content in LISTS.items()

@@ -11,6 +11,7 @@ from recsweep.build import build
 from recsweep.data.split import Split
 from recsweep.seeds import Seeds
 from recsweep.training import layout
+from recsweep.training.layers import NEVER
 from recsweep.training.layout import Layout
 from recsweep.training.slot_engine import SlotEngine, _narrowed, _widened, padded_width
 
@@ -86,7 +87,7 @@ def test_weights_beyond_the_networks_own_stay_as_they_were(split: Split) -> None
     with layout.use(Layout(2, WIDE)):
         model = fitted("multivae", split.train, latent_dim=6, l2=1e-3)
         wide = dict(zip(model.state(), map(np.asarray, model._engine._weights), strict=True))
-    assert wide["output/bias"][60:].tolist() == 4 * [-1e9]
+    assert wide["output/bias"][60:].tolist() == 4 * [np.float32(NEVER)]
     assert not wide["first/kernel"][60:].any()
     assert not wide["output/kernel"][:, 60:].any()
     assert not wide["decoder_0/kernel"][6:].any()
