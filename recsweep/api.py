@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import threadpoolctl
 from hydra.core.global_hydra import GlobalHydra
 
 from recsweep import app, environment, shell
@@ -436,7 +435,7 @@ def _process_restored() -> Iterator[None]:
     """Restore what a sweep changes: environment, BLAS threads, levels of other packages' logs."""
     before = dict(os.environ)
     levels = {log: log.level for log in map(logging.getLogger, QUIETED)}
-    with threadpoolctl.threadpool_limits(limits=None):
+    with environment.blas_restored():
         try:
             yield
         finally:

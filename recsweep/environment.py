@@ -107,10 +107,33 @@ def choose_for_children(
     if device != "cpu":
         _choose_gpu_kernels()
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")  # no messages about the machine
-    wanted = dict.fromkeys(THREAD_VARIABLES, str(threads or n_cores()))
-    if not wanted.items() <= os.environ.items():  # else it would lift limits of other threads
-        os.environ.update(wanted)
-        threadpoolctl.threadpool_limits(threads or n_cores(), "blas")  # if NumPy is loaded
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, str(threads or n_cores())))
+    _limit_blas(threads or n_cores())
+
+
+_blas_threads: list[int] = []
+"""The latest limit, if there was one."""
+
+
+def _limit_blas(n_threads: int) -> None:
+    """Limit BLAS, if NumPy is already loaded; a limit that holds is not set again.
+
+    Setting it would lift the lower one of a fit that runs in another thread.
+    """
+    if _blas_threads != [n_threads]:
+        threadpoolctl.threadpool_limits(n_threads, "blas")
+        _blas_threads[:] = [n_threads]
+
+
+@contextmanager
+def blas_restored() -> Iterator[None]:
+    """Restore BLAS's threads after the block."""
+    before = [*_blas_threads]
+    try:
+        with threadpoolctl.threadpool_limits(limits=None):
+            yield
+    finally:
+        _blas_threads[:] = before
 
 
 def _choose_platform(device: str) -> None:

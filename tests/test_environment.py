@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
+import threadpoolctl
 
 from recsweep import __version__, environment
 from recsweep.errors import InputError
@@ -293,3 +294,23 @@ def test_workers_share_a_gpus_memory_unless_the_user_has_divided_it() -> None:
     assert os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
     environment.share_device(2)
     assert os.environ[name] == "0.300"
+
+
+def blas_threads() -> set[int]:
+    return {
+        each["num_threads"]
+        for each in threadpoolctl.threadpool_info()
+        if each["user_api"] == "blas"
+    }
+
+
+def test_a_choice_of_threads_that_holds_does_not_lift_the_limit_of_a_fit() -> None:
+    with environment.blas_restored():
+        environment.choose_for_children("jax", 2)
+        with threadpoolctl.threadpool_limits(1, "blas"):
+            environment.choose_for_children("jax", 2)
+            assert blas_threads() == {1}
+        environment.choose_for_children("jax", 1)
+        assert blas_threads() == {1}
+        environment.choose_for_children("jax", 2)
+        assert blas_threads() == {2}
