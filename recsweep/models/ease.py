@@ -28,7 +28,7 @@ TILE = 256
 N_MATRICES_ON_DEVICE = 4
 """XLA holds the Gram matrix, a factor, the inverse and B."""
 
-LOUD_ERROR, LARGEST_ERROR = 0.01, 0.5
+LOUD_ERROR, LARGEST_ERROR = 0.005, 0.5
 """Relative error of the equations that B solves: warned of, and refused."""
 
 Square = Float[np.ndarray, "items items"]
@@ -130,7 +130,7 @@ def refuse_coarse(error: float, what: str, l2: float) -> None:
         )
     if error > LOUD_ERROR:
         log.warning(
-            "float32 is too coarse for %s: the weights are off by about %.0f %%; %s",
+            "float32 is too coarse for %s: the weights are off by about %.1g %%; %s",
             what, 100 * error, remedy,
         )  # fmt: skip
 
