@@ -141,3 +141,19 @@ def test_nothing_in_the_project_names_a_path_of_one_machine() -> None:
         text = file.read_text(encoding="utf-8")
         assert f"{Path.home()}/" not in text, file
         assert f"{ROOT}/" not in text, file
+
+
+def test_the_top_level_holds_the_project_and_what_its_tools_need() -> None:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    tracked = subprocess.check_output(["git", "-C", str(ROOT), "ls-files"], text=True)
+    folders = {
+        ".ci", ".github", "benchmarks", "conf", "docs", "hydra_plugins", "notebooks", "recsweep",
+        "tests",
+    }  # fmt: skip
+    files = {
+        ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md",
+        "Dockerfile", "LICENSE", "Makefile", "README.md", "SECURITY.md", "constraints.txt",
+        "docker-compose.yml", "pyproject.toml",
+    }  # fmt: skip
+    assert {line.partition("/")[0] for line in tracked.splitlines()} == folders | files
