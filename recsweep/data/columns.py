@@ -57,7 +57,8 @@ _OTHERS = {
 }
 
 _LIKE_A_NAME = re.compile(
-    r"^(?i:id)[\W_]\D{3,}$|^id[A-Z]\D{2,}$|[\W_](?i:id|ids|idx|no|nr|num|number|code|key|name|hash|uuid|guid)$|[a-z]I[dD]$|:token$"
+    r"^(?i:id)[\W_]\D{3,}$|^id[A-Z]\D{2,}$|"  # no digits: id_1 is an id
+    r"[\W_](?i:id|ids|idx|no|nr|num|number|code|key|name|hash|uuid|guid)$|[a-z]I[dD]$|:token$"
 )
 
 NO_GUESS = {"value": "null"}

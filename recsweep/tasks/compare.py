@@ -1,6 +1,5 @@
 """Compares finished runs and the winners of sweeps: a table with intervals and corrected tests."""
 
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,6 +15,7 @@ from recsweep.comparison.statistics import Statistics
 from recsweep.errors import InputError
 from recsweep.files import expand_user, refuse_folder, whole_folder
 from recsweep.interfaces import STRICT, HomePath
+from recsweep.messages import print_to_stderr
 from recsweep.run_files import COMPARISON_PAGE, is_run, is_study, summary_file
 from recsweep.runs.past_run import objective_of
 from recsweep.runs.scored_run import NEEDED, ScoredRun, read_run, read_study
@@ -105,7 +105,7 @@ def _tell_latest(run: ScoredRun) -> None:
     score = ""  # catalogue metrics have no per-user values
     if objective in run.per_user:
         score = f", {objective} {run.per_user[objective].mean():.4f} on test"
-    print(f"task.of={LATEST} is {what}: {run.model}{score}", file=sys.stderr)  # noqa: T201
+    print_to_stderr(f"task.of={LATEST} is {what}: {run.model}{score}")
 
 
 def _of_study(folder: Path, settings: Settings) -> list[ScoredRun]:
