@@ -32,7 +32,8 @@ def test_a_user_too_short_for_a_target_is_refused(refused):
 
 
 @pytest.mark.parametrize(
-    ("fraction", "n_items"), [(0.1, "10"), (0.3, "4"), (0.49, "3"), (1e-9, "1,000,000,000")]
+    ("fraction", "n_items"),
+    [(0.1, "10"), (0.3, "4"), (0.49, "3"), (1e-9, "1,000,000,000"), (0.09999999999999999, "11")],
 )
 def test_the_least_history_is_the_shortest_with_a_whole_target(
     refused, fraction: float, n_items: str
