@@ -1,6 +1,6 @@
 """Times one training epoch of Multi-VAE 600-200-600, side by side in one run.
 
-    python benchmarks/epoch.py --data FOLDER [--epochs N] [--rounds N]
+    python benchmarks/epoch.py --data FOLDER [--epochs N] [--batch N] [--rounds N]
 
 FOLDER holds a split in the five CSV files of Liang et al. 2018. Compared are recsweep on both
 backends, the notebook's dense Keras `model.fit` on TensorFlow and, where `make bench-peers` has
@@ -27,7 +27,7 @@ from tables import Tables
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"recbole": ".venv-recbole", "cornac": ".venv-cornac"}
-HIDDEN, LATENT, BATCH = 600, 200, 100
+HIDDEN, LATENT = 600, 200
 
 
 def flop_per_epoch(n_users: int, n_items: int) -> float:
@@ -57,7 +57,7 @@ def clicks(folder: Path):  # noqa: ANN201 - a CSR matrix, whose module is import
     return source.load(source.files(folder)).train
 
 
-def run_recsweep(folder: Path, n_epochs: int) -> list[float]:
+def run_recsweep(folder: Path, n_epochs: int, batch: int) -> list[float]:
     """Epochs of this project's engine, on the backend in KERAS_BACKEND."""
     from recsweep.environment import choose_backend, load_backend, use_cache
 
@@ -71,14 +71,14 @@ def run_recsweep(folder: Path, n_epochs: int) -> list[float]:
     adam = Adam(learning_rate=0.001, schedule="none", learning_rate_decay=1.0)
     model = MultiVAE(
         hidden_dims=[HIDDEN], latent_dim=LATENT, dropout_rate=0.5, decoder_dropout_rate=0.5,
-        beta=0.1, beta_warmup_steps=0, l2=0.0, batch_size=BATCH, n_epochs=n_epochs, optimizer=adam,
+        beta=0.1, beta_warmup_steps=0, l2=0.0, batch_size=batch, n_epochs=n_epochs, optimizer=adam,
     )  # fmt: skip
     marks = [time.perf_counter()]
     model.fit(clicks(folder), lambda *_: marks.append(time.perf_counter()) or True, Seeds(0))
     return [after - before for before, after in pairwise(marks)]
 
 
-def run_notebook(folder: Path, n_epochs: int) -> list[float]:
+def run_notebook(folder: Path, n_epochs: int, batch: int) -> list[float]:
     """Epochs of a dense Keras model under `model.fit`, as a notebook would write it."""
     import keras
     import tensorflow as tf
@@ -120,27 +120,29 @@ def run_notebook(folder: Path, n_epochs: int) -> list[float]:
 
     model = VAE()
     model.compile(optimizer=keras.optimizers.Adam(0.001), loss=multinomial)
-    model.fit(x, x, batch_size=BATCH, epochs=n_epochs, verbose=0, callbacks=[Clock()])
+    model.fit(x, x, batch_size=batch, epochs=n_epochs, verbose=0, callbacks=[Clock()])
     return Clock.seconds
 
 
-WORKERS: dict[str, tuple[str, Callable[[Path, int], list[float]]]] = {
+WORKERS: dict[str, tuple[str, Callable[[Path, int, int], list[float]]]] = {
     "notebook model.fit": ("tensorflow", run_notebook),
     "recsweep jax": ("jax", run_recsweep),
     "recsweep tensorflow": ("tensorflow", run_recsweep),
 }
 
 
-def work(name: str, folder: Path, n_epochs: int) -> None:
+def work(name: str, folder: Path, n_epochs: int, batch: int) -> None:
     """What a worker process does: run and print one line of JSON."""
-    seconds = WORKERS[name][1](folder, n_epochs)
+    seconds = WORKERS[name][1](folder, n_epochs, batch)
     peak_mib = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     print(json.dumps({"epoch_s": seconds, "peak_rss_mib": peak_mib}))
 
 
-def commands(folder: Path, n_epochs: int) -> dict[str, tuple[list[str], dict[str, str]]]:
+def commands(
+    folder: Path, n_epochs: int, batch: int = 100
+) -> dict[str, tuple[list[str], dict[str, str]]]:
     """Command and environment of every competitor that can run here."""
-    shared = ["--data", str(folder), "--epochs", str(n_epochs)]
+    shared = ["--data", str(folder), "--epochs", str(n_epochs), "--batch", str(batch)]
     found = {
         name: ([sys.executable, __file__, "--worker", name, *shared], {"KERAS_BACKEND": backend})
         for name, (backend, _) in WORKERS.items()
@@ -168,12 +170,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder with the five CSV files")
     parser.add_argument("--epochs", type=int, default=6, help="epochs of each process")
+    parser.add_argument("--batch", type=int, default=100, help="users per step")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     Tables.add_option(parser)
     options = parser.parse_args()
     if options.worker:
-        return work(options.worker, options.data, options.epochs)
+        return work(options.worker, options.data, options.epochs, options.batch)
     with Tables(options.json) as tables:
         compare(options, tables)
     return None
@@ -181,7 +184,7 @@ def main() -> None:
 
 def compare(options: argparse.Namespace, tables: Tables) -> None:
     """A row for each competitor."""
-    found = commands(options.data, options.epochs)
+    found = commands(options.data, options.epochs, options.batch)
     seconds: dict[str, list[float]] = {name: [] for name in found}
     peaks: dict[str, list[float]] = {name: [] for name in found}
     rates = []

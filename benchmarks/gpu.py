@@ -24,6 +24,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import scipy.sparse as sp
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -55,22 +56,37 @@ def drawn(n_users: int, n_items: int, n_clicks: int, seed: int = 0) -> sp.csr_ma
     return matrix
 
 
-def write_split(folder: Path) -> Path:
-    """A drawn split of MovieLens 1M's shape, in Liang's files."""
-    clicks = drawn(6034, 3497, 575_000).tocoo()
-    held_out = np.random.default_rng(1).random(clicks.nnz) < 0.2
+def write_split(
+    folder: Path,
+    n_users: int = 4834,
+    n_items: int = 3497,
+    n_clicks: int = 575_000,
+    n_held_out: int = 600,
+) -> Path:
+    """A drawn split in Liang's files, as large as MovieLens 1M's unless told otherwise.
+
+    Args:
+        folder: Gets the files.
+        n_users: Users of the training part.
+        n_items: Items.
+        n_clicks: Clicks of all parts.
+        n_held_out: Users of the validation part, and as many of the test part.
+    """
+    clicks = drawn(n_users + 2 * n_held_out, n_items, n_clicks).tocoo()
+    hidden = np.random.default_rng(1).random(clicks.nnz) < 0.2
+    is_train, is_test = clicks.row < n_users, clicks.row >= n_users + n_held_out
     parts = {
-        "train": clicks.row < 4834,
-        "validation_tr": (clicks.row >= 4834) & (clicks.row < 5434) & ~held_out,
-        "validation_te": (clicks.row >= 4834) & (clicks.row < 5434) & held_out,
-        "test_tr": (clicks.row >= 5434) & ~held_out,
-        "test_te": (clicks.row >= 5434) & held_out,
+        "train": is_train,
+        "validation_tr": ~is_train & ~is_test & ~hidden,
+        "validation_te": ~is_train & ~is_test & hidden,
+        "test_tr": is_test & ~hidden,
+        "test_te": is_test & hidden,
     }
     for name, chosen in parts.items():
-        rows = np.stack([clicks.row[chosen], clicks.col[chosen]], axis=1)
-        lines = "\n".join(f"{user},{item}" for user, item in rows)
-        (folder / f"{name}.csv").write_text(f"uid,sid\n{lines}\n", encoding="utf-8")
-    (folder / "unique_sid.txt").write_text("\n".join(map(str, range(3497))), encoding="utf-8")
+        pairs = {"uid": clicks.row[chosen], "sid": clicks.col[chosen]}
+        pd.DataFrame(pairs).to_csv(folder / f"{name}.csv", index=False)
+    names = "\n".join(map(str, range(n_items)))
+    (folder / "unique_sid.txt").write_text(names, encoding="utf-8")
     return folder
 
 

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 
 N_USERS, N_ITEMS, N_SERIES, N_GENRES = 52_643, 91_599, 3_000, 150
 N_LIKED_GENRES, N_LIKED_SERIES = 3, 4
@@ -104,8 +105,8 @@ def write_data(folder: Path) -> None:
               f"{np.median(counts):.0f} and at most {counts.max():,}", flush=True)  # fmt: skip
 
 
-def measure(*overrides: str) -> dict[str, Any]:
-    """Seconds, peak memory and scores on test of one command with these overrides."""
+def measure_command(*overrides: str) -> dict[str, Any]:
+    """Seconds, peak memory, curves and scores on test of one command with these overrides."""
     with tempfile.TemporaryDirectory() as place:
         command = [
             sys.executable, "-m", "recsweep", "tracking=off", f"cache_dir={place}/cache",
@@ -117,8 +118,11 @@ def measure(*overrides: str) -> dict[str, Any]:
         seconds = time.perf_counter() - start
         if status:
             sys.exit(f"this command failed: {' '.join(command)}")
-        found = json.loads((Path(place) / "run/results/metrics.json").read_text("utf-8"))
-    return {"s": seconds, "peak_mib": used.ru_maxrss // 1024, "test": found["test"]}
+        results = Path(place) / "run/results"
+        found = json.loads((results / "metrics.json").read_text("utf-8"))
+        curves = pd.read_csv(results / "curves.csv")
+    peak_mib = used.ru_maxrss // 1024
+    return {"s": seconds, "peak_mib": peak_mib, "test": found["test"], "curves": curves}
 
 
 def main() -> None:
@@ -127,7 +131,8 @@ def main() -> None:
     if not (folder / "test.txt").exists():
         write_data(folder)
     data = ("data=lightgcn", f"data.path='{folder}'", "k=20", "metrics=[recall_all,ndcg]")
-    print(json.dumps(measure(*data, *(sys.argv[2:] or ["model=mrf"]))))
+    found = measure_command(*data, *(sys.argv[2:] or ["model=mrf"]))
+    print(json.dumps({name: found[name] for name in ("s", "peak_mib", "test")}))
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ validation's interactions. Metrics are means over test users ± standard error.
 import argparse
 from pathlib import Path
 
-from large_catalogue import measure
+from large_catalogue import measure_command
 from tables import Tables
 
 METRICS = {
@@ -25,7 +25,7 @@ Figures = tuple[list[tuple[float, float]], float]
 
 def figures(data: str, folder: Path, model: str) -> Figures:
     """Each metric with its standard error, and peak MiB."""
-    found = measure(
+    found = measure_command(
         *model.split(), f"model.l2={L2[data]}", f"data={data}", f"data.path='{folder}'",
         f"refit={data in REFITTED}", "k=[20,100]", "metrics=[ndcg,recall,recall_all]",
     )  # fmt: skip

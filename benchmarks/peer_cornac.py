@@ -45,7 +45,7 @@ def read_clicks(train_csv: Path) -> list[tuple[str, str, float]]:
         return [(row["uid"], row["sid"], 1.0) for row in csv.DictReader(file)]
 
 
-def time_epochs(train_csv: Path, n_epochs: int) -> list[float]:
+def time_epochs(train_csv: Path, n_epochs: int, batch: int) -> list[float]:
     """Trains by `VAECF.fit` and returns the seconds of each epoch."""
     clicks = read_clicks(train_csv)
     train = TimedDataset.from_uir(clicks, seed=1)
@@ -60,7 +60,7 @@ def time_epochs(train_csv: Path, n_epochs: int) -> list[float]:
         act_fn="tanh",
         likelihood="mult",
         n_epochs=n_epochs,
-        batch_size=100,
+        batch_size=batch,
         learning_rate=1e-3,
         seed=1,
         use_gpu=False,
@@ -74,8 +74,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds train.csv")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=100, help="users per step")
     options = parser.parse_args()
-    epoch_s = time_epochs(options.data / "train.csv", options.epochs)
+    epoch_s = time_epochs(options.data / "train.csv", options.epochs, options.batch)
     row = {"name": f"Cornac {version('cornac')} VAECF", "version": version("cornac")}
     row |= {"epoch_s": epoch_s, "threads": torch.get_num_threads()}
     row["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)

@@ -31,7 +31,6 @@ SETTINGS = {
     "mlp_hidden_size": [600],
     "latent_dimension": 400,
     "dropout_prob": 0.5,
-    "train_batch_size": 100,
     "learner": "adam",
     "learning_rate": 1e-3,
     "train_neg_sample_args": None,
@@ -52,9 +51,11 @@ def write_atomic_file(train_csv: Path, folder: Path) -> int:
     return len(clicks)
 
 
-def time_epochs(folder: Path, n_clicks: int, n_epochs: int) -> list[float]:
+def time_epochs(folder: Path, n_clicks: int, n_epochs: int, batch: int) -> list[float]:
     """Trains by `Trainer.fit` and returns the seconds spent in each call of its epoch function."""
-    settings = SETTINGS | {"data_path": str(folder), "epochs": n_epochs}
+    settings = SETTINGS | {
+        "data_path": str(folder), "epochs": n_epochs, "train_batch_size": batch
+    }  # fmt: skip
     config = Config(model="MultiVAE", dataset="clicks", config_dict=settings)
     init_seed(config["seed"], config["reproducibility"])
     train = create_dataset(config).build()[0]
@@ -80,13 +81,14 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder that holds train.csv")
     parser.add_argument("--epochs", type=int, default=5)
+    parser.add_argument("--batch", type=int, default=100, help="users per step")
     options = parser.parse_args()
     sys.argv = sys.argv[:1]  # RecBole's Config would read our options as its own
     train_csv = (options.data / "train.csv").resolve()
     # RecBole writes its logs and its checkpoint folder where it is run.
     with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
         n_clicks = write_atomic_file(train_csv, Path(folder))
-        epoch_s = time_epochs(Path(folder), n_clicks, options.epochs)
+        epoch_s = time_epochs(Path(folder), n_clicks, options.epochs, options.batch)
     row = {"name": f"RecBole {version('recbole')} MultiVAE", "version": version("recbole")}
     row |= {"epoch_s": epoch_s, "threads": torch.get_num_threads()}
     row["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
