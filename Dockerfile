@@ -5,7 +5,8 @@ COPY recsweep /source/recsweep
 COPY hydra_plugins /source/hydra_plugins
 COPY conf /source/conf
 RUN pip install --no-cache-dir -c /source/constraints.txt '/source[postgres]'
-RUN useradd --create-home sweeper && mkdir /work && chown sweeper /work
-USER sweeper
+RUN useradd --create-home --uid 1000 sweeper && mkdir /work /tracking && chown sweeper /work /tracking
+USER 1000
 WORKDIR /work
+ENV XDG_CACHE_HOME=/work/.cache
 ENTRYPOINT ["python", "-m", "recsweep"]

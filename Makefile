@@ -123,4 +123,5 @@ dist: setup  ## build sdist and wheel into dist/; one commit gives the same byte
 	SOURCE_DATE_EPOCH=$$(git log -1 --format=%ct) $(BIN)/python -m build --outdir dist
 
 clean:  ## remove what the tools left
-	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .grimp_cache .hypothesis
+	rm -rf docs/_build docs/changelog.md docs/configuration.md docs/errors.md

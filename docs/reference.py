@@ -49,7 +49,7 @@ def configuration_page() -> str:
         parts += [f"## `{group}`", f"{meaning[0].upper()}{meaning[1:]}."]
         for name, file in files_of(group, [CONF]).items():
             choice = read_choice(file, group)
-            parts += [f"### `{group}={name}`", f"{choice.description}."]
+            parts += [f"### `{group}={name}`", f"{choice.description.removesuffix('.')}."]
             parts += [table(choice.settings), choice.notes]
     return "\n\n".join(part for part in parts if part) + "\n"
 

@@ -447,7 +447,7 @@ def _git(folder: Path, *arguments: str) -> str | None:
     try:
         done = subprocess.run(  # noqa: S603 - fixed arguments
             ["git", "--no-optional-locks", "-C", str(folder), *arguments],  # noqa: S607 - the user's own git
-            capture_output=True, text=True, check=True, timeout=10,
+            capture_output=True, encoding="utf-8", errors="replace", check=True, timeout=10,
         )  # fmt: skip
     except (OSError, subprocess.SubprocessError):
         return None

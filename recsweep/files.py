@@ -85,7 +85,8 @@ def sole_writer(target: Path) -> Iterator[None]:
         try:
             yield
         except BaseException:
-            lock.unlink(missing_ok=True)  # a waiting process notices and takes a new lock
+            with suppress(PermissionError):  # on Windows nobody can remove a file that is open
+                lock.unlink(missing_ok=True)  # a waiting process notices and takes a new lock
             raise
 
 
@@ -135,6 +136,8 @@ def whole_folder(target: Path, setting: str) -> Iterator[Path]:
         try:
             unfinished.mkdir(parents=True)
             yield unfinished
+            with suppress(OSError):  # not there; not empty, which the next line says
+                target.rmdir()  # or Windows refuses to rename a folder to it
             unfinished.replace(target)
         finally:
             shutil.rmtree(unfinished, ignore_errors=True)

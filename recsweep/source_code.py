@@ -68,7 +68,7 @@ def of_folder(folder: Path) -> str:
     Args:
         folder: Any folder.
     """
-    return _digest((str(file.relative_to(folder)), file) for file in folder.rglob("*.py"))
+    return _digest((file.relative_to(folder).as_posix(), file) for file in folder.rglob("*.py"))
 
 
 def of_files(*files: Path) -> str:

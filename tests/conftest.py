@@ -4,6 +4,8 @@ import gc
 import os
 import shutil
 import signal
+import subprocess
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
@@ -61,6 +63,18 @@ def pytest_collection_finish() -> None:
 def shared_data() -> Path:
     """Folder with the real data sets."""
     return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def ml_100k(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """`u.data` of MovieLens 100K: the shared one or, elsewhere, a download."""
+    name = Path("ml-100k", "u.data")
+    if (SHARED_DATA / name).exists():
+        return SHARED_DATA / name
+    cache = tmp_path_factory.mktemp("cache")
+    download = ["task=download", "data=ml-100k", f"cache_dir={cache}"]
+    subprocess.run([sys.executable, "-m", "recsweep", *download], cwd=cache, check=True)
+    return cache / "downloads" / name
 
 
 @pytest.fixture(scope="session")

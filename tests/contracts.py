@@ -172,6 +172,14 @@ def assert_tampered_folders_are_refused(
         assert "\n" not in found, kind
 
 
+def assert_widths_beyond_memory_are_refused(spec: Mapping[str, Any], train: CSR) -> None:
+    """Each width alone, far above what any machine has."""
+    for name in (name for name, value in spec.items() if "_dim" in name and value is not None):
+        wide = [10**10] if isinstance(spec[name], list) else 10**10
+        with pytest.raises(InputError, match=rf"; lower .*model\.{name}"):
+            fitted({**spec, name: wide}, train)
+
+
 def assert_inputs_are_untouched(spec: Mapping[str, Any], split: Split) -> None:
     train, history = split.train.copy(), split.valid.history.copy()
     fitted(spec, train).score(history)

@@ -1,7 +1,6 @@
 """A private PostgreSQL server on a temporary folder and a free port, where the binaries are."""
 
 import os
-import pwd
 import shutil
 import subprocess
 import tempfile
@@ -68,6 +67,8 @@ def mortal_postgres(*settings: str, address: str = "127.0.0.1") -> Iterator[Serv
     user = _unprivileged()
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     if user:
+        import pwd  # which Windows does not have
+
         os.chown(folder, pwd.getpwnam(user).pw_uid, -1)
     data, port = folder / "data", free_port()
     (folder / "password").write_text(PASSWORD)
@@ -120,5 +121,7 @@ def _unprivileged() -> str | None:
     """Somebody who may run a server when we are root, whom PostgreSQL refuses."""
     if os.geteuid() != 0:
         return None
+    import pwd  # which Windows does not have
+
     names = {entry.pw_name for entry in pwd.getpwall()}
     return "postgres" if "postgres" in names else "nobody"

@@ -74,6 +74,10 @@ def test_saved_and_restored_scores_are_the_same(
     contracts.assert_saved_and_restored_scores_are_the_same(model, spec, split, tmp_path)
 
 
+def test_widths_beyond_memory_are_refused(name: str, split: Split) -> None:
+    contracts.assert_widths_beyond_memory_are_refused(contracts.small_spec(name), split.train)
+
+
 def test_inputs_are_untouched(name: str, split: Split) -> None:
     contracts.assert_inputs_are_untouched(contracts.small_spec(name, n_epochs=2), split)
 

@@ -117,17 +117,16 @@ def test_names_to_be_filled_in_stand_only_in_blocks_that_are_not_run() -> None:
 
 
 @pytest.fixture
-def environment(tmp_path: Path, shared_data: Path) -> dict[str, str]:
+def environment(tmp_path: Path, ml_100k: Path) -> dict[str, str]:
     """That of a user whose MovieLens 100K is in the cache, with this Python first on the path."""
     downloads = tmp_path / "cache" / "recsweep" / "downloads" / "ml-100k"
     downloads.mkdir(parents=True)
-    shutil.copy(shared_data / "ml-100k" / "u.data", downloads)
+    shutil.copy(ml_100k, downloads)
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     return {**os.environ, "PATH": path, "XDG_CACHE_HOME": str(tmp_path / "cache")}
 
 
 @pytest.mark.docs
-@pytest.mark.realdata
 @pytest.mark.parametrize("shell", ["bash", pytest.param("zsh", marks=pytest.mark.slow)])
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_every_block_of_a_page_runs_as_pasted(

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from concurrent.futures import ProcessPoolExecutor
@@ -27,6 +28,8 @@ from recsweep.files import (
     whole_file,
     whole_folder,
 )
+
+POSIX = pytest.mark.skipif(sys.platform == "win32", reason="Windows has other files and words")
 
 
 def test_the_checksum_of_nothing_is_the_published_one(tmp_path: Path):
@@ -131,6 +134,24 @@ def test_a_lock_that_goes_after_a_failure_still_keeps_others_out(tmp_path: Path)
     assert (tmp_path / "number").read_text() == "90"
 
 
+def test_a_lock_that_cannot_go_hides_no_failure(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on Windows, where nobody can remove a file that is open."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise PermissionError(13, "it is used by another process")
+
+    def fail() -> None:
+        with sole_writer(tmp_path / "file"):
+            monkeypatch.setattr(Path, "unlink", refuse)
+            raise InputError("no network")
+
+    with pytest.raises(InputError, match="no network"):
+        fail()
+
+
+@POSIX
 def test_what_cannot_be_read_names_the_file_and_what_helps(refused, tmp_path: Path):
     with (
         refused(f"cannot read {tmp_path} (Is a directory); give"),
@@ -146,6 +167,7 @@ def test_what_cannot_be_read_names_the_file_and_what_helps(refused, tmp_path: Pa
         raise PermissionError(13, "Permission denied", "y")
 
 
+@POSIX
 def test_what_is_no_file_is_told_apart(tmp_path: Path):
     (tmp_path / "link").symlink_to(tmp_path / "gone")
     os.mkfifo(tmp_path / "pipe")
@@ -172,6 +194,7 @@ def test_a_path_that_cannot_be_looked_at_is_no_folder(tmp_path: Path) -> None:
     assert not is_folder(tmp_path / "absent")
 
 
+@POSIX
 def test_an_unknown_home_folder_stays_as_typed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     assert expand_user("~/runs") == Path("/home/ann/runs")
@@ -237,6 +260,7 @@ def test_a_new_or_empty_folder_is_free(tmp_path: Path, monkeypatch: pytest.Monke
         refuse_folder(Path("taken") / "b", "task.folder")
 
 
+@pytest.mark.skipif(shutil.which("unshare") is None, reason="there are no namespaces here")
 def test_a_folder_on_a_read_only_disk_is_refused(tmp_path: Path) -> None:
     """A real mount, in a namespace of its own; skipped where one may not be made."""
     script = (

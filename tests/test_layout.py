@@ -152,8 +152,8 @@ def test_the_top_level_holds_the_project_and_what_its_tools_need() -> None:
         "tests",
     }  # fmt: skip
     files = {
-        ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff", "CONTRIBUTING.md",
-        "Dockerfile", "LICENSE", "Makefile", "README.md", "SECURITY.md", "constraints.txt",
-        "docker-compose.yml", "pyproject.toml",
+        ".gitattributes", ".gitignore", ".pre-commit-config.yaml", "CHANGELOG.md", "CITATION.cff",
+        "CONTRIBUTING.md", "Dockerfile", "LICENSE", "Makefile", "README.md",
+        "SECURITY.md", "constraints.txt", "docker-compose.yml", "pyproject.toml",
     }  # fmt: skip
     assert {line.partition("/")[0] for line in tracked.splitlines()} == folders | files

@@ -9,6 +9,7 @@ import pytest
 from recsweep.errors import InputError
 from recsweep.memory import available_bytes, refuse_beyond_memory
 
+PROC = pytest.mark.skipif(sys.platform == "win32", reason="Windows has no /proc")
 MEMINFO = "MemTotal:       1000 kB\nMemFree:         100 kB\nMemAvailable:    500 kB\n"
 
 
@@ -23,10 +24,12 @@ def test_this_machine_has_memory_left() -> None:
     assert 1 << 20 < available_bytes() < 1 << 50
 
 
+@PROC
 def test_without_control_groups_it_is_what_the_kernel_says(tmp_path: Path) -> None:
     assert available_bytes(machine(tmp_path, {})) == 500 * 1024
 
 
+@PROC
 def test_the_limit_of_any_group_above_holds_and_file_pages_are_free(tmp_path: Path) -> None:
     group = "sys/fs/cgroup/jobs"
     root = machine(tmp_path, {
@@ -38,6 +41,7 @@ def test_the_limit_of_any_group_above_holds_and_file_pages_are_free(tmp_path: Pa
     assert available_bytes(root) == 10000 - 8000 + 1500
 
 
+@PROC
 def test_the_older_groups_are_read_even_under_another_path(tmp_path: Path) -> None:
     group = "sys/fs/cgroup/memory"  # a container sees its own group at the top
     root = machine(tmp_path, {

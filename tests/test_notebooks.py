@@ -92,11 +92,10 @@ def assert_nothing_was_complained_about(book: Any) -> None:
 
 
 @pytest.mark.extended
-@pytest.mark.realdata
-def test_the_notebook_on_multivae_runs_without_network(shared_data: Path, tmp_path: Path) -> None:
+def test_the_notebook_on_multivae_runs_without_network(ml_100k: Path, tmp_path: Path) -> None:
     downloads = tmp_path / "recsweep" / "downloads" / "ml-100k"
     downloads.mkdir(parents=True)
-    shutil.copy(shared_data / "ml-100k" / "u.data", downloads)
+    shutil.copy(ml_100k, downloads)
     book = executed(ROOT / "notebooks" / "1-multivae.ipynb", ["N_EPOCHS = 2"], tmp_path)
     assert_nothing_was_complained_about(book)
 

@@ -8,13 +8,15 @@ import sys
 import tarfile
 import tomllib
 import zipfile
-from collections.abc import Iterator
-from importlib.metadata import PackageNotFoundError, metadata
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, metadata, requires
 from pathlib import Path
 from typing import Any
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 
 from recsweep import __version__
 
@@ -78,15 +80,46 @@ def test_the_wheel_has_the_package_the_plugin_and_the_settings(
     assert found == expected
 
 
-def test_the_source_archive_can_be_built_and_tested(
-    builds: list[dict[str, bytes]], tmp_path: Path
-) -> None:
+@pytest.mark.extended
+def test_the_source_archive_can_be_tested(builds: list[dict[str, bytes]], tmp_path: Path) -> None:
     (name,) = [name for name in builds[0] if name.endswith(".tar.gz")]
     (tmp_path / name).write_bytes(builds[0][name])
     with tarfile.open(tmp_path / name) as archive:
         found = {each.name.partition("/")[2] for each in archive}
-    needed = {"pyproject.toml", "conf/config.yaml", "recsweep/api.py", "tests/conftest.py"}
-    assert needed | {"LICENSE", "CHANGELOG.md", "CITATION.cff", "constraints.txt"} <= found
+        archive.extractall(tmp_path, filter="data")
+    listed = ["git", "ls-files", "-z"]
+    tracked = subprocess.run(listed, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    ours = {name for name in tracked.split("\0") if name and not name.startswith(".")}
+    assert ours <= found
+    source = tmp_path / name.removesuffix(".tar.gz")
+    collect = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-m", "", "tests"]
+    done = subprocess.run(collect, cwd=source, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:]
+
+
+def required(names: Iterable[str]) -> set[str]:
+    """These packages and all that they need here."""
+    found, open_ = set[str](), [Requirement(name) for name in names]
+    while open_:
+        one = open_.pop()
+        label = canonicalize_name(one.name)
+        environments = [{"extra": extra} for extra in (*one.extras, "")]
+        needed = [Requirement(each) for each in requires(one.name) or []]
+        new = [
+            each for each in needed
+            if each.marker is None or any(map(each.marker.evaluate, environments))
+        ]  # fmt: skip
+        if label not in found or one.extras:
+            open_ += [each for each in new if canonicalize_name(each.name) not in found]
+        found.add(label)
+    return found
+
+
+def test_the_version_of_everything_that_is_installed_is_pinned() -> None:
+    lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()[1:]
+    pinned = {canonicalize_name(line.partition("==")[0]) for line in lines}
+    assert required(["recsweep[dev]"]) - {"recsweep"} <= pinned
+    assert lines == sorted(lines, key=lambda line: line.partition("==")[0].lower())
 
 
 def test_the_workflow_keeps_to_the_schema_of_github() -> None:

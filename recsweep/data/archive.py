@@ -132,7 +132,8 @@ def _pip_download(requirement: str, folder: Path) -> Path:
         check=False,
         stdin=subprocess.DEVNULL,
         capture_output=True,
-        text=True,
+        encoding="utf-8",
+        errors="replace",
     )
     wheels = list(folder.glob("*.whl"))
     if run.returncode != 0 or len(wheels) != 1:

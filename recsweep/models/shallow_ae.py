@@ -13,7 +13,6 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
-from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch, Epochs, SampledEpochs
 from recsweep.training.gradient_model import GradientModel
@@ -178,11 +177,8 @@ class ShallowAE(GradientModel):
             InputError: A full matrix does not fit into memory.
         """
         if self.latent_dim is None:
-            refuse_beyond_memory(
-                # the matrix, its gradient, the best epoch's copy, and what the optimizer keeps
-                (3 + self.optimizer.n_moments) * 4 * n_items**2,
-                f"model=shallow_ae on {n_items:,} items",
-                "set model.latent_dim, such as 256",
+            self.optimizer.refuse_beyond_memory(
+                n_items**2, f"a matrix of {n_items:,} items", "set model.latent_dim, such as 256"
             )
             return FullNetwork(n_items, seeds)
         return LowRankNetwork(n_items, self.latent_dim, seeds)

@@ -13,8 +13,8 @@ configurations are data, see `recsweep.trust`.
 import hashlib
 import shutil
 import zipfile
-import zlib
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, BinaryIO, NamedTuple
 
@@ -43,6 +43,8 @@ from recsweep.run_files import (
     read_yaml,
     yaml_text,
 )
+from recsweep.runs.past_run import without_files
+from recsweep.stored_files import ZIP_DAMAGE
 from recsweep.trust import path_below
 from recsweep.unpack_limits import UnpackedSize
 
@@ -52,10 +54,14 @@ COPIED = (
     SPLIT, METRICS, DEFINITIONS, CURVES, *(per_user_file(Path(), fold).name for fold in FOLDS),
 )  # fmt: skip
 """Files of a run that are bundled as they are."""
+WRITTEN = (CONFIG, OVERRIDES, ENVIRONMENT)
+"""Files of a run that are bundled without what belongs to its machine."""
 COPIED_IF_THERE = (GROUPS, GROUPS_PER_USER)
 """Likewise, of runs with metrics by group."""
 LEFT_OUT = [name for name in OF_NOW if name != "task"]
 """Parts of a configuration that a repeat takes from its own command line."""
+NO_MANIFEST = (LookupError, TypeError, AttributeError, ValueError, ArithmeticError)
+"""What reading a manifest of another structure raises."""
 CHUNK_BYTES = 1 << 20
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The time stamp of every file, so that the same runs give the same bytes."""
@@ -137,10 +143,9 @@ def portable_config(config: Config, run: str) -> Config:
     Raises:
         InputError: Another setting is an absolute path.
     """
-    kept = {name: value for name, value in config.items() if name not in LEFT_OUT}
-    for group, leaf in (key.split(".") for key in FILES):
-        if leaf in (kept.get(group) or {}):
-            kept[group] = {**kept[group], leaf: None}
+    kept = without_files({name: value for name, value in config.items() if name not in LEFT_OUT})
+    if _is_absolute(str((kept.get("data") or {}).get("url"))):
+        kept["data"] = {**kept["data"], "url": None}
     for key, value in _leaves(kept, ""):
         if isinstance(value, str) and _is_absolute(value):
             raise InputError(
@@ -186,8 +191,8 @@ def _leaves(node: Any, at: str) -> Iterator[tuple[str, Any]]:
 
 def _is_absolute(text: str) -> bool:
     text = text.strip("'\"")
-    is_home = text.startswith("~")
-    return is_home or PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
+    is_of_machine = text.startswith("~") or text.lower().startswith("file:")
+    return is_of_machine or PurePosixPath(text).is_absolute() or PureWindowsPath(text).is_absolute()
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: Path | bytes) -> _File:
@@ -238,14 +243,15 @@ def unpack_bundle(file: Path, folder: Path, row: str | None = None) -> dict[str,
                     f"{', '.join(rows)}"
                 )
             wanted = {row: rows[row]} if row is not None else rows
-            _refuse_other_names(archive, files, file)
+            _refuse_other_names(archive, files, file, rows)
+            _refuse_missing(files, rows)
             _refuse_beyond_disk(files, folder)
             UnpackedSize(file).add(sum(each.size for each in files.values()))
             for name, described in files.items():
                 owner = _owner(name, rows)
                 if owner is None or owner in wanted:
                     _extract(archive, name, described, folder, f"row {owner}" if owner else "")
-    except (OSError, zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError) as error:
+    except ZIP_DAMAGE as error:
         raise _no_bundle(file, error) from error
     return {name: [folder / place for place in places] for name, places in wanted.items()}
 
@@ -264,7 +270,8 @@ def _manifest(
         }
         places = {str(PurePosixPath(name).parents[-3]) for name in files if name.count("/") > 1}
         rows = {str(row): [_known(at, places) for at in of] for row, of in found["rows"].items()}
-    except (KeyError, TypeError, AttributeError, ValueError, yaml.YAMLError) as error:
+        _refuse_empty(rows)
+    except (*NO_MANIFEST, yaml.YAMLError) as error:
         raise _no_bundle(file, error) from error
     if number != FORMAT:
         raise InputError(
@@ -287,18 +294,39 @@ def _known(place: object, places: Collection[str]) -> str:
     return str(place)
 
 
+def _refuse_empty(rows: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError unless there are rows, and each has runs of its own."""
+    places = [place for of_row in rows.values() for place in of_row]
+    if not places or not all(rows.values()):
+        raise ValueError("every row must have runs")
+    if len(set(places)) < len(places):
+        raise ValueError("two rows have the same run")
+
+
+def _refuse_missing(files: Collection[str], rows: Mapping[str, Sequence[str]]) -> None:
+    for row, places in rows.items():
+        needed = [f"{place}/{name}" for place in places for name in (*WRITTEN, *COPIED)]
+        if missing := [name for name in needed if name not in files]:
+            raise InputError(
+                f"row {row}: {missing[0]} must be in the bundle, but is not; fetch it again"
+            )
+
+
 def _owner(name: str, rows: Mapping[str, Sequence[str]]) -> str | None:
     """The row of a file; None = of all rows."""
     owners = (row for row, places in rows.items() if any(name.startswith(f"{p}/") for p in places))
     return next(owners, None)
 
 
-def _refuse_other_names(archive: zipfile.ZipFile, files: Collection[str], file: Path) -> None:
+def _refuse_other_names(
+    archive: zipfile.ZipFile, files: Collection[str], file: Path, rows: Mapping[str, Sequence[str]]
+) -> None:
     """Raise an error unless the archive has exactly the files of its manifest, each once."""
     names = archive.namelist()
     if len(set(names)) < len(names) or set(names) != {MANIFEST, *files}:
-        other = sorted(set(names) ^ {MANIFEST, *files}) or ["a name twice"]
-        raise _no_bundle(file, f"its list of files is not its content: {other[0]!r:.60}")
+        other = (sorted(set(names) ^ {MANIFEST, *files}) or ["a name twice"])[0]
+        whose = f"row {owner}: " if (owner := _owner(other, rows)) else ""
+        raise _no_bundle(file, f"{whose}its list of files is not its content: {other!r:.60}")
 
 
 def _refuse_beyond_disk(files: Mapping[str, _File], folder: Path) -> None:
@@ -316,17 +344,22 @@ def _extract(
     """Write a file of the bundle, never more than its size in the manifest."""
     target, size, digest = folder / name, 0, hashlib.sha256()
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
-        with archive.open(name) as source, target.open("xb") as out:
-            while size <= described.size and (chunk := source.read(CHUNK_BYTES)):
-                size += len(chunk)
-                digest.update(chunk)
-                out.write(chunk)
-        is_same = (size, digest.hexdigest()) == described
-    except (zipfile.BadZipFile, zlib.error):
-        is_same = False
-    if not is_same:
+    with target.open("xb") as out:
+        for chunk in _readable(archive, name):
+            size += len(chunk)
+            if size > described.size:
+                break
+            digest.update(chunk)
+            out.write(chunk)
+    if (size, digest.hexdigest()) != described:
         raise InputError(
             f"{whose or 'the bundle'}: {name} must be the file that was bundled, but its checksum "
             "differs; fetch the bundle again"
         )
+
+
+def _readable(archive: zipfile.ZipFile, name: str) -> Iterator[bytes]:
+    """A file's content in pieces, up to where it is damaged."""
+    with suppress(*ZIP_DAMAGE), archive.open(name) as source:
+        while chunk := source.read(CHUNK_BYTES):
+            yield chunk

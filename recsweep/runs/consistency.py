@@ -10,7 +10,7 @@ import pandas as pd
 
 from recsweep.errors import InputError
 from recsweep.metrics.groups import GROUPS as NAMES
-from recsweep.metrics.groups import Groups
+from recsweep.metrics.groups import SE, Groups
 from recsweep.persistence import ITEMS, SPEC
 from recsweep.run_files import (
     CONFIG,
@@ -57,6 +57,11 @@ def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.D
         values = (told["mean"].get(name), means.get(name))
         if not _is_same(*values):
             raise _unlike(place or results, file.name, f"the mean of {fold} {name}", values)
+    for name, error in frame.sem(ddof=1).items():
+        values = (told.get("standard_error", {}).get(name), float(error))
+        if None not in values and not _is_same(*values):
+            what = f"the standard error of {fold} {name}"
+            raise _unlike(place or results, file.name, what, values)
     return frame
 
 
@@ -90,12 +95,19 @@ def metrics_by_group(
     if others:
         counts = (len(users), f"{len(frame)}, of which {others} differ")
         raise _unlike(place or results, GROUPS_PER_USER, "the number of users", counts)
+    errors = dict(frame.sem(ddof=1).items())
     for column, mean in frame.mean().items():
         name, _, group = str(column).rpartition(" ")
-        told = float(table[name][group]) if name in table and group in table.index else None
+        is_told = name in table and group in table.index
+        told = float(table[name][group]) if is_told else None
         if not _is_same(told, float(mean)):
             what = f"the mean of {column}"
             raise _unlike(place or results, GROUPS_PER_USER, what, (told, mean), GROUPS)
+        if f"{SE}{name}" in table:
+            values = (float(table[f"{SE}{name}"][group]), float(errors[column]))
+            if not _is_same(*values):
+                what = f"the standard error of {column}"
+                raise _unlike(place or results, GROUPS_PER_USER, what, values, GROUPS)
     return Groups(table.reindex(list(NAMES)), frame)
 
 

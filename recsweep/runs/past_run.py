@@ -5,7 +5,7 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-from recsweep.app import OF_NOW, PLACES, Config, Job, Settings
+from recsweep.app import FILES, OF_NOW, PLACES, Config, Job, Settings
 from recsweep.build import validate
 from recsweep.credentials import HIDDEN
 from recsweep.defaults import published_data
@@ -120,6 +120,19 @@ def with_files(config: Config, job: Job) -> Config:
         for group, leaf in moved
     }
     return {**config, **groups}
+
+
+def without_files(config: Config) -> Config:
+    """A configuration that names no file of data: those are of the machine that wrote it.
+
+    Args:
+        config: A run's configuration.
+    """
+    kept = dict(config)
+    for group, leaf in (key.split(".") for key in FILES):
+        if leaf in (kept.get(group) or {}):
+            kept[group] = {**kept[group], leaf: None}
+    return kept
 
 
 def objective_of(config: Mapping[str, Any], metrics: Mapping[str, Any]) -> str:

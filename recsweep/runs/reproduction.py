@@ -12,8 +12,16 @@ import pandas as pd
 
 from recsweep.environment import NOT_INSTALLED
 from recsweep.persistence import WEIGHTS
-from recsweep.run_files import METRICS, MODEL, read, read_metrics, read_split
-from recsweep.runs.consistency import check_curves, metrics_per_user
+from recsweep.run_files import (
+    DEFINITIONS,
+    METRICS,
+    MODEL,
+    read,
+    read_metrics,
+    read_split,
+    read_yaml,
+)
+from recsweep.runs.consistency import check_curves, metrics_by_group, metrics_per_user
 from recsweep.runs.weights import ArrayDifference, compare_arrays, names_of_arrays
 
 UNKNOWN = "unknown"
@@ -81,10 +89,12 @@ class Measured(NamedTuple):
     Args:
         split: Fingerprint of the split data.
         best_epoch: The best epoch, from 1.
-        means: Fold -> metric -> its mean over users, or the catalogue's value.
+        means: Fold -> metric -> its mean over users, or the catalogue's value; with those by group.
         per_user: Fold -> a column per metric; index: user ids.
         curves: A column per curve, seconds left out; index: epoch, from 1.
         weights: The file with its model's weights; None = not kept.
+        definitions: Metric -> what it is.
+        n_without_target: Fold -> users that were left out.
     """
 
     split: str
@@ -93,6 +103,8 @@ class Measured(NamedTuple):
     per_user: dict[str, pd.DataFrame]
     curves: pd.DataFrame
     weights: Path | None
+    definitions: dict[str, str]
+    n_without_target: dict[str, int]
 
     @classmethod
     def of(cls, results: Path, *, with_weights: bool = True) -> "Measured":
@@ -105,37 +117,51 @@ class Measured(NamedTuple):
         Raises:
             InputError: A file is missing or damaged, or two files are not from the same run.
         """
-        best_epoch, means = read(results / METRICS, lambda _: _epoch_and_means(results), tuple)
+        best_epoch, means, left_out = read(results / METRICS, lambda _: _told(results), tuple)
         frames = {fold: metrics_per_user(results, fold) for fold in FOLDS}
+        groups = metrics_by_group(results, frames["test"].index)
+        if groups is not None:
+            frames["test"] = frames["test"].join(groups.per_user)
+            for column in map(str, groups.per_user):
+                name, _, group = column.rpartition(" ")
+                means["test"][column] = float(groups.table[name][group])
         split, _ = read_split(results)
         rows = dict(check_curves(results))
         curves = pd.DataFrame(list(rows.values()), list(rows))
         curves = curves[[name for name in curves if "/" in str(name)]]
         weights = results / MODEL / WEIGHTS if with_weights else None
-        return cls(split, best_epoch, means, frames, curves, weights)
+        definitions = read_yaml(results / DEFINITIONS)
+        return cls(split, best_epoch, means, frames, curves, weights, definitions, left_out)
 
 
-def _epoch_and_means(results: Path) -> tuple[int, dict[str, dict[str, float]]]:
+def _told(results: Path) -> tuple[int, dict[str, dict[str, float]], dict[str, int]]:
+    """The best epoch; each fold's means, and the number of users without a target."""
     metrics = read_metrics(results)
-    return int(metrics["best_epoch"]), {fold: dict(metrics[fold]["mean"]) for fold in FOLDS}
+    means = {fold: dict(metrics[fold]["mean"]) for fold in FOLDS}
+    left_out = {fold: int(metrics[fold].get("n_without_target", 0)) for fold in FOLDS}
+    return int(metrics["best_epoch"]), means, left_out
 
 
 def compare_metrics(was: Measured, now: Measured) -> pd.DataFrame:
     """A row per metric of each fold, the largest difference first.
 
     Columns: `metric`, such as `test ndcg@100`, `was`, `now`, their `difference`, and `n_users`, the
-    number of users whose value changed. Metrics in only one of the two differ by infinity.
+    number of users whose value changed. Metrics in only one of the two differ by infinity. What
+    is `far`, the difference, is relative where the metric is above 1, as entropy or popularity are.
     """
     rows = []
     for fold, shown in FOLDS.items():
         before, after = was.means[fold], now.means[fold]
         changed = _n_changed(was.per_user[fold], now.per_user[fold])
-        for name in {**before, **after}:
+        has_groups = any(" " in name for name in before)  # an older run has none
+        for name in (each for each in {**before, **after} if has_groups or " " not in each):
             values = before.get(name, np.nan), after.get(name, np.nan)
-            rows.append((f"{shown} {name}", *values, values[1] - values[0], changed.get(name, 0)))
+            is_same = name in before and name in after and np.isnan(values).all()
+            difference = 0.0 if is_same else np.nan_to_num(values[1] - values[0], nan=np.inf)
+            rows.append((f"{shown} {name}", *values, difference, changed.get(name, 0)))
     table = pd.DataFrame(rows, columns=["metric", "was", "now", "difference", "n_users"])
-    table["difference"] = table["difference"].fillna(np.inf)
-    return table.sort_values("difference", key=np.abs, ascending=False, kind="stable")
+    table["far"] = table["difference"].abs() / table["was"].abs().clip(lower=1).fillna(1)
+    return table.sort_values("far", ascending=False, kind="stable")
 
 
 def _n_changed(was: pd.DataFrame, now: pd.DataFrame) -> dict[str, int]:
@@ -175,7 +201,8 @@ class Comparison:
     Args:
         was: Results of the run.
         now: Results of the repeat.
-        tolerance: Largest allowed difference of a mean; None = everything must be identical.
+        tolerance: Largest allowed difference of a mean, relative to means above 1; None =
+            everything must be identical.
     """
 
     was: Measured
@@ -191,7 +218,7 @@ class Comparison:
     @property
     def n_too_far(self) -> int:
         """Number of metrics that differ by more than the tolerance."""
-        far = self.table["difference"].abs()
+        far = self.table["far"]
         return len(far) if self.tolerance is None else int((far > self.tolerance).sum())
 
     @cached_property
@@ -218,7 +245,20 @@ class Comparison:
             found["curves"] = self._of_curves()
         if self.weights:
             found["weights"] = self._of_weights()
+        if self.was.definitions != self.now.definitions:
+            names = sorted({*self.was.definitions, *self.now.definitions})
+            changed = [n for n in names if self._definitions(n)[0] != self._definitions(n)[1]]
+            found["definitions"] = f"{', '.join(changed)} differ"
+        if self.was.n_without_target != self.now.n_without_target:
+            counts = [
+                f"{shown} {self.was.n_without_target[fold]} → {self.now.n_without_target[fold]}"
+                for fold, shown in FOLDS.items()
+            ]
+            found["users without target"] = ", ".join(counts)
         return found
+
+    def _definitions(self, name: str) -> tuple[str | None, str | None]:
+        return self.was.definitions.get(name), self.now.definitions.get(name)
 
     def _of_curves(self) -> str:
         most, lengths = self.curves.iloc[0], (len(self.was.curves), len(self.now.curves))
@@ -313,7 +353,9 @@ def table_of_differences(table: pd.DataFrame) -> str:
     """
     width = max(map(len, table["metric"]))
     lines = [f"{'':<{width}} {'was':>10} {'is':>10} {'difference':>11} {'users':>7}"]
-    for metric, was, now, difference, n_users in table.head(SHOWN).itertuples(index=False):
+    columns = ["metric", "was", "now", "difference", "n_users"]
+    for row in table[columns].head(SHOWN).itertuples(index=False):
+        metric, was, now, difference, n_users = row
         numbers = f"{was:>10.6f} {now:>10.6f} {difference:>+11.1e} {n_users:>7,}"
         lines.append(f"{metric:<{width}} {numbers}")
     return "\n".join(lines)

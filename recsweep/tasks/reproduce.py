@@ -61,7 +61,8 @@ class Reproduce:
         run: Id of an MLflow run, `latest`, the name of a study or a run, or a results folder.
         bundle: A file written by `task=bundle`, whose runs are repeated instead.
         row: Its only row to repeat; None = all.
-        tolerance: Largest allowed difference of a mean if the environment has changed.
+        tolerance: Largest allowed difference of a mean, relative to means above 1, if the
+            environment has changed.
         other_data: What to do if data or split are not those of the run.
     """
 
@@ -113,7 +114,8 @@ class Reproduce:
                 comparison = self._compared(past, job, job.results / f"{index:02d}")
                 outcomes[past.name] = comparison.summary()
             except InputError as error:
-                outcomes[past.name] = f"not repeated: {error}"
+                said = str(error).replace(str(past.results), past.name)
+                outcomes[past.name] = f"not repeated: {said}"
                 print(outcomes[past.name], flush=True)  # noqa: T201
             print(flush=True)  # noqa: T201
         file = job.results / REPRODUCTION
@@ -137,8 +139,9 @@ class Reproduce:
         )
 
         before = past.environment()
-        repeat = _repeat(past, job, before, folder)
-        is_kept = self.bundle is None or (past.results / MODEL).is_dir()
+        is_bundled = self.bundle is not None
+        repeat = _repeat(past, job, before, folder, is_bundled=is_bundled)
+        is_kept = not is_bundled or (past.results / MODEL).is_dir()
         was = Measured.of(past.results, with_weights=is_kept)
         print(f"run       {past.name}", flush=True)  # noqa: T201
         with _fresh_process(_train_again, repeat) as answer:
@@ -186,14 +189,16 @@ def _unpacked(bundle: Path, job: Job, folder: Path, row: str | None) -> "list[Pa
     return runs
 
 
-def _repeat(past: "PastRun", job: Job, environment: dict[str, str], folder: Path) -> Repeat:
+def _repeat(
+    past: "PastRun", job: Job, environment: dict[str, str], folder: Path, *, is_bundled: bool
+) -> Repeat:
     """The run's configuration, with the current paths of files."""
     from recsweep.run_files import read_overrides
-    from recsweep.runs.past_run import with_files
+    from recsweep.runs.past_run import with_files, without_files
 
     config = past.config(job.trusted, job.config)
     past.settings(config)
-    config = with_files(config, job)
+    config = with_files(without_files(config) if is_bundled else config, job)
     keys = {text: re.split(r"[@=]", text.lstrip("+~"))[0] for text in job.overrides}
     unused = [
         text

@@ -8,6 +8,7 @@ point to the original's.
 import os
 import re
 import sqlite3
+import sys
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
@@ -118,7 +119,17 @@ def _split(address: str) -> tuple[Path, str] | None:
         return None
     path = unquote(parts.path)  # MLflow also does so without a scheme
     found = re.fullmatch(f"(/(?:.*/)?(?:{ARTIFACTS}|{OF_MLFLOW}))(?:/(.*))?", path, re.DOTALL)
-    return (Path(found[1]), found[2] or "") if found else None
+    return (Path(path_of_url(found[1], sys.platform)), found[2] or "") if found else None
+
+
+def path_of_url(path: str, system: str) -> str:
+    """A path as a system writes it: on Windows without the slash that URLs have before a drive.
+
+    Args:
+        path: Such as `/C:/runs/mlartifacts`.
+        system: Such as `win32`.
+    """
+    return path[1:] if system == "win32" and re.match("/[A-Za-z]:/", path) else path
 
 
 def _is_same(one: Path, other: Path) -> bool:

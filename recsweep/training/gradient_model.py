@@ -1,5 +1,6 @@
 """The common base of gradient-trained recommenders: everything except network and loss."""
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import fields, replace
@@ -154,6 +155,7 @@ class GradientModel(ABC):
         return inputs
 
     def _new_engine(self, n_items: int, seeds: Seeds) -> "Engine | SlotEngine":
+        self._refuse_beyond_memory(n_items)
         network = self.network(n_items, seeds)
         if not layout.is_dense():
             return Engine(network, self.optimizer, self.batch_size)
@@ -167,6 +169,16 @@ class GradientModel(ABC):
             (type(self), n_items, str(fixed), tuple(widest.items())),
             lambda: self._like(widest).network(padded_width(n_items), Seeds(0)),
         )  # fmt: skip
+
+    def _refuse_beyond_memory(self, n_items: int) -> None:
+        widths = [f"model.{each.name}" for each in fields(self) if "_dim" in each.name]
+        with without_values():
+            weights = self.network(n_items, Seeds(0)).trainable_variables
+        self.optimizer.refuse_beyond_memory(
+            sum(math.prod(variable.shape) for variable in weights),
+            f"a {type(self).__name__} of {n_items:,} items",
+            f"lower {' or '.join(widths)}, or choose model=mrf",
+        )
 
     def _like(self, changes: Mapping[str, Any]) -> "GradientModel":
         return replace(self, **changes)

@@ -11,6 +11,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT
+from recsweep.memory import refuse_beyond_memory
 from recsweep.training.schedules import Schedule, learning_rates
 
 if TYPE_CHECKING:
@@ -53,6 +54,20 @@ class Optimizer(ABC):
     def n_moments(self) -> int:
         """Numbers that it keeps for each weight."""
         return 2
+
+    def refuse_beyond_memory(self, n_weights: int, what: str, remedy: str) -> None:
+        """Check that a training fits: weights, gradients, the best epoch's copy and moments.
+
+        Args:
+            n_weights: Numbers that are trained.
+            what: What has them, such as `model=bpr`.
+            remedy: What the user can do.
+
+        Raises:
+            InputError: Less memory is available.
+        """
+        n_numbers = (3 + self.n_moments) * n_weights
+        refuse_beyond_memory(4 * n_numbers, f"{what} with {n_weights:,} weights", remedy)
 
     def constants(self) -> tuple[Hashable, ...]:
         """The settings compiled into a step: all except the learning rate, which is its input."""

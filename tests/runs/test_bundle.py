@@ -1,8 +1,10 @@
 """A bundle: packed without this machine's names; refused once a byte, a name or a class differs."""
 
+import random
 import shutil
 import zipfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,7 @@ from contracts import composed
 from small_runs import SMALL_DATA
 
 from recsweep.app import run
+from recsweep.errors import InputError
 from recsweep.run_files import read_config, write_yaml
 from recsweep.runs.bundle import unpack_bundle, write_bundle
 from recsweep.unpack_limits import Limits, choose_limits
@@ -103,6 +106,20 @@ def test_nothing_names_this_machine(bundle: Path, tmp_path_factory: pytest.TempP
             assert not [text for text in of_machine if text.encode() in content], name
 
 
+def test_an_address_of_a_file_is_left_out(results: dict[str, list[Path]], tmp_path: Path) -> None:
+    folder = tmp_path / "run"
+    shutil.copytree(results["popularity"][0], folder)
+    for url, kept in (("file:///home/ann/x.zip", None), ("https://x.org/x.zip",) * 2):
+        config = read_config(folder)
+        config["data"]["url"] = url
+        write_yaml(folder / "config.yaml", config)
+        write_yaml(folder / "overrides.yaml", [f"data.url={url}"])
+        (tmp_path / "a.zip").unlink(missing_ok=True)
+        found = contents(packed({"one": [folder]}, tmp_path / "a.zip"))
+        assert yaml.safe_load(found["runs/00/config.yaml"])["data"]["url"] == kept
+        assert yaml.safe_load(found["runs/00/overrides.yaml"]) == [f"data.url={kept}"] * bool(kept)
+
+
 @pytest.mark.parametrize("path", ["/data/x.csv", "~/x.csv", "C:\\data\\x.csv", "\\\\host\\x"])
 def test_paths_of_data_are_left_out_and_others_refused(
     path: str, results: dict[str, list[Path]], tmp_path: Path, refused: Any
@@ -190,6 +207,42 @@ def test_a_byte_changed_in_the_compressed_file_is_refused(
         unpack_bundle(tmp_path / "bundle.zip", empty(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("name", ["runs/02/config.yaml", "runs/02/curves.csv"])
+def test_a_file_that_is_missing_names_its_row(
+    name: str, bundle: Path, rewritten: Rewritten, tmp_path: Path, refused: Any
+) -> None:
+    files = yaml.safe_load(contents(bundle)["bundle.yaml"])["files"]
+    less = of_manifest(bundle, files={each: files[each] for each in files if each != name})
+    with refused(f"row item_knn: {name} must be in the bundle, but is not; fetch it again"):
+        unpack_bundle(rewritten({**less, name: None}), empty(tmp_path / "out"))
+    assert not list((tmp_path / "out").iterdir())
+
+
+@pytest.mark.parametrize(
+    "rows", [{}, {"a": []}, {"a": ["runs/00"], "b": ["runs/00"]}, {"a": ["runs/00", "runs/00"]}]
+)
+def test_a_bundle_has_rows_each_with_runs_of_its_own(
+    rows: dict[str, list[str]], bundle: Path, rewritten: Rewritten, tmp_path: Path, refused: Any
+) -> None:
+    with refused("task.bundle must be a file that task=bundle wrote"):
+        unpack_bundle(rewritten(of_manifest(bundle, rows=rows)), empty(tmp_path / "out"))
+
+
+def test_any_byte_may_be_damaged_in_one_line(bundle: Path, tmp_path: Path) -> None:
+    raw = bundle.read_bytes()
+    places = random.Random(1).sample(range(len(raw)), 150)  # noqa: S311
+    with zipfile.ZipFile(bundle) as archive:
+        manifest = archive.getinfo("bundle.yaml").header_offset
+    places += range(manifest + 40, manifest + 400, 9)
+    for number, place in enumerate(places):
+        damaged = bytearray(raw)
+        damaged[place] ^= 1 << number % 8
+        (tmp_path / "bundle.zip").write_bytes(damaged)
+        with suppress(InputError):  # a time stamp may change nothing
+            unpack_bundle(tmp_path / "bundle.zip", empty(tmp_path / "out"))
+        shutil.rmtree(tmp_path / "out")
+
+
 def of_manifest(bundle: Path, **changes: Any) -> dict[str, bytes]:
     manifest = {**yaml.safe_load(contents(bundle)["bundle.yaml"]), **changes}
     return {"bundle.yaml": yaml.safe_dump(manifest).encode()}
@@ -253,8 +306,10 @@ def test_a_bundle_beyond_the_disk_is_refused(
 
 
 @pytest.mark.parametrize(
-    "manifest", [b"", b"a: [", b"[]", b"format: 1", b"format: 1\nfiles: {}\nrows: {a: [runs/00]}"]
-)
+    "manifest",
+    [b"", b"a: [", b"[]", b"format: 1", b"format: 1\nfiles: {a: {size: .inf, sha256: 1}}\nrows: {}",
+     b"format: 1\nfiles: {}\nrows: {a: [runs/00]}"],
+)  # fmt: skip
 def test_what_is_no_manifest_is_one_line(
     manifest: bytes, rewritten: Rewritten, tmp_path: Path, refused: Any
 ) -> None:

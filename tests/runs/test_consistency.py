@@ -53,6 +53,14 @@ def test_the_order_of_users_does_not_matter(tmp_path: Path) -> None:
     assert len(metrics_per_user(results, "test")) == 9
 
 
+def test_another_standard_error_is_refused(results: Path) -> None:
+    file = results / "metrics.json"
+    found = json.loads(file.read_text("utf-8"))
+    found["test"]["standard_error"]["ndcg@10"] *= 0.5
+    file.write_text(json.dumps(found), "utf-8")
+    refused(results, "the standard error of test ndcg@10 is", fold="test")
+
+
 @pytest.mark.parametrize("fold", ["valid", "test"])
 def test_another_mean_is_refused(results: Path, fold: str) -> None:
     file = results / f"{fold}_metrics_per_user.parquet"
@@ -207,6 +215,15 @@ def test_groups_of_another_run_or_damaged_ones_are_refused(grouped: Path) -> Non
     text = file.read_text("utf-8")
     file.write_text(text.replace("0.375", "0.5"), "utf-8")
     with pytest.raises(InputError, match=r"test_groups.csv and test_groups_per_user.parquet must"):
+        metrics_by_group(grouped, users, "r")
+    table = pd.read_csv(file.with_name("test_groups.csv"), index_col="group")
+    table["ndcg@10"] = [0.375, math.nan, 0.0, math.nan, math.nan, math.nan]
+    for error in (0.125, 0.12):  # of .5 and .25, and another one
+        table["se ndcg@10"] = [error, *[math.nan] * 5]
+        table.to_csv(file)
+        if error == 0.125:
+            assert metrics_by_group(grouped, users, "r") is not None
+    with pytest.raises(InputError, match=r"the standard error of ndcg@10 head is 0\.12 in"):
         metrics_by_group(grouped, users, "r")
     file.write_text(text.replace("0.375", "?"), "utf-8")
     with pytest.raises(InputError, match=r"readable test_groups\.csv"):

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -43,7 +44,8 @@ def measured(tmp_path: Path) -> Make:
                               index=[1, 2, 3])  # fmt: skip
         weights = tmp_path / "weights.npz"
         np.savez(weights, kernel=np.zeros((2, 3), np.float32), bias=np.ones(2, np.float32))
-        return Measured("5" * 64, 3, means, frames, curves, weights)
+        counts = {"valid": 0, "test": 0}
+        return Measured("5" * 64, 3, means, frames, curves, weights, {"ndcg": "it"}, counts)
 
     return made
 
@@ -144,6 +146,28 @@ def test_the_largest_difference_decides_and_comes_first(measured: Make) -> None:
     assert Comparison(measured(), measured(valid=0.26, coverage=0.7), 0.06).verdict == "reproduced"
 
 
+def test_a_difference_is_relative_where_a_metric_is_above_1(measured: Make) -> None:
+    def of(entropy: float) -> Measured:
+        found = measured()
+        found.means["test"]["entropy@10"] = entropy
+        return found
+
+    assert Comparison(of(20.0), of(20.19), 0.01).verdict == "reproduced"
+    assert Comparison(of(20.0), of(20.21), 0.01).verdict == "not reproduced"
+    both = Comparison(of(20.0), of(20.19)._replace(means=measured(coverage=0.7).means), 0.01)
+    assert both.table.iloc[0]["metric"] == "test entropy@10", "only one of them has it"
+
+
+def test_groups_without_users_are_the_same(measured: Make) -> None:
+    def of(value: float) -> Measured:
+        found = measured()
+        found.means["test"]["ndcg@10 tail"] = value
+        return found
+
+    assert Comparison(of(np.nan), of(np.nan), None).verdict == "identical"
+    assert Comparison(of(np.nan), of(0.5), 0.9).verdict == "not reproduced"
+
+
 def test_a_metric_or_a_user_that_only_one_of_them_has_differs(measured: Make) -> None:
     now = measured()
     del now.means["test"]["coverage@10"]
@@ -160,10 +184,14 @@ def test_a_metric_or_a_user_that_only_one_of_them_has_differs(measured: Make) ->
 def other(measured: Make, tmp_path: Path, what: str) -> Measured:
     """A repeat with the same metrics that differs in one thing."""
     now = measured()
-    if what == "best epoch":
-        return now._replace(best_epoch=2)
-    if what == "split":
-        return now._replace(split="6" * 64)
+    fields: dict[str, Any] = {
+        "best epoch": {"best_epoch": 2},
+        "split": {"split": "6" * 64},
+        "definitions": {"definitions": {"ndcg": "it", "mine": "new"}},
+        "users without target": {"n_without_target": {"valid": 0, "test": 77}},
+    }
+    if what in fields:
+        return now._replace(**fields[what])
     if what == "curves":
         curves = now.curves.copy()
         curves.loc[2, "train/loss"] = 8.25
@@ -184,6 +212,8 @@ def other(measured: Make, tmp_path: Path, what: str) -> Measured:
         ("curves", "curves  1 of 2 differ, from epoch 2 on, largest difference 0.5 (train/loss)"),
         ("length", "curves  3 epochs → 2; 2 of 2 differ, from epoch 3 on, largest difference inf "
                    "(train/loss)"),
+        ("definitions", "definitions  mine differ"),
+        ("users without target", "users without target  validation 0 → 0, test 0 → 77"),
         ("weights", "weights  1 of 2 arrays differ, in 1 number, largest difference 0.25 (kernel)"),
     ],
 )  # fmt: skip
@@ -236,6 +266,24 @@ def test_files_give_back_the_very_numbers(results: Path) -> None:
     assert found.per_user["valid"]["ndcg@10"].to_list() == [0.5, 0.25]
     assert found.curves.to_dict("index") == {1: {"valid/ndcg@10": 0.375}}
     assert Comparison(found, Measured.of(results), None).verdict == "identical"
+
+
+def test_metrics_by_group_are_compared_where_both_have_them(results: Path) -> None:
+    groups = ("head", "mid", "tail", "short", "medium", "long")
+    frame = pd.DataFrame({f"ndcg@10 {group}": [0.5, 0.25] for group in groups}, list("ab"))
+    frame.to_parquet(results / "test_groups_per_user.parquet")
+    table = pd.DataFrame({"n_users": 2, "ndcg@10": 0.375}, pd.Index(groups, name="group"))
+    older = Measured.of(results)
+    table.to_csv(results / "test_groups.csv")
+    found = Measured.of(results)
+    assert found.means["test"]["ndcg@10 mid"] == 0.375
+    forged = found._replace(
+        means={**found.means, "test": {**found.means["test"], "ndcg@10 mid": 1}}
+    )
+    comparison = Comparison(forged, found, 0.01)
+    assert comparison.table["metric"].to_list() == ["test ndcg@10 mid"]
+    assert comparison.verdict == "not reproduced"
+    assert Comparison(older, found, None).verdict == "identical", "it tells of no groups"
 
 
 def test_seconds_are_no_part_of_a_curve(results: Path) -> None:

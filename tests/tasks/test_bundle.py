@@ -126,6 +126,21 @@ def test_a_row_that_cannot_be_repeated_does_not_stop_the_others(
 
 
 @pytest.mark.extended
+def test_a_file_that_a_bundle_names_is_not_opened(
+    bundle: Path, check: Checked, tmp_path: Path
+) -> None:
+    (tmp_path / "own.csv").write_text("user,item\n" * 2, "utf-8")
+    forged = {
+        "_target_": "recsweep.data.sources.delimited.Delimited",
+        "path": f"{tmp_path}/own.csv",
+    }
+    file = with_config(bundle, tmp_path / "forged.zip", "runs/00", "data", **forged)
+    _, error, said = check(file)
+    assert "own.csv" not in said["popularity, seed 42"]
+    assert error
+
+
+@pytest.mark.extended
 def test_runs_that_differ_in_their_split_only_are_told_apart(
     config: Any, check: Checked, tmp_path: Path
 ) -> None:

@@ -96,7 +96,7 @@ def test_where_nothing_differs_every_bit_is_the_same(train: Any, reproduce: Any)
     results = train(*POPULARITY)
     same = reproduce(results)
     assert "nothing differs: metrics must be identical\n" in same.out
-    assert same.out.endswith("\nidentical: 32 metrics of 24 users, bit for bit\n")
+    assert same.out.endswith("\nidentical: 38 metrics of 24 users, bit for bit\n")
     assert same.file == {
         "run": str(results), "verdict": "identical", "tolerance": 0.0,
         "split": same.file["split"], "best_epoch": {"was": 1, "is": 1},
@@ -170,7 +170,7 @@ def test_a_model_trained_in_another_process_is_the_same_to_the_last_bit(
     again = recsweep(tmp_path, "task=reproduce task.run=first/results tracking=off")
     assert again.returncode == 0, again.stderr
     assert "nothing differs" in again.stdout
-    assert "identical: 32 metrics of 60 users, bit for bit" in again.stdout
+    assert "identical: 38 metrics of 60 users, bit for bit" in again.stdout
     assert ("epoch" in again.stderr) == ("best epoch" in again.stdout)
     (repeat,) = tmp_path.glob("outputs/*/*/results")
     weights = []

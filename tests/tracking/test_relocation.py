@@ -9,7 +9,7 @@ import pytest
 from mlflow_runs import run_of, tracker
 
 from recsweep.tracking import MLflowTracker
-from recsweep.tracking.relocation import follow_database
+from recsweep.tracking.relocation import follow_database, path_of_url
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning")  # MLflow's, of SQLAlchemy
 
@@ -152,3 +152,9 @@ def test_addresses_elsewhere_are_not_touched(tmp_path: Path) -> None:
         follow_database(file)
         found = addresses(tmp_path) - {None}
         assert found == own | {(tmp_path / place).as_uri() for place in moved.values()}
+
+
+def test_a_drive_has_no_slash_before_it_on_windows() -> None:
+    assert path_of_url("/C:/My runs/mlartifacts", "win32") == "C:/My runs/mlartifacts"
+    assert path_of_url("/home/ann/mlartifacts", "win32") == "/home/ann/mlartifacts"
+    assert path_of_url("/C:/mlartifacts", "linux") == "/C:/mlartifacts"

@@ -231,7 +231,7 @@ def _average_means(noted: Sequence[Mapping[str, Any]], fold: str) -> "Evaluation
 def _replicate(results: Path, study: Path) -> dict[str, Any]:
     metrics = read_metrics(results)
     return {
-        "results": str(results.relative_to(study)),
+        "results": results.relative_to(study).as_posix(),
         "seed": read_config(results)["seed"],
         "best_epoch": metrics["best_epoch"],
         **{fold: metrics[fold]["mean"] for fold in FOLDS},
