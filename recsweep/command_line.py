@@ -48,6 +48,7 @@ from recsweep.mistakes import (
     refuse_added,
     refuse_mistyped,
     refuse_unread,
+    with_files_of_runs,
 )
 from recsweep.shell import config_flags, use_arguments
 from recsweep.source_code import targets
@@ -124,7 +125,8 @@ def main() -> None:
             print(text)  # noqa: T201
             return
         aside = of_some_models(arguments) if {"-m", "--multirun"} & {*arguments} else []
-        sys.argv[1:] = [each for each in arguments if each not in aside]
+        for_hydra = [each for each in arguments if each not in aside]
+        sys.argv[1:] = with_files_of_runs(for_hydra)
         # errors are raised, not printed
         with use_arguments(arguments), env_override({"HYDRA_FULL_ERROR": "1"}):
             hydra.main(str(conf_folder()), "config", **VERSION_BASE, **WHITELIST)(run)()

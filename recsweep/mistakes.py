@@ -13,6 +13,7 @@ from hydra._internal.utils import get_args_parser
 from hydra.errors import ConfigCompositionException, MissingConfigException, OverrideParseException
 from omegaconf import OmegaConf
 
+from recsweep.app import FILES
 from recsweep.argument_hints import NAMED_BY, RUN, SEVERAL, Groups, explain_unparsed, task_of
 from recsweep.errors import InputError
 from recsweep.known_keys import LISTS, resolve_synonym, unknown_key
@@ -54,6 +55,19 @@ def options_first(arguments: Sequence[str]) -> list[str]:
         else:
             settings.append(argument)
     return [*options, *settings]
+
+
+def with_files_of_runs(arguments: Sequence[str]) -> list[str]:
+    """The arguments for Hydra, where a task other than train may name the files of a stored run.
+
+    The split that is composed beside that task may have no path.
+
+    Args:
+        arguments: The arguments as typed.
+    """
+    if task_of(arguments) == "train":
+        return list(arguments)
+    return [f"++{each}" if each.partition("=")[0] in FILES else each for each in arguments]
 
 
 def _unquoted(argument: str) -> str:

@@ -649,3 +649,22 @@ def test_classes_of_ones_own_folder_are_those_of_its_groups(tmp_path: Path) -> N
     found = ["mine.Model", "recsweep.metrics.ndcg.NDCG"]
     assert command_line._own_classes(sources[:1]) == found
     assert command_line._own_classes(sources[1:]) == []
+
+
+@pytest.mark.extended
+def test_a_run_is_repeated_on_files_that_have_moved(tmp_path: Path) -> None:
+    pairs = [(f"u{u}", f"i{i}") for u in range(60) for i in range(12) if (u * i + u) % 3]
+    for name, rest in (("all.csv", range(1, 5)), ("truth.csv", (0,))):
+        rows = [f"{u},{i}" for n, (u, i) in enumerate(pairs) if n % 5 in rest]
+        (tmp_path / name).write_text("\n".join(["user,item", *rows]) + "\n", "utf-8")
+    here = tmp_path / "here"
+    data = "data=csv data.value_column=null split=heldout 'k=[5]' tracking=off hydra.run.dir=out"
+    files = "data.path='{0}/all.csv' split.path='{0}/truth.csv'"
+    assert run_command(here, f"model=popularity {data} {files.format(tmp_path)}").code == 0
+    (tmp_path / "moved").mkdir()
+    for name in ("all.csv", "truth.csv"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    for choice in ("", "split=heldout "):
+        files_now = files.format(tmp_path / "moved")
+        again = run_command(here, f"task=reproduce task.run=out/results {choice}{files_now}")
+        assert "identical: " in again.out, again.err

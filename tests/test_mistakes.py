@@ -17,6 +17,7 @@ from recsweep.mistakes import (
     options_first,
     refuse_mistyped,
     refuse_unread,
+    with_files_of_runs,
 )
 
 GROUPS = {"model": ["ease", "ials"], "task": ["best", "train"], "pruner": ["none"]}
@@ -24,6 +25,14 @@ GROUPS = {"model": ["ease", "ials"], "task": ["best", "train"], "pruner": ["none
 
 def test_quotes_around_a_whole_argument_are_those_of_a_command_substitution() -> None:
     assert options_first(["'k=[5,10]'", "-m", "seed='1'"]) == ["-m", "k=[5,10]", "seed='1'"]
+
+
+def test_only_a_task_for_stored_runs_names_files_that_its_own_split_may_not_have() -> None:
+    typed = ["split.path=a", "data.path=b", "k=[5]"]
+    assert with_files_of_runs(typed) == typed
+    assert with_files_of_runs([*typed, "task=reproduce"]) == [
+        "++split.path=a", "++data.path=b", "k=[5]", "task=reproduce"
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -60,8 +60,9 @@ def files_of_folder(folder: Path, names: Sequence[str]) -> list[Path]:
     return files
 
 
-Counts = Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=3, max_length=3)]
-"""Users, items and interactions of a data set as published."""
+Counts = Annotated[list[Annotated[int, Field(ge=1)] | None], Field(min_length=3, max_length=3)]
+"""Users, items and interactions of a data set as published; None = one is not checked."""
+COUNTED = ("users", "items", "interactions")
 
 
 def refuse_other_counts(name: str, expected: Counts | None, found: Sequence[int]) -> None:
@@ -70,15 +71,24 @@ def refuse_other_counts(name: str, expected: Counts | None, found: Sequence[int]
     Raises:
         InputError: A number differs.
     """
-    if expected is not None and list(found) != expected:
-        must, has = (
-            f"{users:,} users, {items:,} items and {pairs:,} interactions"
-            for users, items, pairs in (expected, found)
-        )
+    if expected is None:
+        return
+    if any(must not in (None, n) for must, n in zip(expected, found, strict=True)):
+        must, has = (_in_words(expected, of) for of in (expected, found))
         raise InputError(
             f"{name} must have {must}, but the files have {has}, so they are damaged or another "
             "version; fetch them again, or set data.counts=null to use them as they are"
         )
+
+
+def _in_words(expected: Counts, numbers: Sequence[int | None]) -> str:
+    """Those numbers of which some are expected."""
+    parts = [
+        f"{n:,} {what}"
+        for n, what, is_checked in zip(numbers, COUNTED, expected, strict=True)
+        if is_checked
+    ]
+    return " and ".join(filter(None, [", ".join(parts[:-1]), parts[-1]]))
 
 
 @dataclass(kw_only=True, config=STRICT)

@@ -51,6 +51,15 @@ def test_a_copy_is_the_file_or_its_folder(tmp_path: Path) -> None:
         assert load(citeulike(path), tmp_path / "cache").matrix.nnz == 6
 
 
+def test_a_number_that_sources_differ_on_is_not_checked(refused, tmp_path: Path) -> None:
+    (tmp_path / "users.dat").write_text(TEXT)
+    assert load(citeulike(tmp_path, counts=[3, 4, None]), tmp_path).matrix.nnz == 6
+    with refused("must have 3 users and 5 items, but the files have 3 users and 4 items"):
+        load(citeulike(tmp_path, counts=[3, 5, None]), tmp_path)
+    with refused("must have 7 items, but the files have 4 items"):
+        load(citeulike(tmp_path, counts=[None, 7, None]), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
