@@ -132,6 +132,6 @@ class NullTracker:
             InputError: Always.
         """
         raise InputError(
-            f"tracking=off keeps no runs, but task.run={run} names one; give the run's results "
-            "folder, task.run=FOLDER, or set tracking=mlflow"
+            f"tracking=off keeps no runs, but {run} is the name of one; give the run's results "
+            "folder instead, or set tracking=mlflow"
         )
