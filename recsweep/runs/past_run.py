@@ -18,6 +18,10 @@ if TYPE_CHECKING:
 
 TRAINS = "recsweep.tasks.train.Train"
 """The only task that a stored configuration may have."""
+NO_COMMAND_LINE: Config = {
+    "tracking": {}, "sweep": {}, "sampler": {}, "pruner": {}, "study": None, "debug": False,
+}  # fmt: skip
+"""What of `OF_NOW` a configuration must have, where no command line says it."""
 ORIGIN = ("url", "sha256", "wheel")
 """Settings of `data` that say where it is downloaded from."""
 
@@ -50,18 +54,23 @@ class PastRun(NamedTuple):
         """
         advice, own = (ON_COMMAND_LINE if own else IN_ENVIRONMENT), own or {}
         stored = read_config(self.results)
-        task = (stored.get("task") or {}).get("_target_")
-        if "task" in stored and task != TRAINS:
+        task = stored.get("task")
+        target = task.get("_target_") if isinstance(task, Mapping) else task
+        if "task" in stored and target != TRAINS:
             raise InputError(
-                f"a stored run must be a training, but {self.name} has the task {task!r:.80}; give "
-                "a run of task=train"
+                f"a stored run must be a training, but {self.name} has the task {target!r:.80}; "
+                "give a run of task=train"
             )
-        used = {name: node for name, node in stored.items() if name not in OF_NOW}
-        refuse_foreign(used, trusted, self.name, advice)
-        now = {name: own[name] for name in OF_NOW if name in own and name != "task"}
-        config = {**stored, "cache_dir": None, **now}
+        config = {
+            **{name: node for name, node in stored.items() if name not in OF_NOW},
+            **NO_COMMAND_LINE,
+            **{name: own[name] for name in OF_NOW if name in own},
+            "cache_dir": own.get("cache_dir"),
+            "task": {"_target_": TRAINS},
+        }
         if isinstance(stored.get("data"), Mapping):
             config["data"] = _with_known_origin(stored["data"], own.get("data") or {}, self.name)
+        refuse_foreign(config, trusted, self.name, advice)  # all of what is used
         return config
 
     def settings(self, config: Config) -> Settings:
@@ -100,9 +109,11 @@ def _with_known_origin(data: Config, own: Config, run: str) -> Config:
     name = plain_name(data.get("name", "data"), f"data.name of {run}")
     is_same = all(own.get(key) == data.get(key) for key in ("_target_", "name"))
     known = own if is_same else published_data(str(data.get("_target_")), name)
-    is_hidden = HIDDEN in str(data.get("url"))  # it cannot be used, and a message says so
-    unknown = {"url": HIDDEN, "wheel": None, "sha256": data.get("sha256")}
-    origin = {key: known.get(key, unknown[key]) for key in ORIGIN if key in data and not is_hidden}
+    url = known.get("url", HIDDEN)
+    if HIDDEN in str(data.get("url")):  # it cannot be used, and a message says so
+        url = data["url"]
+    known = {"wheel": None, "sha256": data.get("sha256"), **known, "url": url}
+    origin = {key: known[key] for key in ORIGIN if key in data}
     return {**data, **origin}
 
 

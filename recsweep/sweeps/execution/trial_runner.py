@@ -20,6 +20,7 @@ from recsweep.credentials import redact, without_credentials
 from recsweep.data.split import Split
 from recsweep.errors import InputError
 from recsweep.experiment import Experiment
+from recsweep.files import open_itself
 from recsweep.fitting import FitResult
 from recsweep.interfaces import Part, RanksWhileTraining, Recommender, RunTracker, SweepTracker
 from recsweep.memory import peak_bytes
@@ -142,7 +143,7 @@ class TrialRunner:
         try:
             config = self.study.space.config(claim.frozen.user_attrs["settings"])
             write_yaml(folder / CONFIG, without_credentials(config))
-            with (folder / LOG).open("a", encoding="utf-8") as log, device_errors():
+            with _appended(folder / LOG) as log, device_errors():
                 self._run(claim, config, log)
         except (Interrupted, KeyboardInterrupt):
             self.study.set_attrs(claim.frozen, {"is_interrupted": True})
@@ -150,13 +151,13 @@ class TrialRunner:
         except (StorageError, TrialLostError):  # the trial is not to blame
             raise
         except DeviceLostError as lost:
-            with (folder / LOG).open("a", encoding="utf-8") as log:
+            with _appended(folder / LOG) as log:
                 log.write(f"interrupted: {lost}\n")
             self.study.set_attrs(claim.frozen, {DEVICE_ERROR: str(lost)})
             raise
         except Exception as error:  # noqa: BLE001 - whatever breaks a trial, the sweep continues
             reason = one_line(error) if isinstance(error, InputError) else describe_error(error)
-            with (folder / LOG).open("a", encoding="utf-8") as log:
+            with _appended(folder / LOG) as log:
                 if not isinstance(error, InputError):
                     log.write(redact(traceback.format_exc()))
                 log.write(f"failed: {reason}\n")
@@ -295,6 +296,11 @@ def _attributes(trained: _Trained, wall_s: float) -> dict[str, Any]:
     if len(fits) > 1:
         attrs["deviations"] = {name: statistics.stdev(values) for name, values in metrics.items()}
     return attrs
+
+
+def _appended(log: Path) -> TextIO:
+    """A trial's log, opened to append; a link is an error."""
+    return open(log, "a", encoding="utf-8", opener=open_itself)
 
 
 @contextmanager

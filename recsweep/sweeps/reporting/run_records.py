@@ -84,9 +84,13 @@ class StudyRecords:
         study: Optuna's study.
         status: Its status.
         folder: Its folder.
+
+    Raises:
+        InputError: There is a link in the folder.
     """
 
     def __init__(self, study: optuna.Study, status: StudyStatus, folder: Path) -> None:
+        refuse_links(folder)
         self.study, self.status, self.folder = study, status, folder
         self.results = folder / RESULTS
         self.outcome = read_summary(folder)
@@ -161,11 +165,10 @@ class StudyRecords:
 
     def _files(self) -> dict[str, Path]:
         comparison = newest_comparison(self.folder)
+        if comparison:
+            refuse_links(comparison)
         places = {"": self.results if self.outcome else None, COMPARISON: comparison}
-        found = {below: folder for below, folder in places.items() if folder}
-        for folder in found.values():
-            refuse_links(folder)
-        return found
+        return {below: folder for below, folder in places.items() if folder}
 
     def _note(self, links: Mapping[str, str], run_id: str | None) -> str:
         """The note that the sweep wrote at its end, or what can be said before."""

@@ -14,19 +14,22 @@ from recsweep.sweeps.storage.postgres_locks import PostgresLocks
 from recsweep.sweeps.storage.shared_connection import SharedConnection
 
 
-def open_storage(url: str | None, folder: Path, outages: Outages | None = None) -> BaseStorage:
+def open_storage(
+    url: str | None, folder: Path, outages: Outages | None = None, *, is_read_only: bool = False
+) -> BaseStorage:
     """The storage of a sweep, created if it does not exist.
 
     Args:
         url: `sqlite:///PATH` or `postgresql+psycopg://…`; None = `journal.log` in `folder`.
         folder: The sweep's folder; created if it does not exist.
         outages: Waits for a database while it is in use; None = nothing does.
+        is_read_only: Whether a journal is neither created, repaired nor appended to.
 
     Raises:
         StorageError: It cannot be reached, read or written, or does not belong to a sweep.
     """
     if url is None:
-        return JournalStorage(Journal(folder / JOURNAL))
+        return JournalStorage(Journal(folder / JOURNAL, is_read_only=is_read_only))
     address = database.parse_address(url)
     if not database.has_tables(address):
         with make_locks(url, folder, "").mutex():

@@ -13,6 +13,7 @@ from typing import Any
 from optuna.storages.journal import BaseJournalBackend
 from optuna.storages.journal._storage import JournalOperation
 
+from recsweep.files import open_itself
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.file_locks import read_at
 from recsweep.sweeps.storage.locks import FileLease, hold_lock
@@ -45,22 +46,26 @@ class Journal(BaseJournalBackend):
 
     A record ends with a newline. A process that dies while appending leaves one without, which
     readers ignore and the next writer removes, under a lock that the system frees on death.
-    Readers never wait.
+    Readers never wait, and never write. The file must not be a link, which could lead anywhere.
 
     A record ends with a checksum that continues the one before, so that a record which was changed,
     removed, moved or inserted is found. Optuna ignores that key. Records of other programs have no
     checksum and are skipped by the chain, so that those may append at any time.
 
     Args:
-        path: The file; created if it does not exist.
+        path: The file; created, except for a reader, if it does not exist.
+        is_read_only: Whether it is neither repaired nor appended to.
 
     Raises:
-        StorageError: It is not writable, or its file system has no locks.
+        StorageError: It is not writable, is a link, or its file system has no locks.
     """
 
-    def __init__(self, path: Path) -> None:
-        self._path = path.absolute()
+    def __init__(self, path: Path, *, is_read_only: bool = False) -> None:
+        self._path, self._is_read_only = path.absolute(), is_read_only
         self._n_read, self._offset, self._checksum = 0, 0, 0
+        if is_read_only:
+            with self._opened("rb"):
+                return
         with self._opened("ab"):
             pass
         with self._opened("r+b") as file, FileLease(self._path) as lease:
@@ -92,9 +97,14 @@ class Journal(BaseJournalBackend):
         """Write records, and wait until they are on disk if one begins or ends something.
 
         Raises:
-            StorageError: The disk is full or not writable, or the journal is damaged; it is
-                unchanged.
+            StorageError: The disk is full or not writable, or the journal is damaged or was opened
+                to be read; it is unchanged.
         """
+        if self._is_read_only:
+            raise StorageError(
+                f"only a sweep writes to its journal, but {self._path} was opened to be read; open "
+                "it with Optuna's JournalStorage to add notes"
+            )
         with self._opened("r+b") as file, hold_lock(self._path):
             _cut_torn(file)  # left by a crashed writer
             rest = _with_checksums(logs, self._last_checksum())
@@ -116,7 +126,9 @@ class Journal(BaseJournalBackend):
             n_bytes = os.fstat(file.fileno()).st_size - self._offset
             if n_bytes < 0:
                 raise OSError(errno.ESTALE, "it shrank while in use")
-            return read_at(file.fileno(), n_bytes, self._offset).split(b"\n")[:-1]
+            lines = read_at(file.fileno(), n_bytes, self._offset).split(b"\n")[:-1]
+        is_spoilt = self._is_read_only and _is_last_spoilt(lines)
+        return lines[:-1] if is_spoilt else lines
 
     def _last_checksum(self) -> int:
         """The checksum of everything in the file, while it is locked."""
@@ -160,7 +172,7 @@ class Journal(BaseJournalBackend):
 
 def _open_to_append(path: str, flags: int) -> int:
     """Open a file so that other programs, which do not take the lock, are never overwritten."""
-    return os.open(path, flags | os.O_APPEND, 0o666)
+    return open_itself(path, flags | os.O_APPEND)
 
 
 class _UncheckedError(Exception):
@@ -226,15 +238,20 @@ def _cut_torn(file: FileIO) -> None:
 
 
 def _cut_unreadable(file: FileIO) -> None:
-    """Also remove a last line that has its newline but lost bytes, as after a power failure.
-
-    One with two records stays, for readers to refuse: no crash removes a newline between them.
-    """
+    """Also remove a last line that has its newline but lost bytes, as after a power failure."""
     _cut_torn(file)
     lines = read_at(file.fileno(), file.tell(), 0).split(b"\n")[:-1]
-    last = lines[-1] if lines else b'{"op_code":0}'
+    if _is_last_spoilt(lines):
+        file.truncate(file.tell() - len(lines[-1]) - 1)
+
+
+def _is_last_spoilt(lines: list[bytes]) -> bool:
+    """Whether the last of some lines lost bytes.
+
+    Not so one with two records, for readers to refuse: no crash removes a newline between them.
+    """
     try:
-        _record(last)
+        _record(lines[-1] if lines else b'{"op_code":0}')
     except ValueError:
-        if _KEY not in last[:-_N_END]:
-            file.truncate(file.tell() - len(last) - 1)
+        return _KEY not in lines[-1][:-_N_END]
+    return False

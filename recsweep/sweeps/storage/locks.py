@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, Self
 
+from recsweep.files import open_itself
 from recsweep.messages import print_to_stderr
 from recsweep.sweeps.storage.errors import StorageError
 from recsweep.sweeps.storage.file_locks import (
@@ -103,7 +104,7 @@ class FileLease(Lease):
     """An open file to lock; the file is never deleted, as that would be a race.
 
     Args:
-        file: The file; created with its folder if it does not exist.
+        file: The file, no link; created with its folder if it does not exist.
         is_signed: Whether whoever has waited for the lock writes its name into the file.
 
     Raises:
@@ -114,7 +115,7 @@ class FileLease(Lease):
         self._file, self._is_signed = file, is_signed
         with _usable(file):
             file.parent.mkdir(parents=True, exist_ok=True)
-            self._descriptor: int | None = os.open(file, os.O_RDWR | os.O_CREAT, 0o666)
+            self._descriptor: int | None = open_itself(file, os.O_RDWR | os.O_CREAT)
         open_leases.add(self)
 
     def is_held(self) -> bool:

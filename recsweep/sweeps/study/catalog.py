@@ -100,8 +100,8 @@ class StudyCatalog:
         return is_file and not Path(str(address.database)).exists()
 
     def storage_of(self, name: str) -> optuna.storages.BaseStorage:
-        """The storage of an existing study."""
-        return self._database or open_storage(None, self.folder / name)
+        """The storage of an existing study; a journal can only be read."""
+        return self._database or open_storage(None, self.folder / name, is_read_only=True)
 
     def load(self, name: str) -> tuple[optuna.Study, StudyStatus]:
         """A study and its status.

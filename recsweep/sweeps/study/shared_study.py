@@ -17,6 +17,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from recsweep.build import build
 from recsweep.errors import InputError, UnfitHostError
+from recsweep.files import refuse_links
 from recsweep.run_files import JOURNAL, LOG, trial_folder
 from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
@@ -147,13 +148,15 @@ class SharedStudy:
         self.n_slots = 1
         optuna.logging.set_verbosity(optuna.logging.ERROR)
         folder = Path(plan.folder)
+        is_parent = plan.parent_process["pid"] == os.getpid()
+        if is_parent:  # once: trials are many
+            refuse_links(folder)
         self.space = Space.of(plan.space)
         self.sampler = build(plan.sampler, "sampler")
         self.pruner: Pruner = build(plan.pruner, "pruner")
         self._has_trainings = has_trainings(folder)  # first: a study exists before its files
         if self._has_trainings and plan.storage is None and not (folder / JOURNAL).exists():
             refuse_leftovers(plan.study, folder)
-        is_parent = plan.parent_process["pid"] == os.getpid()
         self._outages = Outages(redact_address(plan.storage), plan.outage_timeout_s, is_parent)
         self.storage = self._outages.wait(lambda: open_storage(plan.storage, folder, self._outages))
         self.locks = make_locks(plan.storage, folder, plan.study, self.storage)

@@ -167,6 +167,23 @@ def test_an_archive_that_is_not_the_official_one_is_refused(
         movielens(url=f"{url}/ml-tiny.zip", sha256="1" * 64).files(tmp_path / "cache")
 
 
+def test_the_wheel_is_no_substitute_for_an_address_without_its_secrets(
+    refused: Any, wheels: Path, tmp_path: Path
+) -> None:
+    wheel_of(wheels)
+    with refused("data.url must be the whole address"):
+        movielens(wheel=WHEEL, url="http://***@127.0.0.1:9/ml.zip").files(tmp_path / "cache")
+
+
+@pytest.mark.parametrize(
+    "requirement",
+    ["a @ file:///a", "a@http://a/b", "./a", "a/b", "a:b", ".", "a.whl", "a==1.whl", "-r a", "a"],
+)
+def test_a_wheel_is_a_name_and_a_version(requirement: str) -> None:
+    with pytest.raises(ValidationError, match="requirement"):
+        WheelMember(requirement=requirement, member="a")
+
+
 @pytest.mark.usefixtures("wheels")
 def test_without_host_and_wheel_the_advice_is_a_local_copy(refused, tmp_path: Path):
     with refused("must be reachable", "data.path"):

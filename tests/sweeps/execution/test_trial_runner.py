@@ -596,3 +596,14 @@ def test_a_trial_begun_again_is_not_pruned_before_the_replicate_it_had_reached(
     assert study.add_replicate(again.frozen, [0.1], 4) is False
     assert study.trials()[2].user_attrs["replicates"] == [0.1, 0.1], "nothing is forgotten"
     assert study.add_replicate(again.frozen, [0.1, 0.1], 4) is True
+
+
+def test_a_log_that_became_a_link_is_not_written(tmp_path: Path) -> None:
+    runner = TrialRunner(SharedStudy(toy_plan(tmp_path / "toy", toy_config(tmp_path))))
+    mine, log = tmp_path / "mine", tmp_path / "toy" / "trials" / "0000" / "log.txt"
+    mine.write_text("content")
+    log.parent.mkdir(parents=True)
+    log.symlink_to(mine)
+    with pytest.raises(OSError, match="it is a link"):
+        ended(runner)
+    assert mine.read_text() == "content"

@@ -1,6 +1,7 @@
 """A study and its folders, read as what a tracker should have."""
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
@@ -8,6 +9,7 @@ from plans import N_EPOCHS, toy_config, toy_plan
 from studies import COMPLETE, PRUNED, add, make_study
 
 from recsweep.interfaces import Part
+from recsweep.run_files import write_yaml
 from recsweep.sweeps.execution.trial_runner import TrialRunner
 from recsweep.sweeps.reporting.run_records import StudyRecords, outcome_curve, outcome_metrics
 from recsweep.sweeps.study.claims import next_claim
@@ -176,3 +178,29 @@ def test_the_curves_of_every_replicate_are_there(tmp_path: Path) -> None:
         assert max(curve.values()) == value
     assert trial.final[1]["replicate_1/valid_best_ndcg@10"] == values[1]
     assert "valid_sd_ndcg@10" in trial.final[1]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["trials/0000/config.yaml", "trials/0000/curves.csv", "trials", "winner", "results",
+     "results/note.md"],
+)  # fmt: skip
+def test_nothing_is_read_through_a_link(name: str, tmp_path: Path, refused: Any) -> None:
+    records = ended(tmp_path, 1)
+    link = tmp_path / "toy" / name
+    if link.exists():
+        link.rename(tmp_path / "away")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(tmp_path / "away")
+    with refused(f"toy must not contain links, but {name} is a link"):
+        StudyRecords(records.study, records.status, records.folder)
+
+
+def test_a_comparison_with_links_is_not_uploaded(tmp_path: Path, refused: Any) -> None:
+    records, comparison = ended(tmp_path, 1), tmp_path / "comparison-1"
+    comparison.mkdir()
+    write_yaml(comparison / "studies.yaml", {"studies": ["toy"]})
+    assert records.parent().files == {"comparison": comparison}
+    (comparison / "page.html").symlink_to(tmp_path / "private")
+    with refused("must not contain links, but page.html is a link"):
+        records.parent()

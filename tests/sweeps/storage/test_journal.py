@@ -560,3 +560,34 @@ def test_a_record_nested_too_deeply_is_damage(journal: Path) -> None:
         records(journal)
     journal.write_bytes(b"\n".join([*lines, deep, b""]))
     assert records(journal) == [FIRST, SECOND]
+
+
+@pytest.mark.parametrize("lost", [b'{"op_c', b"12\n", b"\0" * 12, b'{"op_code":2,\0\0\n'])
+def test_a_reader_ignores_what_a_writer_would_cut_and_cuts_nothing(
+    journal: Path, lost: bytes
+) -> None:
+    spoilt = journal.read_bytes() + lost
+    journal.write_bytes(spoilt)
+    assert list(Journal(journal, is_read_only=True).read_logs(0)) == [FIRST, SECOND]
+    assert journal.read_bytes() == spoilt
+    assert records(journal) == [FIRST, SECOND]
+
+
+def test_a_reader_neither_appends_nor_makes_a_journal(journal: Path, tmp_path: Path) -> None:
+    before = journal.read_bytes()
+    with pytest.raises(StorageError, match="only a sweep writes to its journal"):
+        Journal(journal, is_read_only=True).append_logs([THIRD])
+    assert journal.read_bytes() == before
+    with pytest.raises(StorageError, match="No such file"):
+        open_storage(None, tmp_path / "other", is_read_only=True)
+    assert not (tmp_path / "other").exists()
+
+
+@pytest.mark.parametrize("is_read_only", [True, False])
+def test_a_journal_is_no_link(tmp_path: Path, *, is_read_only: bool) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("first\nlast")
+    (tmp_path / JOURNAL).symlink_to(mine)
+    with pytest.raises(StorageError, match="it is a link, which could lead anywhere"):
+        open_storage(None, tmp_path, is_read_only=is_read_only)
+    assert mine.read_text() == "first\nlast"

@@ -411,3 +411,17 @@ def test_the_probe_takes_no_time_and_sees_working_locks(tmp_path: Path) -> None:
         with make_locks(None, tmp_path, f"study {number}").mutex():
             took.append(time.perf_counter() - began)
     assert min(took) < 0.05, "nothing sleeps"
+
+
+def test_a_lock_is_no_link(tmp_path: Path) -> None:
+    mine = tmp_path / "mine"
+    mine.write_text("content")
+    (tmp_path / "locks").mkdir()
+    for name in ("mutex", "0000"):
+        (tmp_path / "locks" / name).symlink_to(mine)
+    locks = make_locks(None, tmp_path, "study")
+    with pytest.raises(StorageError, match="it is a link"), locks.mutex():
+        pass
+    with pytest.raises(StorageError, match="it is a link"):
+        locks.lease(0)
+    assert mine.read_text() == "content"

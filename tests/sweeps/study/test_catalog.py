@@ -113,3 +113,24 @@ def test_a_study_whose_files_have_moved_keeps_its_name(tmp_path: Path) -> None:
     assert studies.find_moved(mine, identity("/new/a.csv", "dd")) == mine, "other data"
     make_study(tmp_path / "ease-csv-44444444").set_user_attr("identity", now)
     assert studies.find_moved(mine, now) == mine, "two are meant"
+
+
+def test_to_look_at_a_study_repairs_nothing(tmp_path: Path) -> None:
+    add(make_study(tmp_path / "vae"), COMPLETE, [0.5])
+    journal = tmp_path / "vae" / "journal.log"
+    torn = journal.read_bytes() + b'{"op_code"'
+    journal.write_bytes(torn)
+    study, status = StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+    assert status.n_finished == 1
+    assert journal.read_bytes() == torn
+    with pytest.raises(InputError, match="only a sweep writes"):
+        study.set_user_attr("a", 1)
+
+
+def test_a_journal_that_is_a_link_is_no_study(tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("first\nlast")
+    (tmp_path / "vae").mkdir()
+    (tmp_path / "vae" / "journal.log").symlink_to(tmp_path / "mine")
+    with pytest.raises(InputError, match="it is a link"):
+        StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+    assert (tmp_path / "mine").read_text() == "first\nlast"

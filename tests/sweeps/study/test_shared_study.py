@@ -137,3 +137,21 @@ def test_a_host_with_other_data_is_refused(tmp_path: Path, refused: Refused, par
         held(**{part: "e" * 64})
     with pytest.raises(UnfitHostError):
         held(**{part: "e" * 64})
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["journal.log", "trials", "trials/0000", "trials/0000/config.yaml", "trials/0000/log.txt",
+     "locks/mutex", "winner", "results/note.md"],
+)  # fmt: skip
+def test_a_study_with_links_in_its_folder_is_not_resumed(
+    name: str, tmp_path: Path, refused: Refused
+) -> None:
+    mine, link = tmp_path / "mine", tmp_path / "toy" / name
+    mine.mkdir()
+    link.parent.mkdir(parents=True)
+    link.symlink_to(mine if "." not in name else mine / "file")
+    with refused(f"toy must not contain links, but {name} is a link to {mine}"):
+        SharedStudy(toy_plan(tmp_path / "toy"))
+    assert not [*mine.iterdir()]
+    assert [path for path in (tmp_path / "toy").rglob("*") if not path.is_dir()] in ([link], [])
