@@ -49,8 +49,8 @@ class Upload:
         from recsweep.runs.records import run_record
 
         config = read_config(results)
-        model, data = model_name(config), config["data"].get("name")
-        name = config["tracking"].get("run_name") or f"{model}-{data or 'data'}"
+        model, data = model_name(config), config.get("data", {}).get("name")
+        name = config.get("tracking", {}).get("run_name") or f"{model}-{data or 'data'}"
         command = shlex.join(["recsweep", *read_overrides(results)])
         record = run_record(results, {}, name, command)
         uploader = _uploader(job, config)
