@@ -41,6 +41,7 @@ from recsweep.credentials import redact, without_credentials
 from recsweep.defaults import conf_folder, resolve
 from recsweep.documents import read_yaml
 from recsweep.errors import InputError
+from recsweep.messages import escape_controls, print_to_stderr, print_to_stdout
 from recsweep.mistakes import (
     bad_path,
     explain,
@@ -122,7 +123,7 @@ def main() -> None:
     try:
         refuse_mistyped(arguments, groups())
         if text := information(arguments):
-            print(text)  # noqa: T201
+            print_to_stdout(*text.split("\n"))
             return
         aside = of_some_models(arguments) if {"-m", "--multirun"} & {*arguments} else []
         for_hydra = [each for each in arguments if each not in aside]
@@ -224,7 +225,7 @@ def _write_what_was_tracked() -> None:
 
 
 def _say(line: str) -> None:
-    print(f"error: {line}", file=sys.stderr)  # noqa: T201 - the one line a user reads
+    print_to_stderr(f"error: {line}")
 
 
 def _note_credentials(arguments: Sequence[str]) -> None:
@@ -237,11 +238,16 @@ def _note_credentials(arguments: Sequence[str]) -> None:
 
 
 class _Redacting(logging.Formatter):
-    """Log messages of libraries without credentials."""
+    """Log messages without credentials and control characters; ours are one line each."""
+
+    def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802 - logging's name
+        """The message without a traceback."""
+        text = super().formatMessage(record)
+        return escape_controls(text) if record.name.startswith("recsweep.") else text
 
     def format(self, record: logging.LogRecord) -> str:
         """The message, and the traceback if there is one."""
-        return redact(super().format(record))
+        return "\n".join(map(escape_controls, redact(super().format(record)).split("\n")))
 
 
 def _print_redacted(
@@ -249,7 +255,7 @@ def _print_redacted(
 ) -> None:
     """Print the traceback of a bug without credentials."""
     lines = traceback.format_exception(kind, error, where)
-    print(redact("".join(lines)), end="", file=sys.stderr)  # noqa: T201
+    print_to_stderr(*redact("".join(lines)).rstrip("\n").split("\n"))
 
 
 # --- process and terminal -----------------------------------------------------------------------

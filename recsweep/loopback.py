@@ -7,6 +7,7 @@ import webbrowser
 from contextlib import suppress
 
 from recsweep.errors import InputError
+from recsweep.messages import print_to_stdout
 
 HOST = "127.0.0.1"
 
@@ -47,7 +48,7 @@ def show_page(address: str, in_browser: bool) -> None:
         address: The page.
         in_browser: Whether it may be opened.
     """
-    print(address, flush=True)  # noqa: T201
+    print_to_stdout(address)
     has_desktop = sys.platform in ("darwin", "win32") or any(
         os.environ.get(name) for name in ("DISPLAY", "WAYLAND_DISPLAY")
     )

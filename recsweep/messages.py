@@ -1,15 +1,26 @@
 """Building blocks of messages and tables: one line, a close name, aligned columns."""
 
 import difflib
+import re
 import sys
 from collections.abc import Iterable, Sequence
+from typing import TextIO
 
 from recsweep.credentials import redact
+
+_CONTROL = re.compile(r"[\x00-\x08\n-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069]")
+"""What a terminal obeys instead of showing it: escape sequences, line breaks, the direction of
+text; a tab is text."""
 
 
 def one_line(text: object) -> str:
     """A text or an error on one line; runs of white space become one space."""
-    return " ".join(str(text).split())
+    return escape_controls(" ".join(str(text).split()))
+
+
+def escape_controls(text: str) -> str:
+    r"""A text that a terminal shows as it is: an escape character becomes `\x1b`."""
+    return _CONTROL.sub(lambda found: repr(found[0])[1:-1], text)
 
 
 def describe_error(error: BaseException) -> str:
@@ -46,9 +57,25 @@ def suggest(meant: str | None, otherwise: str) -> str:
     return f"did you mean {meant}?" if meant else otherwise
 
 
-def print_to_stderr(line: str) -> None:
-    """Print a line of progress or a warning at once; stdout is for results."""
-    print(line, file=sys.stderr, flush=True)  # noqa: T201 - the one place that prints progress
+def print_to_stdout(*lines: str) -> None:
+    """Print lines of a result at once, see `print_to`."""
+    print_to(sys.stdout, *lines)
+
+
+def print_to_stderr(*lines: str) -> None:
+    """Print lines of progress or a warning at once, see `print_to`; stdout is for results."""
+    print_to(sys.stderr, *lines)
+
+
+def print_to(stream: TextIO, *lines: str) -> None:
+    """Print lines at once; those of a text that another wrote cannot become several.
+
+    Args:
+        stream: Where to.
+        lines: One line each: control characters and line breaks in it are escaped.
+    """
+    for line in lines:
+        print(escape_controls(line), file=stream, flush=True)
 
 
 def align_columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:
@@ -58,7 +85,8 @@ def align_columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[st
         head: A title per column.
         body: A list of cells per line, at least one line; empty columns are dropped.
     """
-    columns = [c for c in zip(head, *body, strict=True) if any(c[1:])]
+    rows = [[escape_controls(cell) for cell in cells] for cells in (head, *body)]
+    columns = [c for c in zip(*rows, strict=True) if any(c[1:])]
     widths = [max(map(len, column)) for column in columns]
     lines = [
         "  ".join(cell.rjust(width) for cell, width in zip(line, widths, strict=True)).rstrip()

@@ -6,6 +6,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Self, TextIO
 
+from recsweep.messages import print_to
+
 if TYPE_CHECKING:
     from rich import progress
 
@@ -56,7 +58,7 @@ class Progress:
         seconds = metrics["epoch_s"] + metrics["evaluate_s"]
         mark = " *" if is_best else ""
         line = f"epoch {epoch + 1:>3}/{self.n_epochs}  {text}  {seconds:.1f} s{mark}"
-        print(line, file=self.stream, flush=True)
+        print_to(self.stream, line)
         return True
 
 

@@ -44,9 +44,15 @@ REPLICATE = "replicate-"
 """With its index, the folder of a replicate."""
 FOLDS = ("valid", "test")
 
+MAPPINGS = (
+    "task", "data", "transform", "split", "optimizer", "model", "tracking", "sweep", "sampler",
+    "pruner", "search",
+)  # fmt: skip
+"""Parts of a configuration that are mappings, if it has them; `metrics` may be a list, too."""
+
 DAMAGE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
-    MemoryError, yaml.YAMLError,
+    MemoryError, yaml.YAMLError, csv.Error,
 )  # fmt: skip
 """What reading a damaged file may raise."""
 
@@ -120,8 +126,18 @@ def is_study(folder: Path) -> bool:
 
 
 def read_config(folder: Path) -> dict[str, Any]:
-    """A run's configuration, resolved, without passwords."""
-    return read_yaml(folder / CONFIG)
+    """A run's configuration, resolved, without passwords: each group has the type of a group."""
+    return read(folder / CONFIG, _parse_config, dict)
+
+
+def _parse_config(file: Path) -> dict[str, Any]:
+    config = _parse_mapping(file)
+    metrics = config.get("metrics") or []
+    groups = {**{name: config[name] for name in MAPPINGS if name in config}, "metrics": metrics}
+    for name, group in groups.items():
+        if not isinstance(group, list | dict if name == "metrics" else dict):
+            raise TypeError(f"{name} must be a group of settings, but is {group!r:.60}")
+    return config
 
 
 def read_overrides(folder: Path) -> list[str]:
@@ -205,8 +221,15 @@ def yaml_text(content: Mapping[str, Any] | list[str]) -> str:
 
 
 def read_yaml(file: Path) -> dict[str, Any]:
-    """A mapping that a run wrote as YAML."""
-    return read(file, parse_yaml, dict)
+    """A mapping that a run wrote as YAML, with names as its keys."""
+    return read(file, _parse_mapping, dict)
+
+
+def _parse_mapping(file: Path) -> Any:
+    content = parse_yaml(file)
+    if other := [key for key in dict(content) if not isinstance(key, str)]:
+        raise TypeError(f"every key must be a name, but one is {other[0]!r:.60}")
+    return content
 
 
 def parse_yaml(file: Path) -> Any:

@@ -23,6 +23,7 @@ SEARCH = {
 IDENTITY = {
     "fixed": FIXED,
     "fingerprint": {"data": "d" * 64, "split": "5" * 64},
+    "versions": {},
 }  # fmt: skip
 OWN = {"beta": 0.2, "dropout_rate": 0.5, "hidden_dims": [600]}
 SPACE = Space(

@@ -138,6 +138,16 @@ def test_logs_and_tracebacks_are_without_credentials(capsys: pytest.CaptureFixtu
     assert "KeyError: '***'" in capsys.readouterr().err
 
 
+def test_logs_and_tracebacks_are_without_control_characters(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    for name, shown in (("urllib3", "a\\x1b[2J\nb"), ("recsweep.data.ids", "a\\x1b[2J\\nb")):
+        record = logging.LogRecord(name, 30, "", 1, "%s", ("a\x1b[2J\nb",), None)
+        assert _Redacting("%(message)s").format(record) == shown
+    _print_redacted(ValueError, ValueError("a\x1b[2J\nb"), None)
+    assert capsys.readouterr().err == "ValueError: a\\x1b[2J\nb\n"
+
+
 def test_pickles_for_a_cluster_hold_no_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv(credentials.SEALED, raising=False)
     plan = {"storage": "postgresql://a:Zq7x@db/x", "space": {"uri": ["http://Zq7x@h"]}, "n": 3}

@@ -143,6 +143,18 @@ def test_nothing_in_the_project_names_a_path_of_one_machine() -> None:
         assert f"{ROOT}/" not in text, file
 
 
+def test_one_module_prints() -> None:
+    """It escapes control characters; `__main__` prints a fixed text before it is imported."""
+    calls = {
+        label(file)
+        for file in FILES
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call) and ast.unparse(node.func) == "print"
+    }
+    ours = {name for name in calls if name.startswith("recsweep/")}
+    assert ours == {"recsweep/messages.py", "recsweep/__main__.py"}
+
+
 def test_the_top_level_holds_the_project_and_what_its_tools_need() -> None:
     if not (ROOT / ".git").exists():
         pytest.skip("not a git checkout")

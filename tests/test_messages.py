@@ -7,8 +7,10 @@ from recsweep.messages import (
     alike,
     closest,
     describe_error,
+    escape_controls,
     one_line,
     print_to_stderr,
+    print_to_stdout,
     shorten,
     suggest,
 )
@@ -49,6 +51,25 @@ def test_progress_goes_to_stderr_and_leaves_stdout_to_results(
 ) -> None:
     print_to_stderr("trial 3 complete")
     assert capfd.readouterr() == ("", "trial 3 complete\n")
+
+
+FORGED = "a\x1b[2J\x9b31m\r\n\x7f\u2028error: b\u202ec"
+SHOWN = r"a\x1b[2J\x9b31m\r\n\x7f\u2028error: b\u202ec"
+
+
+def test_no_text_of_others_controls_a_terminal_or_makes_a_line_of_its_own(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
+    print_to_stdout(FORGED, "", "c")
+    print_to_stderr(FORGED)
+    assert capfd.readouterr() == (f"{SHOWN}\n\nc\n", f"{SHOWN}\n")
+    assert align_columns(["x"], [[FORGED]])[2:] == [SHOWN]
+    assert one_line(FORGED) == r"a\x1b[2J\x9b31m \x7f error: b\u202ec"
+
+
+def test_words_of_any_language_are_printed_as_they_are() -> None:
+    text = "½ café\tКино 映画 نیم\u200cفاصله 👩\u200d🔬 a\u00a0b ─ ± C:\\n"
+    assert escape_controls(text) == text
 
 
 def test_columns_are_as_wide_as_they_must_be_and_empty_ones_are_left_out() -> None:

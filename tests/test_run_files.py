@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 import pytest
+import yaml
 
 from recsweep.errors import InputError
 from recsweep.run_files import (
@@ -15,6 +16,7 @@ from recsweep.run_files import (
     is_study,
     newest_comparison,
     read_compared,
+    read_config,
     read_curves,
     read_metrics,
     read_overrides,
@@ -41,6 +43,37 @@ def test_what_a_run_runs_with_is_text_and_its_id_is_apart(tmp_path: Path) -> Non
     assert read_run_id(tmp_path) == "abc"
     write_yaml(tmp_path / "environment.yaml", {"run_id": None})
     assert read_run_id(tmp_path) is None
+
+
+@pytest.mark.parametrize("value", ["x", 5, None, [1], 1.5])
+@pytest.mark.parametrize("group", ["task", "data", "split", "model", "tracking", "metrics"])
+def test_a_group_of_a_stored_configuration_is_a_mapping(
+    group: str, value: object, tmp_path: Path
+) -> None:
+    write_yaml(tmp_path / "config.yaml", {"model": {"l2": 1.0}, group: value})
+    if group == "metrics" and value in (None, [1]):
+        assert read_config(tmp_path)["metrics"] == value
+        return
+    with pytest.raises(InputError, match=rf"{group} must be a group of settings, but is .*; copy"):
+        read_config(tmp_path)
+
+
+def test_a_configuration_may_lack_groups_that_a_command_does_not_need(tmp_path: Path) -> None:
+    write_yaml(tmp_path / "config.yaml", {"seed": 1})
+    assert read_config(tmp_path) == {"seed": 1}
+
+
+@pytest.mark.parametrize("key", [1, None, True, 2.5])
+def test_keys_of_a_runs_files_are_names(key: object, tmp_path: Path) -> None:
+    (tmp_path / "environment.yaml").write_text(yaml.safe_dump({"threads": 2, key: 1}))
+    with pytest.raises(InputError, match=f"every key must be a name, but one is {key!r}"):
+        read_tags(tmp_path)
+
+
+def test_a_curve_with_a_field_of_megabytes_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / CURVES).write_text(f"epoch,train/loss\n1,{'1' * (3 << 20)}\n")
+    with pytest.raises(InputError, match=r"readable curves\.csv, but .*field larger than"):
+        read_curves(tmp_path)
 
 
 def test_a_split_has_a_fingerprint_and_sizes(tmp_path: Path) -> None:

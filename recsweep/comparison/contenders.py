@@ -254,6 +254,6 @@ def _short_hash(value: str) -> str:
 
 def settings_of_model(run: ScoredRun) -> str:
     """The model's own settings, such as `l2=500.0`."""
-    leaves = parameters(dict(run.config["model"]))
+    leaves = parameters(dict(run.config.get("model", {})))
     shown = {key: value for key, value in leaves.items() if not key.endswith("_target_")}
     return ", ".join(f"{key}={value}" for key, value in shown.items())

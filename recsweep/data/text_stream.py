@@ -57,7 +57,7 @@ def _unpacked(path: Path) -> pa.NativeFile:
     packed_by = packer(first_bytes(path))
     if packed_by is None:
         return pa.input_stream(path, compression=None)
-    unpack = lzma.open if packed_by == "xz" else partial(pa.input_stream, compression=packed_by)
+    unpack = _Xz if packed_by == "xz" else partial(pa.input_stream, compression=packed_by)
     limited = _Limited(unpack(path), UnpackedSize(path))
     return _Sequential(io.BufferedReader(limited, CHUNK_BYTES), "r")
 
@@ -75,6 +75,49 @@ class _Sequential(pa.PythonFile):
         if nbytes is not None:
             return bytes(super().read(nbytes))
         return b"".join(iter(lambda: self.read(CHUNK_BYTES), b""))
+
+
+class _Xz:
+    """The content of an .xz file; `lzma.open` would skip a damaged stream after the first.
+
+    Args:
+        path: The file: streams, each followed by NULs or none.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = path.open("rb")
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ)
+        self._packed = b""
+
+    def read(self, size: int) -> bytes:
+        """The next bytes, at most so many; none at the end.
+
+        Raises:
+            lzma.LZMAError: A stream is damaged, or followed by something else.
+            EOFError: The file ends within a stream.
+        """
+        while not self._stream.eof or self._is_more():
+            if self._stream.needs_input and not self._packed:
+                self._packed = self._file.read(CHUNK_BYTES)
+                if not self._packed:
+                    raise EOFError("Compressed file ended within a stream")
+            block = self._stream.decompress(self._packed, size)
+            self._packed = self._stream.unused_data
+            if block:
+                return block
+        return b""
+
+    def _is_more(self) -> bool:
+        """Skip padding, and begin the stream that follows; False if the file ends."""
+        self._packed = self._packed.lstrip(b"\0")
+        while not self._packed and (chunk := self._file.read(CHUNK_BYTES)):
+            self._packed = chunk.lstrip(b"\0")
+        self._stream = lzma.LZMADecompressor(lzma.FORMAT_XZ) if self._packed else self._stream
+        return bool(self._packed)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
 
 
 class _Limited(io.RawIOBase):

@@ -261,16 +261,18 @@ def _manifest(
 ) -> tuple[dict[str, list[str]], dict[str, _File]]:
     """Rows and files, as the manifest has them."""
     try:
+        _refuse_other_compression(archive)
         with archive.open(MANIFEST) as stream:
             found = parse_yaml(stream.read(MAX_BYTES + 1))
         number = found["format"]
         files = {
-            path_below(name): _File(int(each["size"]), str(each["sha256"]))
+            path_below(name): _File(_size(each["size"]), str(each["sha256"]))
             for name, each in found["files"].items()
         }
-        places = {str(PurePosixPath(name).parents[-3]) for name in files if name.count("/") > 1}
+        places = {_place(name) for name in files if name.count("/") > 1}
         rows = {str(row): [_known(at, places) for at in of] for row, of in found["rows"].items()}
         _refuse_empty(rows)
+        _refuse_strays(files, rows)
     except (*NO_MANIFEST, yaml.YAMLError) as error:
         raise _no_bundle(file, error) from error
     if number != FORMAT:
@@ -288,6 +290,20 @@ def _no_bundle(file: Path, reason: object) -> InputError:
     )
 
 
+def _refuse_other_compression(archive: zipfile.ZipFile) -> None:
+    """Raise ValueError unless what a read returns is bounded: by bz2 and LZMA it is not."""
+    for entry in archive.infolist():
+        if entry.compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            raise ValueError(f"{entry.filename!r:.60} is neither stored nor deflated")
+
+
+def _size(stated: object) -> int:
+    """A file's size; a negative one would offset others in their sum."""
+    if type(stated) is not int or stated < 0:  # True is an int, too
+        raise ValueError(f"a size must be a whole number from 0, but is {stated!r:.40}")
+    return stated
+
+
 def _known(place: object, places: Collection[str]) -> str:
     if place not in places:
         raise ValueError(f"{place!r:.60} has no files")
@@ -303,6 +319,19 @@ def _refuse_empty(rows: Mapping[str, Sequence[str]]) -> None:
         raise ValueError("two rows have the same run")
 
 
+def _refuse_strays(files: Collection[str], rows: Mapping[str, Sequence[str]]) -> None:
+    """Raise ValueError if a file is neither of a row nor the constraints, which are of all rows."""
+    places = {place for of_row in rows.values() for place in of_row}
+    for name in files:
+        if name != CONSTRAINTS and _place(name) not in places:
+            raise ValueError(f"{name!r:.60} belongs to no row")
+
+
+def _place(name: str) -> str:
+    """The folder of a run that a file is in."""
+    return "/".join(name.split("/")[:2])
+
+
 def _refuse_missing(files: Collection[str], rows: Mapping[str, Sequence[str]]) -> None:
     for row, places in rows.items():
         needed = [f"{place}/{name}" for place in places for name in (*WRITTEN, *COPIED)]
@@ -314,8 +343,7 @@ def _refuse_missing(files: Collection[str], rows: Mapping[str, Sequence[str]]) -
 
 def _owner(name: str, rows: Mapping[str, Sequence[str]]) -> str | None:
     """The row of a file; None = of all rows."""
-    owners = (row for row, places in rows.items() if any(name.startswith(f"{p}/") for p in places))
-    return next(owners, None)
+    return next((row for row, places in rows.items() if _place(name) in places), None)
 
 
 def _refuse_other_names(

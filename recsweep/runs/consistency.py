@@ -53,7 +53,7 @@ def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.D
         raise _unlike(place or results, file.name, "the number of users", users)
     frame = read(file, lambda file: _numbers(read_table(file, n_rows)), pd.DataFrame)
     means = {str(name): float(value) for name, value in frame.mean().items()}
-    for name in dict.fromkeys([*told.get("standard_error", ()), *means]):
+    for name in dict.fromkeys([*told.get("standard_error", {}), *means]):
         values = (told["mean"].get(name), means.get(name))
         if not _is_same(*values):
             raise _unlike(place or results, file.name, f"the mean of {fold} {name}", values)
@@ -153,7 +153,8 @@ def refuse_other_model(results: Path, item_ids: np.ndarray) -> None:
     of_run, of_model = read_config(results).get("model"), read_yaml(results / MODEL / SPEC)
     if of_run != of_model:
         keys = {*(of_run if isinstance(of_run, Mapping) else {}), *of_model}
-        key = next((k for k in sorted(keys) if (of_run or {}).get(k) != of_model.get(k)), "model")
+        ordered = sorted(keys, key=str)
+        key = next((k for k in ordered if (of_run or {}).get(k) != of_model.get(k)), "model")
         values = ((of_run or {}).get(key), of_model.get(key))
         raise _unlike(results, f"{MODEL}/{SPEC}", f"model.{key}", values, CONFIG)
     n_items = read_split(results)[1].get("n_items", len(item_ids))
@@ -191,12 +192,13 @@ def _told(results: Path, fold: str) -> dict[str, Any]:
 
 
 def _of_fold(found: Any, fold: str) -> Any:
-    if not isinstance(found["mean"], Mapping):
-        raise TypeError(f"{fold} has no means")
-    errors = found.get("standard_error") or {}
-    for name, value in [*found["mean"].items(), *errors.items()]:
-        if not isinstance(value, int | float | None):
-            raise TypeError(f"{fold} {name} must be a number, but is {value!r:.60}")
+    for part in ("mean", "standard_error"):
+        values = found[part] if part == "mean" else found.get(part, {})
+        if not isinstance(values, Mapping):
+            raise TypeError(f"{fold} {part} must hold numbers by name, but is {values!r:.60}")
+        for name, value in values.items():
+            if not isinstance(value, int | float | None):
+                raise TypeError(f"{fold} {name} must be a number, but is {value!r:.60}")
     return found
 
 

@@ -137,7 +137,10 @@ class Measured(NamedTuple):
 def _told(results: Path) -> tuple[int, dict[str, dict[str, float]], dict[str, int]]:
     """The best epoch; each fold's means, and the number of users without a target."""
     metrics = read_metrics(results)
-    means = {fold: dict(metrics[fold]["mean"]) for fold in FOLDS}
+    means = {
+        fold: {name: np.nan if v is None else v for name, v in metrics[fold]["mean"].items()}
+        for fold in FOLDS
+    }
     left_out = {fold: int(metrics[fold].get("n_without_target", 0)) for fold in FOLDS}
     return int(metrics["best_epoch"]), means, left_out
 

@@ -21,7 +21,7 @@ from recsweep.comparison.statistics import Statistics
 from recsweep.credentials import without_credentials
 from recsweep.defaults import resolve
 from recsweep.errors import InputError
-from recsweep.messages import align_columns, print_to_stderr
+from recsweep.messages import align_columns, print_to_stderr, print_to_stdout
 from recsweep.run_files import COMPARISON_PAGE
 from recsweep.sweeps.execution.coordinator import SweepCoordinator
 from recsweep.sweeps.execution.setup import StudyRequest, StudySpec, SweepSettings
@@ -111,11 +111,12 @@ def sweep(context: HydraContext, config: DictConfig, arguments: list[str]) -> Sw
     outcomes, errors = _run_all(names, coordinators, begins)
     comparisons = []
     if len(outcomes) > 1:
-        print(_summary(list(outcomes.values())))  # noqa: T201
+        print_to_stdout(*_summary(list(outcomes.values())))
         statistics = _statistics(context, config)
         done = [coordinators[place] for place in outcomes]
         for written in compare_studies(done, list(outcomes.values()), statistics):
-            print(f"\n{written.text}\n\npage      {written.folder / COMPARISON_PAGE}")  # noqa: T201
+            page = f"page      {written.folder / COMPARISON_PAGE}"
+            print_to_stdout("", *written.text.split("\n"), "", page)
             comparisons.append(written.folder)
     _raise_one(errors, len(coordinators))
     studies = {coordinators[n].spec.name: coordinators[n].spec.settings.sweep for n in outcomes}
@@ -383,7 +384,7 @@ def _is_of(line: str, keys: Sequence[str]) -> bool:
     return any(key == each or key.startswith(f"{each}.") for each in keys)
 
 
-def _summary(outcomes: Sequence[StudyOutcome]) -> str:
+def _summary(outcomes: Sequence[StudyOutcome]) -> list[str]:
     """A table with one line per study."""
     head = ["study", "trials", "objective", "validation", "default", "test ± standard error"]
-    return "\n".join(["", *align_columns(head, [outcome.cells() for outcome in outcomes])])
+    return ["", *align_columns(head, [outcome.cells() for outcome in outcomes])]

@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
-from recsweep.messages import alike, print_to_stderr, suggest
+from recsweep.messages import alike, print_to_stderr, print_to_stdout, suggest
 from recsweep.shell import command
 
 if TYPE_CHECKING:
@@ -35,7 +35,7 @@ class Best:
         for row in found.front:
             if not found.best:
                 print_to_stderr(f"# trial {row.number}: {found.format_row(row)}")
-            print(command(*trial_arguments(study, row)), flush=True)  # noqa: T201
+            print_to_stdout(command(*trial_arguments(study, row)))
 
 
 def choose_study(name: str | None, studies: "StudyCatalog") -> str:

@@ -12,6 +12,7 @@ from recsweep.app import Job, Settings, sweep_folder
 from recsweep.errors import InputError
 from recsweep.files import expand_user
 from recsweep.interfaces import STRICT, HomePath
+from recsweep.messages import print_to_stdout
 
 # The rest is imported where it is used: --help must not wait for pandas, MLflow or a backend.
 
@@ -65,10 +66,10 @@ class Bundle:
             with disk_errors_in_one_line(file, "task.output"), whole_file(file) as out:
                 write_bundle(rows, out, with_models=self.models)
         for name, folders in rows.items():
-            print(f"row       {name}: {len(folders)} run{'s' * (len(folders) > 1)}")  # noqa: T201
-        print(f"bundle    {self.output}, {file.stat().st_size / 2**20:,.1f} MiB")  # noqa: T201
+            print_to_stdout(f"row       {name}: {len(folders)} run{'s' * (len(folders) > 1)}")
+        print_to_stdout(f"bundle    {self.output}, {file.stat().st_size / 2**20:,.1f} MiB")
         check = command("task=reproduce", f"task.bundle={self.output}")
-        print(f"check     {check}")  # noqa: T201
+        print_to_stdout(f"check     {check}")
 
 
 def _folders(entry: str, settings: Settings, fetched: Path) -> Iterator[tuple[Path, str | None]]:

@@ -15,7 +15,7 @@ from recsweep.comparison.statistics import Statistics
 from recsweep.errors import InputError
 from recsweep.files import expand_user, refuse_folder, whole_folder
 from recsweep.interfaces import STRICT, HomePath
-from recsweep.messages import print_to_stderr
+from recsweep.messages import print_to_stderr, print_to_stdout
 from recsweep.run_files import COMPARISON_PAGE, is_run, is_study, summary_file
 from recsweep.runs.past_run import objective_of
 from recsweep.runs.scored_run import NEEDED, ScoredRun, read_run, read_study
@@ -59,7 +59,7 @@ class Compare(Statistics):
         contenders = group_runs(list(self._runs(job.settings)), job.trusted)
         with whole_folder(output, "task.output") as unfinished:
             text = write_comparison(contenders, unfinished, self)
-        print(f"{text}\n\npage      {output / COMPARISON_PAGE}")  # noqa: T201
+        print_to_stdout(*text.split("\n"), "", f"page      {output / COMPARISON_PAGE}")
 
     def _runs(self, settings: Settings) -> Iterator[ScoredRun]:
         """All runs to compare."""

@@ -4,6 +4,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, describe_sizes, load_split
 from recsweep.interfaces import STRICT
+from recsweep.messages import print_to_stdout
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -12,4 +13,4 @@ class Download:
 
     def run(self, job: Job) -> None:
         """Print the size of the split."""
-        print(describe_sizes(job.settings, load_split(job.settings)))  # noqa: T201
+        print_to_stdout(describe_sizes(job.settings, load_split(job.settings)))

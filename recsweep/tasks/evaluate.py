@@ -12,6 +12,7 @@ from recsweep.app import Job, Settings
 from recsweep.build import validate
 from recsweep.errors import InputError, error_context
 from recsweep.interfaces import STRICT, HomePath
+from recsweep.messages import print_to_stdout
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,7 +50,7 @@ class Evaluate:
         files = (_given(self.recommendations, "recommendations"), _given(self.truth, "truth"))
         output = self.output and refuse_file(self.output, "task.output", self.overwrite, files)
         found = measure_file(job.settings, *files, is_asked_for=is_asked_for)
-        print("\n".join([table_of_folds({"": found.evaluation}), *found.notes]))  # noqa: T201
+        print_to_stdout(*table_of_folds({"": found.evaluation}).split("\n"), *found.notes)
         if output:
             _write(output, found)
 

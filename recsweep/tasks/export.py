@@ -7,6 +7,7 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.app import Job, load_split
 from recsweep.interfaces import STRICT, HomePath
+from recsweep.messages import print_to_stdout
 
 if TYPE_CHECKING:
     from recsweep.data.split import Split
@@ -36,7 +37,7 @@ class Export:
         with whole_folder(folder, "task.folder") as unfinished:
             files = write_liang(split, unfinished)
         for file in files:
-            print(folder / file.name)  # noqa: T201
+            print_to_stdout(str(folder / file.name))
 
 
 def _warn_of_losses(split: "Split") -> None:

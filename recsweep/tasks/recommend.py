@@ -15,6 +15,7 @@ from recsweep.build import validate
 from recsweep.errors import InputError, error_context
 from recsweep.files import expand_user
 from recsweep.interfaces import STRICT, HomePath
+from recsweep.messages import print_to_stdout
 from recsweep.recommendations.fitted_model import FittedModel, rank_items
 
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Recommend:
         with TemporaryDirectory(prefix="recsweep-") as folder:
             run = find_run(self.from_run, job.settings, Path(folder))
             if run.tracker is not None:
-                print(f"run       {run.name}")  # noqa: T201
+                print_to_stdout(f"run       {run.name}")
             fitted = _fitted(run, job)
         data = [fitted.settings.data.get("path"), fitted.settings.split.get("path")]
         inputs = [self.users, self.histories, *(expand_user(path) for path in data if path)]
@@ -88,7 +89,9 @@ class Recommend:
         with disk_errors_in_one_line(output, setting), whole_file(output) as file:
             file.writelines(encode_rankings(rankings, file_format))
         n_users = len(requested.user_ids)
-        print(f"{n_users:,} users, up to {evaluator.k[-1]:,} items each\nfile      {output}")  # noqa: T201
+        print_to_stdout(
+            f"{n_users:,} users, up to {evaluator.k[-1]:,} items each", f"file      {output}"
+        )
 
     def _requested(self, fitted: FittedModel) -> "RequestedUsers":
         """The users to recommend to, and their histories."""

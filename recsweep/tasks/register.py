@@ -10,6 +10,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job, build_group, make_evaluator
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
+from recsweep.messages import print_to_stdout
 from recsweep.shell import command, setting
 
 if TYPE_CHECKING:
@@ -53,8 +54,11 @@ class Register:
             )
         before = "" if found.is_new else ", registered before"
         usage = found.usage(tracker.store).replace("\n", "\n          ")
-        lines = f"run       {run_id}\nmodel     {found.uri} (version {found.version}{before})"
-        print(f"{lines}\npython    {usage}")  # noqa: T201
+        print_to_stdout(
+            f"run       {run_id}",
+            f"model     {found.uri} (version {found.version}{before})",
+            *f"python    {usage}".split("\n"),
+        )
 
 
 def _run_id(run: "PastRun", store: "Store") -> str:

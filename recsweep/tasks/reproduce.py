@@ -22,6 +22,7 @@ from recsweep.app import OF_NOW, PLACES, Config, Job, Settings
 from recsweep.build import validate
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
+from recsweep.messages import print_to_stdout
 from recsweep.run_files import MODEL, RESULTS
 
 if TYPE_CHECKING:
@@ -116,12 +117,12 @@ class Reproduce:
             except InputError as error:
                 said = str(error).replace(str(past.results), past.name)
                 outcomes[past.name] = f"not repeated: {said}"
-                print(outcomes[past.name], flush=True)  # noqa: T201
-            print(flush=True)  # noqa: T201
+                print_to_stdout(outcomes[past.name])
+            print_to_stdout("")
         file = job.results / REPRODUCTION
         with disk_errors_in_one_line(file, "hydra.run.dir"), whole_file(file) as out:
             out.write(yaml_text(outcomes).encode())
-        print("\n".join(f"{name}: {outcome}" for name, outcome in outcomes.items()))  # noqa: T201
+        print_to_stdout(*(f"{name}: {outcome}" for name, outcome in outcomes.items()))
         failed = [name for name, outcome in outcomes.items() if outcome.startswith("not ")]
         if failed:
             raise InputError(
@@ -143,22 +144,22 @@ class Reproduce:
         repeat = _repeat(past, job, before, folder, is_bundled=is_bundled)
         is_kept = not is_bundled or (past.results / MODEL).is_dir()
         was = Measured.of(past.results, with_weights=is_kept)
-        print(f"run       {past.name}", flush=True)  # noqa: T201
+        print_to_stdout(f"run       {past.name}")
         with _fresh_process(_train_again, repeat) as answer:
             now = answer()
             changed = environment_differences(before, now)
             for each in changed:
-                print(f"differs   {each}", flush=True)  # noqa: T201
+                print_to_stdout(f"differs   {each}")
             self._refuse_other_data(changed)
             reason = may_change_metrics(changed, now["device"])
             within = f"equal within {self.tolerance:g}, since {reason}"
             start = "" if changed else "nothing differs: "
-            print(f"{start}metrics must be {within if reason else 'identical'}", flush=True)  # noqa: T201
-            print(answer())  # noqa: T201
+            print_to_stdout(f"{start}metrics must be {within if reason else 'identical'}")
+            print_to_stdout(*answer().split("\n"))
         results = folder / RESULTS
         comparison = Comparison(was, Measured.of(results), self.tolerance if reason else None)
         _write(results, past.name, changed, comparison)
-        print("\n".join(comparison.lines()))  # noqa: T201
+        print_to_stdout(*"\n".join(comparison.lines()).split("\n"))
         return comparison
 
     def _refuse_other_data(self, changed: "list[Difference]") -> None:
@@ -326,4 +327,4 @@ def _refuse_changes(comparison: "Comparison") -> None:
             + ("check what runs do not record, such as a system library" if is_exact else
                "see above what differs, or set task.tolerance")
         )  # fmt: skip
-    print(comparison.summary())  # noqa: T201
+    print_to_stdout(comparison.summary())

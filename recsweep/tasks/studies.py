@@ -7,7 +7,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.app import Job
 from recsweep.errors import InputError
 from recsweep.interfaces import STRICT
-from recsweep.messages import align_columns
+from recsweep.messages import align_columns, print_to_stdout
 
 if TYPE_CHECKING:
     from recsweep.sweeps.study.status import StudyStatus
@@ -37,7 +37,7 @@ class ListStudies:
             f"{name}: its trials are in a database; add {setting}"
             for name, setting in studies.in_databases.items()
         ]
-        print("\n".join(lines))  # noqa: T201
+        print_to_stdout(*lines)
 
 
 def _reached(status: "StudyStatus") -> list[str]:

@@ -8,7 +8,7 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment
 from recsweep.app import Job, describe_sizes
 from recsweep.interfaces import STRICT
-from recsweep.messages import print_to_stderr
+from recsweep.messages import print_to_stderr, print_to_stdout
 
 if TYPE_CHECKING:
     from recsweep.evaluation import Evaluation
@@ -68,7 +68,9 @@ def _report(job: Job, run: "Experiment", fitted: "FitResult", test: "Evaluation"
 
     refit_s = "" if fitted.refit_s is None else f" and {fitted.refit_s:.1f} s of refit"
     lines = [
-        f"\n{metric_table(fitted.valid, test)}\n",
+        "",
+        *metric_table(fitted.valid, test).split("\n"),
+        "",
         f"best epoch {fitted.best_epoch + 1} of {len(fitted.curves)}, {fitted.train_s:.1f} s of "
         f"training{refit_s} ({run.settings.backend})",
         f"files     {job.results}",
@@ -77,4 +79,4 @@ def _report(job: Job, run: "Experiment", fitted: "FitResult", test: "Evaluation"
         lines.append(f"tracking  {run.tracker.lost.removeprefix('warning: ')}")
     elif run.tracker.run_id is not None:
         lines += [f"run       {run.tracker.run_id}", f"open UI   {run.tracker.ui_command}"]
-    print("\n".join(lines))  # noqa: T201
+    print_to_stdout(*lines)

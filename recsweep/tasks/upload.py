@@ -14,7 +14,7 @@ from recsweep.app import Job, build_group, model_name
 from recsweep.errors import InputError
 from recsweep.files import expand_user
 from recsweep.interfaces import STRICT
-from recsweep.messages import print_to_stderr
+from recsweep.messages import print_to_stderr, print_to_stdout
 from recsweep.run_files import METRICS, RESULTS, is_run, read_config, read_overrides
 
 if TYPE_CHECKING:
@@ -49,8 +49,8 @@ class Upload:
         from recsweep.runs.records import run_record
 
         config = read_config(results)
-        model, data = model_name(config), config["data"].get("name")
-        name = config["tracking"].get("run_name") or f"{model}-{data or 'data'}"
+        model, data = model_name(config), config.get("data", {}).get("name")
+        name = config.get("tracking", {}).get("run_name") or f"{model}-{data or 'data'}"
         command = shlex.join(["recsweep", *read_overrides(results)])
         record = run_record(results, {}, name, command)
         uploader = _uploader(job, config)
@@ -109,4 +109,6 @@ def _tell(uploader: "Uploader", record: "Record", said: Iterable[str]) -> None:
     n_runs, n_there = counts.total(), counts["there"]
     found = [f"{counts[kind]} {kind}" for kind in ("new", "completed") if counts[kind]]
     done = f"{', '.join(found)}, {n_there} there already" if found else "all there, nothing to do"
-    print(f"{n_runs} run{'s' * (n_runs > 1)}: {done}\nopen UI   {uploader.page(record)}")  # noqa: T201
+    print_to_stdout(
+        f"{n_runs} run{'s' * (n_runs > 1)}: {done}", f"open UI   {uploader.page(record)}"
+    )

@@ -19,6 +19,7 @@ from recsweep.data.table import read_table
 from recsweep.data.text_stream import CountedLines, open_text, refuse_other_formats
 from recsweep.unpack_limits import Limits, choose_limits
 
+PACKERS = ("gzip", "bz2", "xz", "zstd", "lz4")
 TEXT = "who,what\nü,\u2028\n" * 9
 
 
@@ -60,7 +61,7 @@ def packed(content: bytes, packer: str) -> bytes:
 LINES = b"user,item\n" + b"1,2\n" * (1 << 20)
 
 
-@pytest.mark.parametrize("packer", ["gzip", "bz2", "xz", "zstd", "lz4"])
+@pytest.mark.parametrize("packer", PACKERS)
 def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused_by_every_reader(
     tmp_path: Path, packer: str, refused, monkeypatch: pytest.MonkeyPatch
 ):
@@ -79,7 +80,7 @@ def test_a_file_that_unpacks_to_far_more_than_its_size_is_refused_by_every_reade
         assert sum(map(len, iter(lambda: stream.read(1 << 20), b""))) == len(LINES)
 
 
-@pytest.mark.parametrize("packer", ["gzip", "bz2", "xz", "zstd", "lz4"])
+@pytest.mark.parametrize("packer", PACKERS)
 def test_a_small_file_of_equal_lines_is_read(tmp_path: Path, packer: str):
     path = tmp_path / "clicks.csv"
     path.write_bytes(packed(LINES, packer))
@@ -104,6 +105,46 @@ def test_what_is_packed_and_no_text_is_named(refused, tmp_path: Path):
     path.write_bytes(bz2.compress((tmp_path / "table").read_bytes()))
     with refused("is parquet, packed by bz2", "unpack it"):
         refuse_other_formats(path)
+
+
+def outcome(path: Path, content: bytes) -> bytes | None:
+    """The text of a packed file; None = it is refused."""
+    path.write_bytes(content)
+    try:
+        with open_text(path) as stream:
+            return bytes(stream.read())
+    except (OSError, EOFError, lzma.LZMAError):
+        return None
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_the_streams_of_a_file_follow_one_another(tmp_path: Path, packer: str):
+    one, two = packed(b"1,2\n", packer), packed(b"3,4\n", packer)
+    assert outcome(tmp_path / "clicks.csv", one + two + one) == b"1,2\n3,4\n1,2\n"
+
+
+@pytest.mark.parametrize("packer", PACKERS)
+def test_what_follows_a_stream_is_another_whole_one_or_refused(tmp_path: Path, packer: str):
+    first, second = packed(b"1,2\n", packer), packed(b"3,4\n" * 99, packer)
+    for rest in (*(second[:n] for n in range(1, len(second))), b"1,2\n" * 9, b"x", second + b"x"):
+        assert outcome(tmp_path / "clicks.csv", first + rest) is None, rest
+
+
+@pytest.mark.parametrize("n_bytes", [4, 12, 1 << 17])
+def test_padding_after_a_stream_of_xz_is_skipped(tmp_path: Path, n_bytes: int):
+    content = lzma.compress(b"1,2\n") + bytes(n_bytes)
+    assert outcome(tmp_path / "clicks.csv", content) == b"1,2\n"
+    assert outcome(tmp_path / "clicks.csv", content * 2) == b"1,2\n1,2\n"
+    assert outcome(tmp_path / "clicks.csv", content + b"1,2\n") is None
+
+
+def test_a_damaged_byte_in_any_stream_of_xz_is_refused(tmp_path: Path):
+    first, second = lzma.compress(b"1,2\n"), lzma.compress(b"3,4\n")
+    for place in range(len(first + second)):
+        content = bytearray(first + second)
+        content[place] ^= 1
+        if place >= 6:  # or it is no xz
+            assert outcome(tmp_path / "clicks.csv", bytes(content)) is None, place
 
 
 def read_in_pieces(text: bytes, size: int, has_colons: bool = False) -> tuple[bytes, int]:

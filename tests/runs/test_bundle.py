@@ -305,6 +305,44 @@ def test_a_bundle_beyond_the_disk_is_refused(
         unpack_bundle(rewritten(of_manifest(bundle, files=files)), empty(tmp_path / "out"))
 
 
+@pytest.mark.parametrize("size", [-(1 << 40), -1, True, 1.0, "1", None])
+def test_a_size_is_a_whole_number_from_0_so_that_none_offsets_another(
+    size: object, bundle: Path, rewritten: Rewritten, tmp_path: Path, refused: Any
+) -> None:
+    files = yaml.safe_load(contents(bundle)["bundle.yaml"])["files"]
+    files["runs/00/more"] = {"size": size, "sha256": "0"}
+    file = rewritten({**of_manifest(bundle, files=files), "runs/00/more": b""})
+    with refused(
+        "task.bundle must be a file", f"a size must be a whole number from 0, but is {size!r}"
+    ):
+        unpack_bundle(file, empty(tmp_path / "out"))
+
+
+@pytest.mark.parametrize("name", ["runs/03/a", "runs/a", "more", "runs/0/a/b"])
+def test_a_file_belongs_to_a_row(
+    name: str, bundle: Path, rewritten: Rewritten, tmp_path: Path, refused: Any
+) -> None:
+    files = yaml.safe_load(contents(bundle)["bundle.yaml"])["files"]
+    files[name] = {"size": 0, "sha256": "0"}
+    with refused(
+        "task.bundle must be a file that task=bundle wrote", f"'{name}' belongs to no row"
+    ):
+        unpack_bundle(
+            rewritten({**of_manifest(bundle, files=files), name: b""}), empty(tmp_path / "out")
+        )
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_a_file_packed_so_that_a_read_is_unbounded_is_refused(
+    method: int, bundle: Path, tmp_path: Path, refused: Any
+) -> None:
+    with zipfile.ZipFile(tmp_path / "bundle.zip", "w") as archive:
+        for name, content in contents(bundle).items():
+            archive.writestr(name, content, method if name == "bundle.yaml" else None)
+    with refused("task.bundle must be a file", "'bundle.yaml' is neither stored nor deflated"):
+        unpack_bundle(tmp_path / "bundle.zip", empty(tmp_path / "out"))
+
+
 @pytest.mark.parametrize(
     "manifest",
     [b"", b"a: [", b"[]", b"format: 1", b"format: 1\nfiles: {a: {size: .inf, sha256: 1}}\nrows: {}",

@@ -11,7 +11,7 @@ from small_runs import SMALL_DATA
 from recsweep.app import Settings, run
 from recsweep.build import validate
 from recsweep.errors import InputError
-from recsweep.run_files import read_yaml
+from recsweep.run_files import read_yaml, write_yaml
 from recsweep.runs.lookup import find_run
 
 
@@ -72,6 +72,17 @@ def test_a_folder_is_a_run_with_its_environment(config: Any, results: Path, tmp_
     (results / "environment.yaml").unlink()
     with pytest.raises(InputError, match=r"has no environment\.yaml; give the id"):
         past.environment()
+
+
+def test_names_in_a_strangers_files_control_no_terminal(
+    config: Any, results: Path, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    stored = read_yaml(results / "config.yaml")
+    name = "\x1b[2Jease\nerror: forged"
+    write_yaml(results / "config.yaml", {**stored, "model_name": name})
+    find_run(str(results), settings(config), tmp_path)
+    (line,) = capfd.readouterr().err.splitlines()
+    assert r"\x1b[2Jease\nerror: forged on synthetic" in line
 
 
 def test_a_folder_that_is_no_run_is_refused(config: Any, tmp_path: Path) -> None:

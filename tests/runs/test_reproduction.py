@@ -1,5 +1,6 @@
 """What differs between a run and its repeat, and what follows from it."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,16 @@ def test_files_give_back_the_very_numbers(results: Path) -> None:
     assert found.per_user["valid"]["ndcg@10"].to_list() == [0.5, 0.25]
     assert found.curves.to_dict("index") == {1: {"valid/ndcg@10": 0.375}}
     assert Comparison(found, Measured.of(results), None).verdict == "identical"
+
+
+def test_a_mean_that_is_null_is_no_number_and_the_same_as_itself(results: Path) -> None:
+    was = Measured.of(results)
+    told = json.loads((results / "metrics.json").read_text())
+    told["test"]["mean"]["coverage@10"] = None
+    (results / "metrics.json").write_text(json.dumps(told))
+    now = Measured.of(results)
+    assert compare_metrics(now, now)["difference"].max() == 0
+    assert compare_metrics(was, now)["difference"].max() == np.inf
 
 
 def test_metrics_by_group_are_compared_where_both_have_them(results: Path) -> None:

@@ -77,6 +77,16 @@ def test_a_damaged_study_hides_no_other(listed: Any, tmp_path: Path) -> None:
     assert f"line 2 of {journal} must be an Optuna record" in lines[4]
 
 
+def test_a_study_whose_attribute_has_another_type_hides_no_other(
+    listed: Any, tmp_path: Path
+) -> None:
+    for name in ("a", "b", "c"):
+        make_study(tmp_path / "sweeps" / name).set_user_attr("flags", [1] if name == "b" else [])
+    lines = listed()
+    assert [line.split()[0] for line in lines[2:4]] == ["a", "c"]
+    assert lines[4].startswith("b      cannot read study b, which is damaged")
+
+
 def test_a_journal_of_something_else_says_so(listed: Any, tmp_path: Path) -> None:
     journal = tmp_path / "sweeps" / "diary" / JOURNAL
     journal.parent.mkdir(parents=True)

@@ -11,7 +11,7 @@ from recsweep.build import is_deterministic
 from recsweep.credentials import without_credentials
 from recsweep.errors import InputError
 from recsweep.files import disk_errors_in_one_line
-from recsweep.messages import describe_error, print_to_stderr
+from recsweep.messages import describe_error, print_to_stderr, print_to_stdout
 from recsweep.run_files import (
     PLOTS,
     RESULTS,
@@ -110,13 +110,13 @@ class SweepCoordinator:
         else:
             n_done = self._status().n_finished
             print_to_stderr(f"data      {spec.sizes}")
-            print_to_stderr("\n".join(announce(
+            print_to_stderr(*announce(
                 self.study.space, spec.sweep, spec.objectives, self.study.sampler, n_done,
                 spec.typed,
-            )))  # fmt: skip
+            ))  # fmt: skip
             outcome = self._run(Path(plan.folder))
         told = outcome.report(self.study, self.spec.command, self.spec.tracker)
-        print("\n".join(told), flush=True)  # noqa: T201
+        print_to_stdout(*"\n".join(told).split("\n"))
         if failure := self._failure(outcome.status):
             raise InputError(failure)
         return outcome
@@ -433,5 +433,5 @@ class SweepCoordinator:
 
     def _say_how_to_go_on(self) -> None:
         status = self._status()
-        best = f"{best_line(status)}\n" if status.front else ""
-        print_to_stderr(f"{best}{counts_line(status)}\nresume    {self.spec.command}")
+        best = [best_line(status)] * bool(status.front)
+        print_to_stderr(*best, counts_line(status), f"resume    {self.spec.command}")

@@ -10,6 +10,7 @@ from dataclasses import replace
 from textwrap import shorten
 from typing import TYPE_CHECKING, Self, TextIO
 
+from recsweep.messages import escape_controls, print_to
 from recsweep.sweeps.study.status import (
     FINISHED,
     StudyStatus,
@@ -113,7 +114,7 @@ class SweepProgress:
 
     def _print(self, line: str) -> None:
         with suppress(OSError):  # the stream is no longer read
-            print(line, file=self._stream, flush=True)
+            print_to(self._stream, line)
 
 
 def _live(stream: TextIO) -> "Live":
@@ -136,7 +137,7 @@ def _two_lines(status: StudyStatus) -> "Group":
     for ratio in (None, 1, None):  # the bar takes what the words leave
         line.add_column(ratio=ratio, no_wrap=True)
     line.add_row(done, bar, " · ".join(others))
-    return Group(line, Text(best_line(status), no_wrap=True, overflow="ellipsis"))
+    return Group(line, Text(escape_controls(best_line(status)), no_wrap=True, overflow="ellipsis"))
 
 
 def trial_line(status: StudyStatus, told: Sequence[TrialRow]) -> str:

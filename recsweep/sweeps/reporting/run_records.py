@@ -185,7 +185,7 @@ class StudyRecords:
         logged["params"] |= trial_logarithms(trial)
         final = trial_metrics(noted, self.status.objectives[0]) if "metrics" in noted else {}
         return Record(
-            name=trial_name(f"#{trial.number}", noted["settings"]),
+            name=trial_name(f"#{trial.number}", noted.get("settings", {})),
             run_id=noted.get("run_id"),
             status=STATUS[trial.state],
             reason=noted.get("reason", ""),
@@ -205,7 +205,7 @@ class StudyRecords:
         if (self._folder(trial) / CONFIG).exists():
             return read_config(self._folder(trial))
         space = Space.of_study(self.study.user_attrs["space"])
-        return without_credentials(space.config(trial.user_attrs["settings"]))
+        return without_credentials(space.config(trial.user_attrs.get("settings", {})))
 
     def _logged(self, trial: FrozenTrial, config: app.Config) -> dict[str, Any]:
         """Fields recorded by the trial, or by the sweep if the trial failed before that."""
@@ -235,6 +235,6 @@ class StudyRecords:
         index = folder.name.removeprefix(REPLICATE)
         config = read_config(results)
         trial = next(trial for trial in self.trials if trial.number == number)
-        name = training_name(config, trial.user_attrs["settings"])
+        name = training_name(config, trial.user_attrs.get("settings", {}))
         marks = child_tags(parent_run_id, self.status.study, Part(number, int(index)))
         return run_record(results, marks, name, self.command)

@@ -23,6 +23,8 @@ STATUS: dict[TrialState, RunStatus] = {
     TrialState.FAIL: "FAILED",
 }
 """The tracker's status of a finished trial's run."""
+COSTS = ("best_epoch", "train_s", "wall_s", "cpu_s", "peak_bytes")
+"""Attributes of a trial that its run logs, too."""
 
 
 def training_name(config: app.Config, settings: Mapping[str, Any]) -> str:
@@ -45,7 +47,7 @@ def trial_note(study: optuna.Study, trial: FrozenTrial) -> str:
     """
     fixed = study.user_attrs.get("identity", {}).get("fixed", [])
     flags = study.user_attrs.get(FLAGS, [])
-    line = [*flags, *fixed, *overrides(trial.user_attrs["settings"])]
+    line = [*flags, *fixed, *overrides(trial.user_attrs.get("settings", {}))]
     command = shlex.join(["python", "-m", "recsweep", *line])
     which = f"trial {trial.number} of {study.study_name} as a single run"
     return markdown_commands({which: command})
@@ -55,7 +57,11 @@ def trial_logarithms(trial: FrozenTrial) -> dict[str, str]:
     """Decimal logarithms of what was sampled on a logarithmic scale, as parameters for charts."""
     spaces, sampled = trial.distributions, trial.params
     logs = [name for name, space in spaces.items() if getattr(space, "log", False)]
-    return {log10_name(name.partition("[")[0]): f"{math.log10(sampled[name]):.3f}" for name in logs}
+    return {
+        log10_name(name.partition("[")[0]): f"{math.log10(sampled[name]):.3f}"
+        for name in logs
+        if name in sampled
+    }
 
 
 def replicate_metrics(metrics: Mapping[str, float], index: int) -> dict[str, float]:
@@ -83,6 +89,5 @@ def trial_metrics(attrs: Mapping[str, Any], objective: str) -> dict[str, float]:
             for index, value in enumerate(attrs.get(REPLICATES, []))
         },
         **{f"valid_best_{name}": value for name, value in attrs["metrics"].items()},
-        "best_epoch": attrs["best_epoch"],
-        **{name: attrs[name] for name in ("train_s", "wall_s", "cpu_s", "peak_bytes")},
+        **{name: attrs[name] for name in COSTS if name in attrs},
     }

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import optuna
+from optuna.trial import FrozenTrial
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
@@ -16,11 +17,17 @@ from recsweep.errors import InputError
 from recsweep.interfaces import STRICT, HomePath
 from recsweep.messages import describe_error, shorten
 from recsweep.run_files import JOURNAL, RESULTS, TRIALS
+from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage import database
 from recsweep.sweeps.storage.backends import make_locks, open_storage
 from recsweep.sweeps.study.identity import is_same
 from recsweep.sweeps.study.leftovers import storage_of
+from recsweep.sweeps.study.shared_study import FLAGS
 from recsweep.sweeps.study.status import StudyStatus
+
+DICTS = ("settings", "metrics", "deviations")
+NUMBERS = ("best_epoch", "began", "train_s", "wall_s", "cpu_s", "peak_bytes")
+"""Attributes of a trial, if it has them."""
 
 
 @dataclass(kw_only=True, config=STRICT)
@@ -113,6 +120,7 @@ class StudyCatalog:
         try:
             study = optuna.load_study(study_name=name, storage=self.storage_of(name))
             _refuse_unidentified(study)
+            _refuse_malformed(study)
             locks = make_locks(self.storage, place, name)
             return study, StudyStatus.of(study, study.user_attrs["n_trials"], locks.is_leased)
         except InputError:
@@ -123,6 +131,37 @@ class StudyCatalog:
                 f"cannot read study {name}, which is damaged or another program's ({reason}); "
                 f"restore {self} from a backup, or move the study away"
             ) from error
+
+
+def _refuse_malformed(study: optuna.Study) -> None:
+    """Raise TypeError or LookupError unless the study has recsweep's attributes, of their types."""
+    attrs, identity = study.user_attrs, study.user_attrs["identity"]
+    are_right = {
+        "n_trials": type(attrs["n_trials"]) is int,
+        "objectives": _are_texts(attrs["objectives"])
+        and len(attrs["objectives"]) == len(study.directions),
+        FLAGS: _are_texts(attrs.get(FLAGS, [])),
+        "identity": isinstance(identity, dict)
+        and _are_texts(identity["fixed"])
+        and all(isinstance(identity[part], dict) for part in ("fingerprint", "versions")),
+        "space": bool(Space.of_study(attrs["space"]).branches),
+        "trials": all(map(_is_sound, study.get_trials(deepcopy=False))),
+    }
+    for name, is_right in are_right.items():
+        if not is_right:
+            raise TypeError(f"its {name} have another type")
+
+
+def _is_sound(trial: FrozenTrial) -> bool:
+    """Whether what reports read of a trial has its types."""
+    noted = trial.user_attrs
+    return all(isinstance(noted.get(part, {}), dict) for part in DICTS) and all(
+        isinstance(noted.get(part), int | float | None) for part in NUMBERS
+    )
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(text, str) for text in value)
 
 
 def _refuse_unidentified(study: optuna.Study) -> None:

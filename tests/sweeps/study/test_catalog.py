@@ -68,6 +68,41 @@ def test_another_programs_study_is_refused_in_one_line(tmp_path: Path) -> None:
         StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
 
 
+MALFORMED = {
+    "n_trials": ["x", None, True],
+    "objectives": [5, [1], ["ndcg@10", "train_s"], "ndcg@10"],
+    "identity": [5, None, "x", {}, {"fixed": [1], "fingerprint": {}, "versions": {}},
+                 {"fixed": [], "fingerprint": 1, "versions": {}}],
+    "space": [5, None, [], {"branches": [], "default": None}],
+    "flags": [5, None, [1]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, of in MALFORMED.items() for value in of]
+)
+def test_an_attribute_of_another_type_is_one_line_before_anything_reads_it(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    study = make_study(tmp_path / "vae")
+    studies = StudyCatalog.of({"storage": None, "folder": str(tmp_path)})
+    assert studies.load("vae")
+    study.set_user_attr(name, value)
+    with pytest.raises(InputError, match=r"^cannot read study vae, which is damaged or another"):
+        studies.load("vae")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("settings", 5), ("metrics", ["x"]), ("train_s", "x"), ("best_epoch", {})]
+)
+def test_a_trials_attribute_of_another_type_is_one_line(
+    name: str, value: object, tmp_path: Path
+) -> None:
+    add(make_study(tmp_path / "vae"), COMPLETE, [0.3], **{name: value})
+    with pytest.raises(InputError, match=r"^cannot read study vae, .*its trials have another type"):
+        StudyCatalog.of({"storage": None, "folder": str(tmp_path)}).load("vae")
+
+
 def test_a_study_that_was_only_begun_is_no_damaged_one(tmp_path: Path) -> None:
     storage = open_storage(None, tmp_path / "vae")
     optuna.create_study(storage=storage, study_name="vae", direction="maximize")
@@ -100,7 +135,9 @@ def test_a_folder_must_be_a_path() -> None:
 
 def test_a_study_whose_files_have_moved_keeps_its_name(tmp_path: Path) -> None:
     def identity(path: str, data: str = "aa") -> dict[str, object]:
-        return {"config": {"data": {"path": path}}, "fingerprint": {"data": data, "split": "bb"}}
+        found = {"data": data, "split": "bb"}
+        config = {"data": {"path": path}}
+        return {"fixed": [], "versions": {}, "config": config, "fingerprint": found}
 
     for name, content in (("ease-csv-11111111", "aa"), ("ease-csv-22222222", "cc")):
         made = make_study(tmp_path / name)
