@@ -36,7 +36,9 @@ def one_step(scale: float = 1) -> dict[str, np.ndarray]:
     network.kernel.assign(weights)
     sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=0.0)
     engine = Engine(network, sgd, 8)
-    losses = engine.train(in_order(listens() * np.float32(scale), 8), {"l2": np.float32([L2])}, np.float32([RATE]))
+    losses = engine.train(
+        in_order(listens() * np.float32(scale), 8), {"l2": np.float32([L2])}, np.float32([RATE])
+    )
     return {
         "before": weights,
         "after": engine.state()["elsa/kernel"],
@@ -79,7 +81,9 @@ def test_loss_and_step_equal_a_numpy_twin() -> None:
 def test_the_scale_of_values_changes_no_step(scale: float) -> None:
     found, expected = one_step(scale), one_step()
     for name, value in expected.items():
-        np.testing.assert_allclose(found[name], value, rtol=1e-5, atol=1e-6, err_msg=name)  # float32
+        np.testing.assert_allclose(
+            found[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+        )  # float32
 
 
 def test_scores_are_those_of_unit_vectors_without_the_history_itself() -> None:
