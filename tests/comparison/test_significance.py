@@ -162,9 +162,10 @@ def test_differences_that_are_equal_up_to_rounding_tie(scale):
 
 def test_a_binary_fraction_is_not_split_by_rounding():
     """1/8192 of the largest value has a 5 as its 13th decimal."""
-    a = np.array([1.0, 1 / 8192 * (1 + 2e-16), 1 / 8192 * (1 - 2e-16), 1 / 8192, 0.5])
-    expected = stats.wilcoxon(np.array([8192, 1, 1, 1, 4096.0])).pvalue
-    found = paired_difference(a, np.zeros(5), seed=0, test="wilcoxon").p
+    a, b = np.zeros((2, 5))
+    a[:4], b[4] = [1.0, (1 + 1e-15) / 8192, (1 - 1e-15) / 8192, 0.5], 1 / 8192
+    expected = stats.wilcoxon(np.array([8192.0, 1, 1, 4096, -1])).pvalue
+    found = paired_difference(a, b, seed=0, test="wilcoxon").p
     assert found == pytest.approx(float(expected), rel=1e-12)
 
 
