@@ -49,8 +49,8 @@ class Delimited(TableSource):
         value_column: Likewise the rating or count column; None = every row has value 1.
         timestamp_column: Likewise the time column; None = no times.
         duplicates: How several rows of one pair are merged: `error` (not allowed), `last` (by time,
-            else by file order), `sum` or `max` of their values. The pair has the time and the place of
-            the last.
+            else by file order), `sum` or `max` of their values. The pair has the last one's time
+            and place.
     """
 
     delimiter: Annotated[str, AfterValidator(_delimiter)]
