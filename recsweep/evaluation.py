@@ -2,7 +2,7 @@
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence, Sized
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass as plain_dataclass
 from dataclasses import field, replace
 from functools import cached_property
@@ -24,7 +24,13 @@ from recsweep.errors import InputError, TrainingDivergedError
 from recsweep.interfaces import CSR, STRICT, Ranking
 from recsweep.messages import closest
 from recsweep.metrics.groups import Groups, Members, measure_groups
-from recsweep.metrics.metric import CatalogMetric, Metric, UserMetric
+from recsweep.metrics.metric import (
+    CatalogMetric,
+    Metric,
+    UserMetric,
+    finite_of_catalog,
+    finite_per_user,
+)
 from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
 
 log = logging.getLogger(__name__)
@@ -264,14 +270,18 @@ class Evaluator:
             fold: The users.
             popularity: What training counts of each item.
         """
-        lists, _ = self._lists(ranking, fold, popularity)
+        lists, has_target = self._lists(ranking, fold, popularity)
         name = str(self.objective).rpartition("@")[0]
-        metric, users = self.metrics[name], range(len(lists.hits))
+        metric, users = self.metrics[name], fold.user_ids
         if isinstance(metric, CatalogMetric):
-            return {f"{name}@{k}": float(metric.of_catalog(lists, k)) for k in self.k}
+            return {
+                f"{name}@{k}": finite_of_catalog(metric.of_catalog(lists, k), name) for k in self.k
+            }
         assert isinstance(metric, UserMetric)  # noqa: S101 - there is no third kind
+        if not has_target.all():
+            users = np.asarray(users)[has_target]
         return {
-            f"{name}@{k}": float(_one_each(metric.per_user(lists, k), users, name).mean())
+            f"{name}@{k}": float(finite_per_user(metric.per_user(lists, k), users, name).mean())
             for k in self.k
         }
 
@@ -302,16 +312,18 @@ class Evaluator:
             n_without_target: Number of omitted users.
 
         Raises:
-            InputError: A metric returns neither one value per user nor a single one.
+            InputError: A metric returns neither one finite value per user nor a single one.
         """
         per_user: dict[str, np.ndarray] = {}
         of_catalog: dict[str, float] = {}
         for name, metric in self.metrics.items():
             for k in self.k:
                 if isinstance(metric, UserMetric):
-                    per_user[f"{name}@{k}"] = _one_each(metric.per_user(lists, k), users, name)
+                    values = metric.per_user(lists, k)
+                    per_user[f"{name}@{k}"] = finite_per_user(values, users, name)
                 elif isinstance(metric, CatalogMetric):
-                    of_catalog[f"{name}@{k}"] = float(metric.of_catalog(lists, k))
+                    value = metric.of_catalog(lists, k)
+                    of_catalog[f"{name}@{k}"] = finite_of_catalog(value, name)
         frame = pd.DataFrame(per_user, index=users)
         return Evaluation(frame, of_catalog, n_without_target, self.definitions())
 
@@ -320,16 +332,6 @@ def training_popularity(train: CSR) -> TrainingCounts:
     """Training interactions of each item, and the number of users."""
     n_users, n_items = train.shape
     return TrainingCounts(n_users, np.bincount(train.indices, minlength=n_items))
-
-
-def _one_each(values: ArrayLike, users: Sized, name: str) -> np.ndarray:
-    found = np.asarray(values, np.float64)
-    if found.shape != (len(users),):
-        raise InputError(
-            f"metrics.{name} must give one value per user, {len(users):,}, but gives an array of "
-            f"shape {found.shape}; fix its per_user method"
-        )
-    return found
 
 
 def top_k(scores: ArrayLike, seen: CSR, k: int) -> Int[np.ndarray, "users k"]:

@@ -1,18 +1,21 @@
 """A fit in reading order: train, evaluate each epoch, keep the best, stop early; and the refit."""
 
+import logging
 import math
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import cast
+from itertools import pairwise
+from typing import Any, cast
 
+import numpy as np
 import pandas as pd
 
 from recsweep import accelerator
 from recsweep.data.split import Fold
-from recsweep.divergence import refuse_not_finite, remedy_for
+from recsweep.divergence import refuse_not_finite, remedy_for, remedy_for_equal_scores
 from recsweep.errors import InputError, TrainingDivergedError
 from recsweep.evaluation import Evaluation, Evaluator, training_popularity
 from recsweep.interfaces import (
@@ -25,6 +28,8 @@ from recsweep.interfaces import (
 )
 from recsweep.metrics.ranked_lists import TrainingCounts
 from recsweep.seeds import Seeds
+
+log = logging.getLogger(__name__)
 
 Listener = Callable[[int, Mapping[str, float]], bool]
 """Called after each epoch with its index (from 0) and metrics by name; returns "continue?"."""
@@ -72,6 +77,7 @@ class _BestEpoch:
     _measure: Callable[[], Evaluation] | None = None
     _weights: State = field(default_factory=dict)
     _losses: Mapping[str, float] = field(default_factory=dict)
+    _has_equal_scores: bool = False
     _is_watched: bool = False
     _started: float = field(default_factory=time.perf_counter)
 
@@ -123,11 +129,12 @@ class _BestEpoch:
 
     def _ranked_here(self, epoch_s: float) -> "_EpochValidation":
         """Score and rank on the host's request, once the epoch is over."""
-        found = self.evaluator.evaluate(self.model.score, self.valid, self.popularity)
+        score = _WatchedScores(self.model.score)
+        found = self.evaluator.evaluate(score, self.valid, self.popularity)
         losses = {}
         if isinstance(self.model, HasLoss):  # of whole rows: history and held-out items
             losses = self.model.loss(self.valid.history + self.valid.target)
-        return _EpochValidation(found.means, losses, epoch_s, lambda: found)
+        return _EpochValidation(found.means, losses, epoch_s, lambda: found, score.are_equal)
 
     def _ranked_in_training(self) -> "_EpochValidation | None":
         """What the model has ranked within the epoch; only the objective is computed.
@@ -147,6 +154,7 @@ class _BestEpoch:
         if value > self._best:
             self._best, self.epoch, self._measure = value, epoch, validated.measure
             self._losses = {f"valid/{name}": loss for name, loss in validated.losses.items()}
+            self._has_equal_scores = validated.has_equal_scores
             if self._keeps_weights():
                 cast("KeepsWeights", self.model).keep()
             else:
@@ -166,6 +174,11 @@ class _BestEpoch:
             self.model.restore(self._weights)
         refuse_not_finite(self._losses, remedy_for(self.model), self.epoch)
         _refuse_weights(self.model, self.epoch)
+        if self._has_equal_scores:
+            log.warning(
+                "all scores of each validation user are equal, so that the ranking is by item "
+                "order; %s", remedy_for_equal_scores(self.model),
+            )  # fmt: skip
         found = self._measure()
         means = {f"valid/{name}": value for name, value in found.means.items()}
         self.curves[self.epoch] = {**self.curves[self.epoch], **means}
@@ -201,17 +214,52 @@ class _EpochValidation:
         losses: Loss parts by name.
         epoch_s: Seconds of the epoch.
         measure: Computes all metrics.
+        has_equal_scores: Whether all unseen items of each user have the same score.
     """
 
     means: Mapping[str, float]
     losses: Mapping[str, float]
     epoch_s: float
     measure: Callable[[], Evaluation]
+    has_equal_scores: bool = False
 
     @property
     def curves(self) -> dict[str, float]:
         """Losses and metrics by name."""
         return {**self.losses, **self.means}
+
+
+@dataclass
+class _WatchedScores:
+    """A score method that is watched for users whose unseen items all have the same score.
+
+    The first user with two scores ends the search. Users with one unseen item are no evidence.
+    """
+
+    score: Callable[[CSR], Any]
+    n_equal: int = 0
+    has_two_scores: bool = False
+
+    def __call__(self, history: CSR) -> Any:
+        scores = self.score(history)
+        if np.shape(scores) == history.shape and not self.has_two_scores:
+            self._search(scores, history)
+        return scores
+
+    def _search(self, scores: Any, history: CSR) -> None:
+        for row, (start, stop) in enumerate(pairwise(history.indptr)):
+            unseen = np.delete(np.asarray(scores[row]), history.indices[start:stop])
+            if len(unseen) < 2:
+                continue
+            if unseen.min() != unseen.max():  # or NaN
+                self.has_two_scores = True
+                return
+            self.n_equal += 1
+
+    @property
+    def are_equal(self) -> bool:
+        """Whether no user has two different scores."""
+        return self.n_equal > 0 and not self.has_two_scores
 
 
 class Patience:

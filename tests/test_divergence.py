@@ -11,7 +11,7 @@ from recsweep.build import build
 from recsweep.data.split import Split
 from recsweep.data.transform import LARGEST, SMALLEST
 from recsweep.defaults import conf_folder
-from recsweep.divergence import refuse_not_finite, remedy_for
+from recsweep.divergence import refuse_not_finite, remedy_for, remedy_for_equal_scores
 from recsweep.errors import TrainingDivergedError
 from recsweep.evaluation import Evaluator
 from recsweep.fitting import FitResult, fit_best_epoch
@@ -68,6 +68,21 @@ def test_the_remedy_is_a_setting_that_the_model_has() -> None:
     smaller = "use smaller values, such as with transform=binary"
     assert remedy_for(solved) == f"{smaller}, or raise model.l2 (now 500)"
     assert remedy_for(plain) == smaller
+
+
+def test_the_remedy_names_a_penalty_that_is_large() -> None:
+    rate = "lower optimizer.learning_rate (now 0.01)"
+    spec = contracts.small_spec("multivae")
+    large = build({**spec, "l2": 1e20, "beta": 1e9}, "model")
+    assert remedy_for(large) == f"{rate} or model.l2 (now 1e+20) or model.beta (now 1e+09)"
+
+
+def test_the_remedy_for_equal_scores_is_every_penalty_that_the_model_has() -> None:
+    slim, plain = (build(contracts.small_spec(name), "model") for name in ("slim", "popularity"))
+    assert remedy_for_equal_scores(slim) == (
+        f"lower model.l1 (now {slim.l1:g}) or model.l2 (now {slim.l2:g})"
+    )
+    assert remedy_for_equal_scores(plain) == "use more data, or choose another model"
 
 
 @pytest.mark.parametrize("name", contracts.each_model(MODELS))

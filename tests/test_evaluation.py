@@ -25,7 +25,7 @@ from recsweep.evaluation import (
     training_popularity,
 )
 from recsweep.interfaces import STRICT, Ranking
-from recsweep.metrics.metric import UserMetric
+from recsweep.metrics.metric import CatalogMetric, UserMetric
 from recsweep.metrics.ndcg import NDCG
 from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
 
@@ -482,3 +482,53 @@ def test_metrics_are_named_described_or_given() -> None:
         validate(Evaluator, {**settings, "metrics": ["ndgc"]}, "")
     with pytest.raises(InputError, match=r"^metrics\.mine must be an instance of Metric"):
         validate(Evaluator, {**settings, "metrics": {"mine": 3}}, "")
+
+
+class Broken(UserMetric):
+    """A value that is no number for one user."""
+
+    def per_user(self, lists: RankedLists, k: int) -> np.ndarray:  # noqa: ARG002 - the same for all
+        return np.where(np.arange(len(lists.hits)) == 4, np.inf, 0.5)
+
+
+class BrokenCatalog(CatalogMetric):
+    """A value that is no number."""
+
+    def of_catalog(self, lists: RankedLists, k: int) -> float:  # noqa: ARG002 - the same for all
+        return float("nan")
+
+
+@pytest.mark.parametrize(
+    ("metric", "expected"),
+    [
+        # user 3 has no target, so that the user in row 4 is user 5
+        (Broken(), r"metrics.mine must give finite values, but gives inf for user user 5; fix its"),
+        (BrokenCatalog(), "metrics.mine must give a finite value, but gives nan; fix its"),
+    ],
+)
+@pytest.mark.parametrize("is_ranked_in_training", [False, True])
+def test_a_metric_without_a_finite_value_is_refused_by_name_and_user(
+    metric: Any, expected: str, is_ranked_in_training: bool
+) -> None:
+    fold, found = random_fold(), evaluator(metrics={"mine": metric}, objective="mine@5")
+    items = np.tile(np.arange(5), (len(fold.user_ids), 1))
+    ranking = Ranking(items, is_hit(items, fold.target), {}, is_finite=True, seconds=0)
+    evaluate = {
+        True: lambda: found.objective_means(ranking, fold, POPULARITY),
+        False: lambda: found.evaluate(lambda some: np.zeros(some.shape), fold, POPULARITY),
+    }
+    with pytest.raises(InputError, match=expected):
+        evaluate[is_ranked_in_training]()
+
+
+def test_a_metric_that_is_no_number_in_a_group_is_refused() -> None:
+    class OfAllOnly(UserMetric):
+        """A value that is no number where users are left out."""
+
+        def per_user(self, lists: RankedLists, k: int) -> np.ndarray:  # noqa: ARG002
+            return np.full(len(lists.hits), 0.5 if len(lists.hits) == n_users else np.nan)
+
+    fold, found = random_fold(), evaluator(metrics={"mine": OfAllOnly()}, objective="mine@5")
+    n_users = np.count_nonzero(fold.n_relevant)
+    with pytest.raises(InputError, match=r"metrics.mine must give finite values, .* user user "):
+        found.evaluate(lambda some: np.zeros(some.shape), fold, POPULARITY, by_group=True)

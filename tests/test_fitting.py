@@ -196,6 +196,42 @@ def test_a_refit_is_held_to_the_same(where: str) -> None:
         refit(Broken([3, 1, 2], where), train, chosen, Seeds(1))
 
 
+class Constant(Scripted):
+    """One score for all unseen items, and another for the history; or a better one for one user."""
+
+    l1 = 1000.0
+
+    def __init__(self, is_constant: list[bool]) -> None:
+        super().__init__([int(each) for each in is_constant])
+
+    def score(self, history: CSR) -> np.ndarray:
+        scores = np.where(history.toarray() > 0, -1, 0).astype(np.float32)
+        scores[-1, WANTED] = 1 - self.rank
+        return scores
+
+
+@pytest.mark.parametrize(
+    ("is_constant", "is_told"),
+    [([True], True), ([True, True], True), ([False], False), ([True, False], False)],
+)
+def test_equal_scores_of_all_users_are_told_once(
+    is_constant: list[bool], is_told: bool, caplog: pytest.LogCaptureFixture
+) -> None:
+    valid = fold()
+    history = sp.csr_matrix(
+        np.float32([[1, 0, 0, 0, 0, 0], [1, 1, 1, 1, 0, 0], [0, 1, 0, 0, 0, 0]])
+    )
+    valid = Fold(history, valid.target, valid.user_ids)
+    evaluator = Evaluator(k=[2], metrics=["mrr"], batch_size=2, objective=None)
+    train = sp.csr_matrix(np.ones((4, N_ITEMS), np.float32))
+    fit_best_epoch(Constant(is_constant), train, valid, evaluator, Seeds(1))
+    expected = (
+        "all scores of each validation user are equal, so that the ranking is by item order; "
+        "lower model.l1 (now 1000)"
+    )
+    assert caplog.messages == [expected] * is_told
+
+
 # --- refit ----------------------------------------------------------------------------------------
 
 

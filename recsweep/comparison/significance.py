@@ -14,6 +14,9 @@ from jaxtyping import Float
 from recsweep.errors import InputError
 
 PairedTest = Literal["t", "wilcoxon", "permutation"]
+ROUNDING = 2**0.5 * 1e-12
+"""Differences are equal up to this share of the largest value; irrational, so that no fraction lies
+halfway between two steps."""
 _RESAMPLED_AT_ONCE = 2**20  # values: 16 MiB with their indices, whatever the number of users
 
 
@@ -126,7 +129,7 @@ def paired_difference(
         test: Two-sided.
 
     Returns:
-        The difference; p = 1 when no user differs.
+        The difference; p = 1 when no user differs by more than rounding.
 
     Raises:
         InputError: Not as many users in both, fewer than two, a value that is not finite, or an
@@ -144,8 +147,14 @@ def paired_difference(
         )
     differences = np.subtract(a, b, dtype=np.float64)
     low, high = bootstrap_interval(differences, seed, confidence, n_resamples)
-    p = _p_value(differences, seed, n_resamples, test) if differences.any() else 1.0
+    steps = _in_steps(differences, max(np.abs(a).max(), np.abs(b).max()))
+    p = _p_value(steps, seed, n_resamples, test) if steps.any() else 1.0
     return Difference(float(differences.mean()), low, high, p)
+
+
+def _in_steps(differences: Float[np.ndarray, " users"], largest: float) -> np.ndarray:
+    """Differences in whole steps of a fraction of the largest value: .6 − .4 equals .2 − 0."""
+    return np.round(differences / largest / ROUNDING) if largest else differences
 
 
 def _p_value(

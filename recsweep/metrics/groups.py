@@ -10,7 +10,7 @@ import pandas as pd
 from jaxtyping import Int
 
 from recsweep.interfaces import CSR
-from recsweep.metrics.metric import UserMetric
+from recsweep.metrics.metric import UserMetric, finite_per_user
 from recsweep.metrics.ranked_lists import RankedLists
 
 POPULARITY, HISTORY = ("head", "mid", "tail"), ("short", "medium", "long")
@@ -133,8 +133,10 @@ def measure_groups(
             n_relevant=n_relevant[users, number],
             items=items[users],
         )
+        ids = per_user.index[users]
         for name, (metric, k) in metrics.items():
-            values[name, group] = metric.per_user(part, k) if users.any() else np.empty(0)
+            found = metric.per_user(part, k) if users.any() else np.empty(0)
+            values[name, group] = finite_per_user(found, ids, name.rpartition("@")[0])
     for number, group in enumerate(HISTORY):
         users = is_in[group] = of_user == number
         for name in metrics:

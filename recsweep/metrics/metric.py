@@ -4,12 +4,16 @@ Its definition is the first line of the class's docstring. It is logged with eve
 libraries give different quantities the same name.
 """
 
+import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
+from numpy.typing import ArrayLike
 
+from recsweep.errors import InputError
 from recsweep.metrics.ranked_lists import RankedLists
 
 
@@ -54,3 +58,39 @@ class CatalogMetric(Metric, ABC):
             lists: Of all users at once: the mean over batches would be another number.
             k: Cut-off in items.
         """
+
+
+def finite_per_user(values: ArrayLike, users: Sequence[Any], name: str) -> np.ndarray:
+    """What a metric gives, as one float64 per user.
+
+    Args:
+        values: What `per_user` returned.
+        users: Original ids, or rows.
+        name: The metric's name in the configuration.
+
+    Raises:
+        InputError: There is not one finite value per user.
+    """
+    found = np.asarray(values, np.float64)
+    if found.shape != (len(users),):
+        raise InputError(
+            f"metrics.{name} must give one value per user, {len(users):,}, but gives an array of "
+            f"shape {found.shape}; fix its per_user method"
+        )
+    is_finite = np.isfinite(found)
+    if not is_finite.all():
+        row = int(is_finite.argmin())
+        raise InputError(
+            f"metrics.{name} must give finite values, but gives {found[row]} for user "
+            f"{users[row]}; fix its per_user method"
+        )
+    return found
+
+
+def finite_of_catalog(value: float, name: str) -> float:
+    """What a metric of the catalogue gives, as a float; see `finite_per_user`."""
+    if not math.isfinite(value):
+        raise InputError(
+            f"metrics.{name} must give a finite value, but gives {value}; fix its of_catalog method"
+        )
+    return float(value)

@@ -15,7 +15,7 @@ from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
 from recsweep.training.initializers import glorot_uniform
-from recsweep.training.layers import l2_penalty, mean_per_user
+from recsweep.training.layers import l2_penalty, mean_per_user, unit_rows
 from recsweep.training.loop import Hyper
 from recsweep.training.sparse import densify, row_sums, sparse_matmul
 
@@ -51,16 +51,15 @@ class ELSANetwork(keras.Model):
         """Loss parts, means per user: ‖x̂/‖x̂‖ − x/‖x‖‖² + l2·Σ‖W‖², where x̂ = x·(A·Aᵀ − I).
 
         With the code z = x·A, x̂·x = z·z − x·x and x̂·x̂ = z·(AᵀA)·zᵀ − 2 z·z + x·x: no dense row.
+        As the length of x changes nothing, x has length 1: then large values do not overflow.
         """
         vectors = self.unit_vectors()
-        code = sparse_matmul(batch, batch.values, vectors)
+        code = sparse_matmul(batch, unit_rows(batch), vectors)
         gram = ops.matmul(ops.transpose(vectors), vectors)
-        clicks = row_sums(batch, ops.square(batch.values))
+        is_filled = ops.cast(row_sums(batch, ops.abs(batch.values)) > 0, "float32")
         inside = ops.sum(ops.square(code), axis=1)
-        squares = ops.sum(ops.matmul(code, gram) * code, axis=1) - 2 * inside + clicks
-        lengths = ops.maximum(squares, SMALLEST) * ops.maximum(clicks, SMALLEST)
-        cosines = (inside - clicks) * ops.rsqrt(lengths)
-        is_filled = ops.cast(clicks > 0, "float32")
+        squares = ops.sum(ops.matmul(code, gram) * code, axis=1) - 2 * inside + is_filled
+        cosines = (inside - is_filled) * ops.rsqrt(ops.maximum(squares, SMALLEST))
         reconstruction = mean_per_user(batch, 2 * (is_filled - cosines))
         l2 = l2_penalty(hyper, self.trainable_variables)
         return {"loss": reconstruction + l2, "reconstruction": reconstruction, "l2": l2}

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 # The rest is imported where it is used: --help must not wait for pandas.
 
+N_BYTES = 32
+"""Of a rank, with its discounted gain and what is computed on the way."""
+
 Lists = Mapping[str, list[str]]
 
 
@@ -119,12 +122,22 @@ def evaluate_lists(
 
     Returns:
         An `Evaluation`.
+
+    Raises:
+        InputError: The largest cut-off needs more memory than there is.
     """
     import pandas as pd
 
+    from recsweep.memory import refuse_beyond_memory
     from recsweep.metrics.ranked_lists import RankedLists
 
-    hits = np.zeros((len(truth), evaluator.k[-1]), bool)
+    longest = evaluator.k[-1]
+    refuse_beyond_memory(
+        N_BYTES * len(truth) * longest,
+        f"the ranks of {len(truth):,} users up to k={longest}",
+        "lower k",
+    )
+    hits = np.zeros((len(truth), longest), bool)
     for row, (user, wanted) in enumerate(truth.items()):
         top = lists.get(user, [])[: hits.shape[1]]
         hits[row, : len(top)] = [item in wanted for item in top]

@@ -12,6 +12,9 @@ from jaxtyping import Int
 from recsweep.interfaces import CSR, Tensor
 from recsweep.memory import refuse_beyond_memory
 
+MOST_DRAWN = 10_000
+"""Passes over the users whose orders are drawn ahead of the first epoch."""
+
 
 class Batch(NamedTuple):
     """Interactions of `n_rows` users as coordinates, padded to a fixed capacity.
@@ -141,16 +144,28 @@ class Epochs(ABC):
 
     @cached_property
     def capacity(self) -> int:
-        """Interactions in the fullest batch of all epochs, rounded up so programs are reused."""
+        """Interactions in the fullest batch of all epochs, rounded up so programs are reused.
+
+        With so many epochs that drawing them takes minutes, of any possible batch.
+        """
         lengths = np.diff(self.train.indptr)
-        orders = map(self.order, range(self.n_epochs * self.n_passes))
-        found = round_up(max(_fullest(lengths[order], self.n_rows) for order in orders), 1024)
+        n_passes = self.n_epochs * self.n_passes
+        if n_passes > MOST_DRAWN:
+            fullest = self._fullest_possible(lengths)
+        else:
+            orders = map(self.order, range(n_passes))
+            fullest = max(_fullest(lengths[order], self.n_rows) for order in orders)
+        found = round_up(fullest, 1024)
         refuse_beyond_memory(
             4 * self.n_batches * (4 * found + 2 * self.n_rows + self.train.shape[1]),
             f"an epoch of {self.n_batches:,} batches of {self.n_rows:,} users",
-            "raise model.batch_size",
+            f"{'raise' if self.batches_per_pass > 1 else 'lower'} model.batch_size",
         )
         return found
+
+    def _fullest_possible(self, lengths: Int[np.ndarray, " users"]) -> int:
+        """Interactions of the longest users that one batch may hold."""
+        return int(np.sort(lengths)[::-1][: self.n_rows].sum())
 
     def batches(self, epoch: int) -> Batch | Triples:
         """The sparse batches of one epoch, stacked."""
@@ -186,6 +201,10 @@ class SampledEpochs(Epochs):
         """As many draws as fit into the batches of a pass."""
         random = np.random.default_rng((self.seed, number))
         return random.integers(self.train.shape[0], size=self.batches_per_pass * self.n_rows)
+
+    def _fullest_possible(self, lengths: Int[np.ndarray, " users"]) -> int:
+        """The longest user in every place."""
+        return int(lengths.max()) * self.n_rows
 
 
 def _fullest(lengths: Int[np.ndarray, " users"], n_rows: int) -> int:

@@ -8,14 +8,18 @@ from jaxtyping import Int
 
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
-from recsweep.training.batches import Epochs, Triples
+from recsweep.training.batches import Epochs, Triples, round_up
+
+PADDED_TO = 4096
+"""A whole number of times this is the length of a batch that holds an epoch."""
 
 
 @dataclass(frozen=True)
 class TripleEpochs(Epochs):
     """Every epoch visits every interaction once, each with a negative of its own.
 
-    Users who have all items are left out, since they have no negative.
+    Users who have all items are left out, since they have no negative. A batch is hardly longer
+    than an epoch, however large `n_rows` is.
     """
 
     def __post_init__(self) -> None:
@@ -24,6 +28,8 @@ class TripleEpochs(Epochs):
                 "a pairwise loss needs a user with an interaction and an item that they do not "
                 "have, but there is none; use more data, or choose model=popularity"
             )
+        n_rows = min(self.n_rows, round_up(len(self._pairs), PADDED_TO))
+        object.__setattr__(self, "n_rows", n_rows)
 
     @property
     def n_batches(self) -> int:

@@ -143,6 +143,33 @@ def test_models_that_agree_on_every_user_do_not_differ(rng, test):
 
 
 @pytest.mark.parametrize("test", ["t", "wilcoxon", "permutation"])
+def test_models_that_differ_by_rounding_only_have_p_1(test):
+    a = np.tile([0.1 + 0.2, 0.6 - 0.4, 0.7], 20)
+    b = np.tile([0.3, 0.2, np.mean([0.7] * 3)], 20)
+    assert (a != b).any()
+    assert paired_difference(a, b, seed=0, test=test).p == 1
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-300, 1e100])
+def test_differences_that_are_equal_up_to_rounding_tie(scale):
+    """Three differences of .2 and one of −.2 have the rank 2½ each."""
+    a, b = np.array([0.6, 0.2, 0.5, 0.0]), np.array([0.4, 0.0, 0.3, 0.2])
+    exact = np.array([2.0, 2.0, 2.0, -2.0])
+    assert len(set(np.abs(a - b))) > 1
+    found = paired_difference(a * scale, b * scale, seed=0, test="wilcoxon").p
+    assert found == pytest.approx(float(stats.wilcoxon(exact).pvalue), rel=1e-12)
+
+
+def test_a_binary_fraction_is_not_split_by_rounding():
+    """1/8192 of the largest value has a 5 as its 13th decimal."""
+    a, b = np.zeros((2, 5))
+    a[:4], b[4] = [1.0, (1 + 1e-15) / 8192, (1 - 1e-15) / 8192, 0.5], 1 / 8192
+    expected = stats.wilcoxon(np.array([8192.0, 1, 1, 4096, -1])).pvalue
+    found = paired_difference(a, b, seed=0, test="wilcoxon").p
+    assert found == pytest.approx(float(expected), rel=1e-12)
+
+
+@pytest.mark.parametrize("test", ["t", "wilcoxon", "permutation"])
 def test_differences_that_only_rounding_tells_apart_are_tested_without_a_warning(test):
     b = np.arange(8) / 10
     found = paired_difference(b + 0.1, b, seed=0, test=test)

@@ -29,14 +29,16 @@ def model(**changes: float) -> ELSA:
     return ELSA(optimizer=sgd, **settings)  # type: ignore[arg-type]
 
 
-def one_step() -> dict[str, np.ndarray]:
+def one_step(scale: float = 1) -> dict[str, np.ndarray]:
     """Weights before and after a step on 8 rows of which 6 are users, and what it lost."""
     network = model().network(N_ITEMS, Seeds(0))
     weights = np.random.default_rng(1).normal(size=(N_ITEMS, 4)).astype(np.float32) * 0.5
     network.kernel.assign(weights)
     sgd = SGD(learning_rate=1.0, schedule="none", learning_rate_decay=1.0, momentum=0.0)
     engine = Engine(network, sgd, 8)
-    losses = engine.train(in_order(listens(), 8), {"l2": np.float32([L2])}, np.float32([RATE]))
+    losses = engine.train(
+        in_order(listens() * np.float32(scale), 8), {"l2": np.float32([L2])}, np.float32([RATE])
+    )
     return {
         "before": weights,
         "after": engine.state()["elsa/kernel"],
@@ -73,6 +75,15 @@ def test_loss_and_step_equal_a_numpy_twin() -> None:
         gradient[place] = (loss_of(weights + step) - loss_of(weights - step)) / 2e-5
     np.testing.assert_allclose(found["after"], weights - RATE * gradient, atol=1e-5)  # float32
     assert np.abs(gradient).max() > 0.1
+
+
+@pytest.mark.parametrize("scale", [1e15, 1e10, 1e-8, 1e-14])
+def test_the_scale_of_values_changes_no_step(scale: float) -> None:
+    found, expected = one_step(scale), one_step()
+    for name, value in expected.items():
+        np.testing.assert_allclose(
+            found[name], value, rtol=1e-5, atol=1e-6, err_msg=name
+        )  # float32
 
 
 def test_scores_are_those_of_unit_vectors_without_the_history_itself() -> None:

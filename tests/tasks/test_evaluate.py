@@ -217,3 +217,11 @@ def test_the_command_line_loads_neither_a_backend_nor_mlflow(tmp_path: Path) -> 
     assert done.stdout.splitlines()[-1] == "set()"
     assert done.stderr == ""
     assert {path.name for path in tmp_path.iterdir()} == {"rec.txt", "truth.txt"}
+
+
+@pytest.mark.parametrize("k", [10**13, 2**63])
+def test_a_cut_off_beyond_memory_is_one_line(evaluate: Any, k: int) -> None:
+    with pytest.raises(
+        InputError, match=rf"the ranks of 3 users up to k={k} must have .*; lower k"
+    ):
+        evaluate(LISTS, TRUTH, f"k=[2,{k}]", "metrics=[ndcg,map]")

@@ -6,7 +6,16 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from recsweep.training.batches import Batch, SampledEpochs, ShuffledEpochs, in_order, stack_batches
+from recsweep import memory
+from recsweep.errors import InputError
+from recsweep.training.batches import (
+    MOST_DRAWN,
+    Batch,
+    SampledEpochs,
+    ShuffledEpochs,
+    in_order,
+    stack_batches,
+)
 
 
 @pytest.fixture
@@ -127,3 +136,31 @@ def test_an_epoch_beyond_memory_is_refused_before_it_is_made(
     with refused("an epoch of", "batches of 2 users must have", "raise model.batch_size"):
         ShuffledEpochs(train, 2, 1, 5).batches(0)
     assert in_order(train, 2).items.size  # of a part of the users
+
+
+@pytest.mark.parametrize("kind", [ShuffledEpochs, SampledEpochs])
+def test_a_huge_number_of_epochs_begins_at_once_and_holds_any_batch(
+    kind: type[ShuffledEpochs | SampledEpochs],
+) -> None:
+    lengths = np.array([1500, 10, 700, 20, 30, 1400, 5])
+    dense = np.arange(1500) < lengths[:, None]
+    train = sp.csr_matrix(dense.astype(np.float32))
+    epochs = kind(train, 3, 10**15, seed=0)
+    # the three longest, or the longest three times, in multiples of 1,024
+    assert epochs.capacity == {ShuffledEpochs: 4 * 1024, SampledEpochs: 5 * 1024}[kind]
+    for epoch in range(20):
+        assert (
+            epochs.batches(epoch).values.sum()
+            == lengths[np.concatenate(epochs._users(epoch))].sum()
+        )
+    few = kind(train, 3, MOST_DRAWN, seed=0, n_passes=1)
+    assert few.capacity <= epochs.capacity
+
+
+@pytest.mark.parametrize(("n_rows", "advice"), [(10**13, "lower"), (3, "raise")])
+def test_an_epoch_beyond_memory_is_told_which_way_to_change_the_batch(
+    n_rows: int, advice: str, train: sp.csr_matrix, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
+    with pytest.raises(InputError, match=f"; {advice} model.batch_size"):
+        _ = ShuffledEpochs(train, n_rows, 1, seed=0).capacity

@@ -30,6 +30,13 @@ def test_rows_are_scaled_to_length_one(batch: Batch) -> None:
     np.testing.assert_allclose(np.asarray(unit_rows(batch))[:4], [0.6, 0.8, 1, 0], rtol=1e-6)
 
 
+@pytest.mark.parametrize("scale", [1e15, 1e-6, 1e-14])
+def test_rows_of_large_and_of_small_values_are_scaled_to_length_one(scale: float) -> None:
+    matrix = sp.csr_matrix(np.float32([[3, 0, 4], [0, 2, 0]]) * np.float32(scale))
+    batch = Batch(*(part[0] for part in in_order(matrix, 3)))
+    np.testing.assert_allclose(np.asarray(unit_rows(batch))[:4], [0.6, 0.8, 1, 0], rtol=1e-6)
+
+
 def test_the_multinomial_loss_counts_each_click(batch: Batch) -> None:
     logits = np.log(np.float32([[1, 1, 2], [1, 6, 1], [5, 5, 5]]))
     expected = [-3 * np.log(1 / 4) - 4 * np.log(2 / 4), -2 * np.log(6 / 8), 0]

@@ -63,3 +63,12 @@ def test_no_triple_at_all_is_refused() -> None:
     full = sp.csr_matrix(np.ones((2, 3), np.float32))
     with pytest.raises(InputError, match="an item that they do not have"):
         TripleEpochs(full, 8, 5, seed=1)
+
+
+@pytest.mark.parametrize("n_rows", [10**11, 4096, 50])
+def test_a_batch_is_hardly_longer_than_an_epoch(train: sp.csr_matrix, n_rows: int) -> None:
+    epochs = TripleEpochs(train, n_rows, 5, seed=1)
+    assert epochs.batches(0).is_triple.shape[1] == min(n_rows, 4096)
+    wanted = TripleEpochs(train, 7, 5, seed=1)
+    for found, expected in zip(flat(epochs, 0), flat(wanted, 0), strict=True):
+        np.testing.assert_array_equal(found, expected)

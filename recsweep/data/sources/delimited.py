@@ -49,7 +49,8 @@ class Delimited(TableSource):
         value_column: Likewise the rating or count column; None = every row has value 1.
         timestamp_column: Likewise the time column; None = no times.
         duplicates: How several rows of one pair are merged: `error` (not allowed), `last` (by time,
-            else by file order), `sum` or `max` of their values. The pair's time is the latest.
+            else by file order), `sum` or `max` of their values. The pair has the last one's time
+            and place.
     """
 
     delimiter: Annotated[str, AfterValidator(_delimiter)]
@@ -92,13 +93,12 @@ class Delimited(TableSource):
         return table if self.duplicates == "error" else self._merged(table)
 
     def _merged(self, table: pd.DataFrame) -> pd.DataFrame:
+        in_time = table.sort_values("timestamp", kind="stable") if "timestamp" in table else table
+        merged = in_time.drop_duplicates(["user", "item"], keep="last").sort_index()
         if self.duplicates == "last":
-            if "timestamp" in table:
-                table = table.sort_values("timestamp", kind="stable")
-            return table.drop_duplicates(["user", "item"], keep="last").sort_index()
-        pairs = table.groupby(["user", "item"], sort=False, observed=True)
-        how = {"value": self.duplicates, "timestamp": "max"}
-        merged = pairs.agg({name: how[name] for name in table.columns[2:]}).reset_index()
+            return merged
+        values = table.groupby(["user", "item"], observed=True)["value"].transform(self.duplicates)
+        merged = merged.assign(value=values)
         largest = merged.iloc[merged["value"].argmax()]
         if largest["value"] > LARGEST:
             raise InputError(

@@ -91,6 +91,17 @@ def test_times_are_compared_to_the_last_digit(load, earlier: str, later: str, is
 
 
 @pytest.mark.parametrize("duplicates", ["last", "sum", "max"])
+@pytest.mark.parametrize("times", ["55555", "95552"])
+def test_a_merged_pair_stands_where_its_last_row_is(load, duplicates: str, times: str):
+    rows = zip("CADBA", times, strict=True)
+    content = "user,item,value,at\n" + "".join(f"1,{item},1,{time}\n" for item, time in rows)
+    data = load(content, duplicates=duplicates, timestamp_column="at")
+    # with the times 9 5 5 5 2, A's last row is the earlier one
+    expected = {"55555": "CDBA", "95552": "CADB"}[times]
+    assert "".join(data.item_ids[data.matrix.indices]) == expected
+
+
+@pytest.mark.parametrize("duplicates", ["last", "sum", "max"])
 def test_the_time_of_a_merged_pair_is_its_latest(load, duplicates: str):
     content = "user,item,value,at\n1,7,2,5\n1,8,1,6\n1,7,4,9\n1,7,3,4\n"
     data = load(content, duplicates=duplicates, timestamp_column="at")
