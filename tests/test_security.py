@@ -5,6 +5,7 @@ import json
 import os
 import pickle
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -84,17 +85,22 @@ def recommend(folder: Path, results: Path) -> None:
 
 
 def results_run_code(folder: Path) -> bool:
+    """A class is named in the task, and then instead of the model."""
     results, sign = trained(folder), folder / "sign"
     recommend(folder, results)
     assert (folder / "lists.csv").exists()  # without the trap it goes through
-    (folder / "trap_of_results.py").write_text(f"open({str(sign)!r}, 'w')\n")
+    (folder / "here" / "trap_of_results.py").write_text(f"open({str(sign)!r}, 'w')\n")
     spec = {"_target_": "trap_of_results.Model"}
     config = yaml.safe_load((results / "config.yaml").read_text())
+    task = {"_target_": "recsweep.tasks.train.Train", "extra": spec}
+    (results / "config.yaml").write_text(yaml.safe_dump({**config, "task": task}))
+    again = run_command(folder / "here", f"task=reproduce task.run={results}")
+    assert again.code == 0, again.err  # its task is not used at all
     (results / "config.yaml").write_text(yaml.safe_dump({**config, "model": spec}))
     (results / "model" / "model.yaml").write_text(yaml.safe_dump(spec))
     write_checksums(results / "model")
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(folder)
+        patch.syspath_prepend(folder / "here")
         recommend(folder, results)
     return sign.exists()
 
@@ -151,6 +157,22 @@ def studies_write_files(folder: Path, url: str | None = None) -> bool:
     except InputError:
         return False
     return "/elsewhere" in str(config)
+
+
+def linked_studies_write_files(folder: Path) -> bool:
+    """A study's files are links to the user's, and a stored trial names another folder."""
+    mine, content = folder / "mine", "my last line has no end"
+    mine.write_text(content)
+    sweep = f"-m {RUN} study=vae sweep.n_trials=1 sweep.final_seeds=0 hydra/launcher=basic"
+    for name in ("journal.log", "locks/mutex", "trials/0000/log.txt", "trials/0000/config.yaml"):
+        link = folder / "here" / "sweeps" / "vae" / name
+        link.parent.mkdir(parents=True)
+        link.symlink_to(mine)
+        for line in (sweep, "task=studies", "task=best study=vae", "task=upload task.run=vae"):
+            ended = run_command(folder / "here", f"{line} tracking=off")
+            assert "a link" in ended.err + ended.out or line != sweep, ended
+        shutil.rmtree(folder / "here" / "sweeps")
+    return mine.read_text() != content or studies_write_files(folder)
 
 
 def studies_change(folder: Path, url: str | None = None) -> bool:
@@ -264,7 +286,7 @@ ATTACKS: dict[tuple[str, str], Callable[[Path], bool] | str] = {
     ("database of studies", "files"): in_database(studies_write_files),
     ("database of studies", "results"): in_database(studies_change),
     ("study's folder", "code"): studies_run_code,
-    ("study's folder", "files"): studies_write_files,
+    ("study's folder", "files"): linked_studies_write_files,
     ("study's folder", "results"): studies_change,
     ("results folder", "code"): results_run_code,
     ("results folder", "files"): results_write_files,

@@ -1,4 +1,8 @@
-"""Uploads runs from files to MLflow: only what is missing there."""
+"""Uploads runs from files to MLflow: only what is missing there.
+
+A folder may name any run as its own. That run is completed only if what it has is what the folder
+says, and nothing that it has is replaced. Only the run of a whole sweep changes, as sweeps resume.
+"""
 
 import hashlib
 import json
@@ -6,11 +10,12 @@ import math
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from time import time
 from typing import TYPE_CHECKING, Any, Literal
 
 from recsweep.interfaces import RunStatus
+from recsweep.messages import shorten
 from recsweep.tracking.mlflow_tracker import MLflowTracker, cut_tags, origin
 from recsweep.tracking.nested_runs import (
     KIND,
@@ -20,11 +25,12 @@ from recsweep.tracking.nested_runs import (
     STUDY,
     forget_reason,
     mlflow_status,
-    oldest,
+    parents,
     supersede,
 )
 from recsweep.tracking.run_by_name import find_existing
 from recsweep.tracking.store import mlflow_name, mlflow_value, patience
+from recsweep.tracking.write_buffer import PARAM_CHARACTERS
 
 if TYPE_CHECKING:
     from mlflow.entities import Run
@@ -35,6 +41,8 @@ Upload = Literal["new", "completed", "there"]
 
 Epoch = tuple[int, Mapping[str, float]]
 """Step and metrics."""
+FINGERPRINT = ".fingerprint"
+"""End of the names of tags that say what data a run was trained on."""
 SECONDS = ("epoch_s", "evaluate_s")
 """Metrics that say how long an epoch took."""
 
@@ -83,6 +91,21 @@ class Record:
         content = [self.params, self.tags, self.marks, self.curves, self.final]
         text = json.dumps(content, sort_keys=True, default=str)
         return hashlib.sha256(text.encode()).hexdigest()[:32]
+
+    @property
+    def is_sweep(self) -> bool:
+        """Whether it is the run of a whole sweep, which may have gone on since it was logged."""
+        return self.marks.get(KIND) == "sweep"
+
+    @property
+    def fixed_params(self) -> dict[str, str]:
+        """Parameters as MLflow has them, but those that change when a sweep resumes."""
+        return {
+            mlflow_name(name): shorten(str(value), PARAM_CHARACTERS)
+            for name, value in self.params.items()
+            if not self.is_sweep
+            or (name.startswith(("config.", "fingerprint.")) and not name.endswith(".path"))
+        }
 
 
 class Uploader:
@@ -170,12 +193,28 @@ class Uploader:
     def _found(self, record: Record) -> "Run | None":
         """The record's run in MLflow, complete or not; None if there is none."""
         run = find_existing(self.client, record.run_id) if record.run_id else None
-        if run is not None and run.info.lifecycle_stage != "deleted":
+        if run is not None and run.info.lifecycle_stage != "deleted" and self._agrees(run, record):
             return run
-        if record.marks.get(KIND) == "sweep":
-            return oldest(self.client, self.experiment, record.marks[STUDY])
+        if record.is_sweep:
+            known = parents(self.client, self.experiment, record.marks[STUDY])
+            return next((each for each in known if self._agrees(each, record)), None)
         same = f"tags.`{RECORD}` = '{record.key}'"
         return next(iter(self.client.search_runs([self.experiment], same, max_results=1)), None)
+
+    def _agrees(self, run: "Run", record: Record) -> bool:
+        """Whether all that a run has, as far as it has any, is what the record says."""
+        tags = {name: text for name, text in record.tags.items() if name.endswith(FINGERPRINT)}
+        tags |= {name: text for name, text in record.marks.items() if name == STUDY}
+        pairs = [(run.data.params, record.fixed_params), (run.data.tags, cut_tags(tags))]
+        is_same = all(own.get(n, text) == text for there, own in pairs for n, text in there.items())
+        if not is_same or record.is_sweep:
+            return is_same
+        final = {mlflow_name(name) for name in self._missing_final(run, record)}
+        curves = {(step, (name := _first(each))): each[name] for step, each in record.curves}
+        points = self._points(run, record).items()
+        return final.isdisjoint(run.data.metrics) and all(
+            _is_same(there, curves.get(point, there)) for point, there in points
+        )
 
     def _is_whole(self, run: "Run", record: Record) -> bool:
         """Whether nothing is missing in MLflow."""
@@ -197,21 +236,27 @@ class Uploader:
         }
 
     def _missing_epochs(self, run: "Run", record: Record) -> list[Epoch]:
-        """Epochs are logged as a whole, so checking one metric of each is enough."""
-        names = {_first(metrics) for _, metrics in record.curves}
-        there = {
-            (entry.step, name)
-            for name in names
-            for entry in self.client.get_metric_history(run.info.run_id, mlflow_name(name))
-        }
+        there = self._points(run, record)
         return [epoch for epoch in record.curves if (epoch[0], _first(epoch[1])) not in there]
 
-    def _missing_files(self, run: "Run", record: Record) -> set[str]:
-        missing = set()
-        for below, folder in record.files.items():
-            listed = self.client.list_artifacts(run.info.run_id, below or None)
-            there = {Path(artifact.path).name for artifact in listed}
-            missing |= {file.name for file in folder.iterdir()} - there
+    def _points(self, run: "Run", record: Record) -> dict[tuple[int, str], float]:
+        """Epochs are logged as a whole, so one metric of each tells which are there."""
+        return {
+            (entry.step, name): entry.value
+            for name in {_first(metrics) for _, metrics in record.curves}
+            for entry in self.client.get_metric_history(run.info.run_id, mlflow_name(name))
+        }
+
+    def _missing_files(self, run: "Run", record: Record) -> list[tuple[Path, str]]:
+        """Files that are missing, each with its artifact folder."""
+        missing = []
+        for below, top in record.files.items():
+            for folder in (top, *sorted(path for path in top.rglob("*") if path.is_dir())):
+                place = PurePosixPath(below, folder.relative_to(top)).as_posix().strip(".")
+                listed = self.client.list_artifacts(run.info.run_id, place or None)
+                there = {Path(artifact.path).name for artifact in listed}
+                files = sorted(file for file in folder.iterdir() if not file.is_dir())
+                missing += [(file, place) for file in files if file.name not in there]
         return missing
 
     def _created(self, record: Record) -> "Run":
@@ -231,14 +276,20 @@ class Uploader:
         uploaded = {UPLOADED: datetime.now(tz=UTC).date().isoformat()}
         if PARENT in record.marks:
             uploaded[STATE] = STATES[record.status]
-        one.log_settings({}, {**record.tags, **record.marks, **uploaded})
+        there = {} if record.is_sweep else run.data.tags
+        tags = {name: text for name, text in record.tags.items() if name not in there}
+        one.log_settings({}, {**tags, **record.marks, **uploaded})
         if record.data is not None:
             one.log_data(*record.data)
         one.log_epochs(_timed(record, self._missing_epochs(run, record)))
         ended = _ms(record.ended) or int(1000 * time())
         one.log_epochs([(record.final[0], ended, self._missing_final(run, record))])
-        for below, folder in record.files.items():
-            one.log_artifacts(folder, below)
+        if record.is_sweep:
+            for below, folder in record.files.items():
+                one.log_artifacts(folder, below)
+        else:
+            for file, below in self._missing_files(run, record):
+                self.client.log_artifact(run_id, str(file), below or None)
         if record.note is not None:
             one.set_note(record.note)
         forget_reason(self.client, run)

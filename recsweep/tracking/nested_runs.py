@@ -105,6 +105,8 @@ def supersede(
 ) -> None:
     """Mark earlier runs of a trial, or of a training of the winner, as superseded.
 
+    Those of another sweep whose study has the same name are left alone.
+
     Args:
         client: MLflow's client.
         experiment_id: Experiment to search.
@@ -113,7 +115,8 @@ def supersede(
     """
     condition = f"tags.`{KIND}` = '{tags[KIND]}' AND tags.`{TRIAL}` = '{tags[TRIAL]}'"
     for run in list(_runs(client, experiment_id, tags[STUDY], condition)):
-        is_same = run.data.tags.get(REPLICATE) == tags.get(REPLICATE)
+        own = run.data.tags
+        is_same = all(own.get(name) == tags.get(name) for name in (REPLICATE, PARENT))
         if is_same and run.info.run_id != run_id:
             marks = {SUPERSEDED_BY: run_id, STATE: SUPERSEDED, KIND: SUPERSEDED}  # kind comes last
             for name, value in marks.items():
@@ -202,7 +205,12 @@ def _part(tags: Mapping[str, str]) -> Part:
 
 def oldest(client: "MlflowClient", experiment_id: str, study: str) -> "Run | None":
     """The parent run of a study; None if there is none."""
-    return next(_runs(client, experiment_id, study, f"tags.`{KIND}` = 'sweep'"), None)
+    return next(parents(client, experiment_id, study), None)
+
+
+def parents(client: "MlflowClient", experiment_id: str, study: str) -> "Iterator[Run]":
+    """The parent runs of all studies of this name, oldest first."""
+    return _runs(client, experiment_id, study, f"tags.`{KIND}` = 'sweep'")
 
 
 def _runs(

@@ -199,3 +199,79 @@ def test_a_later_replicates_epochs_are_completed_where_the_first_ones_are_there(
     assert sorted(history(one, "replicate_1/valid/ndcg_at_100")) == [(1, 0.125), (2, 0.25)]
     assert len(history(one, "valid/ndcg_at_100")) == len(CURVES)
     assert Uploader(tracker(store)).upload(partial) == "there"
+
+
+# --- a folder that names another run as its own -------------------------------------------------
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "parameter": {"params": {**PARAMS, "p7": 8}},
+    "data": {"tags": {"data.fingerprint": "e" * 64}},
+    "score": {"final": (3, {**FINAL, "valid_best_ndcg@100": 0.99})},
+    "epoch": {"curves": [(step, {**each, "epoch_s": 9.0}) for step, each in CURVES]},
+    "study": {"marks": {"recsweep.study": "another"}},
+}
+
+
+@pytest.mark.parametrize("other", OTHERS)
+def test_a_run_that_holds_other_values_is_left_alone(
+    store: str, record: Record, other: str
+) -> None:
+    marks = {"recsweep.study": "mine"}
+    mine = replace(record, tags={"data.fingerprint": "d" * 64}, marks=marks)
+    assert Uploader(tracker(store)).upload(mine) == "new"
+    before = run_named(store, record.name)
+    files = record.files[""].parent / "theirs"
+    files.mkdir()
+    (files / "metrics.json").write_text("forged")
+    (files / "more.txt").write_text("forged")
+    forged = replace(
+        mine, **OTHERS[other], name=f"forged {record.name}", run_id=before.info.run_id,
+        files={"": files}, note="forged",
+    )  # fmt: skip
+    assert Uploader(tracker(store)).upload(forged) == "new"
+    assert str(run_named(store, record.name).to_dictionary()) == str(before.to_dictionary())
+    assert content(store, before.info.run_id, "metrics.json") == "{}"
+    assert Uploader(tracker(store)).upload(forged) == "there"
+
+
+def content(store: str, run_id: str, file: str) -> str:
+    client = tracker(store).store.client
+    return Path(client.download_artifacts(run_id, file)).read_text("utf-8")
+
+
+def test_what_a_run_has_is_never_replaced(store: str, record: Record) -> None:
+    mine = replace(record, tags={"git.commit": "abc"})
+    assert Uploader(tracker(store)).upload(mine) == "new"
+    run = run_named(store, record.name)
+    (record.files[""] / "metrics.json").write_text("other")
+    (record.files[""] / "model" / "more.txt").write_text("more")
+    later = replace(mine, run_id=run.info.run_id, tags={"git.commit": "def", "host": "a"})
+    assert Uploader(tracker(store)).upload(later) == "completed"
+    assert content(store, run.info.run_id, "metrics.json") == "{}"
+    assert content(store, run.info.run_id, "model/more.txt") == "more"
+    tags = run_named(store, record.name).data.tags
+    assert (tags["git.commit"], tags["host"]) == ("abc", "a")
+    assert Uploader(tracker(store)).upload(later) == "there"
+
+
+def test_another_sweep_of_the_same_name_is_a_run_of_its_own(store: str, record: Record) -> None:
+    study = record.name
+    mine = replace(
+        record, name="mine", marks=sweep_tags(study), curves=[], final=(0, {"n_complete": 1.0}),
+        params={"config.model.l2": 1.0, "config.data.path": "/a", "n_trials": 4},
+    )  # fmt: skip
+    uploader = Uploader(tracker(store))
+    parent = uploader.begin(mine)
+    trial = replace(record, marks=child_tags(parent, study, Part(0)))
+    assert [uploader.upload(each) for each in (trial, mine)] == ["new", "new"]
+    moved = replace(mine, params={**mine.params, "config.data.path": "/b", "n_trials": 9})
+    assert Uploader(tracker(store)).begin(moved) == parent
+    theirs = replace(mine, name="theirs", params={**mine.params, "config.model.l2": 2.0})
+    uploader = Uploader(tracker(store))
+    other = uploader.begin(theirs)
+    assert other != parent
+    forged = replace(trial, name="forged", marks=child_tags(other, study, Part(0)))
+    assert [uploader.upload(each) for each in (forged, theirs)] == ["new", "new"]
+    assert Uploader(tracker(store)).begin(theirs) == other
+    tags = run_named(store, record.name).data.tags
+    assert (tags["recsweep.kind"], tags["mlflow.parentRunId"]) == ("trial", parent)
