@@ -3,6 +3,7 @@
 import hashlib
 import os
 import shutil
+import stat
 import uuid
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -75,6 +76,22 @@ def no_file(path: Path) -> str:
     if path.exists():
         return "is a pipe or a device"
     return "is a link to nothing" if path.is_symlink() else "is not there"
+
+
+def is_own_file(path: Path) -> bool:
+    """Whether a path is free, or a regular file that has no other name."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
+def open_to_append(path: Path) -> BinaryIO:
+    """Open a file to append bytes; OSError if it is a link."""
+    no_links = getattr(os, "O_NOFOLLOW", 0)  # which Windows lacks
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | no_links | getattr(os, "O_BINARY", 0)
+    return os.fdopen(os.open(path, flags, 0o666), "ab")
 
 
 @contextmanager

@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, on a real disk."""
 
+import errno
 import multiprocessing
 import os
 import shlex
@@ -20,6 +21,7 @@ from recsweep.files import (
     file_sha256,
     is_folder,
     no_file,
+    open_to_append,
     read_errors_in_one_line,
     refuse_file,
     refuse_folder,
@@ -311,3 +313,14 @@ def test_a_link_in_a_folder_is_refused_and_one_to_it_is_not(tmp_path: Path, refu
         with refused(f"{folder} must not contain links, but model/link is a link to {target}"):
             refuse_links(folder)
         link.unlink()
+
+
+def test_a_lock_or_an_appended_file_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    for name in ("x.npz.lock", "x.part"):
+        (tmp_path / name).symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)), sole_writer(tmp_path / "x.npz"):
+        pass
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)):
+        open_to_append(tmp_path / "x.part")
+    assert (tmp_path / "victim").read_text() == "mine"
