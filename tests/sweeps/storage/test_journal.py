@@ -533,16 +533,23 @@ def test_what_another_program_begins_ends_or_deletes_is_refused(
         values(tmp_path)
     assert str(refused.value) == (
         f"line {number} of {file} must have recsweep's checksum, since it is not a note of "
-        "Optuna's dashboard, but has none: another program wrote or changed it; remove the line if it "
-        "was added, or restore the file from a backup"
+        "Optuna's dashboard, but has none: another program wrote or changed it; remove the line if "
+        "it was added, or restore the file from a backup"
     )
     file.write_bytes(before)  # without that line
     assert values(tmp_path) == [0.25, 0.75, 0.5, None]
 
 
-@pytest.mark.parametrize("attributes", [None, [], "dashboard:x", {"dashboard:x": 1, "n": 1}])
-def test_a_note_sets_keys_of_the_dashboard_and_no_others(journal: Path, attributes: object) -> None:
-    JournalFileBackend(str(journal)).append_logs([{"op_code": 3, "system_attr": attributes}])
+@pytest.mark.parametrize(
+    "record",
+    [
+        *({"op_code": 3, "system_attr": each} for each in (None, [], "dashboard:x")),
+        {"op_code": 3, "system_attr": {"dashboard:x": 1, "n": 1}},
+        {"op_code": 2, "user_attr": {"n_trials": 1}, "system_attr": {"dashboard:x": 1}},
+    ],
+)
+def test_a_note_sets_keys_of_the_dashboard_and_no_others(journal: Path, record: Record) -> None:
+    JournalFileBackend(str(journal)).append_logs([record])
     with pytest.raises(StorageError, match=r"since it is not a note of Optuna's dashboard"):
         records(journal)
 
