@@ -81,6 +81,15 @@ def no_file(path: Path) -> str:
     return "is a link to nothing" if path.is_symlink() else "is not there"
 
 
+def is_own_file(path: Path) -> bool:
+    """Whether a path is free, or a regular file that has no other name."""
+    try:
+        found = path.lstat()
+    except FileNotFoundError:
+        return True
+    return stat.S_ISREG(found.st_mode) and found.st_nlink == 1
+
+
 @contextmanager
 def sole_writer(target: Path) -> Iterator[None]:
     """Keep other processes from writing `target` at the same time."""

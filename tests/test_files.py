@@ -1,5 +1,6 @@
 """Files that are there whole or not at all, on a real disk."""
 
+import errno
 import multiprocessing
 import os
 import shlex
@@ -340,3 +341,11 @@ def test_a_file_is_opened_itself_and_no_link_pipe_or_device(tmp_path: Path) -> N
     with pytest.raises(OSError, match="it is a pipe or a device"):
         open_itself("/dev/null", os.O_RDWR)
     assert mine.read_text() == "moremore"
+
+
+def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("mine")
+    (tmp_path / "x.npz.lock").symlink_to(tmp_path / "victim")
+    with pytest.raises(OSError, match=os.strerror(errno.ELOOP)), sole_writer(tmp_path / "x.npz"):
+        pass
+    assert (tmp_path / "victim").read_text() == "mine"

@@ -25,6 +25,8 @@ from recsweep.files import (
     CHUNK_BYTES,
     disk_errors_in_one_line,
     file_sha256,
+    is_own_file,
+    open_itself,
     sole_writer,
 )
 from recsweep.messages import one_line
@@ -150,6 +152,9 @@ class _Part:
     def __init__(self, target: Path) -> None:
         self.path = target.with_name(f"{target.name}.part")
         self._version_path = target.with_name(f"{target.name}.part.version")
+        for path in (self.path, self._version_path):
+            if not is_own_file(path):
+                path.unlink()
 
     def n_bytes(self) -> int:
         return self.path.stat().st_size if self.path.exists() else 0
@@ -160,9 +165,10 @@ class _Part:
     def restart(self, version: str | None) -> None:
         """Discard all bytes; the following ones belong to `version`."""
         self.delete()
-        self.path.touch()
+        self.path.open("xb").close()  # a new file, never what a link names
         if version:
-            self._version_path.write_text(version, "latin-1")
+            with self._version_path.open("x", encoding="latin-1") as file:
+                file.write(version)
 
     def delete(self) -> None:
         self.path.unlink(missing_ok=True)  # first, so that old bytes never carry a new version
@@ -262,7 +268,7 @@ def _total_if_it_fits(part: _Part, response: HTTPResponse) -> int:
 
 def _append(part: _Part, response: HTTPResponse, n_total: int | None) -> None:
     with (
-        part.path.open("ab") as file,
+        open(part.path, "ab", opener=open_itself) as file,
         tqdm(
             desc=part.path.stem,
             total=n_total,

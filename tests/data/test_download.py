@@ -252,6 +252,23 @@ def test_a_server_that_resumes_at_another_byte_is_asked_for_everything(
     assert server.ranges == [None, RESUMED, None]
 
 
+@pytest.mark.parametrize("suffix", ["", ".version"])
+@pytest.mark.parametrize("plant", ["link", "second name", "pipe"])
+def test_a_part_that_is_no_file_of_its_own_is_removed_and_what_it_names_stays(
+    server: Server, target: Path, part: Path, tmp_path: Path, plant: str, suffix: str
+) -> None:
+    victim, planted = tmp_path / "victim", part.with_name(f"{part.name}{suffix}")
+    victim.write_bytes(b"mine")
+    part.parent.mkdir()
+    part.write_bytes(CONTENT[:CUT])
+    planted.unlink(missing_ok=True)
+    {"link": planted.symlink_to, "second name": planted.hardlink_to,
+     "pipe": lambda _: os.mkfifo(planted)}[plant](victim)  # fmt: skip
+    assert download(server.url, target, sha256=SHA256).read_bytes() == CONTENT
+    assert victim.read_bytes() == b"mine"
+    assert names_beside(target) == {target.name}
+
+
 def test_a_part_longer_than_the_file_is_dropped(server: Server, target: Path, part: Path) -> None:
     part.parent.mkdir()
     part.write_bytes(CONTENT + b"more")

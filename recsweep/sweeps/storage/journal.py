@@ -27,12 +27,10 @@ UNFINISHED = {
 which no other trial of the study can report; the record that ends a trial waits for all of them."""
 CHECKSUM = "crc32"
 """The last key of a record: the CRC-32 of all records up to this key, in hexadecimal digits."""
-UNCHECKED = {
-    JournalOperation.SET_STUDY_USER_ATTR, JournalOperation.SET_STUDY_SYSTEM_ATTR,
-    JournalOperation.SET_TRIAL_USER_ATTR, JournalOperation.SET_TRIAL_SYSTEM_ATTR,
-}  # fmt: skip
-"""Records that other programs may append, without a checksum: notes of Optuna's dashboard. None of
-them can change a trial that has ended."""
+UNCHECKED = {JournalOperation.SET_STUDY_SYSTEM_ATTR, JournalOperation.SET_TRIAL_SYSTEM_ATTR}
+OF_DASHBOARD = ("dashboard:", "artifacts:")
+"""Records that other programs may append, without a checksum: notes of Optuna's dashboard, whose
+keys begin so. None of them changes what recsweep reads of a study or a trial."""
 _KEY = f',"{CHECKSUM}":"'.encode()
 _END = _KEY + b'%08x"}'
 _N_END = len(_END % 0)
@@ -144,7 +142,7 @@ class Journal(BaseJournalBackend):
             except _UncheckedError as error:
                 raise StorageError(
                     f"line {number} of {self._path} must have recsweep's checksum, since it is not "
-                    "a note on a study or trial, but has none: another program wrote or changed "
+                    "a note of Optuna's dashboard, but has none: another program wrote or changed "
                     "it; remove the line if it was added, or restore the file from a backup"
                 ) from error
             except ValueError as error:
@@ -207,11 +205,21 @@ def _checked(line: bytes, checksum: int) -> tuple[Record, int]:
     else:
         record = _record(line)
         is_right = CHECKSUM not in record
-        if is_right and record["op_code"] not in UNCHECKED:
+        if is_right and not _is_of_dashboard(record):
             raise _UncheckedError
     if not is_right:
         raise ValueError("its checksum is wrong: it was changed, or a record before it removed")
     return record, checksum
+
+
+def _is_of_dashboard(record: Record) -> bool:
+    """Whether a record only sets attributes of Optuna's dashboard."""
+    attributes = record.get("system_attr")
+    return (
+        record["op_code"] in UNCHECKED
+        and isinstance(attributes, dict)
+        and all(key.startswith(OF_DASHBOARD) for key in attributes)
+    )
 
 
 def _record(line: bytes) -> Record:

@@ -486,16 +486,13 @@ def test_notes_of_the_dashboard_stand_between_our_records(
     dashboard.save_note(theirs, "of the study")
     running = study.ask()
     dashboard.save_note(Trial(theirs, 1), "of a trial")
-    theirs.set_user_attr("checked", True)
-    theirs._storage.set_trial_user_attr(running._trial_id, "seen", 1)
     theirs._storage.set_trial_system_attr(running._trial_id, "dashboard:x", 1)
     study.tell(running, 0.125)
     assert values(tmp_path) == [0.25, 0.75, 0.5, 0.125]
     again = optuna.load_study(storage=open_storage(None, tmp_path), study_name="victim")
     assert dashboard.get_note(again) == "of the study"
     assert dashboard.get_note(Trial(again, 1)) == "of a trial"
-    assert again.user_attrs == {"checked": True}
-    assert again.trials[3].user_attrs == {"seen": 1}
+    assert again.trials[3].system_attrs == {"dashboard:x": 1}
 
     file = tmp_path / JOURNAL
     file.write_bytes(file.read_bytes().replace(b"0.125", b"9.125"))
@@ -512,6 +509,13 @@ ELSEWHERE: dict[str, Callable[[optuna.Study], object]] = {
         3, "a", 9.0, optuna.distributions.FloatDistribution(0.0, 10.0)
     ),
     "a study": lambda study: optuna.create_study(storage=study._storage),
+    "an attribute of ours": lambda study: study.set_user_attr("n_trials", 9),
+    "any other attribute": lambda study: study.set_user_attr("dashboard:x", 9),
+    "an attribute of Optuna's": lambda study: study._storage.set_study_system_attr(
+        study._study_id, "study:metric_names", ["x"]
+    ),
+    "settings of a trial": lambda study: study._storage.set_trial_user_attr(3, "settings", {}),
+    "an attribute of a trial": lambda study: study._storage.set_trial_system_attr(3, "x", 1),
     "a deletion": lambda study: study._storage.delete_study(study._study_id),
 }
 
@@ -528,19 +532,33 @@ def test_what_another_program_begins_ends_or_deletes_is_refused(
     with pytest.raises(StorageError) as refused:
         values(tmp_path)
     assert str(refused.value) == (
-        f"line {number} of {file} must have recsweep's checksum, since it is not a note on a "
-        "study or trial, but has none: another program wrote or changed it; remove the line if it "
-        "was added, or restore the file from a backup"
+        f"line {number} of {file} must have recsweep's checksum, since it is not a note of "
+        "Optuna's dashboard, but has none: another program wrote or changed it; remove the line if "
+        "it was added, or restore the file from a backup"
     )
     file.write_bytes(before)  # without that line
     assert values(tmp_path) == [0.25, 0.75, 0.5, None]
+
+
+@pytest.mark.parametrize(
+    "record",
+    [
+        *({"op_code": 3, "system_attr": each} for each in (None, [], "dashboard:x")),
+        {"op_code": 3, "system_attr": {"dashboard:x": 1, "n": 1}},
+        {"op_code": 2, "user_attr": {"n_trials": 1}, "system_attr": {"dashboard:x": 1}},
+    ],
+)
+def test_a_note_sets_keys_of_the_dashboard_and_no_others(journal: Path, record: Record) -> None:
+    JournalFileBackend(str(journal)).append_logs([record])
+    with pytest.raises(StorageError, match=r"since it is not a note of Optuna's dashboard"):
+        records(journal)
 
 
 def test_others_that_append_at_the_same_time_are_not_overwritten(
     journal: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Optuna's programs do not take our lock."""
-    note = {"op_code": 2, "worker_id": "dashboard"}
+    note: Record = {"op_code": 3, "worker_id": "dashboard", "system_attr": {"dashboard:x": 1}}
     own = journal_module._with_checksums
 
     def appends(*values: object) -> bytes:
