@@ -203,9 +203,7 @@ def test_a_setting_of_the_former_loss_is_refused() -> None:
 
 def test_penalties_beyond_float64_are_refused() -> None:
     large = IALS(latent_dim=4, l2=1.0, l2_exponent=10.0, unobserved_weight=1e30, n_epochs=1)
-    with pytest.raises(
-        InputError, match=r"penalties .* must be finite .*; lower model.l2_exponent"
-    ):
+    with pytest.raises(InputError, match=r"must be finite .*; lower model.l2_exponent"):
         large.fit(sparse(listens()), lambda *_: True, Seeds(0))  # (1e30 · 12)¹⁰
 
 
