@@ -60,6 +60,15 @@ Verdict = Callable[[Part, str], tuple[RunStatus, str] | None]
 STRICT = ConfigDict(extra="forbid", strict=True, arbitrary_types_allowed=True, allow_inf_nan=False)
 """Validation of all classes built from configuration: no unknown key, NaN, or `true` for 1."""
 
+Weight = Annotated[float, Field(ge=0, le=1e30)]
+"""A weight that float32 can hold, with the products of weights and values."""
+
+PositiveWeight = Annotated[float, Field(gt=0, le=1e30)]
+"""The same without 0."""
+
+DropoutRate = Annotated[float, Field(ge=0, le=0.999999)]
+"""A share of inputs to drop; float32 holds it below 1."""
+
 
 def _refuse_url(entry: Any) -> Any:
     if re.match(r"[A-Za-z][\w+.-]+:/", str(entry)):

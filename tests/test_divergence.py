@@ -12,7 +12,7 @@ from recsweep.data.split import Split
 from recsweep.data.transform import LARGEST, SMALLEST
 from recsweep.defaults import conf_folder
 from recsweep.divergence import refuse_not_finite, remedy_for, remedy_for_equal_scores
-from recsweep.errors import TrainingDivergedError
+from recsweep.errors import InputError, TrainingDivergedError
 from recsweep.evaluation import Evaluator
 from recsweep.fitting import FitResult, fit_best_epoch
 from recsweep.interfaces import CSR, OnEpoch
@@ -139,3 +139,32 @@ def test_values_at_the_limits_of_data_give_a_finite_result_or_one_line(
         assert all(np.isfinite(v) for epoch in fitted.curves for v in epoch.values())
         refuse_not_finite(model.state(), "")
     assert not line or (name in TRAINED and "in epoch" in line), "what is solved takes no steps"
+
+
+@pytest.mark.parametrize("name", sorted(set(MODELS) - set(TRAINED)))
+def test_settings_beyond_float32_are_refused_and_the_largest_work(name: str, split: Split) -> None:
+    spec = contracts.small_spec(name)
+    for setting, usual in spec.items():
+        if not isinstance(usual, float):
+            continue
+        with pytest.raises(InputError, match=f"^model.{setting} must be .* at most .*1e\\+39"):
+            build({**spec, setting: 1e39}, "model")
+        bound = next(each for each in (1e30, 10.0, 1.0, 0.999999) if fits(spec, setting, each))
+        trial(build({**spec, setting: bound}, "model"), split)  # a warning would be an error
+
+
+def fits(spec: dict[str, Any], setting: str, value: float) -> bool:
+    try:
+        build({**spec, setting: value}, "model")
+    except InputError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", TRAINED)
+def test_weights_in_a_loss_and_dropout_rates_fit_into_float32(name: str) -> None:
+    spec = contracts.small_spec(name)
+    wrong = {"l2": 1e39, "beta": 1e39, "gamma": 1e39, "dropout_rate": 0.9999999999}
+    for setting in wrong.keys() & spec.keys():
+        with pytest.raises(InputError, match=f"^model.{setting} must be .* at most "):
+            build({**spec, setting: wrong[setting]}, "model")

@@ -89,11 +89,13 @@ def as_ids(column: "pd.Series[Any]") -> "pd.Series[Any]":
         column: Ids of any kind, one per row; only distinct ones are converted.
 
     Raises:
-        InputError: An id is a list or something else that cannot be compared.
+        InputError: An id is a list or something else that cannot be compared, or no Unicode text.
     """
+    if column.dtype == np.float16:  # which pandas makes no categories of
+        column = column.astype(np.float32)
     try:
         coded = column.astype("category").cat
-    except TypeError as error:
+    except (TypeError, UnicodeError) as error:  # no hash, or half of a surrogate pair
         raise InputError(
             f"every {column.name} id must be text or a number, but some are not ({error}); "
             "convert them"

@@ -1,14 +1,20 @@
 """Recognises the users that a model was trained on by their items."""
 
+import logging
+
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from jaxtyping import Int
+from jaxtyping import Bool, Int
 
 from recsweep.interfaces import CSR
 
+log = logging.getLogger(__name__)
+
 N_RARE = 3
 """Items by which a user is looked for: the rarest finds candidates, the others rule most out."""
+MOST_AMBIGUOUS = 0.01
+"""Share of histories that may fit several users equally well without a warning."""
 LEAST_SHARE = 0.5
 """Share of a history that a user's training items must make up."""
 
@@ -21,7 +27,8 @@ class KnownUsers:
                 user 2  x . . . .                x . . . x   user 2, a half of it
                                                  x . x . x   nobody: user 2 has a third of it
 
-    If several fit, the one with most items is chosen, and the first of those.
+    If several fit, the one with most items is chosen, and the first of those. A warning says once
+    if that is so for more than 1 % of the histories.
 
     Args:
         train: Users × items, whose entries are interactions whatever their values.
@@ -31,7 +38,9 @@ class KnownUsers:
         self._lengths = np.diff(train.indptr).astype(np.int64)
         self._train = _ones(train)
         self._rare = self._rarest(train)
-        first = np.flatnonzero(_is_first(train) & (self._lengths > 0))
+        self._n_equal, is_first = _equal_users(train)
+        self._has_told = False
+        first = np.flatnonzero(is_first & (self._lengths > 0))
         cells = (self._rare[first, 0], first)
         self._by_rarest = sp.csr_matrix((np.ones(len(first), np.float32), cells), train.shape[::-1])
 
@@ -52,7 +61,20 @@ class KnownUsers:
         best_last = np.lexsort((-users, lengths, rows))
         found = np.full(history.shape[0], -1, np.int64)
         found[rows[best_last]] = users[best_last]  # of equal rows the last one stays
+        is_best = lengths == self._lengths[found[rows]]
+        n_best = np.bincount(rows[is_best], self._n_equal[users[is_best]], len(found))
+        self._tell(np.count_nonzero(n_best > 1), np.count_nonzero(n_best))
         return found
+
+    def _tell(self, n_ambiguous: int, n_known: int) -> None:
+        """Warn, once, about users whose items are those of another user."""
+        if n_ambiguous > MOST_AMBIGUOUS * n_known and not self._has_told:
+            self._has_told = True
+            log.warning(
+                "%s of %s users cannot be told apart from others by their training items, and get "
+                "the embedding of the first such user; raise data.min_user_interactions, or choose "
+                "a model without embeddings of users", f"{n_ambiguous:,}", f"{n_known:,}",
+            )  # fmt: skip
 
     def _rarest(self, train: CSR) -> Int[np.ndarray, "users rare"]:
         """Each user's few least popular items, rarest first; -1 = there are fewer."""
@@ -66,11 +88,15 @@ class KnownUsers:
         return rare
 
 
-def _is_first(train: CSR) -> np.ndarray:
-    """Whether no user before has the same items; only the first of such users can be found."""
+def _equal_users(train: CSR) -> tuple[Int[np.ndarray, " users"], Bool[np.ndarray, " users"]]:
+    """How many users have the same items, and whether the user is the first of them.
+
+    Only the first of such users can be found.
+    """
     train = train.sorted_indices()
     items = [items.tobytes() for items in np.split(train.indices, train.indptr[1:-1])]
-    return ~pd.Index(items).duplicated()
+    codes, _ = pd.factorize(pd.Index(items))
+    return np.bincount(codes)[codes], ~pd.Index(codes).duplicated()
 
 
 def _has(history: CSR, rows: np.ndarray, items: np.ndarray) -> np.ndarray:

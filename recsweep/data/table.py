@@ -181,6 +181,8 @@ def _with_distinct_values(column: pa.ChunkedArray) -> pa.ChunkedArray:
 def _numbers(column: pa.ChunkedArray) -> np.ndarray:
     if pa.types.is_dictionary(column.type):
         column = column.cast(column.type.value_type)
+    if pa.types.is_string_view(column.type):  # for which Arrow has no trimming
+        column = column.cast(pa.string())
     if pa.types.is_string(column.type) or pa.types.is_large_string(column.type):
         column = pc.utf8_trim(column, " \t")
     if pa.types.is_floating(column.type):

@@ -4,6 +4,7 @@ A float64 has 53 bits, too few for nanoseconds since 1970, so decimals become on
 tells all of them apart.
 """
 
+import logging
 import math
 import re
 from collections.abc import Sequence
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+
+log = logging.getLogger(__name__)
 
 NUMBER = re.compile(r"[ \t]*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[ \t]*")
 """A decimal number as text; no NaN, infinity, or digits of other scripts."""
@@ -31,6 +34,10 @@ _PER_SECOND = ((1e11, 1), (1e14, 10**3), (1e17, 10**6), (math.inf, 10**9))
 """A bound of the latest time -> units in a second: 1e11 s are the year 5138, 1e11 ms are 1973."""
 _PLAUSIBLE_S = (315_532_800, 4_102_444_800)
 """The years 1980 to 2099."""
+_ORDER_ONLY = (
+    "times have more digits than 64 bits hold, so only their order is kept: split by fractions or "
+    "by the last interaction, not by a date, or round them"
+)
 _UNITS = {1: "seconds", 10**3: "milliseconds", 10**6: "microseconds", 10**9: "nanoseconds"}
 _EPOCH_S = date(1970, 1, 1).toordinal() * 86_400
 
@@ -86,9 +93,28 @@ def _of_decimals(times: pa.ChunkedArray) -> np.ndarray:
     with suppress(pa.ArrowInvalid):
         return times.cast(pa.int64()).to_numpy()
     numbers = times.cast(pa.string()).cast(pa.float64())  # each the nearest float64
-    if len(numbers.unique()) == len(times.unique()):
+    n_distinct = len(times.unique())
+    if len(numbers.unique()) == n_distinct:
         return numbers.to_numpy()
+    nanoseconds = _nanoseconds(times)
+    if nanoseconds is not None and len(np.unique(nanoseconds)) == n_distinct:
+        log.info("times have more decimals than float64: read as nanoseconds since 1970")
+        return nanoseconds
+    log.warning(_ORDER_ONLY)
     return pc.rank(times, tiebreaker="dense").to_numpy().astype(np.int64)
+
+
+def _nanoseconds(times: pa.ChunkedArray) -> np.ndarray | None:
+    """Decimals that look like seconds since 1970, to the ninth decimal; None = they do not."""
+    first, end = _PLAUSIBLE_S
+    ends = pc.min_max(times).as_py()
+    if ends["min"] < first or ends["max"] >= end:
+        return None
+    times = times.cast(pa.decimal128(30, 12), safe=False)
+    whole = pc.floor(times)
+    fraction = pc.subtract(times, whole).cast(pa.float64()).to_numpy()
+    seconds = whole.cast(pa.int64()).to_numpy()
+    return seconds * 10**9 + np.rint(fraction * 1e9).astype(np.int64)
 
 
 def _numbers(keys: Sequence[Decimal]) -> np.ndarray:
@@ -99,6 +125,7 @@ def _numbers(keys: Sequence[Decimal]) -> np.ndarray:
         return np.array([int(key) for key in keys], np.int64)
     numbers = {key: float(key) for key in distinct}
     if len(set(numbers.values()) - {math.inf, -math.inf}) < len(distinct):
+        log.warning(_ORDER_ONLY)
         numbers = dict(zip(distinct, range(len(distinct)), strict=True))
     return np.array([numbers[key] for key in keys])
 

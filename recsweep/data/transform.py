@@ -71,15 +71,29 @@ def apply_transform(data: Interactions | Split, transform: Transform) -> Interac
     return replace(data, train=train, valid=valid, test=test)
 
 
-def _with_values(matrix: CSR, transform: Transform) -> CSR:
-    values = transform.apply(matrix.data)
+def transformed(values: Values, transform: Transform, remedy: str) -> Values:
+    """Values as models get them.
+
+    Args:
+        values: As the source has them.
+        transform: The transform.
+        remedy: What to do about a value that models cannot use.
+
+    Raises:
+        InputError: A value is too large or too small for models, which multiply in float32.
+    """
+    values = transform.apply(values)
     sizes = np.abs(values)
     is_outside = ~((sizes == 0) | ((sizes >= SMALLEST) & (sizes <= LARGEST)))  # NaN is, too
     if is_outside.any():
         raise InputError(
             f"values must be 0 or between {SMALLEST:g} and {LARGEST:g} in size, since models "
-            f"multiply in float32, but one is {values[is_outside][0]:g}; set transform=binary or "
-            "transform=log1p, or scale the data"
+            f"multiply in float32, but one is {values[is_outside][0]:g}; {remedy}"
         )
-    parts = (values, matrix.indices, matrix.indptr)
+    return values
+
+
+def _with_values(matrix: CSR, transform: Transform) -> CSR:
+    remedy = "set transform=binary or transform=log1p, or scale the data"
+    parts = (transformed(matrix.data, transform, remedy), matrix.indices, matrix.indptr)
     return sp.csr_matrix(parts, shape=matrix.shape)

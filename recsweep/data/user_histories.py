@@ -14,7 +14,7 @@ from recsweep.data.ids import as_ids, id_texts
 from recsweep.data.interactions import quote
 from recsweep.data.matrix import from_pairs
 from recsweep.data.plain_text import read_pairs
-from recsweep.data.transform import Transform
+from recsweep.data.transform import Transform, transformed
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR
 
@@ -118,6 +118,9 @@ def histories(
         item_ids: See `read_histories`.
         min_rating: Smallest value that counts as a click.
         transform: Transform of the clicks' values.
+
+    Raises:
+        InputError: A transformed value is too large or too small for models.
     """
     rows, users = pd.factorize(as_ids(table["user"]).astype(object).to_numpy())
     columns = places(table["item"], item_ids)
@@ -136,7 +139,8 @@ def histories(
             "%s of %s users of %s have no item that counts (%s): scored as new",
             f"{is_empty.sum():,}", f"{len(users):,}", source, shown,
         )  # fmt: skip
-    weights = transform.apply(values[kept].astype(np.float32))
+    remedy = f"give the values of {source} on the scale of the training data"
+    weights = transformed(values[kept].astype(np.float32), transform, remedy)
     history = from_pairs(rows[kept], columns[kept], weights, (len(users), len(item_ids)))
     return RequestedUsers(users, history)
 

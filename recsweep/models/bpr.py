@@ -12,7 +12,17 @@ from pydantic.dataclasses import dataclass
 
 from recsweep.data.known_users import KnownUsers
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, LossInputs, LossParts, OnEpoch, Shapes, State, Tensor
+from recsweep.interfaces import (
+    CSR,
+    STRICT,
+    LossInputs,
+    LossParts,
+    OnEpoch,
+    Shapes,
+    State,
+    Tensor,
+    Weight,
+)
 from recsweep.learned_arrays import CSR_PARTS, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Triples
@@ -96,7 +106,7 @@ class BPR:
     """
 
     latent_dim: Annotated[int, Field(ge=1)]
-    l2: Annotated[float, Field(ge=0)]
+    l2: Weight
     batch_size: Annotated[int, Field(ge=1)]
     n_epochs: Annotated[int, Field(ge=1)]
     optimizer: Optimizer

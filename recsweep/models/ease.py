@@ -3,18 +3,17 @@
 import logging
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import accelerator, environment
 from recsweep.data.gram import gram_matrix, gram_spare_bytes
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.interfaces import CSR, STRICT, DropoutRate, OnEpoch, Shapes, Weight
 from recsweep.inverse import inverse_spare_bytes, negative_inverse
 from recsweep.learned_arrays import LearnedArrays
 from recsweep.memory import refuse_beyond_memory
@@ -58,8 +57,8 @@ class EASE(LearnedArrays):
 
     is_deterministic: ClassVar[bool] = True
 
-    l2: Annotated[float, Field(ge=0)]
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
+    l2: Weight
+    dropout_rate: DropoutRate
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Solve for B in closed form."""

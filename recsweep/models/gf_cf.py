@@ -13,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from recsweep.data.degrees import degree_powers, item_degrees, normalize
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, Weight
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.messages import one_line
 from recsweep.seeds import Seeds
@@ -49,7 +49,7 @@ class GFCF(LearnedArrays):
 
     is_deterministic: ClassVar[bool] = True
 
-    alpha: Annotated[float, Field(ge=0)]
+    alpha: Weight
     latent_dim: Annotated[int, Field(ge=1)]
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw

@@ -14,7 +14,8 @@ from threadpoolctl import threadpool_limits
 from recsweep import environment
 from recsweep.data.degrees import item_degrees
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.errors import InputError, TrainingDivergedError
+from recsweep.interfaces import CSR, STRICT, OnEpoch, PositiveWeight, Shapes
 from recsweep.learned_arrays import LearnedArrays
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
@@ -56,9 +57,9 @@ class IALS(LearnedArrays):
     """
 
     latent_dim: Annotated[int, Field(ge=1)]
-    l2: Annotated[float, Field(gt=0)]
-    l2_exponent: Annotated[float, Field(ge=0)]
-    unobserved_weight: Annotated[float, Field(gt=0)]
+    l2: PositiveWeight
+    l2_exponent: Annotated[float, Field(ge=0, le=10)]
+    unobserved_weight: PositiveWeight
     n_epochs: Annotated[int, Field(ge=1)]
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
@@ -68,9 +69,8 @@ class IALS(LearnedArrays):
         users = train.astype(np.float32, copy=False)
         items = users.T.tocsr()
         user_weights, item_weights = self._cell_weights(users), self._cell_weights(items)
-        both = np.concatenate([user_weights, item_weights])
-        l2 = self.l2 * both.sum() / (both**self.l2_exponent).sum()
-        user_l2, item_l2 = l2 * user_weights**self.l2_exponent, l2 * item_weights**self.l2_exponent
+        l2, both_l2 = self._penalties(np.concatenate([user_weights, item_weights]))
+        user_l2, item_l2 = np.split(both_l2, [len(user_weights)])
 
         random = np.random.default_rng(seeds.named("init"))
         initial = random.normal(size=(train.shape[1], self.latent_dim))
@@ -96,6 +96,22 @@ class IALS(LearnedArrays):
         l2 = self.learned["l2"] * self._cell_weights(rows) ** self.l2_exponent
         return solve(rows, items, self.unobserved_weight, l2)[0] @ items.T
 
+    def _penalties(
+        self, weights: Float[np.ndarray, " rows"]
+    ) -> tuple[float, Float[np.ndarray, " rows"]]:
+        """λ', and the weight of each row's squared factor."""
+        with np.errstate(over="ignore", invalid="ignore"):  # refused below
+            powers = weights**self.l2_exponent
+            l2 = self.l2 * weights.sum() / powers.sum()
+            penalties = l2 * powers
+        if not np.isfinite(penalties).all() or not l2 > 0:
+            raise InputError(
+                "the penalties of factors must be finite and above 0, but are from "
+                f"{penalties.min():g} to {penalties.max():g}; lower model.l2_exponent "
+                f"(now {self.l2_exponent:g})"
+            )
+        return float(l2), penalties
+
     def _cell_weights(self, rows: CSR) -> Float[np.ndarray, " rows"]:
         """The weight of all cells of each row."""
         values = np.asarray(rows.sum(axis=1, dtype=np.float64)).ravel()
@@ -120,7 +136,15 @@ def principal(factors: Factors) -> Factors:
 
     Products of user and item factors do not change if both are turned alike. As an alternation
     reads one side only, what it solves is turned with it.
+
+    Raises:
+        TrainingDivergedError: A factor is not finite.
     """
+    if not np.isfinite(factors).all():
+        raise TrainingDivergedError(
+            "every factor must be finite, but NaN or infinity was found; use smaller values, such "
+            "as with transform=binary, or model.l2 and model.unobserved_weight nearer to 1"
+        )
     return factors @ np.linalg.eigh(factors.T @ factors)[1]
 
 

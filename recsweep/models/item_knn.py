@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.data.gram import over_gram_rows
 from recsweep.data.matrix import keep_entries
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, Weight
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.seeds import Seeds
 
@@ -37,7 +37,7 @@ class ItemKNN(LearnedArrays):
     is_deterministic: ClassVar[bool] = True
 
     n_neighbors: Annotated[int, Field(ge=1)]
-    shrinkage: Annotated[float, Field(ge=0)]
+    shrinkage: Weight
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Find each item's nearest neighbours."""

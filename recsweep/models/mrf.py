@@ -15,7 +15,7 @@ from recsweep import environment
 from recsweep.data.gram import BLOCK_CELLS
 from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.interfaces import CSR, STRICT, DropoutRate, OnEpoch, Shapes, Weight
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
 from recsweep.models.ease import refuse_coarse
@@ -52,8 +52,8 @@ class MRF(LearnedArrays):
     is_deterministic: ClassVar[bool] = True
 
     n_neighbors: Annotated[int, Field(ge=1)]
-    l2: Annotated[float, Field(ge=0)]
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
+    l2: Weight
+    dropout_rate: DropoutRate
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Solve a ridge regression per item."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
+from recsweep.interfaces import STRICT, DropoutRate, LossInputs, LossParts, State, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
@@ -96,7 +96,7 @@ class MultiDAE(GradientModel):
 
     hidden_dims: list[Annotated[int, Field(ge=1)]]
     latent_dim: Annotated[int, Field(ge=1)]
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
+    dropout_rate: DropoutRate
 
     def network(self, n_items: int, seeds: Seeds) -> MultiDAENetwork:
         """A network with initial weights."""

@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
+from recsweep.interfaces import STRICT, DropoutRate, LossInputs, LossParts, State, Tensor, Weight
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
@@ -121,9 +121,9 @@ class MultiVAE(GradientModel):
 
     hidden_dims: Annotated[list[Annotated[int, Field(ge=1)]], Field(min_length=1)]
     latent_dim: Annotated[int, Field(ge=1)]
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
-    decoder_dropout_rate: Annotated[float, Field(ge=0, lt=1)]
-    beta: Annotated[float, Field(ge=0)]
+    dropout_rate: DropoutRate
+    decoder_dropout_rate: DropoutRate
+    beta: Weight
     beta_warmup_steps: Annotated[int, Field(ge=0)]
 
     def network(self, n_items: int, seeds: Seeds) -> MultiVAENetwork:

@@ -11,7 +11,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.data.degrees import degree_powers, item_degrees, normalize
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.interfaces import CSR, STRICT, OnEpoch, PositiveWeight, Shapes
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.models.item_knn import nearest
 from recsweep.seeds import Seeds
@@ -40,7 +40,7 @@ class P3Alpha(LearnedArrays):
     is_deterministic: ClassVar[bool] = True
 
     n_neighbors: Annotated[int, Field(ge=1)]
-    alpha: Annotated[float, Field(gt=0)]
+    alpha: PositiveWeight
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw
         """Compute the probabilities from each item and keep the likeliest."""

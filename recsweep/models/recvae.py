@@ -11,7 +11,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
+from recsweep.interfaces import STRICT, DropoutRate, LossInputs, LossParts, State, Tensor, Weight
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch
 from recsweep.training.gradient_model import GradientModel
@@ -175,8 +175,8 @@ class RecVAE(GradientModel):
     hidden_dim: Annotated[int, Field(ge=1)]
     latent_dim: Annotated[int, Field(ge=1)]
     n_encoder_epochs: Annotated[int, Field(ge=1)]
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
-    gamma: Annotated[float, Field(ge=0)]
+    dropout_rate: DropoutRate
+    gamma: Weight
 
     def network(self, n_items: int, seeds: Seeds) -> RecVAENetwork:
         """A network with initial weights."""

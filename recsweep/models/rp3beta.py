@@ -1,15 +1,12 @@
 """RP3β: P3α, with popular items weighted down (Paudel et al. 2017)."""
 
-from typing import Annotated
-
 import numpy as np
 from jaxtyping import Float
-from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.degrees import degree_powers
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT
+from recsweep.interfaces import STRICT, Weight
 from recsweep.models.p3alpha import P3Alpha
 
 
@@ -28,7 +25,7 @@ class RP3Beta(P3Alpha):
         Recommendations for Interactive Applications. ACM TiiS 2017; see P3α for the rest.
     """
 
-    beta: Annotated[float, Field(ge=0)]
+    beta: Weight
 
     def arrival_weights(self, degrees: Float[np.ndarray, " items"]) -> Float[np.ndarray, " items"]:
         """Powers of the degrees."""

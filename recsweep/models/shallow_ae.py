@@ -12,7 +12,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import STRICT, LossInputs, LossParts, State, Tensor
+from recsweep.interfaces import STRICT, DropoutRate, LossInputs, LossParts, State, Tensor
 from recsweep.seeds import Seeds
 from recsweep.training.batches import AnyBatch, Epochs, SampledEpochs
 from recsweep.training.gradient_model import GradientModel
@@ -168,7 +168,7 @@ class ShallowAE(GradientModel):
     stepwise = ("dropout_rate",)
 
     latent_dim: Annotated[int, Field(ge=1)] | None
-    dropout_rate: Annotated[float, Field(ge=0, lt=1)]
+    dropout_rate: DropoutRate
 
     def network(self, n_items: int, seeds: Seeds) -> ShallowNetwork:
         """A network with initial weights.

@@ -13,7 +13,7 @@ from pydantic.dataclasses import dataclass
 from recsweep import environment
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, Weight
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
 from recsweep.models.item_knn import nearest
@@ -57,8 +57,8 @@ class SLIM(LearnedArrays):
     is_deterministic: ClassVar[bool] = True
 
     n_neighbors: Annotated[int, Field(ge=1)]
-    l1: Annotated[float, Field(ge=0)]
-    l2: Annotated[float, Field(ge=0)]
+    l1: Weight
+    l2: Weight
     positive: bool
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw

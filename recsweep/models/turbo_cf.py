@@ -13,7 +13,7 @@ from recsweep import environment
 from recsweep.data.degrees import normalize
 from recsweep.data.gram import over_gram_rows
 from recsweep.defaults import with_defaults
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, Tensor
+from recsweep.interfaces import CSR, STRICT, OnEpoch, PositiveWeight, Shapes, Tensor
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
 from recsweep.memory import refuse_beyond_memory
 from recsweep.seeds import Seeds
@@ -53,7 +53,7 @@ class TurboCF(LearnedArrays):
     is_deterministic: ClassVar[bool] = True
 
     alpha: Annotated[float, Field(ge=0, le=1)]
-    power: Annotated[float, Field(gt=0)]
+    power: PositiveWeight
     filter_order: Annotated[int, Field(ge=1, le=3)]
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:  # noqa: ARG002 - no draw

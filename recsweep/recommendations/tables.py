@@ -94,9 +94,10 @@ def _checked(table: object) -> pd.DataFrame:
             )
         numbers = pd.to_numeric(table["value"], errors="coerce")
         width = getattr(numbers.dtype, "itemsize", 8) if numbers.dtype.kind == "f" else 8
-        table = table.assign(value=as_float64(numbers.to_numpy(f"f{width}", na_value=np.nan)))
-        is_bad = ~table["value"].between(0, LARGEST)
-        _refuse_rows(table, is_bad, "have a finite value of at least 0")
+        values = pd.Series(as_float64(numbers.to_numpy(f"f{width}", na_value=np.nan)), table.index)
+        is_bad = ~values.between(0, LARGEST)
+        _refuse_rows(table, is_bad, f"have a number from 0 to {LARGEST:.8g} as value")
+        table = table.assign(value=values)
     return table
 
 

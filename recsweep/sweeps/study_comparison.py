@@ -57,7 +57,21 @@ def compare_studies(
         if outcome.test is not None and _has_files(coordinator, outcome.test):
             shared = (coordinator.spec.identity["fingerprint"], coordinator.spec.objectives)
             pairs.setdefault(str(shared), []).append((coordinator, outcome))
-    return [_written(group, statistics) for group in pairs.values() if len(group) > 1]
+    return [
+        _written(group, statistics)
+        for group in pairs.values()
+        if len(group) > 1 and _has_users(group)
+    ]
+
+
+def _has_users(group: Sequence[tuple[SweepCoordinator, StudyOutcome]]) -> bool:
+    """Whether winners have the two test users that an interval over users needs."""
+    name, test = group[0][0].spec.name, group[0][1].test
+    n_users = 0 if test is None else len(test.test.per_user)
+    if n_users < 2:
+        line = f"a comparison needs two test users, but there is {n_users}; hold out more users"
+        print_to_stderr(f"warning: {name} and others are not compared: {line}")
+    return n_users > 1
 
 
 def _has_files(coordinator: SweepCoordinator, test: FinalScores) -> bool:

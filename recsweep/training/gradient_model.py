@@ -11,7 +11,7 @@ from jaxtyping import Float
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.interfaces import CSR, STRICT, OnEpoch, Ranking, Shapes, State, Tensor
+from recsweep.interfaces import CSR, STRICT, OnEpoch, Ranking, Shapes, State, Tensor, Weight
 from recsweep.seeds import Seeds
 from recsweep.training import layout
 from recsweep.training.backend import without_values
@@ -50,7 +50,7 @@ class GradientModel(ABC):
     padded: ClassVar[tuple[str, ...]] = ()
     """Widths inside the network that zeros may fill up to those of a wider one."""
 
-    l2: Annotated[float, Field(ge=0)]
+    l2: Weight
     batch_size: Annotated[int, Field(ge=1)]
     n_epochs: Annotated[int, Field(ge=1)]
     optimizer: Optimizer

@@ -124,7 +124,7 @@ class SGD(Optimizer):
         momentum: Fraction of the previous step kept; 0 = plain SGD.
     """
 
-    momentum: Annotated[float, Field(ge=0, lt=1)]
+    momentum: Annotated[float, Field(ge=0, le=0.999999)]
 
     @property
     def n_moments(self) -> int:

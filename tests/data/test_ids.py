@@ -111,7 +111,13 @@ def test_an_id_that_means_there_is_none_is_told_and_kept(
     ]
 
 
-def test_ids_that_cannot_be_compared_are_one_line():
+@pytest.mark.parametrize("entries", [[[1], [2]], ["a\ud800", "b"]])
+def test_ids_that_cannot_be_compared_or_written_are_one_line(entries: list[Any]):
     with pytest.raises(InputError, match="every user id must be text or a number") as caught:
-        as_ids(pd.Series([[1], [2]], name="user"))
+        as_ids(pd.Series(entries, dtype=object, name="user"))
     assert "\n" not in str(caught.value)
+
+
+def test_short_floats_are_ids_like_others():
+    short = pd.Series([1.0, 0.5, 1.0], dtype=np.float16)
+    assert as_ids(short).tolist() == as_ids(short.astype(float)).tolist() == ["1", "0.5", "1"]

@@ -206,6 +206,13 @@ def test_parquet_ids_of_any_type_become_text(tmp_path: Path, users: Any, expecte
     assert table["item"].tolist() == ["1", "2"]
 
 
+@pytest.mark.parametrize("kind", [pa.string(), pa.large_string(), pa.string_view()])
+def test_padded_numbers_of_every_type_of_text_are_read(tmp_path: Path, kind: pa.DataType):
+    values = pa.array(["1", " 2\t"], kind)
+    table = read_table(parquet(tmp_path / "a.parquet", user=[1, 2], item=[1, 2], value=values), CSV)
+    assert table["value"].tolist() == [1.0, 2.0]
+
+
 def test_white_space_around_ids_is_no_part_of_them(tmp_path: Path):
     table = read(tmp_path, "user, item, value\nu1, i1, 1\nu2,i1,5\n", CSV)
     assert rows(table) == [("u1", "i1", 1.0), ("u2", "i1", 5.0)]

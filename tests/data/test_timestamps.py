@@ -147,11 +147,11 @@ def test_decimals_of_a_typed_column_are_numbers_too(kind: pa.DataType):
     assert in_order(pa.chunked_array([some], type=kind)).tolist() == [978300760.25, 978300761.1]
 
 
-def test_decimals_that_float64_does_not_tell_apart_are_ranks():
-    close = ["1700000000.000000001", "1700000000.000000002"]
-    assert in_order(pa.chunked_array([close[::-1]])).tolist() == [2, 1]
-    closer = [f"{text}0001" for text in close]  # a 13th decimal
+def test_decimals_beyond_64_bits_are_ranks():
+    closer = ["1700000000.0000000010001", "1700000000.0000000020001"]  # a 13th decimal
     assert in_order(pa.chunked_array([closer[::-1]])).tolist() == [1, 0]
+    closest = ["1700000000.0000000001", "1700000000.0000000002"]
+    assert in_order(pa.chunked_array([closest[::-1]])).tolist() == [2, 1]
 
 
 def test_years_before_1677_are_seconds():
@@ -174,3 +174,30 @@ def test_numbers_that_are_no_dates_stay_numbers():
     assert comparable(7, times) == 7
     with pytest.raises(ValueError, match="neither a number nor an ISO 8601 date"):
         comparable("noon", times)
+
+
+@pytest.mark.parametrize("kind", [pa.string(), pa.decimal128(19, 9), pa.decimal128(38, 9)])
+def test_seconds_with_nine_decimals_are_nanoseconds_and_compare_with_a_date(kind: pa.DataType):
+    texts = ["1577836800.000000001", "1577836800.000000002", "1577836799.999999999"]
+    entries = texts if kind == pa.string() else [Decimal(text) for text in texts]
+    times = in_order(pa.chunked_array([entries], type=kind))
+    assert times.tolist() == [int(text.replace(".", "")) for text in texts]
+    assert times.dtype == np.int64
+    assert comparable("2020-01-01", times) == 1577836800 * 10**9
+    assert readable(times[1], times).startswith("2020-01-01")
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["1577836800.0000000001", "1577836800.0000000002"],  # the tenth decimal differs
+        ["1.00000000000000001", "1.00000000000000002"],  # beyond Arrow's decimals, too
+        ["15778.000000000001", "1577836800000.000000000002", "1577836800000.000000000003"],
+    ],
+)
+def test_times_of_which_only_the_order_is_kept_are_told(
+    texts: list[str], caplog: pytest.LogCaptureFixture
+):
+    assert in_order(pa.chunked_array([texts])).argsort().tolist() == list(range(len(texts)))
+    assert len(caplog.messages) == 1
+    assert "only their order is kept" in caplog.text

@@ -7,7 +7,7 @@ from contracts import composed
 
 from recsweep import memory
 from recsweep.build import build
-from recsweep.errors import InputError
+from recsweep.errors import InputError, TrainingDivergedError
 from recsweep.models.ials import IALS, principal, ridge, solve
 from recsweep.seeds import Seeds
 
@@ -199,3 +199,14 @@ def test_factors_beyond_memory_are_refused(monkeypatch: pytest.MonkeyPatch) -> N
 def test_a_setting_of_the_former_loss_is_refused() -> None:
     with pytest.raises(InputError, match=r"model\.alpha"):
         build({**composed("model=ials")["model"], "alpha": 5.0}, "model")
+
+
+def test_penalties_beyond_float64_are_refused() -> None:
+    large = IALS(latent_dim=4, l2=1.0, l2_exponent=10.0, unobserved_weight=1e30, n_epochs=1)
+    with pytest.raises(InputError, match=r"must be finite .*; lower model.l2_exponent"):
+        large.fit(sparse(listens()), lambda *_: True, Seeds(0))  # (1e30 · 12)¹⁰
+
+
+def test_factors_that_are_not_finite_are_refused() -> None:
+    with pytest.raises(TrainingDivergedError, match="every factor must be finite"):
+        principal(np.float32([[1, 2], [np.inf, 3]]))

@@ -71,6 +71,12 @@ def test_a_value_is_a_click_from_the_threshold_on_whatever_its_type(kind: str) -
         ),
         ({"user": ["a"], "item": [10], "value": [1j]}, {}, "must hold numbers, but has complex"),
         ({"user": pd.to_datetime(["2024-05-31"]), "item": [10]}, {}, "as text or numbers"),
+        ({"user": ["a"], "item": [10], "value": ["x"]}, {}, r"first: .*, value 'x'\)"),
+        (
+            {"user": ["a"], "item": [10], "value": [1e39]},
+            {},
+            r"have a number from 0 to 3.4028235e\+38 as value, .* value 1e\+39\)",
+        ),
     ],
 )
 def test_what_cannot_be_used_is_one_line(
@@ -79,3 +85,16 @@ def test_what_cannot_be_used_is_one_line(
     with pytest.raises(InputError, match=expected) as caught:
         recommend_to(fitted, pd.DataFrame(table), **{"k": 2, **how})
     assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("value", [3e38, 1e-40])
+def test_values_that_models_cannot_multiply_are_refused_as_in_training(value: float) -> None:
+    settings = validate(
+        Settings, compose_config("model=popularity", *SMALL_DATA, "transform=raw"), ""
+    )
+    model: Any = Fixed()
+    fitted = FittedModel(settings, "", model, np.array([10, 20, 30]))
+    table = pd.DataFrame({"user": ["a", "a"], "item": [20, 30], "value": [1, value]})
+    expected = r"between 1e-15 and 1e\+15 in size.*; give the values of the histories on the scale"
+    with pytest.raises(InputError, match=expected):
+        recommend_to(fitted, table, k=1)

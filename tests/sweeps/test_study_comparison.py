@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pandas as pd
@@ -71,6 +72,24 @@ def test_winners_on_the_same_split_are_compared(swept: Made, tmp_path: Path) -> 
     before = {file.name: file.read_bytes() for file in written.folder.iterdir()}
     (again,) = compared(good, bad)
     assert {f.name: f.read_bytes() for f in again.folder.iterdir()}.keys() == before.keys()
+
+
+def test_winners_with_a_single_test_user_are_not_compared(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from recsweep.sweeps import study_comparison
+
+    monkeypatch.setattr(study_comparison, "_has_files", lambda *_: True)
+    evaluation = SimpleNamespace(per_user=pd.DataFrame({"ndcg@10": [0.5]}))
+    run: Any = (
+        SimpleNamespace(
+            spec=SimpleNamespace(identity={"fingerprint": "f"}, objectives=["ndcg@10"], name="a")
+        ),
+        SimpleNamespace(test=SimpleNamespace(test=evaluation)),
+    )
+    assert compared(run, run) == []
+    line = "a comparison needs two test users, but there is 1; hold out more users"
+    assert capsys.readouterr().err == f"warning: a and others are not compared: {line}\n"
 
 
 @pytest.mark.extended

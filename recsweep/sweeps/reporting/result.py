@@ -1,5 +1,6 @@
 """The outcome of a study, and its summary at the end of a sweep."""
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -39,13 +40,14 @@ class StudyOutcome:
         if self.test:
             test = self.test.test
             score, error = test.means.get(name), test.standard_errors.get(name)
+        has_error = error is not None and math.isfinite(error)
         return [
             status.study,
             str(status.n_finished),
             name,
             format_value(name, best.values[0]) if best else "",
             _default(status),
-            "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if error else ""),
+            "" if score is None else f"{score:.4f}" + (f" ± {error:.4f}" if has_error else ""),
         ]
 
     def report(self, study: SharedStudy, resume: str, tracker: RunTracker) -> list[str]:

@@ -45,6 +45,13 @@ def test_one_seed_has_no_spread(status: StudyStatus) -> None:
     assert lines[-1] == "test was scored once for this study (trial 0)"
 
 
+def test_a_single_test_user_has_no_standard_error(status: StudyStatus) -> None:
+    evaluation = Evaluation(pd.DataFrame({"ndcg@100": [0.25]}, index=["u"]), {}, 0)
+    found = FinalScores(evaluation, evaluation, scores(0.25).replicates, Looks(1, (0,)))
+    assert StudyOutcome(status, found, Looks(1, (0,))).cells()[-1] == "0.2500"
+    assert StudyOutcome(status, scores(0.5), Looks(1, (0,))).cells()[-1] == "0.5000 ± 0.2500"
+
+
 def test_a_locked_test_says_what_would_score_it(status: StudyStatus) -> None:
     outcome = StudyOutcome(status, None, Looks(5, (3,)))
     assert "sweep.score_another=true scores it too" in outcome.lines()[-1]
