@@ -1,12 +1,14 @@
 """Reads YAML and JSON that others may have written: within limits, and as plain data only.
 
 No text of a file makes a reader hang, recurse too deeply or fill the memory: size, depth, length of
-numbers and the number of values after aliases are expanded are limited, and tags are refused.
+numbers and the number of values after aliases are expanded are limited, tags and directives are
+refused, and so is what is no regular file.
 """
 
 import json
 import math
 import re
+from os.path import exists, isfile  # which raise no error
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -20,19 +22,22 @@ MAX_VALUES = 250_000
 """Values of a YAML document, those of an alias counted each time."""
 MAX_NUMBER = 1_000
 """Characters of a number."""
+MAX_NUMERIC_KEY = 15
+"""Characters of a key that is a whole number: longer ones can all have the same hash."""
 _LOADER: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 """The faster one, where PyYAML has it."""
+_DIRECTIVE = re.compile(r"(?:\A|[\r\n\x85\u2028\u2029])\ufeff?%")
 _LONG_NUMBER = re.compile(rf"[-+.:\w]{{{MAX_NUMBER},}}")
 
 
 def read_yaml(file: Path) -> Any:
     """The content of a YAML file, see `parse_yaml`; OSError if it cannot be read."""
-    return parse_yaml(_head(file))
+    return parse_yaml(read_bytes(file, MAX_BYTES))
 
 
 def read_json(file: Path) -> Any:
     """The content of a JSON file, see `parse_json`; OSError if it cannot be read."""
-    return parse_json(_head(file))
+    return parse_json(read_bytes(file, MAX_JSON_BYTES))
 
 
 def parse_yaml(text: str | bytes) -> Any:
@@ -42,13 +47,15 @@ def parse_yaml(text: str | bytes) -> Any:
         text: The document; bytes are UTF-8.
 
     Raises:
-        ValueError: It exceeds a limit, has a tag, or contains itself.
+        ValueError: It exceeds a limit, has a tag or a directive, or contains itself.
         yaml.YAMLError: It is no YAML.
     """
     text = _text(text, MAX_BYTES)
+    if _DIRECTIVE.search(text):
+        raise ValueError("no line of it may begin with %, as directives do")
     _Limits().hold(text)
     try:
-        return yaml.load(text, _LOADER)  # noqa: S506 - a safe loader
+        return yaml.load(text, _Loader)  # noqa: S506 - a safe loader
     except (RecursionError, OverflowError) as error:
         raise ValueError(f"it cannot be read: {error}") from error
 
@@ -76,16 +83,50 @@ def parse_json(text: str | bytes) -> Any:
     return content
 
 
-def _head(file: Path) -> bytes:
-    """A file's content, and no more than is needed to tell that it is too large."""
+def read_bytes(file: Path, max_bytes: int) -> bytes:
+    """The content of a regular file.
+
+    Args:
+        file: A file, or a link to one: pipes and devices have no end.
+        max_bytes: Its largest size.
+
+    Raises:
+        ValueError: It is no regular file, or larger.
+        OSError: It cannot be read.
+    """
+    refuse_no_file(file)
     with file.open("rb") as stream:
-        return stream.read(MAX_BYTES + 1)
+        content = stream.read(max_bytes + 1)
+    _refuse_size(content, max_bytes)
+    return content
+
+
+def refuse_no_file(file: Path) -> None:
+    """Raise ValueError for a pipe or a device, which a reader could wait for or never end."""
+    if exists(file) and not isfile(file):  # noqa: PTH110, PTH113
+        raise ValueError("it must be a regular file, but is a folder, a pipe or a device")
+
+
+def _refuse_size(content: str | bytes, n_most: int) -> None:
+    if len(content) > n_most:
+        raise ValueError(f"it must have at most {n_most:,} bytes, but has more")
 
 
 def _text(content: str | bytes, n_most: int) -> str:
-    if len(content) > n_most:
-        raise ValueError(f"it must have at most {n_most:,} bytes, but has more")
+    _refuse_size(content, n_most)
     return content if isinstance(content, str) else content.decode("utf-8")
+
+
+class _Loader(_LOADER):
+    """Refuses keys that could all have the same hash: a mapping of them takes quadratic time."""
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> Any:  # PyYAML's own signature
+        """The mapping of a node."""
+        self.flatten_mapping(node)
+        for key, _ in node.value:
+            if key.tag == "tag:yaml.org,2002:int" and len(key.value) > MAX_NUMERIC_KEY:
+                _refuse_number(key.value)
+        return super().construct_mapping(node, deep)
 
 
 class _Limits:

@@ -209,10 +209,10 @@ def open_itself(path: str | Path, flags: int) -> int:
 def refuse_links(folder: Path) -> None:
     """Check that a folder holds its files itself before it is packed, uploaded or written to.
 
-    A link in a stranger's folder could name any file of the user's.
+    A link in a stranger's folder could name any file of the user's; a pipe never ends.
 
     Raises:
-        InputError: There is a link somewhere in it.
+        InputError: There is a link, a pipe or a device somewhere in it.
     """
     for place, folders, names in os.walk(folder):
         for name in sorted(folders + names):
@@ -221,6 +221,11 @@ def refuse_links(folder: Path) -> None:
                 raise InputError(
                     f"{folder} must not contain links, but {file.relative_to(folder)} is a link "
                     f"to {file.readlink()}; put the file there, or remove the link"
+                )
+            if name in names and not file.is_file():
+                raise InputError(
+                    f"{folder} must contain files, but {file.relative_to(folder)} "
+                    f"{no_file(file)}; remove it"
                 )
 
 

@@ -15,6 +15,7 @@ RESULTS/ of `task=reproduce`: reproduction.yaml
 """
 
 import csv
+import io
 from collections.abc import Callable, Mapping
 from os.path import exists, isfile  # which raise no error
 from pathlib import Path
@@ -49,6 +50,8 @@ MAPPINGS = (
     "pruner", "search",
 )  # fmt: skip
 """Parts of a configuration that are mappings, if it has them; `metrics` may be a list, too."""
+MAX_TABLE_BYTES = 1 << 26
+"""Size of a run's table that is text: a million epochs need less."""
 
 DAMAGE = (
     OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError,
@@ -186,11 +189,11 @@ def read_curves(folder: Path) -> list[tuple[int, dict[str, float]]]:
 
 
 def _parse_curves(file: Path) -> list[tuple[int, dict[str, float]]]:
-    with file.open(encoding="utf-8", newline="") as rows:
-        return [
-            (int(row.pop("epoch")), {name: float(text) for name, text in row.items() if text})
-            for row in csv.DictReader(rows)
-        ]
+    text = documents.read_bytes(file, MAX_TABLE_BYTES).decode("utf-8")
+    return [
+        (int(row.pop("epoch")), {name: float(value) for name, value in row.items() if value})
+        for row in csv.DictReader(io.StringIO(text, newline=""))
+    ]
 
 
 def per_user_file(folder: Path, fold: str) -> Path:
@@ -249,6 +252,7 @@ def read(file: Path, parse: Callable[[Path], object], kind: type[Content]) -> Co
         InputError: The file is missing or damaged.
     """
     try:
+        documents.refuse_no_file(file)
         content = parse(file)
     except InputError:
         raise

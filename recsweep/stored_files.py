@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import IO, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -48,8 +48,8 @@ NUMBERS = "biuf"
 INTEGERS = ("indices", "indptr")
 """Arrays of whole numbers in a state; all others are float32 or float64."""
 OF_PANDAS = (LookupError, TypeError, AttributeError, ValueError, RuntimeError, MemoryError)
-N_ROWS = 1 << 16
-"""Rows of a table read at a time."""
+N_ROWS, LEAST_BYTES = 1 << 16, 8
+"""Rows of a table read at a time, and what pandas needs at least for a row of a column."""
 
 
 # --- arrays ---------------------------------------------------------------------------------------
@@ -277,7 +277,8 @@ def read_table(file: Path, n_rows: int | None = None) -> pd.DataFrame:
         n_rows: The number of rows that it must have; None = any.
 
     Raises:
-        ValueError: It is damaged, or has another number of rows.
+        ValueError: It is damaged, or has another number of rows, or other columns than numbers
+            and text.
         InputError: It unpacks to more than the limits allow.
     """
     import pyarrow as pa
@@ -285,9 +286,10 @@ def read_table(file: Path, n_rows: int | None = None) -> pd.DataFrame:
 
     unpacked, batches, n_read = UnpackedSize(file), [], 0
     with _arrow_errors(), ParquetFile(file) as parquet:
+        _refuse_other_types(parquet.schema_arrow)
         for batch in parquet.iter_batches(N_ROWS):
             n_read += batch.num_rows
-            unpacked.add_batch(batch)
+            unpacked.add_batch(batch, LEAST_BYTES)
             if n_rows is not None and n_read > n_rows:
                 break
             batches.append(batch)
@@ -296,6 +298,23 @@ def read_table(file: Path, n_rows: int | None = None) -> pd.DataFrame:
             raise ValueError(f"it must have {n_rows:,} rows, but has {found}")
         # anyone can change what the file says of pandas' index
         return pa.Table.from_batches(batches, parquet.schema_arrow).to_pandas()
+
+
+def _refuse_other_types(schema: Any) -> None:
+    """Raise ValueError for columns that no run has: pandas needs more memory for them than Arrow.
+
+    Args:
+        schema: Names and types of the columns.
+    """
+    from pyarrow import types
+
+    known = (types.is_floating, types.is_integer, types.is_string, types.is_large_string)
+    for column in schema:
+        if not any(is_known(column.type) for is_known in known):
+            raise ValueError(
+                f"every column must hold numbers or text, but {column.name!r:.60} holds "
+                f"{column.type!s:.40}"
+            )
 
 
 @contextmanager

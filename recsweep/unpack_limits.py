@@ -77,8 +77,12 @@ class UnpackedSize:
                 f"max_compression_ratio={_above(ratio)}"
             )
 
-    def add_batch(self, batch: Any) -> None:
+    def add_batch(self, batch: Any, least_bytes: int = 0) -> None:
         """Count a record batch of Arrow; dictionaries that batches share count once.
+
+        Args:
+            batch: The batch.
+            least_bytes: Bytes that each row of each column counts at least.
 
         Raises:
             InputError: See `add`.
@@ -91,7 +95,7 @@ class UnpackedSize:
                 if self._dictionaries.get(name) != addresses:
                     self._dictionaries[name] = addresses
                     self.add(values.nbytes)
-            self.add(codes.nbytes)
+            self.add(max(codes.nbytes, least_bytes * batch.num_rows))
 
 
 def _above(limit: float) -> str:

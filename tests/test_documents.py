@@ -1,6 +1,7 @@
 """YAML and JSON of others are plain data, read within limits of size, depth and number."""
 
 import json
+import os
 import time
 from pathlib import Path
 from typing import Any
@@ -39,8 +40,13 @@ def bomb(parts: str) -> str:
         ("a: [", "parsing a flow node|did not find expected"),
         (b"\xff", "utf-8"),
         ("a: 1\n--- \nb: 2", "single document"),
+        ("".join(f"%TAG !{i:x}! x\n" for i in range(40_000)) + "---\na: 1\n", "begin with %"),
+        ("\ufeff%YAML 1.1\n---\na: 1\n", "begin with %"),
+        ("a: 1\n...\u2028%TAG ! x\n---\nb: 1\n", "begin with %"),
+        (f"{{{', '.join(f'{i * (2**61 - 1)}: 1' for i in range(40_000))}}}", "finite and short"),
+        (f"a: {{<<: {{{2**61 - 1}: 1}}}}", "finite and short"),
     ],
-    ids=range(14),
+    ids=range(19),
 )
 def test_a_document_beyond_a_limit_is_refused_at_once(text: str | bytes, said: str) -> None:
     started = time.monotonic()
@@ -56,6 +62,26 @@ def test_what_recsweep_writes_is_read_again() -> None:
     assert "*id001" in text, "aliases are written"
     assert parse_yaml(text) == parse_yaml(text.encode()) == content
     assert parse_yaml("") is None
+
+
+def test_keys_that_are_short_numbers_and_percents_within_lines_are_read() -> None:
+    keys = {10**14: "a", -2: "b", 0.5: "c", False: "d", None: "e"}
+    assert parse_yaml("{100000000000000: a, -2: b, 0.5: c, false: d, null: e}") == keys
+    assert parse_yaml("a: 5%\nb: |\n  %c") == {"a": "5%", "b": "%c"}
+    assert parse_yaml(f"{10**300}") == 10**300
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have names")
+def test_a_pipe_or_a_device_is_refused_at_once_and_a_link_to_a_file_is_read(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    (tmp_path / "zero").symlink_to("/dev/zero")
+    for name in ("zero", "pipe", "."):
+        for reader in (read_yaml, read_json):
+            with pytest.raises(ValueError, match="must be a regular file, but is a folder, a pipe"):
+                reader(tmp_path / name)
+    (tmp_path / "a").write_text("[1]")
+    (tmp_path / "b").symlink_to("a")
+    assert read_yaml(tmp_path / "b") == [1]
 
 
 def test_values_up_to_the_limits_are_read() -> None:

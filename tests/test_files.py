@@ -349,3 +349,12 @@ def test_a_lock_that_is_a_link_is_refused(tmp_path: Path) -> None:
     with pytest.raises(OSError, match=os.strerror(errno.ELOOP)), sole_writer(tmp_path / "x.npz"):
         pass
     assert (tmp_path / "victim").read_text() == "mine"
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have names")
+def test_a_folder_with_a_pipe_is_not_packed(tmp_path: Path) -> None:
+    (tmp_path / "part").mkdir()
+    refuse_links(tmp_path)
+    os.mkfifo(tmp_path / "part" / "note.md")
+    with pytest.raises(InputError, match=r"contain files, but part/note\.md is a pipe or a device"):
+        refuse_links(tmp_path)

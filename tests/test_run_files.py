@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
+from recsweep import run_files
 from recsweep.errors import InputError
 from recsweep.run_files import (
     COMPARED,
@@ -15,6 +16,7 @@ from recsweep.run_files import (
     is_run,
     is_study,
     newest_comparison,
+    read,
     read_compared,
     read_config,
     read_curves,
@@ -74,6 +76,28 @@ def test_a_curve_with_a_field_of_megabytes_is_one_line(tmp_path: Path) -> None:
     (tmp_path / CURVES).write_text(f"epoch,train/loss\n1,{'1' * (3 << 20)}\n")
     with pytest.raises(InputError, match=r"readable curves\.csv, but .*field larger than"):
         read_curves(tmp_path)
+
+
+def test_a_table_beyond_its_limit_is_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / CURVES).write_text("epoch,train/loss\n1,2.5\n")
+    assert len(read_curves(tmp_path)) == 1
+    monkeypatch.setattr(run_files, "MAX_TABLE_BYTES", 22)
+    with pytest.raises(InputError, match=r"curves\.csv is not \(it must have at most 22 bytes"):
+        read_curves(tmp_path)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="needs pipes that have names")
+@pytest.mark.parametrize("kind", ["pipe", "device"])
+def test_a_pipe_or_a_device_is_no_file_of_a_run(kind: str, tmp_path: Path) -> None:
+    file = tmp_path / "file"
+    if kind == "pipe":
+        os.mkfifo(file)
+    else:
+        file.symlink_to("/dev/zero")
+    with pytest.raises(InputError, match=r"is not \(it must be a regular file, but is a folder, a"):
+        read(file, lambda _: os.read(os.open(file, os.O_RDONLY | os.O_NONBLOCK), 9), bytes)
 
 
 def test_a_split_has_a_fingerprint_and_sizes(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from recsweep import unpack_limits
+from recsweep.errors import InputError
 from recsweep.stored_files import (
     Header,
     n_rows_of,
@@ -132,6 +133,32 @@ def bomb(file: Path, n_bytes: int) -> Path:
     texts = pa.DictionaryArray.from_arrays(codes, pa.array(["x" * 1000])).cast(pa.string())
     pq.write_table(pa.table({"item": texts}), file)
     return file
+
+
+@pytest.mark.parametrize(
+    "values",
+    [pa.nulls(3), pa.array([True, None, False]), pa.array([[1]] * 3), pa.array([b"a"] * 3),
+     pa.array(["a"] * 3).dictionary_encode(), pa.array([{"a": 1}] * 3)],
+    ids=lambda values: str(values.type)[:9],
+)  # fmt: skip
+def test_a_table_of_other_types_than_numbers_and_text_is_refused(
+    values: pa.Array, tmp_path: Path
+) -> None:
+    pq.write_table(pa.table({"x": [1, 2, 3], "a": values}), tmp_path / "t.parquet")
+    with pytest.raises(ValueError, match="hold numbers or text, but 'a' holds "):
+        read_table(tmp_path / "t.parquet")
+
+
+def test_a_row_of_a_column_counts_at_least_what_pandas_needs(tmp_path: Path) -> None:
+    n_rows = 1 << 17
+    values = pa.array(np.zeros(n_rows, np.int8))
+    pq.write_table(pa.table({"x": values, "y": values}), tmp_path / "t.parquet")
+    n_bytes = n_rows * 2 * 8
+    choose_limits(Limits(max_unpacked_gib=(n_bytes - 1) / 2**30))
+    with pytest.raises(InputError, match="max_unpacked_gib="):
+        read_table(tmp_path / "t.parquet")
+    choose_limits(Limits(max_unpacked_gib=n_bytes / 2**30))
+    assert len(read_table(tmp_path / "t.parquet")) == n_rows
 
 
 def test_a_table_that_unpacks_to_far_more_than_its_size_is_refused(

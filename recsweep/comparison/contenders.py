@@ -12,7 +12,7 @@ import pandas as pd
 from recsweep.app import parameters, parameters_of_run
 from recsweep.build import is_deterministic
 from recsweep.errors import InputError
-from recsweep.messages import shorten
+from recsweep.messages import one_line, shorten
 from recsweep.runs.scored_run import ScoredRun
 from recsweep.tracking.nested_runs import trial_name
 from recsweep.trust import refuse_foreign
@@ -129,9 +129,12 @@ def _identity(run: ScoredRun) -> str:
 
 def _names(firsts: Sequence[ScoredRun]) -> list[str]:
     """Names by model if unique, else by study, else by the settings that differ."""
-    models = [run.model for run in firsts]
-    studies = [_study_label(run) for run in firsts]
-    settings = [_settings_label(run, [r for r in firsts if r.model == run.model]) for run in firsts]
+    models = [one_line(run.model) for run in firsts]
+    studies = [one_line(_study_label(run)) for run in firsts]
+    settings = [
+        one_line(_settings_label(run, [r for r in firsts if r.model == run.model]))
+        for run in firsts
+    ]
     names: list[str] = []
     for levels in zip(models, studies, settings, strict=True):
         unique = (

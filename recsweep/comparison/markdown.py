@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Sequence
 
+from recsweep.messages import one_line
+
 
 def markdown_table(head: Sequence[str], rows: Iterable[Iterable[str]]) -> str:
     """A table in Markdown.
@@ -20,5 +22,10 @@ def bullets(lines: Iterable[str]) -> list[str]:
 
 
 def escape(text: str) -> str:
-    r"""The text with Markdown's special characters escaped by \."""
-    return "".join(f"\\{letter}" if letter in r"\`*|<[" else letter for letter in text)
+    r"""The text on one line, with Markdown's special characters escaped by \."""
+    return "".join(f"\\{c}" if c in r"\`*|<[&" else c for c in one_line(text))
+
+
+def code(text: object) -> str:
+    """The text on one line, in the type of a program; it cannot end that itself."""
+    return "`" + one_line(text).replace("`", "'") + "`"

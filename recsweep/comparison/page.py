@@ -2,8 +2,11 @@
 
 from collections.abc import Iterable, Sequence
 from datetime import date
+from functools import partial
+from html import escape as escape_html
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from recsweep.comparison.markdown import escape
 from recsweep.comparison.statistics import Comparison, Pair, Score
 
 if TYPE_CHECKING:
@@ -51,6 +54,10 @@ if (matchMedia("(pointer: coarse)").matches)  // a finger on a figure scrolls th
 """
 
 
+as_html = partial(escape_html, quote=False)
+"""A label of Plotly's, which takes tags such as <a> and <b> for what they are."""
+
+
 class Section(NamedTuple):
     """A part of the page.
 
@@ -76,7 +83,7 @@ def subject(data: Iterable[str], splits: Iterable[str], day: date) -> str:
     names, marks = sorted(set(data)), sorted({split[:12] for split in splits})
     return (
         f"data set{'s' * (len(names) > 1)} {', '.join(names)} · "
-        f"split{'s' * (len(marks) > 1)} {', '.join(marks)} · {day.isoformat()}"
+        f"split{'s' * (len(marks) > 1)} {', '.join(map(escape, marks))} · {day.isoformat()}"
     )
 
 
@@ -90,6 +97,7 @@ def html(sections: Sequence[Section]) -> str:
     from plotly.offline import get_plotlyjs
 
     text_of = MarkdownIt("commonmark", {"html": False}).enable("table")
+    text_of.disable(["link", "image", "autolink"])  # a stored name must not fetch anything
     parts = []
     for number, section in enumerate(sections):
         level = "h2" if number else "h1"
@@ -152,7 +160,7 @@ def _intervals(scores: Sequence[Score], names: Sequence[str]) -> dict[str, Any]:
     return {
         "x": means,
         "y": list(range(len(names))),
-        "text": list(names),
+        "text": [*map(as_html, names)],
         "mode": "markers",
         "marker": {"size": 9, "color": [ACCENT if score.mark else MUTED for score in scores]},
         "error_x": {
@@ -216,13 +224,14 @@ def _panels(metrics: Sequence[str], rows: Sequence[str], legend: str) -> "Figure
     """An empty figure: a panel per metric side by side, the first row on top."""
     from plotly.subplots import make_subplots
 
-    figure = make_subplots(1, len(metrics), shared_yaxes=True, subplot_titles=list(metrics),
+    titles = [*map(as_html, metrics)]
+    figure = make_subplots(1, len(metrics), shared_yaxes=True, subplot_titles=titles,
                            horizontal_spacing=0.04)  # fmt: skip
     figure.update_xaxes(**GRID, nticks=5)
     figure.update_yaxes(
         **GRID,
         tickvals=list(range(len(rows))),
-        ticktext=list(rows),
+        ticktext=[*map(as_html, rows)],
         range=[len(rows) - 0.5, -0.5],
         automargin=True,
         ticksuffix="  ",

@@ -16,9 +16,10 @@ from recsweep.comparison.contenders import (
     settings_of_model,
 )
 from recsweep.comparison.groups import group_records, group_rows, tables_of_groups
-from recsweep.comparison.markdown import bullets, escape, markdown_table
+from recsweep.comparison.markdown import bullets, code, escape, markdown_table
 from recsweep.comparison.page import Section, figure_of_pairs, figure_of_scores, html, subject
 from recsweep.comparison.statistics import Comparison, Score, Statistics, compare
+from recsweep.messages import one_line
 from recsweep.run_files import COMPARISON, COMPARISON_PAGE, GROUPS_COMPARED, PAIRS
 
 if TYPE_CHECKING:
@@ -59,9 +60,7 @@ def write_comparison(
     sections = [
         Section(
             "Comparison",
-            "\n".join(
-                [_subject(found), "", _main_table(found), "", *bullets(notes(found, "bold:"))]
-            ),
+            "\n".join([_subject(found), "", _main_table(found), "", *_noted(found)]),
         ),
         Section("Intervals and replicates", _table_of_scores(found), figure_of_scores(found)),
         Section("Differences", _table_of_pairs(found), figure_of_pairs(found)),
@@ -72,7 +71,7 @@ def write_comparison(
         *(Section(title, *content) for title, content in (extra_sections or {}).items()),
         Section(
             "Definitions",
-            "\n".join(bullets(f"`{n}`: {escape(d)}" for n, d in _definitions(found))),
+            "\n".join(bullets(f"{code(n)}: {escape(str(d))}" for n, d in _definitions(found))),
         ),
         Section("Where the numbers come from", _origins(found)),
     ]
@@ -195,13 +194,13 @@ def comparison_text(found: Comparison) -> str:
         shown = slice(start, start + n_beside)
         head, *body = (
             label.ljust(width) + "".join(f"  {cell:<{CELL_COLUMNS - 2}}" for cell in cells[shown])
-            for label, cells in [("", found.metrics), *labelled]
+            for label, cells in [("", [*map(one_line, found.metrics)]), *labelled]
         )
         lines += [""] * (start > 0)
         lines += [head.rstrip(), "─" * len(head), *map(str.rstrip, body)]
     texts = [*notes(found), *(f"{name}: {text}" for name, text in _definitions(found))]
     for text in texts:
-        lines += textwrap.wrap(text, COLUMNS, subsequent_indent="  ")
+        lines += textwrap.wrap(one_line(text), COLUMNS, subsequent_indent="  ")
     return "\n".join(lines)
 
 
@@ -227,6 +226,10 @@ def _subject(found: Comparison) -> str:
     return subject(map(escape, data), (run.split for run in runs), date.today())
 
 
+def _noted(found: Comparison) -> list[str]:
+    return bullets(map(escape, notes(found, "bold:")))
+
+
 def _main_table(found: Comparison) -> str:
     rows = []
     for each in found.contenders:
@@ -243,7 +246,7 @@ def _marked(score: Score) -> str:
 def _table_of_scores(found: Comparison) -> str:
     rows = [
         [
-            metric,
+            escape(metric),
             escape(_shown_name(each)),
             f"{score.mean:.4f}",
             f"[{score.interval.low:.4f}, {score.interval.high:.4f}]",
@@ -263,7 +266,7 @@ def _table_of_scores(found: Comparison) -> str:
 def _table_of_pairs(found: Comparison) -> str:
     rows = [
         [
-            pair.metric,
+            escape(pair.metric),
             f"{escape(pair.a)} − {escape(pair.b)}",
             f"{pair.difference.mean:+.4f}",
             f"[{pair.difference.low:+.4f}, {pair.difference.high:+.4f}]",
@@ -283,7 +286,7 @@ def _origins(found: Comparison) -> str:
         if len(set(filter(None, values))) == 1:
             same.append(f"{field} {next(filter(None, values))}")
         else:
-            rows.append([field, *(escape(value or "not noted") for value in values)])
+            rows.append([escape(field), *(escape(value or "not noted") for value in values)])
     parts = ["\n".join(bullets(map(_origin, found.contenders)))]
     if rows:
         parts.append(markdown_table(["", *(each.name for each in found.contenders)], rows))
@@ -298,7 +301,7 @@ def _origin(contender: Contender) -> str:
     parts = [
         escape(settings_of_model(first)),
         f"study {escape(first.study)}" if first.study else "",
-        f"`{first.place}`" + (f" and {len(others)} more" if others else ""),
+        code(first.place) + (f" and {len(others)} more" if others else ""),
         "" if first.environment else "commit and versions not noted",
     ]
     return f"**{escape(contender.name)}**: {'; '.join(filter(None, parts))}"
@@ -309,6 +312,7 @@ def _origin(contender: Contender) -> str:
 _LATEX = {
     "\\": r"\textbackslash{}", "~": r"\textasciitilde{}", "^": r"\textasciicircum{}",
     "β": r"$\beta$", "†": r"$^{\dagger}$", "‡": r"$^{\ddagger}$", "±": r"$\pm$", "*": r"$^{*}$",
+    "[": "{[}", "]": "{]}",  # else arguments of the rule or the line before
     "<": "$<$", ">": "$>$", "|": "$|$", "…": r"\ldots{}", "–": "--",
     **{letter: rf"\{letter}" for letter in "_%&#${}"},
 }  # fmt: skip
@@ -320,15 +324,15 @@ def latex(found: Comparison) -> str:
     rows = []
     for each in found.contenders:
         scores = [found.scores[metric][each.name] for metric in found.metrics]
-        cells = [_shown_name(each).translate(_TO_LATEX), *map(_latex_cell, scores)]
+        cells = [_to_latex(_shown_name(each)), *map(_latex_cell, scores)]
         rows.append(f"    {' & '.join(cells)} \\\\")
     caption = ". ".join(note[0].upper() + note[1:] for note in notes(found, "bold:"))
-    head = " & ".join(["Model", *(metric.translate(_TO_LATEX) for metric in found.metrics)])
+    head = " & ".join(["Model", *map(_to_latex, found.metrics)])
     lines = [
         r"% \usepackage{booktabs}",
         r"\begin{table}",
         r"  \centering",
-        rf"  \caption{{{caption.translate(_TO_LATEX)}.}}",
+        rf"  \caption{{{_to_latex(caption)}.}}",
         r"  \label{tab:comparison}",
         rf"  \begin{{tabular}}{{l{'r' * len(found.metrics)}}}",
         r"    \toprule",
@@ -340,6 +344,11 @@ def latex(found: Comparison) -> str:
         r"\end{table}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _to_latex(text: str) -> str:
+    """The text on one line, which is no command of LaTeX."""
+    return one_line(text).translate(_TO_LATEX)
 
 
 def _latex_cell(score: Score) -> str:

@@ -129,7 +129,7 @@ class Comparison:
         """Definitions of the metrics."""
         known = self.contenders[0].replicates[0].definitions
         names = dict.fromkeys(metric.partition("@")[0] for metric in self.metrics)
-        return {name: known[name] for name in names}
+        return {name: known.get(name, "its definition is not noted") for name in names}
 
 
 def compare(contenders: Sequence[Contender], statistics: Statistics) -> Comparison:

@@ -1,5 +1,6 @@
 """Reads a run's metrics per user, curves and model, and checks them against its other files."""
 
+import io
 import math
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from recsweep.documents import read_bytes
 from recsweep.errors import InputError
 from recsweep.metrics.groups import GROUPS as NAMES
 from recsweep.metrics.groups import SE, Groups
@@ -17,6 +19,7 @@ from recsweep.run_files import (
     CURVES,
     GROUPS,
     GROUPS_PER_USER,
+    MAX_TABLE_BYTES,
     METRICS,
     MODEL,
     SPLIT,
@@ -69,7 +72,8 @@ def read_groups(results: Path) -> pd.DataFrame:
     """Read a run's table of groups, see `recsweep.metrics.groups.Groups`."""
 
     def parse(file: Path) -> pd.DataFrame:
-        return pd.read_csv(file, index_col="group").astype(float)
+        content = io.BytesIO(read_bytes(file, MAX_TABLE_BYTES))
+        return pd.read_csv(content, index_col="group").astype(float)
 
     return read(results / GROUPS, parse, pd.DataFrame)
 

@@ -1,6 +1,6 @@
 """Parts of Markdown."""
 
-from recsweep.comparison.markdown import bullets, escape, markdown_table
+from recsweep.comparison.markdown import bullets, code, escape, markdown_table
 
 
 def test_a_table_escapes_its_head_and_leaves_its_cells() -> None:
@@ -11,4 +11,6 @@ def test_a_table_escapes_its_head_and_leaves_its_cells() -> None:
 
 def test_special_characters_are_text() -> None:
     assert escape("a*b [c] <d> `e`") == r"a\*b \[c] \<d> \`e\`"
+    assert escape("a\n\n# b &lt; \x1b") == r"a # b \&lt; \\x1b"
+    assert code("a`b\n\nc") == "`a'b c`"
     assert bullets(["x", "y"]) == ["- x", "- y"]

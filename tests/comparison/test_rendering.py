@@ -22,6 +22,7 @@ from recsweep.comparison.rendering import (
     write_comparison,
 )
 from recsweep.comparison.statistics import Statistics, compare
+from recsweep.run_files import read_config, write_yaml
 
 METRICS = ("ndcg@100", "recall@20", "recall@50")
 
@@ -244,6 +245,40 @@ def test_markdown_has_one_title_and_sections_below_it() -> None:
 
 
 # --- LaTeX --------------------------------------------------------------------------------------
+
+
+HOSTILE = (
+    "![p](http://evil.tld/p.png) <script>alert(1)</script> <http://evil.tld> [x](http://evil.tld)"
+    "\n\n# Forged\n`a` | &lt; \x1b[2J"
+)
+
+
+@pytest.mark.parametrize("where", ["name", "study", "metric", "data", "environment", "split"])
+def test_stored_names_are_text_in_every_file(where: str, tmp_path: Path) -> None:
+    noted = {"name": {"model_name": HOSTILE}, "split": {"split": HOSTILE}}.get(where, {})
+    metric = f"{HOSTILE}@10" if where == "metric" else "ndcg@10"
+    found = []
+    for model, values in (("ease", [0.5, 0.6, 0.7]), ("slim", [0.1, 0.3, 0.2])):
+        folder = write_run(tmp_path / model, model, {metric: values, "map@10": values}, **noted)
+        if where == "data":
+            write_yaml(folder / "config.yaml", {**read_config(folder), "data": {"name": HOSTILE}})
+        if where == "environment":
+            write_yaml(folder / "environment.yaml", {HOSTILE: HOSTILE + model, "a": HOSTILE})
+        study = HOSTILE if where == "study" and model == "ease" else None
+        found.append(read_run(folder, HOSTILE + model, study, 2))
+    out = tmp_path / "out"
+    out.mkdir()
+    printed = write_comparison(group_runs(found), out, statistics())
+    page = (out / "comparison.html").read_text().partition("</head>")[2]
+    body = re.sub("<script.*?</script>", "", page, flags=re.DOTALL)
+    assert not re.search("<(img|a)[ >]|<h1>Forged", body)
+    assert "alert(1)</script>" not in page
+    markdown = re.sub("`[^`]*`", "", (out / "comparison.md").read_text())
+    assert not re.search(r"(?<!\\)(<|\[p\]|\[x\])", markdown)
+    for text in (printed, markdown, (out / "comparison.tex").read_text()):
+        assert "\x1b" not in text
+        assert not re.search("^# Forged", text, flags=re.MULTILINE)
+    assert "\n\n" not in (out / "comparison.tex").read_text()
 
 
 def test_latex_is_a_well_formed_booktabs_table(tmp_path: Path) -> None:

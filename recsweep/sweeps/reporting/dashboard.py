@@ -37,6 +37,9 @@ def make_dashboard(storage: BaseStorage) -> Application:
     dashboard = wsgi(storage)
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
+        if environ.get("HTTP_HOST") not in _hosts(environ["SERVER_PORT"]):
+            reason = {"reason": "recsweep's dashboard answers only to a name of this machine"}
+            return _json("403 Forbidden", reason, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
             reason = {"reason": "recsweep's dashboard shows studies and does not change them"}
             return _json("403 Forbidden", reason, start_response)
@@ -47,6 +50,12 @@ def make_dashboard(storage: BaseStorage) -> Application:
         return found
 
     return application
+
+
+def _hosts(port: str) -> list[str]:
+    """What a browser on this machine asks for: another name is a page's that now points here."""
+    names = (HOST, "localhost", "[::1]")
+    return [f"{name}:{port}" for name in names] + [*names] * (port == "80")
 
 
 def _json(status: str, content: object, start_response: Callable[..., Any]) -> list[bytes]:

@@ -16,9 +16,13 @@ from recsweep.sweeps.reporting.importance import importances
 from recsweep.sweeps.storage.backends import open_storage
 
 
-def asked(folder: Path, path: str, method: str = "GET") -> tuple[str, Any]:
+def asked(
+    folder: Path, path: str, method: str = "GET", host: str = "127.0.0.1:8080", port: str = "8080"
+) -> tuple[str, Any]:
     """Status and content of an answer."""
-    environ: dict[str, Any] = {"REQUEST_METHOD": method, "PATH_INFO": path}
+    environ: dict[str, Any] = {
+        "REQUEST_METHOD": method, "PATH_INFO": path, "HTTP_HOST": host, "SERVER_PORT": port,
+    }  # fmt: skip
     setup_testing_defaults(environ)
     environ["wsgi.input"], statuses = io.BytesIO(), []
     application = make_dashboard(open_storage(None, folder))
@@ -66,6 +70,27 @@ def test_nothing_is_changed(tmp_path: Path, method: str) -> None:
     assert status == "403 Forbidden"
     assert "does not change them" in content["reason"]
     assert study.trials == []
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"])
+def test_a_browser_on_this_machine_is_answered(host: str, tmp_path: Path) -> None:
+    make_study(tmp_path / "vae")
+    assert asked(tmp_path / "vae", "/api/studies/0/param_importances", host=host)[0] == "200 OK"
+    without = host.rpartition(":")[0]
+    for port, status in (("80", "200 OK"), ("8080", "403 Forbidden")):
+        found = asked(tmp_path / "vae", "/api/studies/0/param_importances", host=without, port=port)
+        assert found[0] == status
+
+
+@pytest.mark.parametrize("path", ["/api/studies/0", "/api/studies/0/param_importances", "/"])
+@pytest.mark.parametrize("host", ["evil.tld:8080", "evil.tld", "127.0.0.1:9", "127.0.0.1", ""])
+def test_a_page_whose_name_points_to_this_machine_is_refused(
+    host: str, path: str, tmp_path: Path
+) -> None:
+    make_study(tmp_path / "vae")
+    status, content = asked(tmp_path / "vae", path, host=host)
+    assert status == "403 Forbidden"
+    assert "only to a name of this machine" in content["reason"]
 
 
 def test_without_the_package_the_extra_is_named(
