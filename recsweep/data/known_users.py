@@ -63,7 +63,7 @@ class KnownUsers:
         found[rows[best_last]] = users[best_last]  # of equal rows the last one stays
         is_best = lengths == self._lengths[found[rows]]
         n_best = np.bincount(rows[is_best], self._n_equal[users[is_best]], len(found))
-        self._tell(np.count_nonzero(n_best > 1), np.count_nonzero(n_best))
+        self._tell(int((n_best > 1).sum()), int((n_best > 0).sum()))
         return found
 
     def _tell(self, n_ambiguous: int, n_known: int) -> None:

@@ -6,10 +6,10 @@ libraries give different quantities the same name.
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from typing import Any, ClassVar
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 from numpy.typing import ArrayLike
 
@@ -60,7 +60,9 @@ class CatalogMetric(Metric, ABC):
         """
 
 
-def finite_per_user(values: ArrayLike, users: Sequence[Any], name: str) -> np.ndarray:
+def finite_per_user(
+    values: ArrayLike, users: "np.ndarray | pd.Index[Any]", name: str
+) -> np.ndarray:
     """What a metric gives, as one float64 per user.
 
     Args:

@@ -97,8 +97,9 @@ class Delimited(TableSource):
         merged = in_time.drop_duplicates(["user", "item"], keep="last").sort_index()
         if self.duplicates == "last":
             return merged
-        values = table.groupby(["user", "item"], observed=True)["value"].transform(self.duplicates)
-        merged = merged.assign(value=values)
+        values = table.groupby(["user", "item"], observed=True)["value"]
+        is_sum = self.duplicates == "sum"
+        merged = merged.assign(value=values.transform("sum") if is_sum else values.transform("max"))
         largest = merged.iloc[merged["value"].argmax()]
         if largest["value"] > LARGEST:
             raise InputError(
