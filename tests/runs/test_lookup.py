@@ -92,7 +92,7 @@ def test_a_folder_that_is_no_run_is_refused(config: Any, tmp_path: Path) -> None
     assert "has no folder model" in refused(str(tmp_path / "absent"), of_now, empty)
     text = refused("abc", of_now, empty)
     assert text.startswith("tracking=off keeps no runs")
-    assert "task.run=abc" in text
+    assert "abc is the name of one" in text
     trial = tmp_path / "trials" / "0003"
     trial.mkdir(parents=True)
     assert "is a trial of a sweep, which has neither" in refused(str(trial), of_now, empty)

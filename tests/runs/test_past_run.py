@@ -62,9 +62,16 @@ def test_a_class_that_the_user_did_not_choose_is_refused(stored: Any, refused: A
         assert part.items() <= stored(trusted=["evil.Model"], **part).items()
 
 
-@pytest.mark.parametrize("task", [None, {}, {"_target_": "recsweep.tasks.upload.Upload"}])
-def test_only_trainings_are_repeated(task: Any, stored: Any, refused: Any) -> None:
-    with refused("a stored run must be a training"):
+@pytest.mark.parametrize(
+    ("task", "why"),
+    [
+        (None, "task must be a group of settings"),
+        ({}, "a stored run must be a training"),
+        ({"_target_": "recsweep.tasks.upload.Upload"}, "a stored run must be a training"),
+    ],
+)
+def test_only_trainings_are_repeated(task: Any, why: str, stored: Any, refused: Any) -> None:
+    with refused(why):
         stored(task=task)
 
 
