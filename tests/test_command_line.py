@@ -168,7 +168,7 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
     first_few(
         [
             ("model.dropout_rate=7", "model.dropout_rate must be at least 0 and at most 0.999999"),
-            ("model.beta=-1", "model.beta must be at least 0, but is -1"),
+            ("model.beta=-1", "model.beta must be at least 0 and at most 1e+30, but is -1"),
             ("model.beta=inf", "model.beta must be a finite number, but is inf"),
             ("model.beta=", "model.beta must be a valid number, but is ''"),
             ("model.hidden_dims=[]", "model.hidden_dims must have at least 1 item"),

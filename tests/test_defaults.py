@@ -40,7 +40,10 @@ def test_what_is_given_is_taken() -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"l2": -1.0}, r"^model\.l2 must be at least 0, but is -1\.0; change model\.l2$"),
+        (
+            {"l2": -1.0},
+            r"^model\.l2 must be at least 0 and at most 1e\+30, but is -1\.0; change model\.l2$",
+        ),
         (
             {"droput_rate": 0.5},
             r"^unknown key model\.droput_rate; did you mean model\.dropout",

@@ -327,7 +327,7 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
             ("model.l3=interval(0,1)", "unknown key model.l3; model has dropout_rate, l2"),
             (
                 "model.dropout_rate=interval(0,2)",
-                "model.dropout_rate must be at least 0 and below 1",
+                "model.dropout_rate must be at least 0 and at most 0.999999",
             ),
             ("model.l2=interval(2,2)", "an interval must start below its end"),
             ("model.l2=tag(log,interval(0,1))", "needs an interval above 0"),

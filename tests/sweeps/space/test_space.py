@@ -307,7 +307,7 @@ def test_groups_and_dimensions_carry_optunas_distributions() -> None:
         ("refit=true,false", r"refit must be the same"),
         ("+model.beta=0,1", r"\+model\.beta=0,1 adds a new one; write model\.beta=0,1"),
         ("model.beta=interval(1,0)", r"an interval must start below its end"),
-        ("model.dropout_rate=interval(0,1)", r"includes 1\.0: .*at least 0 and below 1"),
+        ("model.dropout_rate=interval(0,1)", r"includes 1\.0: .*at least 0 and at most 0\.99"),
         ("model.latent_dim=interval(1,8)", r"write model\.latent_dim=int\(interval\(1,8\)\)"),
         ("optimizer=adam,sdg", r"optimizer must be one of adam, adamw, sgd, .* did you mean sgd\?"),
         ("optimizer=null,sgd", r"optimizer must be one of adam, .*, but is null"),
