@@ -2,10 +2,10 @@
 
     python benchmarks/movielens_20m.py [--users N] [--epochs N] [--rounds N]
 
-116,677 users of the training part and 20,000 held-out ones choose among 20,108 items in 9.9
-million clicks, 8.5 of them for training, in batches of 500. recsweep trains on all of these users
-and scores 10,000 for validation: one command, from the files to the saved model. Its epochs after
-the first count, each with its validation.
+116,677 users of the training part and 20,000 held-out ones choose among 20,108 items in 10 million
+clicks, 8.5 of them for training, in batches of 500. recsweep trains on all of these users
+and scores some 10,000 for validation: one command, from the files to the saved model. Its epochs
+after the first count, each with its validation.
 
 The competitors of epoch.py, recsweep among them, take turns on the first N users of the training
 part, since the notebook needs a dense matrix. An epoch's time is in proportion to its steps, so

@@ -61,4 +61,8 @@ def remedy_for_equal_scores(model: object) -> str:
 def _weights_above(least: float, model: object) -> list[str]:
     """The model's penalties that are larger, with their values."""
     values = {name: getattr(model, name, 0) for name in ("l1", "l2", "beta")}
-    return [f"model.{name} (now {value:g})" for name, value in values.items() if value > least]
+    return [
+        f"model.{name} (now {value:g})"
+        for name, value in values.items()
+        if isinstance(value, int | float) and value > least
+    ]

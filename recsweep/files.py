@@ -6,7 +6,7 @@ import os
 import shutil
 import stat
 import uuid
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from os import fsync
 from pathlib import Path
@@ -196,6 +196,8 @@ def open_itself(path: str | Path, flags: int) -> int:
     """
     try:
         descriptor = os.open(path, flags | ITSELF, 0o666)
+    except BlockingIOError:  # a server lends the file to another host: wait for that
+        descriptor = os.open(path, flags | ITSELF & ~getattr(os, "O_NONBLOCK", 0), 0o666)
     except OSError as error:
         is_link = os.path.islink(path)  # noqa: PTH114 - Path's raises an error
         reason = "it is a link, which could lead anywhere" if is_link else error.strerror
@@ -206,10 +208,14 @@ def open_itself(path: str | Path, flags: int) -> int:
     return descriptor
 
 
-def refuse_links(folder: Path) -> None:
+def refuse_links(folder: Path, leave_out: Collection[str] = ()) -> None:
     """Check that a folder holds its files itself before it is packed, uploaded or written to.
 
     A link in a stranger's folder could name any file of the user's; a pipe never ends.
+
+    Args:
+        folder: The folder. Others may write in it meanwhile.
+        leave_out: Folders in it whose files may be links.
 
     Raises:
         InputError: There is a link, a pipe or a device somewhere in it.
@@ -217,16 +223,22 @@ def refuse_links(folder: Path) -> None:
     for place, folders, names in os.walk(folder):
         for name in sorted(folders + names):
             file = Path(place, name)
-            if file.is_symlink():
+            try:
+                mode = file.lstat().st_mode
+            except FileNotFoundError:  # somebody has just renamed or removed it
+                continue
+            if stat.S_ISLNK(mode):
                 raise InputError(
                     f"{folder} must not contain links, but {file.relative_to(folder)} is a link "
                     f"to {file.readlink()}; put the file there, or remove the link"
                 )
-            if name in names and not file.is_file():
+            if not stat.S_ISREG(mode) and not stat.S_ISDIR(mode):
                 raise InputError(
-                    f"{folder} must contain files, but {file.relative_to(folder)} "
-                    f"{no_file(file)}; remove it"
+                    f"{folder} must contain files, but {file.relative_to(folder)} is a pipe or a "
+                    "device; remove it"
                 )
+        if place == str(folder):
+            folders[:] = [name for name in folders if name not in leave_out]
 
 
 def refuse_file(

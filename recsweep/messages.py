@@ -74,8 +74,7 @@ def print_to(stream: TextIO, *lines: str) -> None:
         stream: Where to.
         lines: One line each: control characters and line breaks in it are escaped.
     """
-    for line in lines:
-        print(escape_controls(line), file=stream, flush=True)
+    print("\n".join(map(escape_controls, lines)), file=stream, flush=True)
 
 
 def align_columns(head: Sequence[str], body: Sequence[Sequence[str]]) -> list[str]:

@@ -41,6 +41,8 @@ FAILURES = ".failures"
 REPRODUCTION = "reproduction.yaml"
 NOTE, COMPARISON, STUDIES, COMPARED = "note.md", "comparison", "studies.yaml", "studies"
 COMPARISON_PAGE, PAIRS, GROUPS_COMPARED = "comparison.html", "pairs.csv", "groups.csv"
+OF_LAUNCHERS = (".submitit",)
+"""What launchers keep in a study's folder, with a link to each job's script."""
 REPLICATE = "replicate-"
 """With its index, the folder of a replicate."""
 FOLDS = ("valid", "test")

@@ -7,6 +7,7 @@ import shlex
 import shutil
 import subprocess
 import sys
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -313,6 +314,46 @@ def test_a_link_in_a_folder_is_refused_and_one_to_it_is_not(tmp_path: Path, refu
         with refused(f"{folder} must not contain links, but model/link is a link to {target}"):
             refuse_links(folder)
         link.unlink()
+
+
+def test_a_launchers_own_links_are_left_out_but_it_is_none_itself(
+    tmp_path: Path, refused: Any
+) -> None:
+    folder = tmp_path / "study"
+    (folder / ".submitit").mkdir(parents=True)
+    (folder / ".submitit" / "script.sh").symlink_to(tmp_path / "1_submission.sh")
+    (folder / "trials" / ".submitit").mkdir(parents=True)
+    refuse_links(folder, [".submitit"])
+    with refused("is a link to"):
+        refuse_links(folder)
+    (folder / "trials" / ".submitit" / "a").symlink_to(tmp_path)
+    with refused("trials/.submitit/a is a link to"):
+        refuse_links(folder, [".submitit"])
+    (folder / "trials" / ".submitit" / "a").unlink()
+    shutil.rmtree(folder / ".submitit")
+    (folder / ".submitit").symlink_to(tmp_path)
+    with refused(".submitit is a link to"):
+        refuse_links(folder, [".submitit"])
+
+
+def test_files_that_come_and_go_are_no_links(tmp_path: Path) -> None:
+    """As results are written, and renamed, while another command begins."""
+    code = (
+        "import sys, time; from pathlib import Path; from recsweep.files import whole_file\n"
+        "ends = time.monotonic() + 60\n"
+        "while time.monotonic() < ends and not Path(sys.argv[1], 'stop').exists():\n"
+        "    with whole_file(Path(sys.argv[1], 'x')) as file: file.write(b'1')\n"
+    )
+    (tmp_path / "x").write_text("0")
+    writer = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)])
+    try:
+        while (tmp_path / "x").read_text() == "0":
+            time.sleep(0.01)
+        for _ in range(3000):
+            refuse_links(tmp_path)
+    finally:
+        (tmp_path / "stop").touch()
+        assert writer.wait(timeout=60) == 0
 
 
 @POSIX

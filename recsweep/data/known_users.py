@@ -13,8 +13,8 @@ log = logging.getLogger(__name__)
 
 N_RARE = 3
 """Items by which a user is looked for: the rarest finds candidates, the others rule most out."""
-MOST_AMBIGUOUS = 0.01
-"""Share of histories that may fit several users equally well without a warning."""
+MOST_AMBIGUOUS, LEAST_AMBIGUOUS = 0.01, 10
+"""Share and number of histories that may fit several users equally well without a warning."""
 LEAST_SHARE = 0.5
 """Share of a history that a user's training items must make up."""
 
@@ -28,7 +28,7 @@ class KnownUsers:
                                                  x . x . x   nobody: user 2 has a third of it
 
     If several fit, the one with most items is chosen, and the first of those. A warning says once
-    if that is so for more than 1 % of the histories.
+    if that is so for more than 1 % of the histories, and more than ten.
 
     Args:
         train: Users × items, whose entries are interactions whatever their values.
@@ -63,17 +63,17 @@ class KnownUsers:
         found[rows[best_last]] = users[best_last]  # of equal rows the last one stays
         is_best = lengths == self._lengths[found[rows]]
         n_best = np.bincount(rows[is_best], self._n_equal[users[is_best]], len(found))
-        self._tell(int((n_best > 1).sum()), int((n_best > 0).sum()))
+        self._tell(int((n_best > 1).sum()), len(found))
         return found
 
-    def _tell(self, n_ambiguous: int, n_known: int) -> None:
+    def _tell(self, n_ambiguous: int, n_histories: int) -> None:
         """Warn, once, about users whose items are those of another user."""
-        if n_ambiguous > MOST_AMBIGUOUS * n_known and not self._has_told:
+        if n_ambiguous > max(LEAST_AMBIGUOUS, MOST_AMBIGUOUS * n_histories) and not self._has_told:
             self._has_told = True
             log.warning(
                 "%s of %s users cannot be told apart from others by their training items, and get "
                 "the embedding of the first such user; raise data.min_user_interactions, or choose "
-                "a model without embeddings of users", f"{n_ambiguous:,}", f"{n_known:,}",
+                "a model without embeddings of users", f"{n_ambiguous:,}", f"{n_histories:,}",
             )  # fmt: skip
 
     def _rarest(self, train: CSR) -> Int[np.ndarray, "users rare"]:

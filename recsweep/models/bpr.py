@@ -119,6 +119,11 @@ class BPR:
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
         """Train for `n_epochs`, or until `on_epoch` returns False."""
+        self.optimizer.refuse_beyond_memory(
+            sum(train.shape) * self.latent_dim,
+            f"embeddings of {train.shape[0]:,} users and {train.shape[1]:,} items",
+            "lower model.latent_dim",
+        )
         engine = self._begin(train, seeds)
         epochs = TripleEpochs(train, self.batch_size, self.n_epochs, seeds.named("shuffle"))
 
@@ -208,11 +213,6 @@ class BPR:
     def _begin(self, train: CSR, seeds: Seeds) -> Engine:
         """A new engine for these interactions."""
         self._train, self._known, self._vectors = train, None, None
-        self.optimizer.refuse_beyond_memory(
-            sum(train.shape) * self.latent_dim,
-            f"embeddings of {train.shape[0]:,} users and {train.shape[1]:,} items",
-            "lower model.latent_dim",
-        )
         self._engine = Engine(self.network(train, seeds), self.optimizer, self.batch_size)
         return self._engine
 

@@ -15,6 +15,7 @@ from recsweep.defaults import with_defaults
 from recsweep.errors import InputError
 from recsweep.interfaces import CSR, STRICT, OnEpoch, Shapes, Weight
 from recsweep.learned_arrays import LearnedArrays, sparse_arrays, sparse_matrix, sparse_shapes
+from recsweep.memory import refuse_beyond_memory
 from recsweep.messages import one_line
 from recsweep.seeds import Seeds
 
@@ -93,7 +94,7 @@ def _right_singular_vectors(matrix: CSR, n_vectors: int) -> Float[np.ndarray, "v
     decomposed by itself, since all have the singular value 1, and Lanczos's method misses some of
     several equal values.
     """
-    components = _components(matrix)
+    components = _components(matrix)[-n_vectors:]  # each has a singular value 1, the largest
     with threadpool_limits(1, "blas"):  # its many short products are slower in several threads
         found = [
             _decomposition(matrix[users][:, items].astype(np.float64), n_vectors)
@@ -144,6 +145,11 @@ def _decomposition(
     from scipy.sparse.linalg import ArpackError, LinearOperator, eigsh  # .25 s, for this model only
 
     if matrix.shape[0] * matrix.shape[1] <= N_DENSE or min(matrix.shape) <= n_vectors:
+        refuse_beyond_memory(
+            2 * 8 * matrix.shape[0] * matrix.shape[1],
+            f"all singular vectors of {matrix.shape[0]:,} users and {matrix.shape[1]:,} items",
+            "lower model.latent_dim",
+        )
         _, values, vectors = np.linalg.svd(matrix.toarray(), full_matrices=False)
         return values[:n_vectors][::-1], vectors[:n_vectors][::-1]
     is_tall = matrix.shape[0] >= matrix.shape[1]

@@ -56,12 +56,13 @@ def metrics_per_user(results: Path, fold: str, place: str | None = None) -> pd.D
         raise _unlike(place or results, file.name, "the number of users", users)
     frame = read(file, lambda file: _numbers(read_table(file, n_rows)), pd.DataFrame)
     means = {str(name): float(value) for name, value in frame.mean().items()}
-    for name in dict.fromkeys([*told.get("standard_error", {}), *means]):
+    told_errors = told.get("standard_error") or {}
+    for name in dict.fromkeys([*told_errors, *means]):
         values = (told["mean"].get(name), means.get(name))
         if not _is_same(*values):
             raise _unlike(place or results, file.name, f"the mean of {fold} {name}", values)
     for name, error in frame.sem(ddof=1).items():
-        values = (told.get("standard_error", {}).get(name), float(error))
+        values = (told_errors.get(name), float(error))
         if None not in values and not _is_same(*values):
             what = f"the standard error of {fold} {name}"
             raise _unlike(place or results, file.name, what, values)
@@ -197,7 +198,7 @@ def _told(results: Path, fold: str) -> dict[str, Any]:
 
 def _of_fold(found: Any, fold: str) -> Any:
     for part in ("mean", "standard_error"):
-        values = found[part] if part == "mean" else found.get(part, {})
+        values = found[part] if part == "mean" else found.get(part) or {}
         if not isinstance(values, Mapping):
             raise TypeError(f"{fold} {part} must hold numbers by name, but is {values!r:.60}")
         for name, value in values.items():

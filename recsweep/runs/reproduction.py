@@ -248,9 +248,8 @@ class Comparison:
             found["curves"] = self._of_curves()
         if self.weights:
             found["weights"] = self._of_weights()
-        if self.was.definitions != self.now.definitions:
-            names = sorted({*self.was.definitions, *self.now.definitions})
-            changed = [n for n in names if self._definitions(n)[0] != self._definitions(n)[1]]
+        was, now = self.was.definitions, self.now.definitions
+        if changed := [name for name in was if was[name] != now.get(name)]:  # older runs have fewer
             found["definitions"] = f"{', '.join(changed)} differ"
         if self.was.n_without_target != self.now.n_without_target:
             counts = [
@@ -259,9 +258,6 @@ class Comparison:
             ]
             found["users without target"] = ", ".join(counts)
         return found
-
-    def _definitions(self, name: str) -> tuple[str | None, str | None]:
-        return self.was.definitions.get(name), self.now.definitions.get(name)
 
     def _of_curves(self) -> str:
         most, lengths = self.curves.iloc[0], (len(self.was.curves), len(self.now.curves))

@@ -53,9 +53,9 @@ class Evaluate:
         files = (_given(self.recommendations, "recommendations"), _given(self.truth, "truth"))
         output = self.output and refuse_file(self.output, "task.output", self.overwrite, files)
         found = measure_file(job.settings, *files, is_asked_for=is_asked_for)
-        print_to_stdout(*table_of_folds({"": found.evaluation}).split("\n"), *found.notes)
         if output:
             _write(output, found)
+        print_to_stdout(*table_of_folds({"": found.evaluation}).split("\n"), *found.notes)
 
 
 class Measured(NamedTuple):

@@ -41,6 +41,8 @@ Upload = Literal["new", "completed", "there"]
 
 Epoch = tuple[int, Mapping[str, float]]
 """Step and metrics."""
+OF_HOST = ("cache_dir", "debug", "hydra", "sweep", "threads", "tracking")
+"""Groups and settings in which the hosts of one sweep may differ."""
 FINGERPRINT = ".fingerprint"
 """End of the names of tags that say what data a run was trained on."""
 SECONDS = ("epoch_s", "evaluate_s")
@@ -99,13 +101,19 @@ class Record:
 
     @property
     def fixed_params(self) -> dict[str, str]:
-        """Parameters as MLflow has them, but those that change when a sweep resumes."""
+        """Parameters as MLflow has them, but those that change when a sweep resumes elsewhere."""
         return {
             mlflow_name(name): shorten(str(value), PARAM_CHARACTERS)
             for name, value in self.params.items()
-            if not self.is_sweep
-            or (name.startswith(("config.", "fingerprint.")) and not name.endswith(".path"))
+            if not _is_of_host(name)
+            and (not self.is_sweep or name.startswith(("config.", "fingerprint.")))
         }
+
+
+def _is_of_host(param: str) -> bool:
+    """Whether the hosts of one sweep may differ in a parameter."""
+    key = param.removeprefix("config.")
+    return key.endswith(".path") or key == "data.url" or key.partition(".")[0] in OF_HOST
 
 
 class Uploader:
@@ -252,7 +260,8 @@ class Uploader:
         missing = []
         for below, top in record.files.items():
             for folder in (top, *sorted(path for path in top.rglob("*") if path.is_dir())):
-                place = PurePosixPath(below, folder.relative_to(top)).as_posix().strip(".")
+                place = PurePosixPath(below, folder.relative_to(top)).as_posix()
+                place = "" if place == "." else place
                 listed = self.client.list_artifacts(run.info.run_id, place or None)
                 there = {Path(artifact.path).name for artifact in listed}
                 files = sorted(file for file in folder.iterdir() if not file.is_dir())

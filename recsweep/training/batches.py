@@ -12,8 +12,9 @@ from jaxtyping import Int
 from recsweep.interfaces import CSR, Tensor
 from recsweep.memory import refuse_beyond_memory
 
-MOST_DRAWN = 10_000
-"""Passes over the users whose orders are drawn ahead of the first epoch."""
+MOST_DRAWN, PER_PASS = 10**9, 1_000
+"""Numbers drawn ahead of the first epoch, which takes up to half a minute; to begin a pass over the
+users costs as much as drawing so many."""
 
 
 class Batch(NamedTuple):
@@ -150,7 +151,7 @@ class Epochs(ABC):
         """
         lengths = np.diff(self.train.indptr)
         n_passes = self.n_epochs * self.n_passes
-        if n_passes > MOST_DRAWN:
+        if n_passes * (len(lengths) + PER_PASS) > MOST_DRAWN:
             fullest = self._fullest_possible(lengths)
         else:
             orders = map(self.order, range(n_passes))

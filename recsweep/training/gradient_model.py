@@ -74,6 +74,7 @@ class GradientModel(ABC):
 
     def fit(self, train: CSR, on_epoch: OnEpoch, seeds: Seeds) -> None:
         """Train for `n_epochs`, or until `on_epoch` returns False."""
+        self._refuse_beyond_memory(train.shape[1])
         engine = self._engine = self._new_engine(train.shape[1], seeds)
         epochs = self.epochs(
             train, self.batch_size, self.n_epochs, seeds.named("shuffle"), engine.n_passes
@@ -155,7 +156,6 @@ class GradientModel(ABC):
         return inputs
 
     def _new_engine(self, n_items: int, seeds: Seeds) -> "Engine | SlotEngine":
-        self._refuse_beyond_memory(n_items)
         network = self.network(n_items, seeds)
         if not layout.is_dense():
             return Engine(network, self.optimizer, self.batch_size)
@@ -172,8 +172,11 @@ class GradientModel(ABC):
 
     def _refuse_beyond_memory(self, n_items: int) -> None:
         widths = [f"model.{each.name}" for each in fields(self) if "_dim" in each.name]
-        with without_values():
-            weights = self.network(n_items, Seeds(0)).trainable_variables
+        try:
+            with without_values():
+                weights = self.network(n_items, Seeds(0)).trainable_variables
+        except ValueError:  # an initial value is an array, so that it cannot be counted without it
+            return
         self.optimizer.refuse_beyond_memory(
             sum(math.prod(variable.shape) for variable in weights),
             f"a {type(self).__name__} of {n_items:,} items",

@@ -9,6 +9,7 @@ from jaxtyping import Float
 from pydantic import Field, model_validator
 from pydantic.dataclasses import dataclass
 
+from recsweep import environment
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT
 from recsweep.memory import refuse_beyond_memory
@@ -66,8 +67,12 @@ class Optimizer(ABC):
         Raises:
             InputError: Less memory is available.
         """
-        n_numbers = (3 + self.n_moments) * n_weights
-        refuse_beyond_memory(4 * n_numbers, f"{what} with {n_weights:,} weights", remedy)
+        n_bytes = 4 * (3 + self.n_moments) * n_weights
+        what, room = f"{what} with {n_weights:,} weights", environment.device_memory()
+        if room is not None:  # all of it is on the device, and the host has the initial weights
+            refuse_beyond_memory(n_bytes, f"{what} on {environment.device()}", remedy, room)
+            n_bytes = 4 * n_weights
+        refuse_beyond_memory(n_bytes, what, remedy)
 
     def constants(self) -> tuple[Hashable, ...]:
         """The settings compiled into a step: all except the learning rate, which is its input."""

@@ -65,11 +65,11 @@ def test_many_users_are_found_as_a_search_through_all_finds_them() -> None:
 @pytest.mark.parametrize(
     ("others", "expected"),
     [
-        ([], "2 of 2 users"),  # users 0 and 4 have the same items
-        ([[0, 1, 1, 1, 0]], "2 of 3 users"),
-        ([[0, 1, 1, 1, 0]] * 197, "2 of 199 users"),
-        ([[0, 1, 1, 1, 0]] * 198, None),  # 1 %
-        ([[0, 0, 0, 0, 1]], "2 of 2 users"),  # nobody's
+        ([], "20 of 20 users"),  # users 0 and 4 have the same items
+        ([[0, 1, 1, 1, 0]], "20 of 21 users"),
+        ([[0, 1, 1, 1, 0]] * 1979, "20 of 1,999 users"),
+        ([[0, 1, 1, 1, 0]] * 1980, None),  # 1 %
+        ([[0, 0, 0, 0, 1]], "20 of 21 users"),  # nobody's
     ],
 )
 def test_users_with_the_same_items_are_told_once(
@@ -77,7 +77,7 @@ def test_users_with_the_same_items_are_told_once(
 ) -> None:
     known = KnownUsers(matrix(TRAIN))
     for _ in range(2):
-        known.find(matrix([[1, 1, 0, 0, 0], [1, 1, 0, 0, 1], *others]))
+        known.find(matrix([*[[1, 1, 0, 0, 0], [1, 1, 0, 0, 1]] * 10, *others]))
     assert len(caplog.messages) == (expected is not None)
     assert (expected or "") in caplog.text
 
@@ -86,5 +86,7 @@ def test_users_who_fit_equally_well_are_told_whatever_their_items(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
     known = KnownUsers(matrix([[1, 1, 0], [0, 1, 1]]))
-    assert known.find(matrix([[1, 1, 1]])).tolist() == [0]
-    assert "1 of 1 users cannot be told apart" in caplog.text
+    assert known.find(matrix([[1, 1, 1]] * 10)).tolist() == [0] * 10
+    assert not caplog.text, "too few"
+    assert known.find(matrix([[1, 1, 1]] * 11)).tolist() == [0] * 11
+    assert "11 of 11 users cannot be told apart" in caplog.text

@@ -188,7 +188,7 @@ def other(measured: Make, tmp_path: Path, what: str) -> Measured:
     fields: dict[str, Any] = {
         "best epoch": {"best_epoch": 2},
         "split": {"split": "6" * 64},
-        "definitions": {"definitions": {"ndcg": "it", "mine": "new"}},
+        "definitions": {"definitions": {"ndcg": "another", "mine": "new"}},
         "users without target": {"n_without_target": {"valid": 0, "test": 77}},
     }
     if what in fields:
@@ -213,7 +213,7 @@ def other(measured: Make, tmp_path: Path, what: str) -> Measured:
         ("curves", "curves  1 of 2 differ, from epoch 2 on, largest difference 0.5 (train/loss)"),
         ("length", "curves  3 epochs → 2; 2 of 2 differ, from epoch 3 on, largest difference inf "
                    "(train/loss)"),
-        ("definitions", "definitions  mine differ"),
+        ("definitions", "definitions  ndcg differ"),
         ("users without target", "users without target  validation 0 → 0, test 0 → 77"),
         ("weights", "weights  1 of 2 arrays differ, in 1 number, largest difference 0.25 (kernel)"),
     ],

@@ -234,6 +234,33 @@ def test_a_run_that_holds_other_values_is_left_alone(
     assert Uploader(tracker(store)).upload(forged) == "there"
 
 
+def test_hosts_of_one_sweep_may_have_other_folders_and_addresses(
+    store: str, record: Record
+) -> None:
+    of_host = {
+        "data.path": "/a/ml",
+        "tracking.uri": "http://a:5000",
+        "cache_dir": "/a",
+        "threads": 4,
+    }
+    mine = replace(record, params={**record.params, **of_host})
+    assert Uploader(tracker(store)).upload(mine) == "new"
+    run_id = run_named(store, record.name).info.run_id
+    others = {"data.path": "/b/ml", "tracking.uri": "http://b", "cache_dir": "/b", "threads": 2}
+    again = replace(mine, params={**record.params, **others}, run_id=run_id)
+    assert Uploader(tracker(store)).upload(again) == "there"
+
+
+def test_a_folder_with_a_dot_keeps_its_name(store: str, record: Record) -> None:
+    (record.files[""] / ".kept").mkdir()
+    (record.files[""] / ".kept" / "a.txt").write_text("1")
+    assert Uploader(tracker(store)).upload(record) == "new"
+    run_id = run_named(store, record.name).info.run_id
+    assert content(store, run_id, ".kept/a.txt") == "1"
+    again = replace(record, run_id=run_id)
+    assert Uploader(tracker(store)).upload(again) == "there"
+
+
 def content(store: str, run_id: str, file: str) -> str:
     client = tracker(store).store.client
     return Path(client.download_artifacts(run_id, file)).read_text("utf-8")

@@ -9,7 +9,6 @@ import scipy.sparse as sp
 from recsweep import memory
 from recsweep.errors import InputError
 from recsweep.training.batches import (
-    MOST_DRAWN,
     Batch,
     SampledEpochs,
     ShuffledEpochs,
@@ -153,7 +152,7 @@ def test_a_huge_number_of_epochs_begins_at_once_and_holds_any_batch(
             epochs.batches(epoch).values.sum()
             == lengths[np.concatenate(epochs._users(epoch))].sum()
         )
-    few = kind(train, 3, MOST_DRAWN, seed=0, n_passes=1)
+    few = kind(train, 3, 1_000, seed=0, n_passes=1)
     assert few.capacity <= epochs.capacity
 
 

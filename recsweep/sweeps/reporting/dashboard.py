@@ -37,7 +37,7 @@ def make_dashboard(storage: BaseStorage) -> Application:
     dashboard = wsgi(storage)
 
     def application(environ: dict[str, Any], start_response: Callable[..., Any]) -> Iterable[bytes]:
-        if environ.get("HTTP_HOST") not in _hosts(environ["SERVER_PORT"]):
+        if not _is_of_this_machine(environ.get("HTTP_HOST", "")):
             reason = {"reason": "recsweep's dashboard answers only to a name of this machine"}
             return _json("403 Forbidden", reason, start_response)
         if environ["REQUEST_METHOD"] not in ("GET", "HEAD"):
@@ -52,10 +52,12 @@ def make_dashboard(storage: BaseStorage) -> Application:
     return application
 
 
-def _hosts(port: str) -> list[str]:
-    """What a browser on this machine asks for: another name is a page's that now points here."""
-    names = (HOST, "localhost", "[::1]")
-    return [f"{name}:{port}" for name in names] + [*names] * (port == "80")
+def _is_of_this_machine(host: str) -> bool:
+    """Whether a browser here asks, or one at the end of a tunnel, whose port may be another.
+
+    Any other name is that of a page which now points here.
+    """
+    return re.sub(r":[0-9]*$", "", host).lower() in (HOST, "localhost", "[::1]")
 
 
 def _json(status: str, content: object, start_response: Callable[..., Any]) -> list[bytes]:

@@ -17,6 +17,7 @@ from recsweep.run_files import (
     CURVES,
     ENVIRONMENT,
     NOTE,
+    OF_LAUNCHERS,
     REPLICATE,
     RESULTS,
     STDOUT,
@@ -90,7 +91,7 @@ class StudyRecords:
     """
 
     def __init__(self, study: optuna.Study, status: StudyStatus, folder: Path) -> None:
-        refuse_links(folder)
+        refuse_links(folder, OF_LAUNCHERS)
         self.study, self.status, self.folder = study, status, folder
         self.results = folder / RESULTS
         self.outcome = read_summary(folder)

@@ -3,6 +3,7 @@
 import errno
 import json
 import os
+import time
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,8 @@ UNCHECKED = {JournalOperation.SET_STUDY_SYSTEM_ATTR, JournalOperation.SET_TRIAL_
 OF_DASHBOARD = ("dashboard:", "artifacts:")
 """Records that other programs may append, without a checksum: notes of Optuna's dashboard, whose
 keys begin so. None of them changes what recsweep reads of a study or a trial."""
+RETRY_S = 0.1
+"""After that a reader looks again for a record that a writer was just removing."""
 _KEY = f',"{CHECKSUM}":"'.encode()
 _END = _KEY + b'%08x"}'
 _N_END = len(_END % 0)
@@ -83,8 +86,12 @@ class Journal(BaseJournalBackend):
         try:
             found = self._undamaged(lines)
         except StorageError:  # perhaps a record that was just being removed
-            with hold_lock(self._path):
+            if self._is_read_only:  # perhaps on a disk that cannot be written, or somebody else's
+                time.sleep(RETRY_S)
                 lines = self._new_lines()
+            else:
+                with hold_lock(self._path):
+                    lines = self._new_lines()
             found = self._undamaged(lines)
         for line, (record, self._checksum) in zip(lines, found, strict=True):
             self._n_read, self._offset = self._n_read + 1, self._offset + len(line) + 1
@@ -100,8 +107,8 @@ class Journal(BaseJournalBackend):
         """
         if self._is_read_only:
             raise StorageError(
-                f"only a sweep writes to its journal, but {self._path} was opened to be read; open "
-                "it with Optuna's JournalStorage to add notes"
+                f"only a sweep writes to its journal, but {self._path} was opened to be read; add "
+                "notes in MLflow"
             )
         with self._opened("r+b") as file, hold_lock(self._path):
             _cut_torn(file)  # left by a crashed writer

@@ -273,10 +273,15 @@ class FileLocks:
 
     def is_leased(self, number: int) -> bool:
         """See `Locks`."""
-        if not self._of(number).exists():
-            return False
-        with FileLease(self._of(number)) as probe:
-            return probe.is_taken()
+        with _usable(self._of(number)):
+            try:  # to read: whoever looks may not be allowed to write
+                descriptor = open_itself(self._of(number), os.O_RDONLY)
+            except FileNotFoundError:
+                return False
+            try:
+                return is_locked(descriptor)
+            finally:
+                os.close(descriptor)
 
     def lease_candidates(self, numbers: Sequence[int]) -> list[int]:
         """All of them: to take a lease is as cheap as to look at it."""

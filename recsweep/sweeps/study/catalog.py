@@ -142,8 +142,8 @@ def _refuse_malformed(study: optuna.Study) -> None:
         and len(attrs["objectives"]) == len(study.directions),
         FLAGS: _are_texts(attrs.get(FLAGS, [])),
         "identity": isinstance(identity, dict)
-        and _are_texts(identity["fixed"])
-        and all(isinstance(identity[part], dict) for part in ("fingerprint", "versions")),
+        and _are_texts(identity.get("fixed", []))
+        and all(isinstance(identity.get(part, {}), dict) for part in ("fingerprint", "versions")),
         "space": bool(Space.of_study(attrs["space"]).branches),
         "trials": all(map(_is_sound, study.get_trials(deepcopy=False))),
     }

@@ -18,7 +18,7 @@ from optuna.trial import FrozenTrial, TrialState
 from recsweep.build import build
 from recsweep.errors import InputError, UnfitHostError
 from recsweep.files import refuse_links
-from recsweep.run_files import JOURNAL, LOG, trial_folder
+from recsweep.run_files import JOURNAL, LOG, OF_LAUNCHERS, trial_folder
 from recsweep.sweeps.sampling.pruners import REPLICATES, Pruner, falls_behind
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.attempts import RETRIES, latest_attempts, renumber
@@ -150,7 +150,7 @@ class SharedStudy:
         folder = Path(plan.folder)
         is_parent = plan.parent_process["pid"] == os.getpid()
         if is_parent:  # once: trials are many
-            refuse_links(folder)
+            refuse_links(folder, OF_LAUNCHERS)
         self.space = Space.of(plan.space)
         self.sampler = build(plan.sampler, "sampler")
         self.pruner: Pruner = build(plan.pruner, "pruner")

@@ -72,18 +72,18 @@ def test_nothing_is_changed(tmp_path: Path, method: str) -> None:
     assert study.trials == []
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1:8080", "localhost:8080", "[::1]:8080"])
-def test_a_browser_on_this_machine_is_answered(host: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "host", ["127.0.0.1:8080", "localhost:8080", "LocalHost:9000", "[::1]:8080", "127.0.0.1"]
+)
+def test_a_browser_here_or_at_the_end_of_a_tunnel_is_answered(host: str, tmp_path: Path) -> None:
     make_study(tmp_path / "vae")
     assert asked(tmp_path / "vae", "/api/studies/0/param_importances", host=host)[0] == "200 OK"
-    without = host.rpartition(":")[0]
-    for port, status in (("80", "200 OK"), ("8080", "403 Forbidden")):
-        found = asked(tmp_path / "vae", "/api/studies/0/param_importances", host=without, port=port)
-        assert found[0] == status
 
 
 @pytest.mark.parametrize("path", ["/api/studies/0", "/api/studies/0/param_importances", "/"])
-@pytest.mark.parametrize("host", ["evil.tld:8080", "evil.tld", "127.0.0.1:9", "127.0.0.1", ""])
+@pytest.mark.parametrize(
+    "host", ["evil.tld:8080", "evil.tld", "127.0.0.1.evil.tld:80", "localhost:80.evil.tld", ""]
+)
 def test_a_page_whose_name_points_to_this_machine_is_refused(
     host: str, path: str, tmp_path: Path
 ) -> None:

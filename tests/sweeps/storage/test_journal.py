@@ -591,6 +591,20 @@ def test_a_reader_ignores_what_a_writer_would_cut_and_cuts_nothing(
     assert records(journal) == [FIRST, SECOND]
 
 
+def test_a_reader_is_told_of_damage_without_taking_a_lock(
+    journal: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on a disk that cannot be written."""
+    lines = journal.read_bytes().splitlines(keepends=True)
+    journal.write_bytes(b"".join([lines[0][:10] + b"?" + lines[0][11:], *lines[1:]]))
+    opened, own = [], os.open
+    monkeypatch.setattr(os, "open", lambda p, flags, *r: opened.append(flags) or own(p, flags, *r))
+    with pytest.raises(StorageError, match="line 1 of"):
+        list(Journal(journal, is_read_only=True).read_logs(0))
+    assert opened
+    assert not [flags for flags in opened if flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT)]
+
+
 def test_a_reader_neither_appends_nor_makes_a_journal(journal: Path, tmp_path: Path) -> None:
     before = journal.read_bytes()
     with pytest.raises(StorageError, match="only a sweep writes to its journal"):
