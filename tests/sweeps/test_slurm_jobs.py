@@ -243,6 +243,11 @@ class TestOnACluster:
         assert len(pickles) >= 6
         for file in cluster.folder.rglob("*"):
             assert not file.is_file() or PASSWORD.encode() not in file.read_bytes(), file
+        assert [path for path in (cluster.folder / "sweeps").rglob("*") if path.is_symlink()]
+        more = cluster.sweep(line.replace("n_trials=24", "n_trials=25"), STUDIES=postgres_url)
+        _, err = more.communicate(timeout=300)
+        assert more.returncode == 0, err
+        assert len(trials(cluster.folder, postgres_url)) == 25
 
     def test_ctrl_c_once_lets_jobs_end_their_epoch(self, cluster: Cluster) -> None:
         process = cluster.sweep(LONG)
