@@ -143,7 +143,7 @@ def _refuse_malformed(study: optuna.Study) -> None:
         FLAGS: _are_texts(attrs.get(FLAGS, [])),
         "identity": isinstance(identity, dict)
         and _are_texts(identity.get("fixed", []))
-        and all(isinstance(identity.get(part, {}), dict) for part in ("fingerprint", "versions")),
+        and all(isinstance(identity[part], dict) for part in ("fingerprint", "versions")),
         "space": bool(Space.of_study(attrs["space"]).branches),
         "trials": all(map(_is_sound, study.get_trials(deepcopy=False))),
     }
