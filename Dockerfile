@@ -8,5 +8,4 @@ RUN pip install --no-cache-dir -c /source/constraints.txt '/source[postgres]'
 RUN useradd --create-home --uid 1000 sweeper && mkdir /work /tracking && chown sweeper /work /tracking
 USER 1000
 WORKDIR /work
-ENV XDG_CACHE_HOME=/work/.cache
 ENTRYPOINT ["python", "-m", "recsweep"]
