@@ -149,8 +149,8 @@ def compare_metrics(was: Measured, now: Measured) -> pd.DataFrame:
     """A row per metric of each fold, the largest difference first.
 
     Columns: `metric`, such as `test ndcg@100`, `was`, `now`, their `difference`, and `n_users`, the
-    number of users whose value changed. Metrics in only one of the two differ by infinity. What
-    is `far`, the difference, is relative where the metric is above 1, as entropy or popularity are.
+    number of users whose value changed. Metrics in only one of the two differ by infinity. A last
+    column, `far`, is the size of the difference, relative to metrics above 1, such as entropy.
     """
     rows = []
     for fold, shown in FOLDS.items():

@@ -180,7 +180,7 @@ class GradientModel(ABC):
         self.optimizer.refuse_beyond_memory(
             sum(math.prod(variable.shape) for variable in weights),
             f"a {type(self).__name__} of {n_items:,} items",
-            f"lower {' or '.join(widths)}, or choose model=mrf",
+            f"lower {' or '.join(widths) or 'its widths'}, or choose model=mrf",
         )
 
     def _like(self, changes: Mapping[str, Any]) -> "GradientModel":
