@@ -43,7 +43,7 @@ def peak_mb() -> float:
 
 
 def measure(model_name: str, shape: dict[str, int]) -> dict[str, float]:
-    """What a process of its own does: fit, and give seconds and MB."""
+    """What a process of its own does: fit, and give seconds and MiB."""
     from recsweep import environment
 
     environment.choose_backend("jax", None)
@@ -89,7 +89,7 @@ def exponent(sizes: list[float], values: list[float]) -> float:
 
 
 def series(model_name: str, what: str, n_rounds: int) -> dict[str, list[float]]:
-    """Sizes of one number, and the medians of seconds and MB."""
+    """Sizes of one number, and the medians of seconds and MiB."""
     shapes = [{**BASE, what: factor * BASE[what]} for factor in FACTORS]
     found: list[list[dict[str, float]]] = [[] for _ in shapes]
     for _ in range(n_rounds):
@@ -106,26 +106,37 @@ def series(model_name: str, what: str, n_rounds: int) -> dict[str, list[float]]:
 
 
 def draw(found: dict[str, dict[str, list[float]]], file: Path) -> None:
-    """Seconds and MB by size, both logarithmic, with their exponents."""
+    """Seconds and MiB by size, both logarithmic, beside linear growth, with exponents."""
     import matplotlib as mpl
 
     mpl.use("Agg")
     from matplotlib import pyplot as plt
 
     figure, axes = plt.subplots(2, len(found), figsize=(3 * len(found), 6), squeeze=False)
-    units = {"s": "seconds", "mb": "MB"}
+    units = {"s": "seconds", "mb": "MiB"}
     for column, (name, lines) in enumerate(found.items()):
-        for row, key in enumerate(units):
-            axis = axes[row, column]
-            axis.loglog(lines["size"], lines[key], "o-", base=2)
-            axis.set_title(f"{name}: exponent {exponent(lines['size'], lines[key]):.2f}", size=9)
-            axis.set_xticks(lines["size"], [f"{size:,.0f}" for size in lines["size"]], size=7)
-            axis.set_yticks(lines[key], [f"{value:,.3g}" for value in lines[key]], size=7)
+        for row, (key, unit) in enumerate(units.items()):
+            axis, sizes, values = axes[row, column], lines["size"], lines[key]
+            axis.loglog(sizes, values, "o-", base=2)
+            linear = values[0] * np.array(sizes) / sizes[0]
+            axis.loglog(sizes, linear, ":", color="gray", base=2, label="linear")
+            axis.set_title(f"{name}: exponent {exponent(sizes, values):.2f}", size=9)
+            axis.set_xticks(sizes, [f"{size:,.0f}" for size in sizes], size=7)
+            middle = (values[0] * values[-1]) ** 0.5
+            room = max(values[-1], linear[-1]) / middle * 1.3  # upwards and downwards
+            axis.set_ylim(middle / room, middle * room)
+            axis.set_yticks(values[::2], [short(value) for value in values[::2]], size=7)
             axis.minorticks_off()
             axis.set_xlabel(name.rpartition(" ")[2])
-            axis.set_ylabel(units[key])
+            axis.set_ylabel(unit)
+    axes[0, 0].legend()
     figure.tight_layout()
     figure.savefig(file, dpi=110)
+
+
+def short(value: float) -> str:
+    """Three digits, or all before the point."""
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
 
 
 def main() -> None:
@@ -142,7 +153,7 @@ def main() -> None:
         return print(json.dumps(measure(*json.loads(options.worker))))
     found = {}
     with Tables(options.json) as tables:
-        tables.begin("model", "of", "sizes", "s", ("exponent", ".2f"), "MB", ("exponent", ".2f"))
+        tables.begin("model", "of", "sizes", "s", ("exponent", ".2f"), "MiB", ("exponent", ".2f"))
         for model_name in options.model:
             for what in BASE:
                 if ITEMS_ONLY.get(model_name, what) != what:
@@ -152,7 +163,7 @@ def main() -> None:
                 sizes = ", ".join(f"{size:,.0f}" for size in lines["size"])
                 cells: list[str | float] = []
                 for key in ("s", "mb"):
-                    cells.append(", ".join(f"{value:.3g}" for value in lines[key]))
+                    cells.append(", ".join(short(value) for value in lines[key]))
                     cells.append(exponent(lines["size"], lines[key]))
                 tables.add(model_name, what, sizes, *cells)
     if options.plot:
