@@ -74,7 +74,7 @@ if TYPE_CHECKING:
         sweep,
     )
 
-__version__ = "1.0.0.dev0"
+__version__ = "1.0.0"
 __all__ = [
     "compare", "evaluate", "evaluate_file", "fit", "load_config", "load_interactions", "load_split",
     "load_study", "recommend", "sweep",
