@@ -1,12 +1,14 @@
 """Breaks one line at a time and runs the tests of that module: which breaks does no test notice?
 
     python benchmarks/mutants.py [--sample N] [--seed N] [--only TEXT] [--minutes N] [--log FILE]
+                                 [--part I/N]
 
 A mutant changes one comparison, operator, `and`/`or`/`not`, number, truth value or `return` of a
 module of `AREAS`; annotations, messages and docstrings stay. It is killed if a test of the module's
 test file fails, if they cannot be collected, or if they take more than five minutes. The
 sample is drawn from a seed, in a random order, so that a run cut short by --minutes is a sample,
-too. mutmut 3.8 does not start here: it imports the package before jaxtyping's hook can check it.
+too; --part 1/2 and --part 2/2 share it between two processes. mutmut 3.8 does not start here: it
+imports the package before jaxtyping's hook can check it.
 
 Works in a copy of the checkout. Tests run in forked processes that have the libraries loaded.
 """
@@ -229,9 +231,12 @@ def main() -> None:
     parser.add_argument("--only", default="", help="modules whose path has this text")
     parser.add_argument("--minutes", type=float, default=600)
     parser.add_argument("--log", type=Path, default=Path(os.devnull))
+    parser.add_argument("--part", default="1/1", help="which of how many parts of the sample")
     given = parser.parse_args()
+    part, n_parts = map(int, given.part.split("/"))
     found = all_mutants(given.only)
     sample = random.Random(given.seed).sample(found, min(given.sample, len(found)))  # noqa: S311
+    sample = sample[part - 1 :: n_parts]
     began, counts = time.monotonic(), Counter[str]()
     ends = began + 60 * given.minutes
     os.environ["JAX_PLATFORMS"] = "cpu"
