@@ -12,6 +12,7 @@ all of different sizes: a user likes three genres and, in each, four series, and
 items from those series, 25 % from those genres and the rest from anywhere.
 """
 
+import argparse
 import json
 import os
 import subprocess
@@ -127,11 +128,15 @@ def measure_command(*overrides: str) -> dict[str, Any]:
 
 def main() -> None:
     """Write the data unless it is there, and measure one command."""
-    folder = Path(sys.argv[1]).absolute()
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("folder", type=Path, help="where the data are, or are written to")
+    parser.add_argument("overrides", nargs="*", default=["model=mrf"], metavar="SETTING=VALUE")
+    given = parser.parse_args()
+    folder = given.folder.absolute()
     if not (folder / "test.txt").exists():
         write_data(folder)
     data = ("data=lightgcn", f"data.path='{folder}'", "k=20", "metrics=[recall_all,ndcg]")
-    found = measure_command(*data, *(sys.argv[2:] or ["model=mrf"]))
+    found = measure_command(*data, *given.overrides)
     print(json.dumps({name: found[name] for name in ("s", "peak_mib", "test")}))
 
 

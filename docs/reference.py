@@ -73,12 +73,13 @@ def cell(text: str) -> str:
 
 
 def errors_page() -> str:
-    """Every message that the package can end with, by the part that it comes from."""
+    """The messages that stand in the code, by the part that they come from."""
     parts = [
         "# Messages",
-        "Every message that a command can end with: what is wrong, what was found, and after the "
-        "semicolon what to do. `…` stands for a name, a number or a file. A few more quote what "
-        "another library says. `debug=true` shows where a message comes from.",
+        "Most messages that a command can end with: what is wrong, what was found, and after the "
+        "semicolon what to do. `…` stands for a name, a number or a file. Others are made of "
+        "several parts, or quote what another library says. `debug=true` shows where a message "
+        "comes from.",
     ]
     for title, found in sorted(messages_by_part().items()):
         parts.append(f"## {title}")
