@@ -1,19 +1,16 @@
 """Compares the saved weights of two models in chunks, since they may be large."""
 
-import math
-import zipfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
-from numpy.lib.format import read_array_header_1_0, read_array_header_2_0, read_magic
 
 from recsweep.errors import InputError
 from recsweep.files import file_sha256
 from recsweep.messages import describe_error, shorten
 from recsweep.run_files import read
-from recsweep.stored_files import ZIP_DAMAGE
+from recsweep.stored_files import ArrayFile, open_arrays
 
 CHUNK_BYTES = 1 << 24
 ABSENT = "absent"
@@ -39,19 +36,6 @@ class ArrayDifference(NamedTuple):
     largest: float
 
 
-class _Array(NamedTuple):
-    shape: tuple[int, ...]
-    is_fortran: bool
-    dtype: np.dtype
-
-    @property
-    def n_numbers(self) -> int:
-        return math.prod(self.shape)
-
-    def __str__(self) -> str:
-        return f"{self.dtype} {' x '.join(map(str, self.shape))}".rstrip()
-
-
 def names_of_arrays(file: Path) -> list[str]:
     """Names of the arrays in a model's weights.
 
@@ -62,11 +46,8 @@ def names_of_arrays(file: Path) -> list[str]:
 
 
 def _names(file: Path) -> list[str]:
-    try:
-        with zipfile.ZipFile(file) as archive:
-            return [name.removesuffix(".npy") for name in archive.namelist()]
-    except zipfile.BadZipFile as error:
-        raise ValueError(error) from error
+    with open_arrays(file) as arrays:
+        return list(arrays.headers)
 
 
 def compare_arrays(was: Path, now: Path) -> list[ArrayDifference]:
@@ -83,9 +64,9 @@ def compare_arrays(was: Path, now: Path) -> list[ArrayDifference]:
     if file_sha256(was) == file_sha256(now):
         return []
     try:
-        with zipfile.ZipFile(was) as before, zipfile.ZipFile(now) as after:
+        with open_arrays(was) as before, open_arrays(now) as after:
             found = [_compared(name, before, after) for name in names]
-    except (*ZIP_DAMAGE, ValueError, LookupError, MemoryError) as error:
+    except ValueError as error:
         raise InputError(
             f"the weights of two models must be readable to be compared, but {was} or {now} is "
             f"damaged ({shorten(describe_error(error), 120)}); copy that run's whole folder again"
@@ -94,14 +75,14 @@ def compare_arrays(was: Path, now: Path) -> list[ArrayDifference]:
     return sorted(changed, key=lambda each: -each.largest)
 
 
-def _compared(name: str, was: zipfile.ZipFile, now: zipfile.ZipFile) -> ArrayDifference:
-    first, second = _header(was, name), _header(now, name)
+def _compared(name: str, was: ArrayFile, now: ArrayFile) -> ArrayDifference:
+    first, second = was.headers.get(name), now.headers.get(name)
     n_numbers = max(each.n_numbers for each in (first, second) if each)
     shown = str(first or ABSENT), str(second or ABSENT)
     if first is None or first != second:
         return ArrayDifference(name, *shown, n_numbers, n_numbers, np.inf)
     n_changed, largest = 0, 0.0
-    for a, b in zip(_pieces(was, name, first), _pieces(now, name, first), strict=True):
+    for a, b in zip(_pieces(was, name), _pieces(now, name), strict=True):
         is_changed = ~((a == b) | ((a != a) & (b != b)))  # noqa: PLR0124 - NaN is NaN
         n_changed += int(is_changed.sum())
         largest = max(largest, _largest(a[is_changed], b[is_changed]))
@@ -117,24 +98,10 @@ def _largest(a: np.ndarray, b: np.ndarray) -> float:
     return float(np.where(np.isnan(distance), np.inf, distance).max())
 
 
-def _header(archive: zipfile.ZipFile, name: str) -> _Array | None:
-    """An array's type and shape; None = absent."""
-    if f"{name}.npy" not in archive.namelist():
-        return None
-    with archive.open(f"{name}.npy") as stream:
-        return _read_header(stream)
-
-
-def _read_header(stream: IO[bytes]) -> _Array:
-    """Read the header and leave the stream at the values."""
-    parse = {(1, 0): read_array_header_1_0, (2, 0): read_array_header_2_0}
-    return _Array(*parse[read_magic(stream)](stream))
-
-
-def _pieces(archive: zipfile.ZipFile, name: str, array: _Array) -> Iterator[np.ndarray]:
+def _pieces(arrays: ArrayFile, name: str) -> Iterator[np.ndarray]:
     """The values in chunks, in the order of the file."""
-    size = max(CHUNK_BYTES // array.dtype.itemsize, 1) * array.dtype.itemsize
-    with archive.open(f"{name}.npy") as stream:
-        _read_header(stream)
+    dtype = arrays.headers[name].dtype
+    size = max(CHUNK_BYTES // dtype.itemsize, 1) * dtype.itemsize
+    with arrays.values(name) as stream:
         while raw := stream.read(size):
-            yield np.frombuffer(raw, array.dtype)
+            yield np.frombuffer(raw, dtype)

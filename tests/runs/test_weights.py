@@ -25,10 +25,10 @@ def saved(folder: Path, name: str, **changes: np.ndarray) -> Path:
 def test_the_same_arrays_do_not_differ(tmp_path: Path) -> None:
     was, now = saved(tmp_path, "was"), saved(tmp_path, "now")
     assert compare_arrays(was, now) == []
-    np.savez_compressed(now, **ARRAYS)  # type: ignore[arg-type]
+    np.savez(now, **dict(reversed(ARRAYS.items())))  # type: ignore[arg-type]
     assert was.read_bytes() != now.read_bytes()
-    assert compare_arrays(was, now) == [], "other bytes around the same numbers"
-    assert names_of_arrays(now) == ["kernel", "indices", "scale"]
+    assert compare_arrays(was, now) == [], "the same arrays in another order"
+    assert names_of_arrays(now) == ["scale", "indices", "kernel"]
 
 
 def test_numbers_that_changed_are_counted_and_measured(
@@ -54,7 +54,7 @@ def test_a_last_bit_and_a_nan_are_differences(tmp_path: Path) -> None:
     (found,) = compare_arrays(saved(tmp_path, "was"), saved(tmp_path, "now", kernel=gone))
     assert (found.n_changed, found.largest) == (1, np.inf)
     was, now = (saved(tmp_path, name, kernel=gone) for name in ("was", "now"))
-    np.savez_compressed(now, **{**ARRAYS, "kernel": gone})  # type: ignore[arg-type]
+    np.savez(now, **dict(reversed({**ARRAYS, "kernel": gone}.items())))  # type: ignore[arg-type]
     assert compare_arrays(was, now) == []
 
 
