@@ -1,17 +1,14 @@
 """Progress of a fit, on a terminal and elsewhere."""
 
-import fcntl
 import io
 import os
 import pty
 import re
 import select
-import struct
-import termios
-import threading
 
 import pytest
 from fits import CURVES
+from pseudo_terminal import frames, pseudo_terminal
 
 from recsweep.progress import Progress
 
@@ -39,32 +36,14 @@ def test_a_model_without_losses_has_lines_too() -> None:
 
 def on_a_terminal(columns: int, term: str, monkeypatch: pytest.MonkeyPatch) -> str:
     """What a real pseudo-terminal is sent while three epochs go by."""
-    monkeypatch.setenv("TERM", term)
-    for name in ("NO_COLOR", "COLUMNS", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    sent = bytearray()
-
-    def listen() -> None:
-        try:
-            while part := os.read(ours, 4096):
-                sent.extend(part)
-        except OSError:  # Linux says so when the other end is closed
-            pass
-
-    listener = threading.Thread(target=listen)
-    listener.start()
     with (
-        os.fdopen(theirs, "w", encoding="utf-8") as terminal,
+        pseudo_terminal(columns, term, monkeypatch) as (terminal, sent),
         Progress(3, "ndcg@100", terminal) as progress,
     ):
         if progress._bar is not None:
             progress._bar.refresh()
         for epoch, metrics in enumerate(CURVES):
             progress(epoch, metrics)
-    listener.join()
-    os.close(ours)
     return sent.decode()
 
 
@@ -72,13 +51,12 @@ def test_on_a_terminal_a_bar_says_epoch_objective_best_and_time_left(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     text = on_a_terminal(80, "xterm", monkeypatch)
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    frames = [frame.strip() for frame in re.split(r"[\r\n]+", plain) if frame.strip()]
-    assert "compiling" in frames[0]
-    assert re.match(r"epoch 0/3 .* left", frames[0])
-    assert re.match(r"epoch 3/3 .* 0:00:00 left", frames[-1])
-    assert frames[-1].endswith("ndcg@100 0.4000  best 0.5000 (epoch 2)")
-    assert max(map(len, frames)) <= 80
+    shown = frames(text)
+    assert "compiling" in shown[0]
+    assert re.match(r"epoch 0/3 .* left", shown[0])
+    assert re.match(r"epoch 3/3 .* 0:00:00 left", shown[-1])
+    assert shown[-1].endswith("ndcg@100 0.4000  best 0.5000 (epoch 2)")
+    assert max(map(len, shown)) <= 80
     assert text.rstrip().endswith("\x1b[?25h"), "the cursor is shown again"
 
 

@@ -1,13 +1,8 @@
 """What a person sees while workers run, told from real studies."""
 
-import fcntl
 import io
 import os
-import pty
 import re
-import struct
-import termios
-import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -16,6 +11,7 @@ from typing import Any
 
 import optuna
 import pytest
+from pseudo_terminal import frames, pseudo_terminal
 from studies import COMPLETE, FAIL, PRUNED, RUNNING, add, make_study
 
 from recsweep.sweeps.execution.progress import SweepProgress, best_line, status_parts
@@ -204,38 +200,13 @@ def on_a_terminal(
     study: optuna.Study, columns: int, term: str, monkeypatch: pytest.MonkeyPatch, **how: Any
 ) -> str:
     """What a real pseudo-terminal is sent while two trials end."""
-    monkeypatch.setenv("TERM", term)
-    monkeypatch.setenv("COLUMNS", str(columns))
-    for name in ("NO_COLOR", "LINES", "FORCE_COLOR", "TTY_COMPATIBLE"):
-        monkeypatch.delenv(name, raising=False)
-    ours, theirs = pty.openpty()
-    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, columns, 0, 0))
-    sent = bytearray()
-
-    def listen() -> None:
-        try:
-            while part := os.read(ours, 4096):
-                sent.extend(part)
-        except OSError:  # Linux says so when the other end is closed
-            pass
-
-    listener = threading.Thread(target=listen)
-    listener.start()
-    with (
-        os.fdopen(theirs, "w", encoding="utf-8") as terminal,
-        SweepProgress(looks_at(study), terminal, every_s=0.02, **how) as progress,
-    ):
-        for n_finished, value in enumerate((0.3, 0.4123), 1):
-            add(study, COMPLETE, [value], beta=0.31, best_epoch=3, wall_s=26.0)
-            until(lambda n=n_finished: progress.status.n_finished == n)
-    listener.join()
-    os.close(ours)
+    with pseudo_terminal(columns, term, monkeypatch) as (terminal, sent):
+        monkeypatch.setenv("COLUMNS", str(columns))
+        with SweepProgress(looks_at(study), terminal, every_s=0.02, **how) as progress:
+            for n_finished, value in enumerate((0.3, 0.4123), 1):
+                add(study, COMPLETE, [value], beta=0.31, best_epoch=3, wall_s=26.0)
+                until(lambda n=n_finished: progress.status.n_finished == n)
     return sent.decode()
-
-
-def frames(text: str) -> list[str]:
-    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", text)
-    return [frame.strip() for frame in re.split(r"[\r\n]+", plain) if frame.strip()]
 
 
 @pytest.mark.parametrize("columns", [80, 120])
