@@ -50,6 +50,19 @@ def test_test_is_the_file_and_its_history_is_the_whole_data_set(cut: Cut):
     assert split.item_ids.tolist() == list(range(1, 9))
 
 
+def test_the_first_pair_may_be_the_first_user_and_the_first_item_of_the_data_set(cut: Cut):
+    rows = [
+        ("ann", "bread", 1.0),
+        ("ben", "bread", 1.0),
+        ("cid", "apple", 1.0),
+        ("cid", "corn", 1.0),
+    ]
+    data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
+    split = cut("ann apple\nben corn\n", data)
+    assert split.test.user_ids.tolist() == ["ann", "ben"]
+    assert split.test.target.toarray().tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
 def test_validation_is_a_share_and_with_training_it_is_everything(cut: Cut):
     split = cut("5 8\n")
     assert split.valid.target.nnz == 9  # a quarter of 36
