@@ -188,6 +188,7 @@ def test_holm_by_hand():
 def test_holm_stops_at_1_and_leaves_a_single_test_alone():
     assert holm([0.9, 0.8]) == [1.0, 1.0]
     assert holm([0.04]) == [0.04]
+    assert holm([1.0, 0.0]) == [1.0, 0.0]
     assert holm([]) == []
 
 

@@ -32,6 +32,14 @@ def test_one_item_for_all_is_1_and_all_equally_often_is_0():
     assert gini([4], [4], [4], n_items=5, k=1) == pytest.approx(1)
     assert gini([0, 1], [2, 3], n_items=4, k=2) == 0
     assert gini([0], [0], n_items=1, k=1) == 0
+    assert gini([4], n_items=5, k=1) == pytest.approx(1), "a single list of one item"
+
+
+def test_without_lists_it_is_0():
+    nobody = RankedLists(
+        np.zeros((0, 1), bool), np.zeros(0, np.int64), np.zeros((0, 1), np.int64), 5
+    )
+    assert Gini().of_catalog(nobody, 1) == 0
 
 
 def test_it_is_half_the_mean_difference_of_all_pairs_over_the_mean():

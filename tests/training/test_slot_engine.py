@@ -20,9 +20,10 @@ WIDE = {
     for name in (
         "recsweep.models.multivae.MultiVAE", "recsweep.models.multidae.MultiDAE",
         "recsweep.models.shallow_ae.ShallowAE", "recsweep.models.elsa.ELSA",
+        "recsweep.models.recvae.RecVAE",
     )
 }  # fmt: skip
-NAMES = ["multivae", "multidae", "shallow_ae", "shallow_ae full", "elsa"]
+NAMES = ["multivae", "multidae", "recvae", "shallow_ae", "shallow_ae full", "elsa"]
 
 
 @pytest.fixture(scope="module")

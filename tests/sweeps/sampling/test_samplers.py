@@ -407,6 +407,8 @@ def test_most_samplers_search_everything(name: str) -> None:
 
 
 def test_a_huge_grid_is_refused() -> None:
+    most = Space((branch({}, "model.a=range(0,1000)", "model.b=range(0,1000)"),))
+    sampler("grid").refuse(most, 1)  # 1,000,000 points
     space = Space((branch({}, "model.a=range(0,2000)", "model.b=range(0,2000)"),))
     with pytest.raises(InputError, match=f"at most {MAX_GRID_POINTS:,} .* has 4,000,000; search"):
         sampler("grid").refuse(space, 1)
