@@ -116,6 +116,8 @@ def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
     of_groups = [group for group, choices in groups.items() if text in choices]
     if of_groups:
         return f"did you mean {of_groups[0]}={text}?"
+    if "." in text and text.partition(".")[0] in groups:
+        return f"write {text}=VALUE"
     if text in groups or text.startswith("="):
         return f"write {text if text in groups else 'KEY'}=VALUE without spaces"
     return _meant_after(before, text, NAMED_BY.get(task_of(arguments)))

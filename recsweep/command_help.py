@@ -131,6 +131,11 @@ def top_settings() -> list[Setting]:
     return [each for each in found if not each.key.startswith("hydra")]
 
 
+def choice_folders(config_dir: str | None) -> list[Path]:
+    """Folders with YAML files of choices, your own first."""
+    return [*([Path(config_dir)] if config_dir else []), conf_folder()]
+
+
 def files_of(group: str, folders: Sequence[Path]) -> dict[str, Path]:
     """Choices of a group -> their files; the first folder that has one wins.
 
@@ -152,7 +157,7 @@ def help_text(arguments: Sequence[str], config_dir: str | None = None) -> str:
         arguments: The other arguments: `model=ease` asks for that choice's settings.
         config_dir: A folder with YAML files of your own.
     """
-    folders = [*([Path(config_dir)] if config_dir else []), conf_folder()]
+    folders = choice_folders(config_dir)
     asked = [
         (group, files_of(group, folders)[choice])
         for group, _, choice in (each.partition("=") for each in arguments)

@@ -36,7 +36,7 @@ from hydra.version import VersionBase
 from omegaconf import DictConfig, OmegaConf
 
 from recsweep import __version__, app
-from recsweep.command_help import help_text
+from recsweep.command_help import choice_folders, files_of, help_text, top_settings
 from recsweep.credentials import redact, without_credentials
 from recsweep.defaults import conf_folder, resolve
 from recsweep.documents import read_yaml
@@ -48,6 +48,7 @@ from recsweep.mistakes import (
     options_first,
     refuse_added,
     refuse_mistyped,
+    refuse_unhelpful,
     refuse_unread,
     with_files_of_runs,
 )
@@ -165,7 +166,13 @@ def information(arguments: list[str]) -> str | None:
     parser = get_args_parser()
     parser.error = _refuse_option  # type: ignore[method-assign] # not the usage, which is Hydra's
     options = parser.parse_args(arguments)
-    return help_text(options.overrides, options.config_dir) if options.help else None
+    if not options.help:
+        return None
+    folders = choice_folders(options.config_dir)
+    choices = {group: list(files_of(group, folders)) for group in groups()}
+    known = [setting.key.partition(".")[0] for setting in top_settings()]
+    refuse_unhelpful(options.overrides, choices, known)
+    return help_text(options.overrides, options.config_dir)
 
 
 def _refuse_option(message: str) -> NoReturn:

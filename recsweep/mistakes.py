@@ -110,6 +110,29 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
             )
 
 
+def refuse_unhelpful(arguments: Sequence[str], groups: Groups, known: Sequence[str]) -> None:
+    """Check what `--help` is asked about, since nothing is composed then.
+
+    Args:
+        arguments: The arguments without options.
+        groups: All groups, with your own choices.
+        known: Keys at the top that are no groups.
+
+    Raises:
+        InputError: A choice or a key is unknown, or an argument is not KEY=VALUE.
+    """
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if not equals:
+            raise InputError(explain_unparsed(argument, "", arguments, groups))
+        is_named = key in groups and "(" not in value  # no function of Hydra's
+        for name in value.strip("[] ").split(",") if is_named else ():
+            if name.strip() not in (*groups[key], "null", ""):
+                raise InputError(_unknown_choice(f"{key}/{name.strip()}", list(groups[key])))
+        if re.fullmatch(r"\w+", key) and key not in (*groups, *known):
+            raise InputError(unknown_key(key, [*groups, *known]))
+
+
 def _options_and_values(arguments: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
     """Each argument; an option together with the value that follows it."""
     actions, rest = get_args_parser()._option_string_actions, list(arguments)

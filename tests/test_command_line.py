@@ -112,6 +112,7 @@ def assert_refused(ended: Ended, *expected: str) -> None:
     [
         ("model.droput_rate=.3", "did you mean model.dropout_rate?"),
         ("sed=1", "did you mean seed?"),
+        ("taks=compare --help", "unknown key taks; did you mean task?"),
         ("modl=multivae", "did you mean model?"),
         ("learning_rate=0.1", "did you mean optimizer.learning_rate?"),
         ("hydra.run.dri=x", "did you mean hydra.run.dir?"),
@@ -146,6 +147,8 @@ def test_an_unknown_key_is_refused(command: Command, line: str, expected: str) -
         ("model=[ease,ials]", "write python -m recsweep -m model=ease,ials"),
         ("-m model=[ease,ials]", "write python -m recsweep -m model=ease,ials"),
         ("--hepl", "did you mean --help?"),
+        ("model=ease model.l2", "model.l2 is not; write model.l2=VALUE"),
+        ("model=eese --help", "did you mean model=ease?"),
         ("ease", "an argument must be KEY=VALUE, but ease is not; did you mean model=ease?"),
         ("model:ease", "did you mean model=ease?"),
         ("model = ease", "write model=VALUE without spaces"),

@@ -16,6 +16,7 @@ from recsweep.mistakes import (
     explain,
     options_first,
     refuse_mistyped,
+    refuse_unhelpful,
     refuse_unread,
     with_files_of_runs,
 )
@@ -154,6 +155,32 @@ def test_a_path_that_cannot_be_opened_is_one_short_line(number: int, is_path: bo
 def test_an_option_is_given_once(typed: str) -> None:
     with pytest.raises(InputError, match=r"given once, but -\S+ is given again; leave one out"):
         refuse_mistyped(typed.split(), GROUPS)
+
+
+@pytest.mark.parametrize(
+    ("typed", "expected"),
+    [
+        ("model=esse", "model must be one of ease, ials, but is esse; did you mean model=ease?"),
+        ("model=ease,ialls", "but is ialls; did you mean model=ials?"),
+        ("task=best taks=train", "unknown key taks; did you mean task?"),
+        ("model=ease extra", "an argument must be KEY=VALUE, but extra is not"),
+    ],
+)
+def test_help_is_given_on_what_exists(typed: str, expected: str) -> None:
+    with pytest.raises(InputError) as caught:
+        refuse_unhelpful(typed.split(), GROUPS, ["seed"])
+    assert expected in str(caught.value)
+
+
+def test_help_takes_settings_lists_and_searches_as_they_are() -> None:
+    typed = [
+        "model=[ease,ials]",
+        "task=null",
+        "seed=3",
+        "model.l2=interval(1,2)",
+        "pruner=choice(a,b)",
+    ]
+    refuse_unhelpful([*typed, "hydra/launcher=slurm", "+x.y=1"], GROUPS, ["seed"])
 
 
 def test_what_is_right_is_not_refused() -> None:

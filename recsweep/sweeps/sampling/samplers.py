@@ -137,7 +137,7 @@ class Grid(Sampler):
                 if _is_interval(dimension.distribution):
                     raise InputError(
                         f"sampler=grid needs choices or ranges, but {key} is an interval; "
-                        f"write {key}=range(START,STOP,STEP) or choose sampler=random"
+                        f"write '{key}=range(START,STOP,STEP)' or choose sampler=random"
                     )
         if (n_points := self.n_points(space)) > MAX_GRID_POINTS:
             raise InputError(

@@ -2,6 +2,7 @@
 
 import copy
 import re
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -141,7 +142,7 @@ class Branch:
         hint = "search valid values only"
         if isinstance(searched.distribution, FloatDistribution) and "integer" in problem:
             low, high = (f"{edge:g}" for edge in searched.edges)
-            whole = f"{key}=int(interval({low},{high}))"
+            whole = shlex.quote(f"{key}=int(interval({low},{high}))")
             hint = f"write {'whole numbers' if searched.is_stepped else whole}"
         return (
             f"all searched values must be valid, but {key}={searched} includes "

@@ -107,12 +107,17 @@ class Space:
         return None if None in near.values() else branch.choices | near
 
     def default_outside(self) -> list[str]:
-        """Own values outside the space, such as `model.l2 is 500.0, outside of 1,10`."""
+        """Own values outside the space, such as `model.l2 is 500.0, outside of 1,10`.
+
+        Only those with nothing near them in the space, if there are such.
+        """
         if self.default is None:
             return [f"{group} is none of {choice}" for group, choice in self.groups.items()]
         branch = self.branches[self.default]
         own, searched = branch.own_settings(), branch.dimensions
-        return [f"{k} is {encode(own[k])}, outside of {searched[k]}" for k in branch.outside()]
+        far = [key for key, d in searched.items() if d.nearest(own[key]) is None]
+        shown = far or branch.outside()
+        return [f"{key} is {encode(own[key])}, outside of {searched[key]}" for key in shown]
 
     def describe(self) -> dict[str, str]:
         """Optuna's names -> sweeps in Hydra's grammar, which are equal for equal spaces."""

@@ -175,7 +175,7 @@ def test_an_edge_that_does_not_build_is_named(sweep: str, line: str) -> None:
 @pytest.mark.parametrize(
     ("sweep", "hint"),
     [
-        ("model.n_neighbors=interval(1,8)", r"write model\.n_neighbors=int\(interval\(1,8\)\)$"),
+        ("model.n_neighbors=interval(1,8)", r"write 'model\.n_neighbors=int\(interval\(1,8\)\)'$"),
         ("model.n_neighbors=range(1,8,0.5)", r"write whole numbers$"),
     ],
 )

@@ -239,6 +239,8 @@ def test_there_is_no_trial_of_own_values_that_are_no_choice() -> None:
     assert searched.default_params() is None
     assert searched.default_settings() is None
     assert searched.default_outside() == ["model.l2 is 500.0, outside of 1,2"]
+    both = space(["model=ease"], "model.l2=interval(1,2)", "model.dropout_rate=0.1,0.2")
+    assert both.default_outside() == ["model.dropout_rate is 0.0, outside of 0.1,0.2"]
     other = space(["model=shallow_ae"], "optimizer=adam,adamw")
     assert other.default_params() is None
     assert other.default_outside() == ["optimizer is none of adam,adamw"]
@@ -308,7 +310,7 @@ def test_groups_and_dimensions_carry_optunas_distributions() -> None:
         ("+model.beta=0,1", r"\+model\.beta=0,1 adds a new one; write model\.beta=0,1"),
         ("model.beta=interval(1,0)", r"an interval must start below its end"),
         ("model.dropout_rate=interval(0,1)", r"includes 1\.0: .*at least 0 and at most 0\.99"),
-        ("model.latent_dim=interval(1,8)", r"write model\.latent_dim=int\(interval\(1,8\)\)"),
+        ("model.latent_dim=interval(1,8)", r"write 'model\.latent_dim=int\(interval\(1,8\)\)'"),
         ("optimizer=adam,sdg", r"optimizer must be one of adam, adamw, sgd, .* did you mean sgd\?"),
         ("optimizer=null,sgd", r"optimizer must be one of adam, .*, but is null"),
         ("optimizer=5,6", r"optimizer must be one of adam, .*, but is 5"),
