@@ -52,6 +52,11 @@ def test_a_held_out_user_shows_four_fifths_and_ranks_a_fifth(data: Interactions)
         assert (n_shown + n_targets).tolist() == lengths[fold.user_ids].tolist()
 
 
+def test_a_fold_may_be_a_single_user(data: Interactions):
+    split = kfold(n_folds=53).split(data)
+    assert len(split.test.user_ids) == len(split.valid.user_ids) == 1
+
+
 def test_another_seed_cuts_other_folds(data: Interactions):
     one, same, other = (kfold(seed=seed).split(data) for seed in (1, 1, 2))
     assert one.fingerprint == same.fingerprint

@@ -24,6 +24,7 @@ def test_every_number_is_another_point_of_the_branches_in_turn() -> None:
 
 def test_values_of_a_range_are_the_written_decimals() -> None:
     branches = [branch({}, "model.rate=range(0.1,0.5,0.1)")]
+    assert n_grid_points(branches) == 4
     values = [grid_point(branches, index)["model.rate"] for index in range(4)]
     assert values == [0.1, 0.2, 0.3, 0.4], "not 0.30000000000000004"
 
