@@ -116,11 +116,12 @@ def _meant_setting(text: str, arguments: Sequence[str], groups: Groups) -> str:
     of_groups = [group for group, choices in groups.items() if text in choices]
     if of_groups:
         return f"did you mean {of_groups[0]}={text}?"
-    if "." in text and text.partition(".")[0] in groups:
-        return f"write {text}=VALUE"
+    named_by = NAMED_BY.get(task_of(arguments))
+    if text == named_by or ("." in text and text.partition(".")[0] in groups):
+        return f"write {text}={'NAME' if text == named_by else 'VALUE'}"
     if text in groups or text.startswith("="):
         return f"write {text if text in groups else 'KEY'}=VALUE without spaces"
-    return _meant_after(before, text, NAMED_BY.get(task_of(arguments)))
+    return _meant_after(before, text, named_by)
 
 
 def _is_number(text: str) -> bool:
@@ -136,8 +137,6 @@ def _meant_after(before: str, text: str, named_by: str | None) -> str:
         named_by: What the task's study or run is named by.
     """
     name, _, start = before.partition("=")
-    if text == named_by:
-        return f"write {text}=NAME"
     if named_by and before.startswith("task="):
         what = f"[{text}]" if named_by == RUNS else text
         return f"did you mean {shlex.quote(f'{named_by}={what}')}?"

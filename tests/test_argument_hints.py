@@ -19,6 +19,7 @@ from recsweep.mistakes import explain
         ("k=10", "20", "did you mean 'k=[10,20]'?"),
         ("k=20", "ease", "did you mean model=ease?"),
         ("task=recommend", "task.run", "but task.run is not; write task.run=NAME"),
+        ("task=best", "study", "but study is not; write study=NAME"),
         ("task=recommend", "mine", "did you mean task.run=mine?"),
         ("data.path=my", "file.csv", """'data.path="my file.csv"'"""),
     ],
