@@ -53,7 +53,7 @@ class Data(NamedTuple):
     rows: tuple[Row, ...]
 
 
-NO_GPU = "Not measured yet: it takes a GPU."
+NO_GPU = "Not measured yet: it takes hours without a GPU."
 TABLES = (
     Data("Yelp2018", "yelp2018", "data=yelp2018 refit=true k=20 metrics=[recall_all,ndcg]",
         ("recall_all@20", "ndcg@20"), (

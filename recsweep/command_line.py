@@ -48,7 +48,7 @@ from recsweep.mistakes import (
     options_first,
     refuse_added,
     refuse_mistyped,
-    refuse_unhelpful,
+    refuse_unknown_topics,
     refuse_unread,
     with_files_of_runs,
 )
@@ -171,7 +171,7 @@ def information(arguments: list[str]) -> str | None:
     folders = choice_folders(options.config_dir)
     choices = {group: list(files_of(group, folders)) for group in groups()}
     known = [setting.key.partition(".")[0] for setting in top_settings()]
-    refuse_unhelpful(options.overrides, choices, known)
+    refuse_unknown_topics(options.overrides, choices, known)
     return help_text(options.overrides, options.config_dir)
 
 

@@ -110,7 +110,7 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
             )
 
 
-def refuse_unhelpful(arguments: Sequence[str], groups: Groups, known: Sequence[str]) -> None:
+def refuse_unknown_topics(arguments: Sequence[str], groups: Groups, known: Sequence[str]) -> None:
     """Check what `--help` is asked about, since nothing is composed then.
 
     Args:

@@ -16,7 +16,7 @@ from recsweep.mistakes import (
     explain,
     options_first,
     refuse_mistyped,
-    refuse_unhelpful,
+    refuse_unknown_topics,
     refuse_unread,
     with_files_of_runs,
 )
@@ -168,19 +168,16 @@ def test_an_option_is_given_once(typed: str) -> None:
 )
 def test_help_is_given_on_what_exists(typed: str, expected: str) -> None:
     with pytest.raises(InputError) as caught:
-        refuse_unhelpful(typed.split(), GROUPS, ["seed"])
+        refuse_unknown_topics(typed.split(), GROUPS, ["seed"])
     assert expected in str(caught.value)
 
 
 def test_help_takes_settings_lists_and_searches_as_they_are() -> None:
-    typed = [
-        "model=[ease,ials]",
-        "task=null",
-        "seed=3",
-        "model.l2=interval(1,2)",
-        "pruner=choice(a,b)",
-    ]
-    refuse_unhelpful([*typed, "hydra/launcher=slurm", "+x.y=1"], GROUPS, ["seed"])
+    typed = (
+        "model=[ease,ials] task=null seed=3 model.l2=interval(1,2) pruner=choice(a,b) "
+        "hydra/launcher=slurm +x.y=1"
+    )
+    refuse_unknown_topics(typed.split(), GROUPS, ["seed"])
 
 
 def test_what_is_right_is_not_refused() -> None:

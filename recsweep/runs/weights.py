@@ -66,7 +66,7 @@ def compare_arrays(was: Path, now: Path) -> list[ArrayDifference]:
     try:
         with open_arrays(was) as before, open_arrays(now) as after:
             found = [_compared(name, before, after) for name in names]
-    except ValueError as error:
+    except (OSError, ValueError, LookupError) as error:
         raise InputError(
             f"the weights of two models must be readable to be compared, but {was} or {now} is "
             f"damaged ({shorten(describe_error(error), 120)}); copy that run's whole folder again"
