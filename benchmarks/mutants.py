@@ -4,11 +4,12 @@
                                  [--part I/N]
 
 A mutant changes one comparison, operator, `and`/`or`/`not`, number, truth value or `return` of a
-module of `AREAS`; annotations, messages and docstrings stay. It is killed if a test of the module's
-test file fails, if they cannot be collected, or if they take more than five minutes. The
-sample is drawn from a seed, in a random order, so that a run cut short by --minutes is a sample,
-too; --part 1/2 and --part 2/2 share it between two processes. mutmut 3.8 does not start here: it
-imports the package before jaxtyping's hook can check it.
+module of `AREAS`; annotations, messages and docstrings stay. It is killed if a test of the module
+fails, if they cannot be collected, or if they take more than five minutes: those of its own test
+file, then the tests of what it is a part of. The sample is drawn from a seed, in a random order, so
+that a run cut short by --minutes is a sample, too; --part 1/2 and --part 2/2 share it between two
+processes. mutmut 3.8 does not start here: it imports the package before jaxtyping's hook can check
+it.
 
 Works in a copy of the checkout. Tests run in forked processes that have the libraries loaded.
 """
@@ -29,21 +30,26 @@ from dataclasses import dataclass
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
+MODEL = ("test_contracts.py", "test_degenerate_data.py", "training/test_slot_engine.py")
+SPLIT = ("data/splits", "data/test_split.py", "data/test_leaks.py", "data/test_tuning_folds.py")
+TRAINING = ("training", "models/test_multivae.py", "models/test_bpr.py")
+COMPARISON = ("comparison", "tasks/test_compare.py", "sweeps/test_study_comparison.py")
+STORED = ("test_contracts.py", "test_hostile_runs.py", "runs", "tasks/test_recommend.py")
 AREAS = {
-    "metrics/*.py": ["metrics"],
-    "data/splits/*.py": [],
-    "data/holdout_draw.py": [],
-    "models/multidae.py": [], "models/multivae.py": [], "models/recvae.py": [],
-    "models/bpr.py": [], "models/elsa.py": [],
-    "training/layers.py": [], "training/phases.py": [], "training/schedules.py": [],
-    "training/triples.py": [], "training/batches.py": [],
-    "sweeps/study/claims.py": [], "sweeps/study/final_claims.py": [],
-    "sweeps/sampling/*.py": [],
-    "comparison/significance.py": [], "comparison/statistics.py": [],
-    "comparison/contenders.py": [], "comparison/fairness.py": [],
-    "persistence.py": [],
+    "metrics/*.py": ("metrics",),
+    "data/splits/*.py": SPLIT, "data/holdout_draw.py": SPLIT,
+    "models/multidae.py": MODEL, "models/multivae.py": MODEL, "models/recvae.py": MODEL,
+    "models/bpr.py": MODEL, "models/elsa.py": MODEL,
+    "training/layers.py": TRAINING, "training/phases.py": TRAINING,
+    "training/schedules.py": TRAINING, "training/triples.py": TRAINING,
+    "training/batches.py": TRAINING,
+    "sweeps/study/claims.py": ("sweeps/study",), "sweeps/study/final_claims.py": ("sweeps/study",),
+    "sweeps/sampling/*.py": ("sweeps/sampling",),
+    "comparison/significance.py": COMPARISON, "comparison/statistics.py": COMPARISON,
+    "comparison/contenders.py": COMPARISON, "comparison/fairness.py": COMPARISON,
+    "persistence.py": STORED,
 }  # fmt: skip
-"""Modules below `recsweep` -> where their tests are, below `tests`; [] = the file of that name."""
+"""Modules below `recsweep` -> the tests, below `tests`, of what they are a part of."""
 COPIED = ("recsweep", "conf", "tests", "hydra_plugins", "pyproject.toml")
 LIBRARIES = (
     "pytest", "numpy", "scipy.sparse", "scipy.stats", "pandas", "pyarrow.dataset", "pydantic",
@@ -167,10 +173,11 @@ def all_mutants(only: str) -> list[Mutant]:
     return found
 
 
-def tests_of(module: Path) -> list[str]:
-    """The module's tests, below the checkout."""
-    given = next(tests for pattern, tests in AREAS.items() if module.match(pattern))
-    return [f"tests/{each}" for each in given] or [f"tests/{module.parent}/test_{module.name}"]
+def tests_of(module: Path) -> tuple[list[str], list[str]]:
+    """The module's own test file, if it has one, and further tests; below the checkout."""
+    further = next(tests for pattern, tests in AREAS.items() if module.match(pattern))
+    own = Path("tests", module.parent, f"test_{module.name}")
+    return [str(own)] * (ROOT / own).exists(), [f"tests/{each}" for each in further]
 
 
 def passes(tests: list[str], limit_s: float) -> bool | None:
@@ -203,9 +210,10 @@ def run_mutant(mutant: Mutant, copy: Path, number: int) -> str:
     try:
         file.write_text(ast.unparse(ast.fix_missing_locations(tree)), encoding="utf-8")
         os.utime(file, (number, number))  # or Python takes what it compiled of the mutant before
-        outcome = {True: "SURVIVED", False: "killed", None: "timeout"}[
-            passes(tests_of(mutant.module), LIMIT_S)
-        ]
+        survives = True
+        for tests in filter(None, tests_of(mutant.module)):
+            survives = survives and passes(tests, LIMIT_S)
+        outcome = {True: "SURVIVED", False: "killed", None: "timeout"}[survives]
     finally:
         file.write_text(original, encoding="utf-8")
         os.utime(file, (number + 1, number + 1))
@@ -247,7 +255,7 @@ def main() -> None:
         sys.path[:] = [str(copy), *(p for p in sys.path if p and Path(p).resolve() != ROOT)]
         for name in LIBRARIES:
             __import__(name)
-        tests = sorted({test for mutant in sample for test in tests_of(mutant.module)})
+        tests = sorted({t for mutant in sample for each in tests_of(mutant.module) for t in each})
         if not passes(tests, 3600):
             raise SystemExit("the tests must pass before anything is broken, but do not")
         print(f"{len(tests)} test files pass; {time.monotonic() - began:.0f} s", flush=True)

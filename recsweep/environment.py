@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import tempfile
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from functools import cache
@@ -274,10 +275,16 @@ def _use_precision(wanted: str) -> None:
 
 
 def _keep_programs_in(folder: Path) -> None:
-    """Set JAX's cache unless the user did; a parent's choice for other threads is ignored."""
+    """Set JAX's cache unless the user did; a parent's choice for other threads is ignored.
+
+    It keeps every program, since a training has some twenty short ones. JAX does not write whole
+    files at once: what another process still writes, or never finished, is compiled again.
+    """
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if chosen in (None, os.environ.get("RECSWEEP_XLA")):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["RECSWEEP_XLA"] = str(folder)
+        os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
+        warnings.filterwarnings("ignore", "Error reading persistent compilation cache", UserWarning)
 
 
 @contextmanager

@@ -29,7 +29,7 @@ def cache_in(folder: Path) -> Path:
 
 def keep_compiled_programs() -> None:
     """Let JAX keep in `FOLDER` what this process compiles, and children even what is short."""
-    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0.1")
+    os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
     import jax
 
     jax.config.update("jax_compilation_cache_dir", str(FOLDER / environment._machine()))
