@@ -208,6 +208,7 @@ def test_bad_input_is_refused_in_one_line():
         (lambda: bootstrap_interval(two[:1], seed=0), "at least two of them, but got 1"),
         (lambda: bootstrap_interval(np.array([0.1, np.nan]), seed=0), "that of row 1 is nan"),
         (lambda: bootstrap_interval(two, seed=0, confidence=95), "confidence .* but is 95"),
+        (lambda: bootstrap_interval(two, seed=0, confidence=1.5), "confidence .* but is 1.5"),
         (lambda: bootstrap_interval(two, seed=0, confidence=0), "confidence .* but is 0"),
         (lambda: bootstrap_interval(two, seed=0, n_resamples=10), "n_resamples .* but is 10;"),
         (lambda: paired_difference(two[:1], two[:1], seed=0), "at least two of them, but got 1"),

@@ -154,6 +154,10 @@ def test_a_tenth_of_the_users_is_held_out_unless_a_number_is_given(clicks: pd.Da
     assert split.profile()["n_valid_users"] == split.profile()["n_test_users"] == 5
 
 
+def test_one_user_of_three_is_held_out_for_each_part() -> None:
+    assert strong(n_heldout_users=None)._n_held_out(3) == 1
+
+
 def test_the_same_seed_gives_the_same_split_and_another_seed_another(
     clicks: pd.DataFrame, split: Split
 ):

@@ -90,6 +90,11 @@ def test_shares_are_of_all_interactions_in_the_order_of_time():
     assert test == {0: "hij", 1: "hij"}
 
 
+def test_one_interaction_is_enough_to_train_on() -> None:
+    edges = temporal(valid_fraction=0.4, test_fraction=0.4)._edges(np.arange(5.0))
+    assert edges == (1, 3, np.inf)
+
+
 def test_windows_lie_one_behind_the_other_and_the_future_is_left_out():
     rows = {user: " ".join(f"{chr(97 + n)}{10 * n + user}" for n in range(10)) for user in (0, 1)}
     rows[2] = " ".join(f"{chr(97 + n)}0" for n in range(10))

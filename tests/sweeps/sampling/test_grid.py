@@ -13,12 +13,14 @@ def test_every_number_is_another_point_of_the_branches_in_turn() -> None:
     branches = [
         branch({"optimizer": "adam"}, "model.a=x,y", "model.n=range(0,6,2)"),
         branch({"optimizer": "sgd"}, "model.n=int(interval(1,2))"),
+        branch({"optimizer": "adamw"}, "model.a=x,y,z"),
     ]
-    assert n_grid_points(branches) == 8
-    points = [grid_point(branches, index) for index in range(8)]
+    assert n_grid_points(branches) == 11
+    points = [grid_point(branches, index) for index in range(11)]
     assert points == [
         *({"optimizer": "adam", "model.a": a, "model.n": n} for n in (0, 2, 4) for a in "xy"),
         *({"optimizer": "sgd", "model.n": n} for n in (1, 2)),
+        *({"optimizer": "adamw", "model.a": a} for a in "xyz"),
     ]
 
 

@@ -81,6 +81,11 @@ def test_a_closed_form_and_a_short_training_run_to_their_end(choice: str, n_epoc
     assert decisions(study, curves()[:, :n_epochs]) == [None] * N_TRIALS
 
 
+@pytest.mark.parametrize("n_epochs", [11, 100])
+def test_a_longer_training_is_pruned_by_recsweeps_hyperband(n_epochs: int) -> None:
+    assert isinstance(pruner("hyperband", min_epochs=10).make(n_epochs), AsyncHyperband)
+
+
 def test_no_choice_is_forgotten_here() -> None:
     assert {f.stem for f in (conf_folder() / "pruner").glob("*.yaml")} == {*NAMES, "none"}
 

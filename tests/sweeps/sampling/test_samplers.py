@@ -215,6 +215,11 @@ def test_tpe_learns_where_it_is_good(space: Space) -> None:
     assert np.median(late) > np.median(drawn) / 2  # values are negative
 
 
+def test_cmaes_needs_no_more_than_two_numbers() -> None:
+    two = Space((branch({}, "model.a=interval(0,1)", "model.b=interval(0,1)"),))
+    sampler("cmaes").refuse_space(two)
+
+
 def test_cmaes_learns_where_it_is_good_across_generations() -> None:
     space = Space((branch({}, MODEL[0], MODEL[1]),))
     trials = swept("cmaes", space, 60)
