@@ -12,7 +12,7 @@ import pytest
 
 from recsweep import source_code
 from recsweep.errors import InputError
-from recsweep.source_code import of_class, of_config, of_files, of_package
+from recsweep.source_code import of_class, of_config, of_files, of_folder, of_package
 
 Write = Callable[..., None]
 
@@ -194,19 +194,25 @@ def test_a_configuration_names_its_classes_wherever_they_are(write: Write) -> No
     assert list(of_config({"data": config["data"]})) == ["recsweep"]
 
 
-def test_any_change_to_our_own_source_is_seen(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_any_change_to_our_own_source_is_seen(tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     module = tmp_path / "sub" / "module.py"
     module.write_text("x = 1\n")
-    monkeypatch.setattr(source_code, "__file__", str(tmp_path / "source_code.py"))
-    first = of_package()
-    assert first == of_package()
+    first = of_folder(tmp_path)
+    assert first == of_folder(tmp_path)
     module.write_text("x = 2\n")
-    second = of_package()
+    second = of_folder(tmp_path)
     module.rename(tmp_path / "sub" / "other.py")
-    assert len({first, second, of_package()}) == 3
+    assert len({first, second, of_folder(tmp_path)}) == 3
+
+
+def test_a_new_version_on_disk_does_not_change_the_hash_of_what_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    runs = of_package()
+    assert runs == of_folder(Path(source_code.__file__).parent)
+    monkeypatch.setattr(source_code, "__file__", str(tmp_path / "source_code.py"))
+    assert of_package() == runs
 
 
 def test_files_are_known_by_name_and_content(tmp_path: Path) -> None:

@@ -490,7 +490,7 @@ class MLflowTracker(FaultTolerant):
 
     def _write(self, entries: Sequence[Entry]) -> None:
         """Write entries in as few requests as possible; errors are raised."""
-        if not (self._has_replaced or self._is_superseded()):
+        if not self._has_replaced:
             run_id = str(self.run_id)
             with self.store.turn():
                 supersede(self.store.client, self._experiment_id, self._child_tags, run_id)

@@ -105,7 +105,8 @@ def supersede(
 ) -> None:
     """Mark earlier runs of a trial, or of a training of the winner, as superseded.
 
-    Those of another sweep whose study has the same name are left alone.
+    Those of another sweep whose study has the same name are left alone. If the current run is
+    marked itself, because its process was away and another one restarted the trial, so are all.
 
     Args:
         client: MLflow's client.
@@ -113,14 +114,21 @@ def supersede(
         tags: See `child_tags`.
         run_id: Id of the current run.
     """
-    condition = f"tags.`{KIND}` = '{tags[KIND]}' AND tags.`{TRIAL}` = '{tags[TRIAL]}'"
-    for run in list(_runs(client, experiment_id, tags[STUDY], condition)):
-        own = run.data.tags
-        is_same = all(own.get(name) == tags.get(name) for name in (REPLICATE, PARENT))
-        if is_same and run.info.run_id != run_id:
-            marks = {SUPERSEDED_BY: run_id, STATE: SUPERSEDED, KIND: SUPERSEDED}  # kind comes last
-            for name, value in marks.items():
-                client.set_tag(run.info.run_id, name, value)
+    condition = (
+        f"tags.`{KIND}` = '{tags[KIND]}' AND tags.`{TRIAL}` = '{tags[TRIAL]}' "
+        f"AND attributes.run_id != '{run_id}'"
+    )
+    others = [
+        run.info.run_id
+        for run in _runs(client, experiment_id, tags[STUDY], condition)
+        if all(run.data.tags.get(name) == tags.get(name) for name in (REPLICATE, PARENT))
+    ]
+    if not others or is_superseded(client.get_run(run_id)):
+        return
+    marks = {SUPERSEDED_BY: run_id, STATE: SUPERSEDED, KIND: SUPERSEDED}  # kind comes last
+    for other in others:
+        for name, value in marks.items():
+            client.set_tag(other, name, value)
 
 
 def missing_points(
