@@ -1,5 +1,6 @@
 """The process and the machine of a run: backend, threads, versions, commit."""
 
+import atexit
 import ctypes
 import gc
 import hashlib
@@ -179,9 +180,11 @@ def share_device(n_processes: int) -> None:
 def collect_garbage_rarely() -> None:
     """Let recsweep's own processes collect garbage after 50,000 new objects, not 700.
 
-    Imports make hundreds of thousands of objects and hardly any garbage.
+    Imports make hundreds of thousands of objects and hardly any garbage. At its end Python would
+    look through all of them once more, for a second, to free what the system frees anyway.
     """
     gc.set_threshold(50_000)
+    atexit.register(gc.freeze)  # first registered: runs last
 
 
 def _give_freed_memory_back() -> None:

@@ -112,19 +112,19 @@ print(sys.modules["keras"].config.backend(), "tensorflow" in sys.modules)
 
 
 @pytest.mark.extended
-def test_a_command_looks_for_garbage_rarely(tmp_path: Path) -> None:
+def test_a_command_looks_for_garbage_rarely_and_not_at_its_end(tmp_path: Path) -> None:
     code = """
-import gc, sys
+import atexit, gc, sys
+atexit.register(lambda: print(gc.get_threshold()[0], gc.get_freeze_count() > 10_000))
 from recsweep.__main__ import main
 sys.argv[1:] = ["--version"]
 main()
-print(gc.get_threshold()[0])
 """
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
         capture_output=True, text=True, check=True,
     )  # fmt: skip
-    assert done.stdout.splitlines()[-1] == "50000"
+    assert done.stdout.splitlines()[-1] == "50000 True"
 
 
 def test_what_is_no_remark_is_said() -> None:
