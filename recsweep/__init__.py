@@ -42,6 +42,7 @@ are in `conf/`; `hydra_plugins/` makes Hydra's `-m` use `recsweep.sweeps`.
     documents        YAML and JSON that others may have written, read within limits
     environment      backend, threads, versions, commit
     files            atomic writing of files and folders
+    guarded_import   importing Keras without the user's settings and its optional parts
     inverse          the inverse of a large matrix
     known_keys       suggestions for unknown keys, and which keys are lists
     loopback         ports and pages of servers on this machine

@@ -6,24 +6,20 @@ import gc
 import hashlib
 import os
 import platform
-import random
-import re
 import subprocess
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import contextmanager, suppress
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import threadpoolctl
 
 from recsweep import __version__
 from recsweep.errors import InputError
+from recsweep.guarded_import import guard_keras, without_remarks
 from recsweep.messages import one_line, shorten
 
 PACKAGES = (
@@ -56,8 +52,6 @@ DRIVERS = ("/dev/nvidiactl", "/dev/dxg")
 ASSUMED_MEMORY = 1 << 34
 """Bytes of a device that does not report its memory."""
 JAX_PRECISION = {"tf32": "tensorfloat32", "float32": "float32"}
-NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
-"""Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
 GLIBC_SETTINGS = {
     -8: 1,  # M_ARENA_MAX: heaps
     -3: 1 << 17,  # M_MMAP_THRESHOLD, bytes: larger blocks are returned when freed
@@ -105,6 +99,7 @@ def choose_for_children(
     filters = os.environ.get("PYTHONWARNINGS", "")
     if OF_WORKERS not in filters:
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [filters, OF_WORKERS]))
+    guard_keras(_keep_programs)
     _choose_platform(device)
     if device != "cpu":
         _choose_gpu_kernels()
@@ -221,16 +216,9 @@ def load_backend() -> None:
     Raises:
         InputError: JAX finds no usable device, or Keras uses another number type.
     """
-    if (folder := cache_folder()) is not None:
-        _keep_programs_in(folder / "xla" / _machine())
-    is_chatty = os.environ.get("KERAS_BACKEND") == "tensorflow"
-    with (
-        _without_remarks() if is_chatty else nullcontext(),
-        _hidden(*NOT_NEEDED_BY_KERAS),
-        _without_settings_of_keras(),
-        _without_random_draws(),
-    ):
-        import keras  # loads the backend
+    guard_keras(_keep_programs)
+    import keras  # loads the backend
+
     if (found := keras.config.floatx()) != "float32":
         raise InputError(
             f"Keras must compute in float32, but this process has set it to {found}; call "
@@ -238,7 +226,7 @@ def load_backend() -> None:
         )
     if keras.config.backend() == "jax":
         _refuse_absent_platform()
-    with _without_remarks() if is_chatty else nullcontext():  # TensorFlow looks for GPUs only now
+    with without_remarks():  # TensorFlow looks for GPUs only now
         _use_device(os.environ.get(DEVICE, "auto"))
     _use_precision(os.environ.get(PRECISION, "tf32"))
 
@@ -277,41 +265,20 @@ def _use_precision(wanted: str) -> None:
     jax.config.update("jax_default_matmul_precision", JAX_PRECISION[wanted])
 
 
-def _keep_programs_in(folder: Path) -> None:
-    """Set JAX's cache unless the user did; a parent's choice for other threads is ignored.
+def _keep_programs() -> None:
+    """Set JAX's cache, if there is a cache folder; a parent's for other threads is ignored.
 
     It keeps every program, since a training has some twenty short ones. JAX does not write whole
     files at once: what another process still writes, or never finished, is compiled again.
     """
+    if (folder := cache_folder()) is None:
+        return
+    folder = folder / "xla" / _machine()
     chosen = os.environ.get("JAX_COMPILATION_CACHE_DIR")
     if chosen in (None, os.environ.get("RECSWEEP_XLA")):
         os.environ["JAX_COMPILATION_CACHE_DIR"] = os.environ["RECSWEEP_XLA"] = str(folder)
         os.environ.setdefault("JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS", "0")
         warnings.filterwarnings("ignore", "Error reading persistent compilation cache", UserWarning)
-
-
-@contextmanager
-def _without_settings_of_keras() -> Iterator[None]:
-    """Ignore the user's `keras.json`, which could change results; Keras writes none either."""
-    before = os.environ.get("KERAS_HOME")
-    os.environ["KERAS_HOME"] = os.devnull
-    try:
-        yield
-    finally:
-        del os.environ["KERAS_HOME"]
-        if before is not None:
-            os.environ["KERAS_HOME"] = before
-
-
-@contextmanager
-def _without_random_draws() -> Iterator[None]:
-    """Keep the global random states, from which imports draw: they are the calling program's."""
-    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
-    try:
-        yield
-    finally:
-        random.setstate(of_python)
-        np.random.set_state(of_numpy)  # noqa: NPY002
 
 
 def _refuse_absent_platform() -> None:
@@ -337,41 +304,6 @@ def _machine() -> str:
         kind += sorted({line for line in lines if line.startswith(("model name", "flags"))})
     kind += [os.environ.get(variable, "") for variable in THREAD_VARIABLES]
     return hashlib.sha256("\n".join(kind).encode()).hexdigest()[:16]
-
-
-@contextmanager
-def _hidden(*packages: str) -> Iterator[None]:
-    """Make imports of packages that are not loaded yet fail."""
-    modules: dict[str, Any] = sys.modules  # None there means "cannot be imported"
-    absent = [package for package in packages if package not in modules]
-    modules.update(dict.fromkeys(absent))
-    try:
-        yield
-    finally:
-        for package in absent:
-            del modules[package]
-
-
-@contextmanager
-def _without_remarks() -> Iterator[None]:
-    """Drop messages about the machine, which TensorFlow 2.21 prints at any log level."""
-    sys.stderr.flush()
-    terminal = os.dup(2)
-    with tempfile.TemporaryFile() as said:
-        os.dup2(said.fileno(), 2)
-        try:
-            yield
-        finally:
-            os.dup2(terminal, 2)
-            os.close(terminal)
-            said.seek(0)
-            lines = said.read().decode(errors="replace").splitlines(keepends=True)
-            sys.stderr.write("".join(line for line in lines if not _is_remark(line)))
-
-
-def _is_remark(line: str) -> bool:
-    remarks = r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*failed call to cuInit"
-    return re.match(remarks, line) is not None
 
 
 def device() -> str:

@@ -94,23 +94,6 @@ def test_a_repository_is_only_read(tmp_path: Path) -> None:
     assert (tmp_path / ".git" / "index").read_bytes() == before
 
 
-@pytest.mark.slow
-def test_tensorflow_is_loaded_without_a_remark(tmp_path: Path) -> None:
-    code = """
-import sys
-from recsweep import environment
-environment.choose_backend("tensorflow", 1)
-environment.load_backend()
-print(sys.modules["keras"].config.backend(), "tensorflow" in sys.modules)
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout == "tensorflow True\n"
-    assert done.stderr == ""
-
-
 @pytest.mark.extended
 def test_a_command_looks_for_garbage_rarely_and_not_at_its_end(tmp_path: Path) -> None:
     code = """
@@ -127,30 +110,8 @@ main()
     assert done.stdout.splitlines()[-1] == "50000 True"
 
 
-def test_what_is_no_remark_is_said() -> None:
-    assert environment._is_remark("I0000 00:00:17 27373 port.cc:153] oneDNN is on")
-    assert not environment._is_remark("E0000 00:00:17 27373 cuda.cc:1] no such device")
-
-
 def test_the_device_is_named() -> None:
     assert environment.device()
-
-
-def test_keras_is_loaded_without_what_it_does_not_need(tmp_path: Path) -> None:
-    code = """
-import sys
-from recsweep import environment
-environment.choose_backend("jax", 1)
-environment.load_backend()
-assert "keras" in sys.modules
-print(*sorted(set(environment.NOT_NEEDED_BY_KERAS) & set(sys.modules)))
-import h5py, matplotlib, sklearn
-"""
-    done = subprocess.run(
-        [sys.executable, "-c", code], cwd=tmp_path, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    assert done.stdout == "\n"
 
 
 @pytest.mark.extended
@@ -196,18 +157,6 @@ def run_in_a_process(code: str, **changes: str) -> subprocess.CompletedProcess[s
         env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax", **changes},
         capture_output=True, text=True, check=False, timeout=120,
     )  # fmt: skip
-
-
-@pytest.mark.parametrize("settings", ['{"floatx": "float16", "epsilon": 0.1}', '{"floatx": "bf"}'])
-def test_settings_of_keras_change_nothing(tmp_path: Path, settings: str) -> None:
-    (tmp_path / "keras.json").write_text(settings, encoding="utf-8")
-    code = """
-environment.load_backend()
-import keras, os
-print(keras.config.floatx(), keras.config.epsilon(), os.environ["KERAS_HOME"])
-"""
-    done = run_in_a_process(code, KERAS_HOME=str(tmp_path))
-    assert (done.stdout, done.stderr) == (f"float32 1e-07 {tmp_path}\n", "")
 
 
 def test_a_process_that_computes_in_other_numbers_is_refused() -> None:

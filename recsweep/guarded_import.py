@@ -1,0 +1,121 @@
+"""Imports Keras without its optional parts and without the user's settings, whoever asks for it."""
+
+import os
+import random
+import re
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from importlib.abc import MetaPathFinder
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
+"""Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
+
+
+def guard_keras(before: Callable[[], object]) -> None:
+    """Guard the first import of Keras in this process, whichever module asks for it.
+
+    Building a model imports its module, and with it Keras, before a device is needed.
+
+    Args:
+        before: Called before the import.
+    """
+    if "keras" not in sys.modules and not any(isinstance(each, _Finder) for each in sys.meta_path):
+        sys.meta_path.insert(0, _Finder(before))
+
+
+@dataclass
+class _Finder(MetaPathFinder):
+    before: Callable[[], object]
+
+    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
+        """Find Keras once, with a loader that guards its import."""
+        if name != "keras":
+            return None
+        sys.meta_path.remove(self)
+        spec = find_spec(name)
+        if spec is not None and spec.loader is not None:
+            guarded = partial(self._execute, spec.loader.exec_module)
+            spec.loader.exec_module = guarded  # type: ignore[method-assign]
+        return spec
+
+    def _execute(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+        self.before()
+        with (
+            without_remarks(),
+            _hidden(*NOT_NEEDED_BY_KERAS),
+            _without_settings_of_keras(),
+            _without_random_draws(),
+        ):
+            execute(module)
+
+
+@contextmanager
+def _hidden(*packages: str) -> Iterator[None]:
+    """Make imports of packages that are not loaded yet fail."""
+    modules: dict[str, Any] = sys.modules  # None there means "cannot be imported"
+    absent = [package for package in packages if package not in modules]
+    modules.update(dict.fromkeys(absent))
+    try:
+        yield
+    finally:
+        for package in absent:
+            del modules[package]
+
+
+@contextmanager
+def _without_settings_of_keras() -> Iterator[None]:
+    """Ignore the user's `keras.json`, which could change results; Keras writes none either."""
+    before = os.environ.get("KERAS_HOME")
+    os.environ["KERAS_HOME"] = os.devnull
+    try:
+        yield
+    finally:
+        del os.environ["KERAS_HOME"]
+        if before is not None:
+            os.environ["KERAS_HOME"] = before
+
+
+@contextmanager
+def _without_random_draws() -> Iterator[None]:
+    """Keep the global random states, from which imports draw: they are the calling program's."""
+    of_python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(of_python)
+        np.random.set_state(of_numpy)  # noqa: NPY002
+
+
+@contextmanager
+def without_remarks() -> Iterator[None]:
+    """Drop messages about the machine, which TensorFlow 2.21 prints at any log level."""
+    if os.environ.get("KERAS_BACKEND") != "tensorflow":
+        yield
+        return
+    sys.stderr.flush()
+    terminal = os.dup(2)
+    with tempfile.TemporaryFile() as said:
+        os.dup2(said.fileno(), 2)
+        try:
+            yield
+        finally:
+            os.dup2(terminal, 2)
+            os.close(terminal)
+            said.seek(0)
+            lines = said.read().decode(errors="replace").splitlines(keepends=True)
+            sys.stderr.write("".join(line for line in lines if not _is_remark(line)))
+
+
+def _is_remark(line: str) -> bool:
+    remarks = r"I\d{4} |WARNING: All log messages before absl|E\d{4} .*failed call to cuInit"
+    return re.match(remarks, line) is not None

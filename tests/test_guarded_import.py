@@ -1,0 +1,92 @@
+"""Keras as recsweep imports it, whichever module asks for it first."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from recsweep import guarded_import
+
+ROOT = Path(__file__).resolve().parent.parent
+FIRST = ["environment.load_backend()", "import recsweep.models.multivae"]
+"""What imports Keras first in a process: recsweep itself, or the module of a model."""
+
+
+def run_in_a_process(first: str, code: str, **changes: str) -> str:
+    """What a process without Keras prints that imports it in one of the ways of `FIRST`."""
+    start = "import os, sys\nfrom recsweep import environment\n"
+    choose = 'environment.choose_backend(os.environ["KERAS_BACKEND"], 1)\n'
+    done = subprocess.run(
+        [sys.executable, "-c", f"{start}{choose}{first}\n{code}"],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "KERAS_BACKEND": "jax", **changes},
+        capture_output=True, text=True, check=False, timeout=120,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("first", FIRST)
+def test_tensorflow_is_loaded_without_a_remark(first: str) -> None:
+    code = 'print(sys.modules["keras"].config.backend(), "tensorflow" in sys.modules)'
+    assert run_in_a_process(first, code, KERAS_BACKEND="tensorflow") == "tensorflow True\n"
+
+
+def test_what_is_no_remark_is_said() -> None:
+    assert guarded_import._is_remark("I0000 00:00:17 27373 port.cc:153] oneDNN is on")
+    assert not guarded_import._is_remark("E0000 00:00:17 27373 cuda.cc:1] no such device")
+
+
+@pytest.mark.parametrize("first", FIRST)
+def test_keras_is_loaded_without_what_it_does_not_need(first: str) -> None:
+    code = """
+from recsweep.guarded_import import NOT_NEEDED_BY_KERAS
+assert "keras" in sys.modules
+print(*sorted(set(NOT_NEEDED_BY_KERAS) & set(sys.modules)))
+import h5py, matplotlib, sklearn
+"""
+    assert run_in_a_process(first, code) == "\n"
+
+
+@pytest.mark.parametrize("settings", ['{"floatx": "float16", "epsilon": 0.1}', '{"floatx": "bf"}'])
+@pytest.mark.parametrize("first", FIRST)
+def test_settings_of_keras_change_nothing(tmp_path: Path, settings: str, first: str) -> None:
+    (tmp_path / "keras.json").write_text(settings, encoding="utf-8")
+    code = """
+import keras
+print(keras.config.floatx(), keras.config.epsilon(), os.environ["KERAS_HOME"])
+"""
+    assert run_in_a_process(first, code, KERAS_HOME=str(tmp_path)) == f"float32 1e-07 {tmp_path}\n"
+
+
+def test_a_sweep_does_not_read_the_settings_of_keras(tmp_path: Path) -> None:
+    own = tmp_path / "home" / ".keras" / "keras.json"
+    own.parent.mkdir(parents=True)
+    own.write_text('{"floatx": "float16", "backend": "none"}', encoding="utf-8")
+    inherited = {name: value for name, value in os.environ.items() if name != "KERAS_HOME"}
+    command = [
+        "-m", "model=multivae", "data=synthetic", "model.n_epochs=1", "sweep.n_trials=1",
+        "sweep.final_seeds=0", "tracking=off",
+    ]  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-m", "recsweep", *command], cwd=tmp_path, timeout=300,
+        env={**inherited, "PYTHONPATH": str(ROOT), "HOME": str(tmp_path / "home")},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_guard_is_set_once_and_gone_after_the_import() -> None:
+    code = """
+from recsweep.guarded_import import _Finder, guard_keras
+def count():
+    return sum(isinstance(each, _Finder) for each in sys.meta_path)
+guard_keras(lambda: print("again"))
+print(count())
+import keras
+guard_keras(lambda: print("too late"))
+print(count())
+"""
+    assert run_in_a_process("", code) == "1\n0\n"
