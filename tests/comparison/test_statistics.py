@@ -112,8 +112,11 @@ def test_a_sample_of_replicates_needs_two_of_each_with_the_same_seeds(tmp_path: 
             compare(group_runs([*runs, *others]), statistics(unit="replicates"))
 
 
-def test_one_training_of_a_deterministic_model_stands_for_every_seed(tmp_path: Path) -> None:
-    vae, mean = [0.6, 0.5, 0.7], 0.45
+@pytest.mark.parametrize("mean", [0.45, 0.75], ids=["worse", "better"])
+def test_one_training_of_a_deterministic_model_stands_for_every_seed(
+    tmp_path: Path, mean: float
+) -> None:
+    vae = [0.6, 0.5, 0.7]
     runs = [scored_run(tmp_path, "multivae", [v - 0.1, v + 0.1], seed=s) for s, v in enumerate(vae)]
     ease = scored_run(tmp_path, "ease", [mean - 0.1, mean + 0.1], seed=0)
     config = {**ease.config, "model": {"_target_": "recsweep.models.ease.EASE"}}
@@ -123,10 +126,25 @@ def test_one_training_of_a_deterministic_model_stands_for_every_seed(tmp_path: P
         group_runs([*runs, replace(ease, config=config)]), statistics(unit="replicates")
     )
     (pair,) = found.pairs
-    differences = np.array(vae) - mean
+    differences = np.abs(np.array(vae) - mean)
     assert pair.difference.mean == pytest.approx(differences.mean())
     t = differences.mean() / (differences.std(ddof=1) / np.sqrt(3))
     assert pair.difference.p == pytest.approx(1 - t / np.sqrt(2 + t**2))
+    assert found.n_units == 3
+
+
+def test_deterministic_models_are_compared_over_their_splits(tmp_path: Path) -> None:
+    values = {"ease.EASE": [0.6, 0.5, 0.7], "popularity.Popularity": [0.3, 0.4, 0.35]}
+    runs = []
+    for model, each in values.items():
+        for split, value in zip("abc", each, strict=True):
+            run = scored_run(tmp_path, model[:4], [value - 0.1, value + 0.1], split=64 * split)
+            config = {**run.config, "model": {"_target_": f"recsweep.models.{model}"}}
+            runs.append(replace(run, config=config))
+    found = compare(group_runs(runs), statistics(unit="replicates"))
+    (pair,) = found.pairs
+    assert pair.difference.mean == pytest.approx(0.25)  # of .3, .1 and .35
+    assert found.n_units == 3
 
 
 def test_the_metrics_of_papers_are_the_default(tmp_path: Path) -> None:
