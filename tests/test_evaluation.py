@@ -519,16 +519,3 @@ def test_a_metric_without_a_finite_value_is_refused_by_name_and_user(
     }
     with pytest.raises(InputError, match=expected):
         evaluate[is_ranked_in_training]()
-
-
-def test_a_metric_that_is_no_number_in_a_group_is_refused() -> None:
-    class OfAllOnly(UserMetric):
-        """A value that is no number where users are left out."""
-
-        def per_user(self, lists: RankedLists, k: int) -> np.ndarray:  # noqa: ARG002
-            return np.full(len(lists.hits), 0.5 if len(lists.hits) == n_users else np.nan)
-
-    fold, found = random_fold(), evaluator(metrics={"mine": OfAllOnly()}, objective="mine@5")
-    n_users = np.count_nonzero(fold.n_relevant)
-    with pytest.raises(InputError, match=r"metrics.mine must give finite values, .* user user "):
-        found.evaluate(lambda some: np.zeros(some.shape), fold, POPULARITY, by_group=True)

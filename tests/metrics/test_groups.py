@@ -8,9 +8,11 @@ import pytest
 import scipy.sparse as sp
 
 from recsweep.data.split import Fold
+from recsweep.errors import InputError
 from recsweep.evaluation import Evaluator, training_popularity
 from recsweep.metrics.groups import GROUPS, history_terciles, popularity_terciles
-from recsweep.metrics.ranked_lists import TrainingCounts
+from recsweep.metrics.metric import UserMetric
+from recsweep.metrics.ranked_lists import RankedLists, TrainingCounts
 
 
 def matrix(*items: list[int], n_items: int = 6) -> sp.csr_matrix:
@@ -151,6 +153,17 @@ def test_groups_are_of_the_objective_and_of_what_a_comparison_shows(
     found = measured(**settings).groups
     assert found is not None
     assert list(found.per_user) == [f"{name} {group}" for name in names for group in GROUPS]
+
+
+def test_a_metric_that_is_no_number_in_a_group_is_refused() -> None:
+    class OfAllOnly(UserMetric):
+        """A value that is no number where users are left out."""
+
+        def per_user(self, lists: RankedLists, k: int) -> np.ndarray:  # noqa: ARG002
+            return np.full(len(lists.hits), 0.5 if len(lists.hits) == 3 else np.nan)
+
+    with pytest.raises(InputError, match=r"metrics.mine must give finite values, .* for user b"):
+        measured(metrics={"mine": OfAllOnly()})
 
 
 def test_without_metrics_of_hits_there_are_no_groups() -> None:
