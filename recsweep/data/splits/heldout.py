@@ -101,13 +101,13 @@ class Heldout(Splitter):
         """Rows and columns of the file's pairs; column −1 = an item missing from the data set."""
         (file,) = self.files()
         table = read_pairs(file)
-        first = (table["user"][:1], data.user_ids), (table["item"][:1], data.item_ids)
-        if all(places(*of_first)[0] < 0 for of_first in first):
-            refuse_unknown_names(file, table)
-        if "value" in table:
-            table = table[table["value"] > 0]
         users = places(table["user"], data.user_ids)
         items = places(table["item"], data.item_ids)
+        if max(users[0], items[0]) < 0:
+            refuse_unknown_names(file, table)
+        if "value" in table:
+            is_one = table["value"].to_numpy() > 0
+            table, users, items = table[is_one], users[is_one], items[is_one]
         self._tell_unknown(table["user"], users, "users", data.user_ids)
         self._tell_unknown(table["item"], items, "items", data.item_ids)
         is_stranger = users < 0

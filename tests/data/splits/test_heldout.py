@@ -50,17 +50,31 @@ def test_test_is_the_file_and_its_history_is_the_whole_data_set(cut: Cut):
     assert split.item_ids.tolist() == list(range(1, 9))
 
 
-def test_the_first_pair_may_be_the_first_user_and_the_first_item_of_the_data_set(cut: Cut):
+@pytest.fixture
+def in_words() -> Interactions:
+    """Users and items without a digit, which a header could be."""
     rows = [
         ("ann", "bread", 1.0),
         ("ben", "bread", 1.0),
         ("cid", "apple", 1.0),
         ("cid", "corn", 1.0),
     ]
-    data = Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
-    split = cut("ann apple\nben corn\n", data)
+    return Interactions.from_table(pd.DataFrame(rows, columns=["user", "item", "value"]))
+
+
+def test_the_first_pair_may_be_the_first_user_and_the_first_item_of_the_data_set(
+    cut: Cut, in_words: Interactions
+):
+    split = cut("ann apple\nben corn\n", in_words)
     assert split.test.user_ids.tolist() == ["ann", "ben"]
     assert split.test.target.toarray().tolist() == [[1, 0, 0], [0, 0, 1]]
+
+
+def test_a_first_line_with_one_known_id_is_no_header(refused, cut: Cut, in_words: Interactions):
+    assert cut("ann dill\nben corn\n", in_words).test.n_relevant.tolist() == [1, 1]
+    assert cut("dan corn\nben apple\n", in_words).test.user_ids.tolist() == ["ben"]
+    with refused("'dan dill' is a user and an item that occur nowhere else"):
+        cut("dan dill\nben corn\n", in_words)
 
 
 def test_validation_is_a_share_and_with_training_it_is_everything(cut: Cut):
