@@ -91,7 +91,7 @@ class Temporal(Splitter):
 
     def _edges(self, times: np.ndarray) -> tuple[float, float, float]:
         """Start of validation, start of test, end of test."""
-        if self.valid_from is not None and self.test_from is not None:
+        if self.valid_from is not None:
             return self._given("valid_from", times), self._given("test_from", times), math.inf
         ordered = np.sort(times)
         n_valid, n_test = (
