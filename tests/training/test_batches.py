@@ -60,6 +60,7 @@ def test_the_starts_cut_a_batch_by_row_and_by_item(train: sp.csr_matrix, n_rows:
     expected = densified(batches, 11).reshape(-1, n_rows, 11)
     for batch, dense in zip(zip(*batches, strict=True), expected, strict=True):
         rows, items, values, _, row_starts, by_item, item_starts = batch
+        np.testing.assert_array_equal(np.diff(row_starts), np.bincount(rows, minlength=n_rows))
         by_row = sp.csr_matrix((values, items, row_starts), shape=(n_rows, 11))
         np.testing.assert_array_equal(by_row.toarray(), dense)
         columns = sp.csc_matrix((values[by_item], rows[by_item], item_starts), shape=(n_rows, 11))

@@ -12,7 +12,7 @@ import cmaes
 import numpy as np
 import optuna
 import pytest
-from optuna.distributions import FloatDistribution
+from optuna.distributions import FloatDistribution, IntDistribution
 from optuna.samplers import BaseSampler, CmaEsSampler
 from optuna.storages.journal._base import BaseJournalSnapshot
 from optuna.trial import FrozenTrial, create_trial
@@ -21,7 +21,11 @@ from recsweep.sweeps.sampling.evolution import ReplayedCmaEs
 from recsweep.sweeps.storage.backends import open_storage
 from recsweep.sweeps.storage.journal import Journal
 
-SPACE = {"a": FloatDistribution(0.0, 1.0), "b": FloatDistribution(1e-4, 1.0, log=True)}
+SPACE = {
+    "a": FloatDistribution(0.0, 1.0),
+    "b": FloatDistribution(1e-4, 1.0, log=True),
+    "n": IntDistribution(1, 4),  # whose ends are as likely as what lies between
+}
 POPULATION = 6
 State = tuple[int, float, list[float], list[list[float]]]
 
@@ -147,7 +151,7 @@ def test_no_pickle_of_a_study_is_read(
     with silence():
         study = optuna.create_study(storage=storage, direction="maximize")
         study.add_trial(create_trial(
-            params={"a": 0.5, "b": 0.01}, distributions=SPACE, value=1.0,
+            params={"a": 0.5, "b": 0.01, "n": 2}, distributions=SPACE, value=1.0,
             system_attrs={"cma:optimizer:0": pickle.dumps(Malice(victim)).hex()},
         ))  # fmt: skip
         if sampler is CmaEsSampler:

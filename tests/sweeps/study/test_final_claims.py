@@ -9,7 +9,7 @@ from postgres_server import end_sessions
 
 from recsweep.run_files import STDOUT, training_folder
 from recsweep.sweeps.study.claim import TrialLostError
-from recsweep.sweeps.study.final_claims import FinalClaim, claim_training
+from recsweep.sweeps.study.final_claims import FINAL, FinalClaim, claim_training
 from recsweep.sweeps.study.final_scores import TEST_SCORED, FinalTrainings
 from recsweep.sweeps.study.shared_study import SharedStudy
 
@@ -41,6 +41,7 @@ def test_a_training_is_claimed_once_and_not_again_when_it_is_done(tmp_path: Path
     claim.lease.release()
     assert claim_training(other, training(other)) is None
     with claimed_next(other).lease:
+        assert [study.is_alive(FINAL + index) for index in range(3)] == [False, True, False]
         assert [look["seed"] for look in study.study.user_attrs[TEST_SCORED]] == [42, 43]
 
 
