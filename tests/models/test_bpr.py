@@ -9,6 +9,7 @@ from pairwise_loss import L2, NEGATIVES, POSITIVES, USERS, batch, numeric_gradie
 from recsweep.build import build
 from recsweep.models.bpr import BPR, EmbeddingNetwork
 from recsweep.seeds import Seeds
+from recsweep.training.batches import Triples
 
 
 def loss_in_float64(users: np.ndarray, items: np.ndarray) -> float:
@@ -27,6 +28,15 @@ def test_the_loss_is_that_of_rendle_et_al() -> None:
     parts = network(batch(), hyper={"l2": np.float32(L2)}, training=True)
     assert float(parts["loss"]) == pytest.approx(loss_in_float64(users, items), rel=1e-6)
     assert float(parts["loss"]) == pytest.approx(float(parts["ranking"] + parts["l2"]), rel=1e-6)
+
+
+def test_training_begins_without_a_preference() -> None:
+    """Every score is near 0, so the loss is −ln σ(0) = ln 2."""
+    latent_dim = composed("model=bpr")["model"]["latent_dim"]
+    network = EmbeddingNetwork((500, 500), latent_dim, Seeds(1))
+    triples = Triples(*np.random.default_rng(0).integers(500, size=(3, 10_000)), np.ones(10_000))
+    ranking = float(network(triples, hyper={"l2": np.float32(0)}, training=True)["ranking"])
+    assert ranking == pytest.approx(np.log(2), rel=0.01)
 
 
 def test_gradients_are_those_of_float64() -> None:

@@ -215,6 +215,28 @@ def test_tpe_learns_where_it_is_good(space: Space) -> None:
     assert np.median(late) > np.median(drawn) / 2  # values are negative
 
 
+def test_tpe_learns_what_goes_together_unless_there_are_several_objectives() -> None:
+    """Good is where a equals b: either of them alone says little."""
+    space = Space((branch({}, "model.a=interval(0.0,1.0)", "model.b=interval(0.0,1.0)"),))
+    distributions = proposed("random", space, []).distributions
+
+    def distance(*slopes: float) -> float:
+        """Mean distance from there, with an objective for each slope along it."""
+        trials = [
+            create_trial(
+                params={"model.a": a, "model.b": b}, distributions=distributions,
+                values=[slope * a - abs(a - b) for slope in slopes],
+            )
+            for a, b in np.random.default_rng(2).random((100, 2))
+        ]  # fmt: skip
+        directions = ["maximize" for _ in slopes]
+        found = params_of(proposed("tpe", space, trials, n, directions) for n in range(30))
+        return float(np.mean([abs(each["model.a"] - each["model.b"]) for each in found]))
+
+    assert distance(0) < 0.1  # of two random numbers it is 1/3
+    assert distance(0.5, -0.5) > 0.2
+
+
 def test_cmaes_needs_no_more_than_two_numbers() -> None:
     two = Space((branch({}, "model.a=interval(0,1)", "model.b=interval(0,1)"),))
     sampler("cmaes").refuse_space(two)

@@ -286,6 +286,24 @@ def test_no_trial_is_begun_once_the_stop_file_exists(
     assert not shared(tmp_path, config).plan.is_stopped
 
 
+def test_failed_trials_to_retry_come_first_in_their_order_and_with_their_parameters(
+    tmp_path: Path, config: dict[str, Any]
+) -> None:
+    study = shared(tmp_path, config)
+    for state in (FAIL, COMPLETE, FAIL):
+        claim = claimed(study)
+        study.finish(claim.frozen.number, state, [0.5] if state == COMPLETE else None, {})
+        claim.lease.release()
+    first, _, third = study.trials()
+    study = shared(tmp_path, config, retry=[first._trial_id, third._trial_id])
+    for failed in (first, third):
+        again = claimed(study).frozen
+        assert (again.number, again.params) == (failed.number, failed.params)
+        assert again.user_attrs["settings"] == failed.user_attrs["settings"]
+        assert again.user_attrs["is_default"] is (failed is first)
+    assert claimed(study).frozen.number == 3
+
+
 def test_no_trial_is_begun_after_too_many_failures(tmp_path: Path, config: dict[str, Any]) -> None:
     study = shared(tmp_path, config, max_failures=1)
     for _ in range(2):
