@@ -6,7 +6,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep import environment
@@ -52,14 +52,12 @@ class Recommend:
     format: Literal["txt", "csv", "jsonl"] | None
     overwrite: bool
 
-    @model_validator(mode="after")
-    def _one_kind_of_user(self) -> "Recommend":
+    def __post_init__(self) -> None:
         if self.users and self.histories:
             raise ValueError(
                 "task.users and task.histories must not both be given: the first names users of "
                 "the data set, the second brings its own; give one of them"
             )
-        return self
 
     def run(self, job: Job) -> None:
         """Print the number of users, items per user and the file."""

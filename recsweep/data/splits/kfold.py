@@ -15,7 +15,7 @@ Source: k-fold cross-validation; fold-in as in Liang et al. 2018, section 4.1.
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.held_out_users import HeldOutUsers
@@ -41,14 +41,12 @@ class KFold(Splitter):
     target_fraction: Annotated[float, Field(gt=0, lt=1)]
     seed: Annotated[int, Field(ge=0, lt=2**32)]
 
-    @model_validator(mode="after")
-    def _there_is_such_a_fold(self) -> "KFold":
+    def __post_init__(self) -> None:
         if self.fold >= self.n_folds:
             raise ValueError(
                 f"split.fold must be from 0 to {self.n_folds - 1} with "
                 f"split.n_folds={self.n_folds}, but is {self.fold}; choose one of these"
             )
-        return self
 
     def split(self, data: Interactions | Split) -> Split:
         """Split `data`; rows of each part follow the shuffled order of the users.

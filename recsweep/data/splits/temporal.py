@@ -19,7 +19,7 @@ import math
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.held_out_parts import Parts, UnknownItems
@@ -57,8 +57,7 @@ class Temporal(Splitter):
     window: Annotated[int, Field(ge=0)]
     unknown_items: UnknownItems
 
-    @model_validator(mode="after")
-    def _one_way_to_say_when(self) -> "Temporal":
+    def __post_init__(self) -> None:
         if (self.valid_from is None) != (self.test_from is None):
             missing = "valid_from" if self.valid_from is None else "test_from"
             raise ValueError(f"valid_from and test_from go together, but {missing} is missing")
@@ -67,7 +66,6 @@ class Temporal(Splitter):
                 f"window counts windows of a share, but is {self.window} with valid_from and "
                 "test_from; give other times instead"
             )
-        return self
 
     def split(self, data: Interactions | Split) -> Split:
         """Split `data`; what cannot be ranked is counted in a line on stderr.

@@ -13,7 +13,7 @@ a validation user is their training row; of a test user, training and validation
 from typing import Annotated
 
 import numpy as np
-from pydantic import Field, model_validator
+from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.held_out_parts import Parts, UnknownItems
@@ -46,15 +46,13 @@ class Weak(Splitter):
     valid_items: bool
     seed: Annotated[int, Field(ge=0)]
 
-    @model_validator(mode="after")
-    def _something_is_left(self) -> "Weak":
+    def __post_init__(self) -> None:
         held_out = self.valid_fraction + self.test_fraction
         if held_out >= 1:
             raise ValueError(
                 f"valid_fraction + test_fraction must be below 1 to leave something to train on, "
                 f"but is {held_out:g}"
             )
-        return self
 
     def split(self, data: Interactions | Split) -> Split:
         """Split `data`; users with no interactions left outside test are dropped.
