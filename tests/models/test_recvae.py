@@ -142,6 +142,15 @@ def test_the_loss_equals_a_numpy_twin_whose_previous_encoder_is_the_current_one(
     assert found == pytest.approx(expected, rel=1e-5)
 
 
+def test_scores_are_the_twins_logits_at_the_mean() -> None:
+    engine = new_engine()
+    w = float64(engine.state())
+    x = clicks().toarray().astype(np.float64)
+    mean, _ = encoded(x / np.maximum(np.linalg.norm(x, axis=1, keepdims=True), 1e-6), w)
+    expected = mean @ w["output/kernel"] + w["output/bias"]
+    np.testing.assert_allclose(np.asarray(engine.scores(clicks())), expected, rtol=1e-4, atol=1e-5)
+
+
 def test_the_phases_of_an_epoch_have_the_losses_of_the_twin() -> None:
     """Two steps of the encoder, of which only the first moves it, and one of the decoder."""
     engine = new_engine()

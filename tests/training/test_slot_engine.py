@@ -54,6 +54,24 @@ def test_each_block_is_widened_by_itself_and_found_again() -> None:
     assert vector.tolist() == [1, 2, 7, 7]
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_widened_network_gives_what_it_gives_alone(name: str, split: Split) -> None:
+    spec = small_spec(name, l2=1e-3, **({} if "full" in name else {"latent_dim": 6}))
+    rows, model = split.valid.history[:9], build(spec, "model")
+    weights = model.network(split.train.shape[1], Seeds(1)).trainable_variables
+    state = {each.path: np.asarray(each) for each in weights}
+    model.restore(state)
+    with layout.use(Layout(2, WIDE)):
+        wide = build(spec, "model")
+        wide.restore(state)
+        assert isinstance(wide._engine, SlotEngine)
+        found, losses, restored = np.asarray(wide.score(rows)), wide.loss(rows), wide.state()
+    np.testing.assert_allclose(found, np.asarray(model.score(rows)), rtol=1e-4, atol=1e-5)
+    assert losses == pytest.approx(model.loss(rows), rel=1e-5)
+    for path, weight in state.items():
+        np.testing.assert_array_equal(restored[path], weight)
+
+
 @pytest.mark.extended
 @pytest.mark.parametrize("name", NAMES)
 def test_scores_and_loss_are_those_of_sparse_batches(name: str, split: Split) -> None:
