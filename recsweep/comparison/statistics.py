@@ -6,7 +6,6 @@ from functools import cached_property
 from itertools import combinations
 from typing import Annotated, Any, Literal
 
-import numpy as np
 import pandas as pd
 from pydantic import BeforeValidator, Field
 from pydantic.dataclasses import dataclass
@@ -79,7 +78,7 @@ class Score:
     @property
     def deviation(self) -> float:
         """Standard deviation over the replicates; NaN with one."""
-        return float(self.by_replicate.std(ddof=1)) if len(self.by_replicate) > 1 else np.nan
+        return float(self.by_replicate.std(ddof=1))
 
 
 @plain_dataclass(frozen=True)

@@ -184,6 +184,19 @@ def test_both_plots_show_a_line_per_study_and_a_band_within_the_values_seen(tmp_
         name: points[:, 1].tolist() for name, points in lines.items()
     }
     assert draw_expected_best(tunings).layout.xaxis.dtick == 1, "no half trials"
+    assert {tick % 1 for tick in axes.get_xticks()} == {0}
+
+
+def test_the_pages_bands_are_those_of_the_figure_and_its_legend_names_each_study_once():
+    tunings = [EASE, MULTIVAE, POPULARITY]
+    drawn, (axes,) = draw_expected_best(tunings).data, plot_expected_best(tunings).axes
+    bands = [trace for trace in drawn if trace.name is None]
+    for band, of_figure in zip(bands, axes.collections, strict=True):
+        assert list(band.x) == [1, 2, 3, 4, 4, 3, 2, 1], "once around"
+        outline = map(tuple, of_figure.get_paths()[0].vertices)
+        assert set(zip(band.x, band.y, strict=True)) == set(outline)
+    in_legend = [trace.name for trace in drawn if trace.showlegend is not False]
+    assert in_legend == ["ease-1", "multivae-1", "popularity-1"]
 
 
 def test_studies_without_a_value_make_an_empty_plot(tmp_path):
