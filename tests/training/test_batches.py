@@ -138,6 +138,17 @@ def test_an_epoch_beyond_memory_is_refused_before_it_is_made(
     assert in_order(train, 2).items.size  # of a part of the users
 
 
+def test_an_epoch_needs_the_memory_of_its_arrays(
+    monkeypatch: pytest.MonkeyPatch, train: sp.csr_matrix
+) -> None:
+    n_bytes = sum(part.nbytes for part in ShuffledEpochs(train, 5, 1, 7, n_passes=2).batches(0))
+    monkeypatch.setattr(memory, "available_bytes", lambda: n_bytes)
+    ShuffledEpochs(train, 5, 1, 7, n_passes=2).batches(0)
+    monkeypatch.setattr(memory, "available_bytes", lambda: n_bytes - 1)
+    with pytest.raises(InputError, match="an epoch of 10 batches of 5 users must have"):
+        ShuffledEpochs(train, 5, 1, 7, n_passes=2).batches(0)
+
+
 @pytest.mark.parametrize("kind", [ShuffledEpochs, SampledEpochs])
 def test_a_huge_number_of_epochs_begins_at_once_and_holds_any_batch(
     kind: type[ShuffledEpochs | SampledEpochs],
