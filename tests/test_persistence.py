@@ -5,7 +5,7 @@ import subprocess
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+import pyarrow.parquet as pq
 import pytest
 import scipy.sparse as sp
 import yaml
@@ -40,7 +40,7 @@ def test_a_model_is_arrays_and_yaml_and_no_pickle(tmp_path: Path) -> None:
         assert {name: array.tolist() for name, array in weights.items()} == {"totals": [2, 1, 2, 0]}
     spec = yaml.safe_load((folder / "model.yaml").read_text(encoding="utf-8"))
     assert spec == {"_target_": "recsweep.models.popularity.Popularity"}
-    assert list(pd.read_parquet(folder / "items.parquet")["item"]) == list(IDS)
+    assert pq.read_table(folder / "items.parquet").to_pydict() == {"item": list(IDS)}
 
 
 def test_a_pickle_in_the_place_of_weights_is_not_opened(tmp_path: Path) -> None:

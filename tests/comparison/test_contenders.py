@@ -27,6 +27,13 @@ def test_runs_that_differ_in_their_seed_only_are_one_contender(tmp_path: Path) -
     assert (first.study, of_study.study) == (None, "ease-1")
 
 
+def test_the_order_of_settings_makes_no_other_contender(tmp_path: Path) -> None:
+    one, two = (scored_run(tmp_path, "ease", [0.5, 0.5], seed=seed, a=1, b=2) for seed in (1, 2))
+    turned = {key: two.config[key] for key in reversed(two.config)}
+    turned["model"] = {key: two.config["model"][key] for key in reversed(two.config["model"])}
+    assert len(group_runs([one, replace(two, config=turned)])) == 1
+
+
 def test_where_a_run_is_tracked_and_cached_makes_no_other_contender(tmp_path: Path) -> None:
     one, two = (scored_run(tmp_path, "ease", [0.5, 0.5], seed=seed) for seed in (1, 2))
     elsewhere = {"tracking": {"uri": "x"}, "cache_dir": "y", "debug": True, "search": {"a": "b"}}

@@ -24,6 +24,12 @@ def test_a_share_of_all_is_exact_whoever_it_falls_on():
     assert (valid.sum(), test.sum()) == (2, 6)
 
 
+@pytest.mark.parametrize(("n", "n_test"), [(100, 29), (1_800_000, 522_000)])
+def test_a_share_that_is_whole_is_not_one_short(n: int, n_test: int):
+    assert 0.29 * n < n_test, "the nearest floating-point number is smaller"
+    assert draw_held_out(np.array([n]), "all", 0.1, 0.29, seed=0)[1].sum() == n_test
+
+
 @pytest.mark.parametrize("per", ["user", "all"])
 @pytest.mark.parametrize("seed", range(20))
 def test_validation_leaves_something_to_whom_test_left_something(per: Per, seed: int):
