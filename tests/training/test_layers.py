@@ -63,6 +63,12 @@ def test_dropout_keeps_the_mean_and_drops_its_share() -> None:
     assert dropped.mean() == pytest.approx(1.0, abs=0.009)
 
 
+def test_a_rate_of_0_drops_nothing_whatever_is_drawn() -> None:
+    noise = Noise(3)
+    noise.uniform_like = np.zeros_like  # the least draw, one of 2²³ that are as likely
+    assert np.asarray(noise.dropout(np.ones(4, np.float32), 0.0)).tolist() == [1, 1, 1, 1]
+
+
 def test_noise_differs_from_step_to_step_and_from_seed_to_seed() -> None:
     draws = []
     for seed in (1, 1, 2):

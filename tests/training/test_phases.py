@@ -57,6 +57,15 @@ def test_trained_weights_and_the_others_are_the_weights_again(which: int) -> Non
     assert stage.join(["x", "y"], ["1", "2"])[2 * which] == "x"
 
 
+def test_parts_of_another_number_of_weights_or_stages_are_refused() -> None:
+    """Otherwise other weights would take their places, and a mean would leave a stage out."""
+    found = plan(*IN_TURNS)
+    with pytest.raises(ValueError, match="shorter"):
+        found.stages[0].join(["a kernel"], ["b kernel", "b bias", "c bias"])
+    with pytest.raises(ValueError, match="longer"):
+        found.means([{"loss": np.float32([1, 2, 3])}], np.array([2, 1, 1, 4]))
+
+
 def test_inputs_are_left_out_and_old_is_what_earlier_weights_make_of_the_batch() -> None:
     network: Any = Network(IN_TURNS)
     network.old = network.b
