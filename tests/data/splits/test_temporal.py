@@ -95,6 +95,12 @@ def test_one_interaction_is_enough_to_train_on() -> None:
     assert edges == (1, 3, np.inf)
 
 
+def test_a_share_that_is_whole_is_not_one_short() -> None:
+    assert 0.29 * 1_800_000 < 522_000, "the nearest floating-point number is smaller"
+    edges = temporal(test_fraction=0.29)._edges(np.arange(1_800_000.0))
+    assert edges == (1_098_000, 1_278_000, np.inf)
+
+
 def test_windows_lie_one_behind_the_other_and_the_future_is_left_out():
     rows = {user: " ".join(f"{chr(97 + n)}{10 * n + user}" for n in range(10)) for user in (0, 1)}
     rows[2] = " ".join(f"{chr(97 + n)}0" for n in range(10))
