@@ -352,6 +352,13 @@ def _not_there(error: Exception, text: str, arguments: Sequence[str]) -> str | N
     if resolve_synonym(key) == RUN and named_by != RUN:
         tasks = ", ".join(task for task, name in NAMED_BY.items() if name == RUN)
         return f"unknown key {key}; {suggest(named_by, f'{RUN} is a setting of the tasks {tasks}')}"
+    if key.startswith("search."):
+        typed = next((each for each in arguments if each.startswith(key)), key)
+        searched = typed.partition("=")[0].removeprefix("search.")
+        return (
+            f"{typed.partition('=')[0]} is for YAML files; name {searched} itself: "
+            f"{COMMAND} -m '{searched}=interval(LOW,HIGH)' searches it, {searched}=VALUE does not"
+        )
     known = _keys(OmegaConf.to_container(node._get_root()))
     is_hydras = key.startswith("hydra")
     return unknown_key(key, [k for k in known if is_hydras or not k.startswith("hydra")])

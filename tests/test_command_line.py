@@ -198,6 +198,11 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
             ("model.beta=[.1,.2]", "give one value; a search over several is -m model.beta=A,B"),
             ("'seed=${oc.env:MYSEED,7}'", "'seed=${oc.decode:${oc.env:NAME}}'"),
             ("'k=${oc.env:MYK,\"[5,10]\"}'", "'k=${oc.decode:${oc.env:NAME}}'"),
+            (
+                "search.model.beta=.3",
+                "search.model.beta is for YAML files; name model.beta itself: "
+                "python -m recsweep -m 'model.beta=interval(LOW,HIGH)' searches it",
+            ),
             ("sweep.n_trials=3", " tracking=off sweep.n_trials=3, or leave sweep.n_trials=3 out"),
             ("sweep=quick", "only a search reads sweep, and without -m there is none"),
             ("task=studies sampler=random", "task=studies does not read sampler; leave"),

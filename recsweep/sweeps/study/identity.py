@@ -51,8 +51,10 @@ def refuse_difference(study: str, before: Mapping[str, Any], now: Mapping[str, A
     causes = [key for key in changes if not _follows(key, *changes[key])] or list(changes)
     differences = [_sentence(key, *changes[key]) for key in causes[:SHOWN]]
     more = f", and {len(causes) - SHOWN} more" if len(causes) > SHOWN else ""
-    is_only_threads = list(causes) == ["threads"]  # which follow from sweep.n_workers
-    remedy = f"add threads={was['threads']}" if is_only_threads else "revert that"
+    remedy = "revert that"
+    if list(causes) == ["threads"]:
+        same = f"add threads={was['threads']}"
+        remedy = f"they follow from sweep.n_workers: give the same number of workers, or {same}"
     raise InputError(
         f"cannot resume study {study}: {', '.join(differences)}{more}; {remedy}, or start a new "
         "study with study=NAME"

@@ -134,5 +134,5 @@ def test_a_library_that_is_installed_later_does_not_stop_a_study() -> None:
 def test_threads_that_follow_from_workers_are_to_be_added() -> None:
     before = {"config": {"threads": 1}, "fingerprint": {}}
     now = {"config": {"threads": 2}, "fingerprint": {}}
-    with pytest.raises(InputError, match=r"threads was 1 and is 2; add threads=1, or start"):
+    with pytest.raises(InputError, match=r"workers, or add threads=1, or start"):
         refuse_difference("s", before, now)
