@@ -4,12 +4,15 @@ from pathlib import Path
 from typing import Any
 
 import optuna
+import pandas as pd
 from optuna.trial import FrozenTrial, TrialState
 
+from recsweep.evaluation import Evaluation
 from recsweep.sweeps.space.branch import Branch
 from recsweep.sweeps.space.dimension import dimension
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.storage.backends import open_storage
+from recsweep.sweeps.study.final_scores import FinalScores, Looks
 
 FIXED = ["model=multivae", "data=synthetic"]
 COMPLETE, PRUNED, FAIL, RUNNING = (
@@ -75,3 +78,11 @@ def add(
     )  # fmt: skip
     study.add_trial(trial)
     return study.get_trials()[-1]
+
+
+def final_scores(*by_seed: float) -> FinalScores:
+    """A winner with two users, trained with a seed per value."""
+    frame = pd.DataFrame({"ndcg@100": [0.25, 0.75]}, index=["u", "v"])
+    replicates = [{"seed": n, "test": {"ndcg@100": value}} for n, value in enumerate(by_seed)]
+    evaluation = Evaluation(frame, {}, 0)
+    return FinalScores(evaluation, evaluation, replicates, Looks(len(by_seed), (0,)))

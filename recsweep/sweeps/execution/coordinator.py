@@ -331,7 +331,7 @@ class SweepCoordinator:
         })  # fmt: skip
         from recsweep.sweeps.reporting import plots  # takes 2 s: plotly, pyplot, scikit-learn
 
-        plots.write_plots(self.study.study, status, self._results() / PLOTS)
+        plots.write_plots(self.study.study, outcome, self._results() / PLOTS)
         told = NoteContent.of(self.study, outcome, self.spec.command, self.spec.tags)
         write_note(self._results(), summary_note(outcome, told))
         tracker.log_artifacts(self._results())

@@ -20,7 +20,7 @@ from recsweep.run_files import OVERVIEW, SWEEP_PAGE
 from recsweep.sweeps.reporting import plots_matplotlib, plots_plotly
 from recsweep.sweeps.reporting.edges import remarks_on_edges
 from recsweep.sweeps.reporting.plot_data import LegibleStudy
-from recsweep.sweeps.reporting.tables import best_table
+from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.space.space import Space
 from recsweep.sweeps.study.status import StudyStatus
 from recsweep.tracking.store import mlflow_name
@@ -53,12 +53,12 @@ class Plot:
         return f"{self.draw}_{mlflow_name(self.shown.objectives[0])}" if several else self.draw
 
 
-def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[Path]:
+def write_plots(study: optuna.Study, outcome: StudyOutcome, folder: Path) -> list[Path]:
     """Write `sweep.html`, which needs no network, and a PNG of every plot that can be drawn.
 
     Args:
         study: The study.
-        status: Its status.
+        outcome: Its outcome.
         folder: Output folder; created if it does not exist.
 
     Returns:
@@ -67,10 +67,11 @@ def write_plots(study: optuna.Study, status: StudyStatus, folder: Path) -> list[
     Raises:
         InputError: The files cannot be written.
     """
-    page, pictures = folder / SWEEP_PAGE, []
+    page, pictures, status = folder / SWEEP_PAGE, [], outcome.status
     edges = remarks_on_edges(Space.of(study.user_attrs["space"]), status)
     remarks = "".join(f"\n\nAt an edge of the search: {remark}." for remark in edges)
-    about = f"{_subject(study, status)}\n\n```\n{best_table(status)}\n```{remarks}"
+    scores = "\n".join(outcome.lines()).strip("\n")
+    about = f"{_subject(study, status)}\n\n```\n{scores}\n```{remarks}"
     sections = [Section(escape(status.study), about)]
     with disk_errors_in_one_line(folder, "sweep.folder"), _quiet():
         folder.mkdir(parents=True, exist_ok=True)

@@ -8,10 +8,12 @@ import optuna
 import pytest
 from optuna.distributions import CategoricalDistribution, FloatDistribution
 from plans import toy_plan
-from studies import COMPLETE, FAIL, IDENTITY, PRUNED, RUNNING, add, make_study
+from studies import COMPLETE, FAIL, IDENTITY, PRUNED, RUNNING, add, final_scores, make_study
 
 from recsweep.sweeps.execution.worker import Worker
 from recsweep.sweeps.reporting.plots import write_plots
+from recsweep.sweeps.reporting.result import StudyOutcome
+from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.shared_study import SharedStudy
 from recsweep.sweeps.study.status import StudyStatus
 
@@ -20,11 +22,15 @@ EVERY = {"history", "importance", "slices", "curves", "parallel", "speed", "work
 SEVERAL = {"pareto", "parallel", "speed", "workers"}
 
 
-def plotted(study: optuna.Study, folder: Path) -> tuple[set[str], str]:
+def plotted(
+    study: optuna.Study, folder: Path, test: FinalScores | None = None
+) -> tuple[set[str], str]:
     """Stems of the images, and the page without Plotly's script."""
+    status = StudyStatus.of(study, len(study.trials))
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        files = write_plots(study, StudyStatus.of(study, len(study.trials)), folder / "plots")
+        outcome = StudyOutcome(status, test, Looks(1, (0,)))
+        files = write_plots(study, outcome, folder / "plots")
     page, *images = files
     assert all(image.read_bytes().startswith(PNG) for image in images)
     assert sorted(folder.joinpath("plots").iterdir()) == sorted(files)
@@ -66,6 +72,16 @@ def test_a_sweep_that_ran_has_every_plot_and_a_page_with_all_of_them(tmp_path: P
     assert "validation ndcg@10" in page
     assert "Objective Value" not in page
     assert "model.quality" not in page.partition("</pre>")[2]
+
+
+def test_the_page_has_the_winners_scores_on_test(tmp_path: Path) -> None:
+    study = make_study(tmp_path / "s")
+    for value in (0.3, 0.5):
+        add(study, COMPLETE, [value], beta=value, **noted(value=value))
+    _, page = plotted(study, tmp_path, final_scores(0.25, 0.75))
+    assert "winner: trial 1, trained again with seeds 0, 1" in page
+    assert "test ndcg@100 by seed: 0.2500 0.7500; standard deviation 0.3536" in page
+    assert "test was scored once for this study (trial 0)" in page
 
 
 def test_states_of_all_kinds_are_drawn(tmp_path: Path) -> None:

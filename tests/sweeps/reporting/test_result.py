@@ -6,21 +6,13 @@ from types import SimpleNamespace
 import optuna
 import pandas as pd
 import pytest
-from studies import COMPLETE, FAIL, PRUNED, SPACE, add, make_study
+from studies import COMPLETE, FAIL, PRUNED, SPACE, add, final_scores, make_study
 
 from recsweep.evaluation import Evaluation
 from recsweep.sweeps.reporting.result import StudyOutcome
 from recsweep.sweeps.study.final_scores import FinalScores, Looks
 from recsweep.sweeps.study.shared_study import PARENT_RUN
 from recsweep.sweeps.study.status import StudyStatus
-
-
-def scores(*by_seed: float) -> FinalScores:
-    """A winner with two users, trained with a seed per value."""
-    frame = pd.DataFrame({"ndcg@100": [0.25, 0.75]}, index=["u", "v"])
-    replicates = [{"seed": n, "test": {"ndcg@100": value}} for n, value in enumerate(by_seed)]
-    evaluation = Evaluation(frame, {}, 0)
-    return FinalScores(evaluation, evaluation, replicates, Looks(len(by_seed), (0,)))
 
 
 @pytest.fixture
@@ -31,7 +23,7 @@ def status(tmp_path: Path) -> StudyStatus:
 
 
 def test_every_seeds_score_is_said_with_their_spread(status: StudyStatus) -> None:
-    lines = StudyOutcome(status, scores(0.25, 0.75), Looks(2, (0,))).lines()
+    lines = StudyOutcome(status, final_scores(0.25, 0.75), Looks(2, (0,))).lines()
     assert "\nwinner: trial 0, trained again with seeds 0, 1\n" in lines
     assert lines[-2:] == [
         "test ndcg@100 by seed: 0.2500 0.7500; standard deviation 0.3536",  # .5 / √2
@@ -40,16 +32,16 @@ def test_every_seeds_score_is_said_with_their_spread(status: StudyStatus) -> Non
 
 
 def test_one_seed_has_no_spread(status: StudyStatus) -> None:
-    lines = StudyOutcome(status, scores(0.5), Looks(1, (0,))).lines()
+    lines = StudyOutcome(status, final_scores(0.5), Looks(1, (0,))).lines()
     assert not any("deviation" in line for line in lines)
     assert lines[-1] == "test was scored once for this study (trial 0)"
 
 
 def test_a_single_test_user_has_no_standard_error(status: StudyStatus) -> None:
     evaluation = Evaluation(pd.DataFrame({"ndcg@100": [0.25]}, index=["u"]), {}, 0)
-    found = FinalScores(evaluation, evaluation, scores(0.25).replicates, Looks(1, (0,)))
+    found = FinalScores(evaluation, evaluation, final_scores(0.25).replicates, Looks(1, (0,)))
     assert StudyOutcome(status, found, Looks(1, (0,))).cells()[-1] == "0.2500"
-    assert StudyOutcome(status, scores(0.5), Looks(1, (0,))).cells()[-1] == "0.5000 ± 0.2500"
+    assert StudyOutcome(status, final_scores(0.5), Looks(1, (0,))).cells()[-1] == "0.5000 ± 0.2500"
 
 
 def test_a_locked_test_says_what_would_score_it(status: StudyStatus) -> None:
