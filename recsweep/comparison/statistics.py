@@ -184,14 +184,15 @@ def _on(values: pd.Series, contender: Contender, index: "pd.Index[Any]") -> pd.S
 def _refuse_unpaired(contenders: Sequence[Contender]) -> None:
     """Raise InputError if replicates cannot be paired by split and seed."""
     seeds = {each.name: [(run.split, run.seed) for run in each.replicates] for each in contenders}
-    name, first = next(iter(seeds.items()))
-    for other, found in seeds.items():
-        if len(found) < 2 or found != first:
-            raise InputError(
-                "task.unit=replicates needs at least two replicates of each, with the same seeds, "
-                f"but {name} has seed {_shown(first)} and {other} has {_shown(found)}; train with "
-                "the seeds that are missing, or set task.unit=users"
-            )
+    first = next(iter(seeds.values()))
+    if len(first) < 2 or any(found != first for found in seeds.values()):
+        shown = [
+            f"{name} has {', '.join(str(seed) for _, seed in keys)}" for name, keys in seeds.items()
+        ]
+        raise InputError(
+            "task.unit=replicates needs at least two replicates of each, with the same seeds, but "
+            f"{' and '.join(shown)}; train with the seeds that are missing, or set task.unit=users"
+        )
 
 
 def _refuse_constant(units: pd.DataFrame) -> None:
@@ -202,10 +203,6 @@ def _refuse_constant(units: pd.DataFrame) -> None:
             "task.unit=replicates needs models that change with the seed, all but one, but "
             f"{' and '.join(constant)} give the same for every seed; set task.unit=users"
         )
-
-
-def _shown(keys: Sequence[tuple[str, int]]) -> str:
-    return ", ".join(str(seed) for _, seed in keys)
 
 
 def _pairs(metric: str, units: pd.DataFrame, how: Statistics) -> list[Pair]:
