@@ -123,7 +123,7 @@ def test_one_training_of_a_deterministic_model_stands_for_every_seed(
     runs = [scored_run(tmp_path, "multivae", [v - 0.1, v + 0.1], seed=s) for s, v in enumerate(vae)]
     ease = scored_run(tmp_path, "ease", [mean - 0.1, mean + 0.1], seed=0)
     config = {**ease.config, "model": {"_target_": "recsweep.models.ease.EASE"}}
-    with pytest.raises(InputError, match="ease has 0[; ]"):
+    with pytest.raises(InputError, match=r"ease has 0[; ]"):
         compare(group_runs([*runs, ease]), statistics(unit="replicates"))
     found = compare(
         group_runs([*runs, replace(ease, config=config)]), statistics(unit="replicates")
