@@ -59,7 +59,7 @@ class EmbeddingNetwork(keras.Model):
         self.users, self.items = embeddings(shape[0], "users"), embeddings(shape[1], "items")
         self.built = True
 
-    def call(self, batch: Triples, hyper: LossInputs, *, training: bool = False) -> LossParts:  # noqa: ARG002 - no noise
+    def call(self, batch: Triples, hyper: LossInputs, *, training: bool) -> LossParts:  # noqa: ARG002 - no noise
         """Loss parts, means per triple: −log σ(s_ui − s_uj) + l2/2·(‖e_u‖² + ‖e_i‖² + ‖e_j‖²)."""
         own = at_triples(batch, self.users, self.items)
         user, positive, negative = self.final(batch, own)

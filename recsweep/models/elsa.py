@@ -47,7 +47,7 @@ class ELSANetwork(keras.Model):
         squares = ops.sum(ops.square(kernel), axis=1, keepdims=True)
         return kernel * ops.rsqrt(ops.maximum(squares, SMALLEST))
 
-    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:  # noqa: ARG002 - no noise
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool) -> LossParts:  # noqa: ARG002 - no noise
         """Loss parts, means per user: ‖x̂/‖x̂‖ − x/‖x‖‖² + l2·Σ‖W‖², where x̂ = x·(A·Aᵀ − I).
 
         With the code z = x·A, x̂·x = z·z − x·x and x̂·x̂ = z·(AᵀA)·zᵀ − 2 z·z + x·x: no dense row.

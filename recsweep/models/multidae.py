@@ -62,7 +62,7 @@ class MultiDAENetwork(keras.Model):
             h = layer(h)
         return self.output_layer(h)
 
-    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool) -> LossParts:
         """Loss parts, means per user: −log-likelihood + l2·Σ‖W‖²."""
         x = unit_rows(batch)
         x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x

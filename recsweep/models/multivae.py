@@ -58,31 +58,31 @@ class MultiVAENetwork(keras.Model):
         self.noise = Noise(seeds.named("noise"))
         self.built = True
 
-    def encode(
-        self, batch: AnyBatch, dropout_rate: Tensor = 0.0, *, training: bool = False
-    ) -> Tensor:
+    def encode(self, batch: AnyBatch, dropout_rate: Tensor | None = None) -> Tensor:
         """Mean and log-variance of z, n_rows × latent each, from L2-normalised rows."""
-        x = unit_rows(batch)
-        h = ops.tanh(self.first(batch, self.noise.dropout(x, dropout_rate) if training else x))
+        h = ops.tanh(self.first(batch, self._dropout(unit_rows(batch), dropout_rate)))
         for layer in self.encoder:
             h = layer(h)
         mean, log_variance = ops.split(self.posterior(h), 2, axis=1)
         return mean, log_variance
 
-    def decode(self, z: Tensor, dropout_rate: Tensor = 0.0, *, training: bool = False) -> Tensor:
+    def decode(self, z: Tensor, dropout_rate: Tensor | None = None) -> Tensor:
         """A logit per item, n_rows × items."""
         for layer in self.decoder:
             z = layer(z)
-        return self.output_layer(self.noise.dropout(z, dropout_rate) if training else z)
+        return self.output_layer(self._dropout(z, dropout_rate))
 
-    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
+    def _dropout(self, values: Tensor, rate: Tensor | None) -> Tensor:
+        return values if rate is None else self.noise.dropout(values, rate)
+
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool) -> LossParts:
         """Loss parts, means per user: −log-likelihood + β·KL + l2·Σ‖W‖²."""
-        mean, log_variance = self.encode(batch, hyper["dropout_rate"], training=training)
+        mean, log_variance = self.encode(batch, hyper["dropout_rate"] if training else None)
         z = mean
         if training:
             noise = first_columns(self.noise.normal_like(mean, batch), hyper.get("latent_dim"))
             z = mean + ops.exp(0.5 * log_variance) * noise
-        logits = self.decode(z, hyper["decoder_dropout_rate"], training=training)
+        logits = self.decode(z, hyper["decoder_dropout_rate"] if training else None)
         kl = 0.5 * ops.sum(ops.exp(log_variance) + ops.square(mean) - 1 - log_variance, axis=1)
 
         reconstruction = mean_per_user(batch, multinomial_loss(batch, logits))

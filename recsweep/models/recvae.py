@@ -122,7 +122,7 @@ class RecVAENetwork(keras.Model):
         """The posterior without dropout, the prior's second component in the next epoch."""
         return self.encode(batch)
 
-    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool) -> LossParts:
         """Loss parts, means per user: −log-likelihood + γ·Σx·KL + l2·Σ‖W‖²; KL at one z."""
         mean, log_variance = self.encode(batch, hyper.get("dropout_rate") if training else None)
         z = mean

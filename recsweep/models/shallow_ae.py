@@ -44,7 +44,7 @@ class ShallowNetwork(keras.Model):
         super().__init__(name="shallow_ae")
         self.noise = Noise(seeds.named("noise"))
 
-    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool = False) -> LossParts:
+    def call(self, batch: AnyBatch, hyper: LossInputs, *, training: bool) -> LossParts:
         """Loss parts, means per user: ‖x − x̃·P‖² + l2·Σ‖W‖², where x̃ is x after dropout."""
         x = batch.values
         x = self.noise.dropout(x, hyper["dropout_rate"]) if training else x

@@ -26,6 +26,7 @@ def test_the_loss_is_that_of_rendle_et_al() -> None:
     network = EmbeddingNetwork((3, 5), 4, Seeds(1))
     users, items = (np.asarray(v, np.float64) for v in (network.users, network.items))
     parts = network(batch(), hyper={"l2": np.float32(L2)}, training=True)
+    assert (users.shape, items.shape) == ((3, 4), (5, 4))
     assert float(parts["loss"]) == pytest.approx(loss_in_float64(users, items), rel=1e-6)
     assert float(parts["loss"]) == pytest.approx(float(parts["ranking"] + parts["l2"]), rel=1e-6)
 
