@@ -150,8 +150,8 @@ def test_history_and_target_are_disjoint_and_together_a_users_known_clicks(
 
 
 def test_a_tenth_of_the_users_is_held_out_unless_a_number_is_given(clicks: pd.DataFrame):
-    split = strong(None).split(Interactions.from_table(clicks[clicks["user"] < 59]))
-    assert split.profile()["n_valid_users"] == split.profile()["n_test_users"] == 5
+    split = strong(None).split(Interactions.from_table(clicks[clicks["user"] < 60]))
+    assert split.profile()["n_valid_users"] == split.profile()["n_test_users"] == 6
 
 
 def test_one_user_of_three_is_held_out_for_each_part() -> None:

@@ -84,6 +84,8 @@ def test_a_closed_form_and_a_short_training_run_to_their_end(choice: str, n_epoc
 @pytest.mark.parametrize("n_epochs", [11, 100])
 def test_a_longer_training_is_pruned_by_recsweeps_hyperband(n_epochs: int) -> None:
     assert isinstance(pruner("hyperband", min_epochs=10).make(n_epochs), AsyncHyperband)
+    as_long = pruner("hyperband", min_epochs=n_epochs).make(n_epochs)
+    assert isinstance(as_long, optuna.pruners.NopPruner)
 
 
 def test_no_choice_is_forgotten_here() -> None:
