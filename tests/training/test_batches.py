@@ -149,6 +149,13 @@ def test_an_epoch_needs_the_memory_of_its_arrays(
         ShuffledEpochs(train, 5, 1, 7, n_passes=2).batches(0)
 
 
+def test_the_fullest_batch_has_the_interactions_of_all_its_users() -> None:
+    lengths = np.array([1500, 10, 700, 20, 30, 1400, 5])
+    train = sp.csr_matrix((np.arange(1500) < lengths[:, None]).astype(np.float32))
+    for seed in range(7):  # other users come first
+        assert ShuffledEpochs(train, 7, 2, seed).capacity == 4 * 1024
+
+
 @pytest.mark.parametrize("kind", [ShuffledEpochs, SampledEpochs])
 def test_a_huge_number_of_epochs_begins_at_once_and_holds_any_batch(
     kind: type[ShuffledEpochs | SampledEpochs],
