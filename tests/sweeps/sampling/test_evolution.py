@@ -105,6 +105,16 @@ def test_the_first_generation_is_optunas_own() -> None:
     assert [trial.params for trial in ours] == [trial.params for trial in theirs]
 
 
+@pytest.mark.parametrize(("n_startup_trials", "is_of_a_generation"), [(2, True), (3, False)])
+def test_a_generation_begins_after_the_first_trials(
+    n_startup_trials: int, is_of_a_generation: bool
+) -> None:
+    study = searched(ReplayedCmaEs, 2)
+    sampler = ReplayedCmaEs(seed=9, popsize=POPULATION, n_startup_trials=n_startup_trials)
+    asked(study, sampler)
+    assert ("cma:generation" in told(study)[-1].system_attrs) is is_of_a_generation
+
+
 def test_only_the_generation_is_stored() -> None:
     trials = told(searched(ReplayedCmaEs, 20))
     kept = [trial.system_attrs for trial in trials]
