@@ -105,8 +105,8 @@ def supersede(
 ) -> None:
     """Mark earlier runs of a trial, or of a training of the winner, as superseded.
 
-    Those of another sweep whose study has the same name are left alone. If the current run is
-    marked itself, because its process was away and another one restarted the trial, so are all.
+    Those of another sweep whose study has the same name are left alone. Nothing is marked if the
+    current run is superseded itself: its process was away, and another one restarted the trial.
 
     Args:
         client: MLflow's client.
