@@ -5,13 +5,12 @@ import random
 import re
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 from typing import Any
 
@@ -37,18 +36,22 @@ def guard_keras(before: Callable[[], object]) -> None:
 class _Finder(MetaPathFinder):
     before: Callable[[], object]
 
-    def find_spec(self, name: str, *_: object) -> ModuleSpec | None:
-        """Find Keras once, with a loader that guards its import."""
+    def find_spec(
+        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        """Find Keras as others do, but with a loader that guards its import."""
         if name != "keras":
             return None
-        sys.meta_path.remove(self)
-        spec = find_spec(name)
+        others = [each for each in sys.meta_path if each is not self]
+        found = (each.find_spec(name, path, target) for each in others)
+        spec = next(filter(None, found), None)
         if spec is not None and spec.loader is not None:
             guarded = partial(self._execute, spec.loader.exec_module)
             spec.loader.exec_module = guarded  # type: ignore[method-assign]
         return spec
 
     def _execute(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
+        sys.meta_path.remove(self)
         self.before()
         with (
             without_remarks(),
