@@ -1,5 +1,7 @@
 """Draws the held-out interactions: a share of each user's, or of all."""
 
+import math
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
@@ -27,7 +29,7 @@ def draw_held_out(
     users = np.repeat(np.arange(len(lengths)), lengths)
     groups = users if per == "user" else np.zeros_like(users)
     n_test, n_valid = (
-        _share(f, np.bincount(groups))[groups] for f in (test_fraction, valid_fraction)
+        _shares(f, np.bincount(groups))[groups] for f in (test_fraction, valid_fraction)
     )
     place = _ranks(groups, np.random.default_rng(seed).random(len(groups)))
     is_test = place < n_test
@@ -38,9 +40,19 @@ def draw_held_out(
     return ~is_test & ~is_left & (place < n_test + n_valid), is_test
 
 
-def _share(fraction: float, sizes: np.ndarray) -> np.ndarray:
-    """The share, rounded down; 0.29 of 100 is 29 although the float product is smaller."""
-    return np.floor(np.round(fraction * sizes, 9)).astype(np.int64)
+def share_of(fraction: float, size: int) -> int:
+    """A share, rounded down; 0.29 of 100 is 29 although the float product is smaller.
+
+    Args:
+        fraction: From 0 to 1, as the decimal number that it is written as.
+        size: Of what.
+    """
+    return math.floor(Fraction(str(fraction)) * size)
+
+
+def _shares(fraction: float, sizes: np.ndarray) -> np.ndarray:
+    different, places = np.unique(sizes, return_inverse=True)
+    return np.array([share_of(fraction, int(size)) for size in different], np.int64)[places]
 
 
 def _ranks(groups: np.ndarray, keys: np.ndarray) -> np.ndarray:

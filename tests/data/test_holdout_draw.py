@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recsweep.data.holdout_draw import Per, draw_held_out
+from recsweep.data.holdout_draw import Per, draw_held_out, share_of
 
 LENGTHS = np.array([1, 2, 0, 3, 1, 5, 8])  # 20 in all
 USERS = np.repeat(np.arange(7), LENGTHS)
@@ -28,6 +28,13 @@ def test_a_share_of_all_is_exact_whoever_it_falls_on():
 def test_a_share_that_is_whole_is_not_one_short(n: int, n_test: int):
     assert 0.29 * n < n_test, "the nearest floating-point number is smaller"
     assert draw_held_out(np.array([n]), "all", 0.1, 0.29, seed=0)[1].sum() == n_test
+
+
+@pytest.mark.parametrize("fraction", [0.57, np.float64(0.57)])
+def test_a_share_of_many_millions_is_exact(fraction: float):
+    assert [share_of(fraction, 99_000_000 + more) for more in (-1, 0, 1, 2)] == [
+        56_429_999, 56_430_000, 56_430_000, 56_430_001,
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("per", ["user", "all"])

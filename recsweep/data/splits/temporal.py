@@ -23,6 +23,7 @@ from pydantic import Field
 from pydantic.dataclasses import dataclass
 
 from recsweep.data.held_out_parts import Parts, UnknownItems
+from recsweep.data.holdout_draw import share_of
 from recsweep.data.interactions import Interactions
 from recsweep.data.split import Split, Splitter, refuse_split, times_of
 from recsweep.data.timestamps import comparable, readable
@@ -93,8 +94,8 @@ class Temporal(Splitter):
             return self._given("valid_from", times), self._given("test_from", times), math.inf
         ordered = np.sort(times)
         n_valid, n_test = (
-            max(1, math.floor(round(share * len(ordered), 9)))
-            for share in (self.valid_fraction, self.test_fraction)
+            max(1, share_of(fraction, len(ordered)))
+            for fraction in (self.valid_fraction, self.test_fraction)
         )
         end = len(ordered) - self.window * n_test
         test_from = end - n_test
