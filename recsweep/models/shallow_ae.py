@@ -14,6 +14,7 @@ from pydantic.dataclasses import dataclass
 from recsweep.defaults import with_defaults
 from recsweep.interfaces import STRICT, DropoutRate, LossInputs, LossParts, State, Tensor
 from recsweep.seeds import Seeds
+from recsweep.training.backend import without_diagonal
 from recsweep.training.batches import AnyBatch, Epochs, SampledEpochs
 from recsweep.training.gradient_model import GradientModel
 from recsweep.training.initializers import normal
@@ -63,10 +64,9 @@ class ShallowNetwork(keras.Model):
 
 def _off_diagonal(matrix: Tensor) -> Tensor:
     """A matrix with a zero diagonal, which stays zero because its gradient is zero as well."""
-    is_diagonal = ops.arange(matrix.shape[0])[:, None] == ops.arange(matrix.shape[0])
 
     def unchanged(matrix: Tensor) -> Tensor:
-        return matrix, lambda upstream: ops.where(is_diagonal, 0.0, upstream)
+        return matrix, without_diagonal
 
     return ops.custom_gradient(unchanged)(ops.convert_to_tensor(matrix))
 

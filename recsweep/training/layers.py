@@ -7,6 +7,7 @@ from keras import ops
 
 from recsweep.interfaces import LossInputs, Tensor
 from recsweep.seeds import Seeds
+from recsweep.training.backend import sum_of_squares
 from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import glorot_uniform, truncated_normal
 from recsweep.training.sparse import SparseDense, at_rows, dot_rows, row_sums
@@ -120,4 +121,4 @@ def l2_penalty(hyper: LossInputs, variables: list[keras.Variable]) -> Tensor:
     if "l2" not in hyper:
         return ops.zeros(())
     kernels = [variable for variable in variables if variable.path.endswith("kernel")]
-    return hyper["l2"] * sum(ops.sum(ops.square(kernel)) for kernel in kernels)
+    return hyper["l2"] * sum(sum_of_squares(ops.convert_to_tensor(kernel)) for kernel in kernels)
