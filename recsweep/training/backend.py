@@ -102,6 +102,8 @@ def csr_matmul(values: Tensor, columns: Tensor, row_starts: Tensor, dense: Tenso
 
     rows = tf.repeat(tf.range(shape[0]), row_starts[1:] - row_starts[:-1])
     indices = tf.cast(tf.stack([rows, columns], axis=1), tf.int64)
+    if tf.config.get_visible_devices("GPU"):  # where the other was not tried
+        return tf.sparse.sparse_dense_matmul(tf.SparseTensor(indices, values, shape), dense)
     matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
         indices=indices, values=values, dense_shape=tf.constant(shape, tf.int64)
     )
