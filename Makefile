@@ -33,6 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 
 demo: setup  ## train Multi-VAE on MovieLens 100K, print its table and how to open the UI
 	$(BIN)/python -m recsweep model=multivae
+	@echo 'activate  . $(BIN)/activate'
 
 cluster-demo: setup  ## a sweep on a private PostgreSQL and MLflow server: a worker is killed, the database restarts
 	$(BIN)/python benchmarks/cluster_demo.py

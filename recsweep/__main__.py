@@ -13,6 +13,15 @@ def main() -> None:
     except KeyboardInterrupt:
         print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)  # noqa: T201
         sys.exit(130)
+    except ModuleNotFoundError as error:
+        if not error.name or error.name.partition(".")[0] in {"recsweep", "hydra_plugins"}:
+            raise
+        print(  # noqa: T201
+            f"error: recsweep needs the package {error.name}, but {sys.executable} has none; "
+            "activate the environment that has recsweep, such as . .venv/bin/activate",
+            file=sys.stderr,
+        )
+        sys.exit(1)
     run()
 
 

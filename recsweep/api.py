@@ -453,12 +453,12 @@ def _explained(overrides: Sequence[str]) -> Iterator[None]:
         yield
     except InputError as error:
         if names := getattr(error, "__notes__", []):  # from one of several studies
-            raise InputError(": ".join([*names, str(error)])) from error
+            raise InputError(": ".join([*names, str(error)])) from None
         raise
     except Exception as error:
         if type(error).__module__.partition(".")[0] not in {"hydra", "omegaconf"}:
             raise
-        raise InputError(explain(error, overrides, groups())) from error
+        raise InputError(explain(error, overrides, groups())) from None
 
 
 def _no_task(_config: object) -> None:

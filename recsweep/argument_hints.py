@@ -88,10 +88,13 @@ def _unread_quotes(override: str) -> str | None:
 
 
 def _misused_function(name: str, override: str, reason: str) -> str | None:
-    """What to write instead of `intervall(1,10)` or `interval(a,b)`."""
+    """What to write instead of `intervall(1,10)`, `interval(a,b)` or `(1,10)`."""
     if ends := re.search(r"while evaluating '(interval|range)\(", reason):
         form = shlex.quote(f"{name}={NUMBERS[ends[1]]}")
         return f"{ends[1]}(…) must have numbers as its ends, but {override} has not; write {form}"
+    if bounds := re.fullmatch(r"[^=]+=\(\s*([-+.\de]+)\s*,\s*([-+.\de]+)\s*\)", override):
+        form = shlex.quote(f"{name}=interval({bounds[1]},{bounds[2]})")
+        return f"a range is interval(LOW,HIGH), but {override} is none; write {form}"
     if wrong := re.search(r"Unknown function '(\w+)'\s+Available: ([\w,]+)", reason):
         known = wrong[2].split(",")
         close = closest(wrong[1], known)

@@ -96,6 +96,12 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
         if argument.startswith("-"):
             _refuse_unknown_option(argument, groups)
         key, _, value = argument.lstrip("+").partition("=")
+        if argument.startswith("search."):
+            name = key.removeprefix("search.")
+            raise InputError(
+                f"{key} is for YAML files; name {name} itself: {COMMAND} -m "
+                f"'{name}=interval(LOW,HIGH)' searches it, {name}=VALUE does not"
+            )
         if key in groups and re.fullmatch(r"\[\s*\]", value.strip()):
             example = shlex.quote(f"{key}=[ndcg,recall]") if key == SEVERAL else f"{key}=CHOICE"
             raise InputError(
@@ -352,13 +358,6 @@ def _not_there(error: Exception, text: str, arguments: Sequence[str]) -> str | N
     if resolve_synonym(key) == RUN and named_by != RUN:
         tasks = ", ".join(task for task, name in NAMED_BY.items() if name == RUN)
         return f"unknown key {key}; {suggest(named_by, f'{RUN} is a setting of the tasks {tasks}')}"
-    if key.startswith("search."):
-        typed = next((each for each in arguments if each.startswith(key)), key)
-        searched = typed.partition("=")[0].removeprefix("search.")
-        return (
-            f"{typed.partition('=')[0]} is for YAML files; name {searched} itself: "
-            f"{COMMAND} -m '{searched}=interval(LOW,HIGH)' searches it, {searched}=VALUE does not"
-        )
     known = _keys(OmegaConf.to_container(node._get_root()))
     is_hydras = key.startswith("hydra")
     return unknown_key(key, [k for k in known if is_hydras or not k.startswith("hydra")])

@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import traceback
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,7 @@ def test_a_mistake_is_the_line_of_the_command_line(override: str, expected: str)
     with pytest.raises(InputError, match=expected) as caught:
         recsweep.load_split(recsweep.load_config(*EASE, override))
     assert "\n" not in str(caught.value)
+    assert "hydra.errors" not in "".join(traceback.format_exception(caught.value))
 
 
 def test_a_folder_of_ones_own_may_have_any_name(in_folder: Path) -> None:

@@ -203,6 +203,11 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
                 "search.model.beta is for YAML files; name model.beta itself: "
                 "python -m recsweep -m 'model.beta=interval(LOW,HIGH)' searches it",
             ),
+            (
+                "'model.beta=(0,1)'",
+                "a range is interval(LOW,HIGH), but model.beta=(0,1) is none; write "
+                "'model.beta=interval(0,1)'",
+            ),
             ("sweep.n_trials=3", " tracking=off sweep.n_trials=3, or leave sweep.n_trials=3 out"),
             ("sweep=quick", "only a search reads sweep, and without -m there is none"),
             ("task=studies sampler=random", "task=studies does not read sampler; leave"),
@@ -676,3 +681,15 @@ def test_a_run_is_repeated_on_files_that_have_moved(tmp_path: Path) -> None:
         files_now = files.format(tmp_path / "moved")
         again = run_command(here, f"task=reproduce task.run=out/results {choice}{files_now}")
         assert "identical: " in again.out, again.err
+
+
+def test_a_python_without_what_recsweep_needs_is_told_so() -> None:
+    code = "import sys; sys.modules['hydra'] = None; from recsweep.__main__ import main; main()"
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (1, "")
+    start = f"error: recsweep needs the package hydra, but {sys.executable} has none; activate"
+    assert done.stderr.startswith(start)
+    assert done.stderr.count("\n") == 1

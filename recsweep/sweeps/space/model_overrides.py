@@ -2,9 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 
-from hydra.core.override_parser.types import Override
+from hydra.core.override_parser.types import Override, OverrideType
 
 from recsweep.errors import InputError
+from recsweep.known_keys import unknown_key
 from recsweep.messages import closest, suggest
 
 
@@ -36,8 +37,8 @@ def overrides_by_model(
     """The overrides that apply to each study of a command.
 
     A setting of the model applies to the models that have it, and one with @ to that model alone,
-    where it replaces the plain one. A setting that no model has is left to all, whose composition
-    explains it.
+    where it replaces the plain one. What is wrong with a setting that no model has is said here if
+    all models are known; else it is left to all, whose composition explains it.
 
     Args:
         overrides: Those of the command line.
@@ -48,13 +49,17 @@ def overrides_by_model(
         The overrides of each study, and a line for each setting that is not for all models.
 
     Raises:
-        InputError: The part after @ is none of the models.
+        InputError: The part after @ is none of the models, or a setting is none of any model.
     """
     given = next((str(o.value()) for o in overrides if o.key_or_group == "model"), "")
     names = list(dict.fromkeys(model or given for model in models))
     for override in overrides:
         _refuse_other_model(override, [name for name in names if name])
     known = {name: keys(name) for name in names} if len(names) > 1 else {}
+    if all(known.values()):
+        of_any = sorted(set().union(*known.values()))
+        for override in overrides if known else ():
+            _refuse_unknown(override, of_any)
     own = [
         [each for each in overrides if _applies(each, model or given, overrides, known)]
         for model in models
@@ -86,6 +91,13 @@ def _remarks(overrides: Sequence[Override], known: Mapping[str, set[str]]) -> li
                 f"{key} is for {', '.join(having)}; {', '.join(without)} {has} no such setting"
             )
     return lines
+
+
+def _refuse_unknown(override: Override, of_any: Sequence[str]) -> None:
+    key = str(override.key_or_group)
+    is_known = key in of_any or not key.startswith("model.")
+    if not is_known and override.type == OverrideType.CHANGE:
+        raise InputError(unknown_key(key, of_any))
 
 
 def _refuse_other_model(override: Override, models: Sequence[str]) -> None:

@@ -36,10 +36,20 @@ def test_one_with_a_models_name_is_for_that_model_alone_and_goes_first() -> None
     assert remarks == []
 
 
-def test_one_that_no_model_has_is_left_to_all_to_be_explained() -> None:
+def test_one_is_left_to_all_to_be_explained_if_a_model_is_not_known() -> None:
     own, remarks = by_model("model.droput=1", models=("ease", "popularity"))
     assert own == [["model.droput=1"], ["model.droput=1"]]
     assert remarks == []
+
+
+@pytest.mark.parametrize("models", [("ease", "shallow_ae"), ("shallow_ae", "ease")])
+def test_one_that_is_misspelt_is_explained_by_the_settings_of_all(models: tuple[str, ...]) -> None:
+    for typed, meant in (("model.droput=1", "model.dropout_rate"), ("model.epoch=1", "n_epochs")):
+        with pytest.raises(InputError, match=rf"unknown key .*; did you mean .*{meant}\?"):
+            by_model(typed, models=models)
+    with pytest.raises(InputError, match=r"unknown key model\.xyz; model has dropout_rate, l2"):
+        by_model("model.xyz=1", models=models)
+    assert by_model("+model.droput=1", models=models)[0] == [["+model.droput=1"]] * 2
 
 
 def test_a_single_model_keeps_all_settings() -> None:
