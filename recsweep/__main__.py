@@ -6,9 +6,9 @@ import sys
 def main() -> None:
     """Import and run the command line; Ctrl-C exits with one line even during imports."""
     try:
-        from recsweep.environment import collect_garbage_rarely
+        from recsweep.environment import settle_own_process
 
-        collect_garbage_rarely()
+        settle_own_process()
         from recsweep.command_line import main as run
     except KeyboardInterrupt:
         print("error: stopped by Ctrl-C before anything was done", file=sys.stderr)  # noqa: T201

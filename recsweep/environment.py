@@ -99,7 +99,6 @@ def choose_for_children(
     filters = os.environ.get("PYTHONWARNINGS", "")
     if OF_WORKERS not in filters:
         os.environ["PYTHONWARNINGS"] = ",".join(filter(None, [filters, OF_WORKERS]))
-    guard_keras(_keep_programs)
     _choose_platform(device)
     if device != "cpu":
         _choose_gpu_kernels()
@@ -172,14 +171,17 @@ def share_device(n_processes: int) -> None:
         os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")
 
 
-def collect_garbage_rarely() -> None:
-    """Let recsweep's own processes collect garbage after 50,000 new objects, not 700.
+def settle_own_process() -> None:
+    """What only recsweep's own processes do, not a program that calls it.
 
-    Imports make hundreds of thousands of objects and hardly any garbage. At its end Python would
-    look through all of them once more, for a second, to free what the system frees anyway.
+    They guard Keras before a model's module imports it, and collect garbage after 50,000 new
+    objects, not 700: imports make hundreds of thousands of objects and hardly any garbage. At its
+    end Python would look through all of them once more, for a second, to free what the system
+    frees anyway.
     """
+    guard_keras(_keep_programs)
     gc.set_threshold(50_000)
-    atexit.register(gc.freeze)  # first registered: runs last
+    atexit.register(gc.freeze)
 
 
 def _give_freed_memory_back() -> None:

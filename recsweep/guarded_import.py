@@ -3,8 +3,10 @@
 import os
 import random
 import re
+import signal
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,6 +20,8 @@ import numpy as np
 
 NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
 """Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
+
+HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 
 
 def guard_keras(before: Callable[[], object]) -> None:
@@ -51,15 +55,35 @@ class _Finder(MetaPathFinder):
         return spec
 
     def _execute(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-        sys.meta_path.remove(self)
         self.before()
         with (
+            _signals_held(),
             without_remarks(),
             _hidden(*NOT_NEEDED_BY_KERAS),
             _without_settings_of_keras(),
             _without_random_draws(),
         ):
             execute(module)
+        sys.meta_path.remove(self)  # after a failure the next attempt is guarded, too
+
+
+@contextmanager
+def _signals_held() -> Iterator[None]:
+    """Handle signals after the block: an exception while jaxlib initialises kills the process."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    held: list[int] = []
+    handlers = {number: signal.getsignal(number) for number in HELD if signal.getsignal(number)}
+    for number in handlers:
+        signal.signal(number, lambda number, _frame: held.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in dict.fromkeys(held):
+            signal.raise_signal(number)
 
 
 @contextmanager

@@ -12,7 +12,7 @@ import os
 import sys
 import sysconfig
 from collections.abc import Iterable, Iterator
-from functools import cache, lru_cache
+from functools import lru_cache
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec
 from importlib.util import find_spec
 from inspect import isfunction
@@ -57,10 +57,18 @@ def of_names(names: Iterable[str]) -> dict[str, str]:
     return {name: (of_package() if name == OURS else of_class(name))[:16] for name in sorted(kept)}
 
 
-@cache
+_kept: list[str] = []
+"""The hash of recsweep's source, if it is kept."""
+
+
+def keep_package_hash() -> None:
+    """Hash recsweep's source now and not again: a later version on disk is not what runs here."""
+    _kept[:] = [of_folder(Path(__file__).parent)]
+
+
 def of_package() -> str:
-    """Hash of all of recsweep's source, read once: a later version on disk is not what runs."""
-    return of_folder(Path(__file__).parent)
+    """Hash of all of recsweep's source."""
+    return _kept[0] if _kept else of_folder(Path(__file__).parent)
 
 
 def of_folder(folder: Path) -> str:

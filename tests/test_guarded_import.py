@@ -1,6 +1,7 @@
 """Keras as recsweep imports it, whichever module asks for it first."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,10 +11,11 @@ import pytest
 from recsweep import guarded_import
 
 ROOT = Path(__file__).resolve().parent.parent
+SETTLE = "environment.settle_own_process(); "
 FIRST = [
     "environment.load_backend()",
-    "import recsweep.models.multivae",
-    "from importlib.util import find_spec; find_spec('keras'); import keras",
+    f"{SETTLE}import recsweep.models.multivae",
+    f"{SETTLE}from importlib.util import find_spec; find_spec('keras'); import keras",
 ]
 """What imports Keras first in a process: recsweep itself, a model, who has looked for it before."""
 
@@ -82,15 +84,67 @@ def test_a_sweep_does_not_read_the_settings_of_keras(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
 
 
+def test_an_import_draws_no_random_numbers_and_is_prepared() -> None:
+    code = """
+import random
+import numpy as np
+from recsweep.guarded_import import guard_keras
+guard_keras(lambda: print("prepared"))
+random.seed(1), np.random.seed(1)
+before = random.getstate(), np.random.get_state()[1].tolist()
+import keras
+print(before == (random.getstate(), np.random.get_state()[1].tolist()))
+"""
+    assert run_in_a_process("", code) == "prepared\nTrue\n"
+
+
+def test_an_import_that_failed_is_guarded_when_it_is_tried_again() -> None:
+    code = """
+from recsweep.guarded_import import NOT_NEEDED_BY_KERAS
+sys.modules["jax"] = None
+try:
+    import keras
+except ImportError:
+    del sys.modules["jax"]
+    for name in [name for name in sys.modules if name.partition(".")[0] == "keras"]:
+        del sys.modules[name]
+import keras
+print(*sorted(set(NOT_NEEDED_BY_KERAS) & set(sys.modules)))
+"""
+    assert run_in_a_process("environment.settle_own_process()", code) == "\n"
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="there are no such signals")
+@pytest.mark.parametrize("number", guarded_import.HELD)
+def test_signals_wait_for_the_end_of_an_import(number: int) -> None:
+    handled: list[int] = []
+    before = signal.signal(number, lambda number, _frame: handled.append(number))
+    try:
+        with guarded_import._signals_held():
+            for _ in range(2):
+                signal.raise_signal(number)
+            assert handled == []
+        assert handled == [number]
+    finally:
+        signal.signal(number, before)
+
+
+def test_a_calling_programs_keras_is_its_own() -> None:
+    code = "print([type(each).__name__ for each in sys.meta_path if 'recsweep' in str(type(each))])"
+    choose = 'environment.choose_for_children("jax", 1); environment.choose_backend("jax", 1)'
+    assert run_in_a_process(choose, code) == "[]\n"
+
+
 def test_a_guard_is_set_once_and_gone_after_the_import() -> None:
     code = """
 from recsweep.guarded_import import _Finder, guard_keras
 def count():
     return sum(isinstance(each, _Finder) for each in sys.meta_path)
+guard_keras(lambda: print("once"))
 guard_keras(lambda: print("again"))
 print(count())
 import keras
 guard_keras(lambda: print("too late"))
 print(count())
 """
-    assert run_in_a_process("", code) == "1\n0\n"
+    assert run_in_a_process("", code) == "1\nonce\n0\n"

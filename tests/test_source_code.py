@@ -206,11 +206,16 @@ def test_any_change_to_our_own_source_is_seen(tmp_path: Path) -> None:
     assert len({first, second, of_folder(tmp_path)}) == 3
 
 
-def test_a_new_version_on_disk_does_not_change_the_hash_of_what_runs(
+def test_a_new_version_on_disk_changes_only_a_hash_that_is_not_kept(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(source_code, "_kept", [])
     runs = of_package()
     assert runs == of_folder(Path(source_code.__file__).parent)
+    with monkeypatch.context() as changed:
+        changed.setattr(source_code, "__file__", str(tmp_path / "source_code.py"))
+        assert of_package() != runs
+    source_code.keep_package_hash()
     monkeypatch.setattr(source_code, "__file__", str(tmp_path / "source_code.py"))
     assert of_package() == runs
 

@@ -27,7 +27,7 @@ MISTAKES = {
     "'model=[ease,ials]'": "to search with several write python -m recsweep -m model=ease,ials",
     "sweep.n_trials=3": "write python -m recsweep -m sweep.n_trials=3",
     "-m model=ease sweep.n_trails=3": "did you mean sweep.n_trials?",
-    "-m model=ease,popularity model.l3=5": "model=ease: unknown key model.l3; model has l2",
+    "-m model=ease,popularity model.l3=5": "unknown key model.l3; model has dropout_rate, l2",
     "k=5,10": "a single run needs one value of each setting, but k=5,10 has more; write 'k=[5,10]'",
     "-m k=5,10": "give it one value, such as 'k=[5,10]'",
     "-m sweep.objectives=ndcg@10,train_s": "such as 'sweep.objectives=[ndcg@10,train_s]'",

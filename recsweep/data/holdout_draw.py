@@ -7,6 +7,8 @@ from typing import Literal
 import numpy as np
 
 Per = Literal["user", "all"]
+MOST_PARTS = 10**6
+"""Largest denominator of a fraction that a float may stand for."""
 
 
 def draw_held_out(
@@ -44,10 +46,13 @@ def share_of(fraction: float, size: int) -> int:
     """A share, rounded down; 0.29 of 100 is 29 although the float product is smaller.
 
     Args:
-        fraction: From 0 to 1, as the decimal number that it is written as.
+        fraction: From 0 to 1; stands for the simplest fraction that it is the nearest number to,
+            such as 29/100 or 1/3, or else for itself.
         size: Of what.
     """
-    return math.floor(Fraction(str(fraction)) * size)
+    simple = Fraction(float(fraction)).limit_denominator(MOST_PARTS)
+    exact = simple if float(simple) == fraction else Fraction(str(float(fraction)))
+    return math.floor(exact * size)
 
 
 def _shares(fraction: float, sizes: np.ndarray) -> np.ndarray:

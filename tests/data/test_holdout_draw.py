@@ -30,6 +30,14 @@ def test_a_share_that_is_whole_is_not_one_short(n: int, n_test: int):
     assert draw_held_out(np.array([n]), "all", 0.1, 0.29, seed=0)[1].sum() == n_test
 
 
+@pytest.mark.parametrize(
+    ("fraction", "expected"),
+    [(1 / 3, [1, 2, 3, 33]), (2 / 3, [2, 4, 6, 66]), (0.123456789, [0, 0, 1, 12])],
+)
+def test_a_share_is_that_of_the_fraction_that_was_meant(fraction: float, expected: list[int]):
+    assert [share_of(fraction, size) for size in (3, 6, 9, 99)] == expected
+
+
 @pytest.mark.parametrize("fraction", [0.57, np.float64(0.57)])
 def test_a_share_of_many_millions_is_exact(fraction: float):
     assert [share_of(fraction, 99_000_000 + more) for more in (-1, 0, 1, 2)] == [

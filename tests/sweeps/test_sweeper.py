@@ -334,9 +334,9 @@ def test_a_timeout_begins_no_more_trials_and_can_be_raised(tmp_path: Path) -> No
             ("model.l2=interval(1,2) model.l2=interval(2,3)", "is given 2 times; give it once"),
             (
                 "model=popularity,ease model.l3=interval(1,2)",
-                "error: unknown key model.l3; did you mean model.l2?",
+                "error: unknown key model.l3; model has dropout_rate, l2",
             ),
-            ("model=ease,popularity model.l3=1.5", "error: model=ease: unknown key model.l3"),
+            ("model=ease,popularity model.l3=1.5", "error: unknown key model.l3; model has"),
             ("model=ease,popularity model.l2@eas=1", "but model.l2@eas=1 has eas; did you mean"),
             ("sampler=grid", "sampler=grid needs choices or ranges, but model.dropout_rate is an"),
             ("seed=1,2", "seeds are replicates, not settings"),

@@ -123,7 +123,8 @@ class Worker:
         watchdog.attend(parent)
         if not parent.is_current:  # else it may outlive the sweep, and its code change
             environment.keep_git_state()
-            environment.collect_garbage_rarely()
+            environment.settle_own_process()
+            source_code.keep_package_hash()
 
     def prepare_device(self, study: "SharedStudy") -> None:
         """Load the backend before any trial is claimed: a missing device is not a trial's fault.
