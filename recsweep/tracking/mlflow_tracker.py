@@ -38,6 +38,7 @@ from recsweep.tracking.nested_runs import (
     set_running,
     set_scheduled,
     supersede,
+    supersede_all_but_newest,
 )
 from recsweep.tracking.run_by_name import NamedRun, find_existing, find_finished
 from recsweep.tracking.store import ANSWERS, Store, mlflow_name, patience
@@ -344,7 +345,7 @@ class MLflowTracker(FaultTolerant):
         self._buffer.add(Entry())
 
     def tidy(self, study: str, verdict: Verdict) -> int:
-        """End the runs of trials that MLflow wrongly considers running.
+        """End the runs of trials that MLflow wrongly considers running; one per trial counts.
 
         Args:
             study: The study of the trials.
@@ -353,11 +354,19 @@ class MLflowTracker(FaultTolerant):
         Returns:
             Number of ended runs.
         """
-        n_ended = 0
+        ended = []
         for part, run_id in self._running(study) or ():
-            if ending := verdict(part, run_id):
-                n_ended += self._end_another(run_id, *ending) or 0
-        return n_ended
+            if (ending := verdict(part, run_id)) and self._end_another(run_id, *ending):
+                ended.append(part)
+        for part in dict.fromkeys(ended):
+            self._supersede_all_but_newest(study, part)
+        return len(ended)
+
+    @best_effort
+    def _supersede_all_but_newest(self, study: str, part: Part) -> None:
+        if experiment := self.store.client.get_experiment_by_name(self.experiment):
+            where = experiment.experiment_id
+            supersede_all_but_newest(self.store.client, where, study, part)
 
     @best_effort
     def _running(self, study: str) -> list[tuple[Part, str]]:

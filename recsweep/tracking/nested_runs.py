@@ -131,6 +131,27 @@ def supersede(
             client.set_tag(other, name, value)
 
 
+def supersede_all_but_newest(
+    client: "MlflowClient", experiment_id: str, study: str, part: Part
+) -> None:
+    """Mark all runs of a trial, or of a training of the winner, but the newest as superseded.
+
+    Their processes may have died before they could mark the earlier ones.
+
+    Args:
+        client: MLflow's client.
+        experiment_id: Experiment to search.
+        study: Name of the study.
+        part: The trial or the training.
+    """
+    tags = child_tags("", study, part)
+    condition = f"tags.`{KIND}` = '{tags[KIND]}' AND tags.`{TRIAL}` = '{tags[TRIAL]}'"
+    runs = _runs(client, experiment_id, study, condition)
+    newest = [run for run in runs if run.data.tags.get(REPLICATE) == tags.get(REPLICATE)][-1:]
+    for run in newest:
+        supersede(client, experiment_id, run.data.tags, run.info.run_id)
+
+
 def missing_points(
     client: "MlflowClient", run_id: str | None, curve: Sequence[tuple[int, Mapping[str, float]]]
 ) -> list[tuple[int, dict[str, float]]]:

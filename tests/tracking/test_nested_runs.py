@@ -326,6 +326,25 @@ def test_a_run_whose_process_was_away_does_not_supersede_the_one_that_replaced_i
     assert (own["recsweep.kind"], own["recsweep.state"]) == ("trial", "complete")
 
 
+def test_of_attempts_that_died_before_their_first_write_the_last_one_counts(store: str) -> None:
+    parent = opened(store, "s", experiment="deaths")
+    (kept,) = children(parent, Part(1))
+    died = []
+    for _ in range(3):  # created, and no more
+        child = parent.nested(parent.run_id, "s", Part(0), "a")
+        child._join_sweep()
+        child._buffer.forget()
+        died.append(str(child.run_id))
+
+    def verdict(_part: Part, run_id: str) -> tuple[Any, str] | None:
+        return ("KILLED", "its process died") if run_id in died else None
+
+    assert parent.tidy("s", verdict) == 3
+    tags = [run_of(parent, run_id).data.tags for run_id in (*died, kept)]
+    assert [each["recsweep.kind"] for each in tags] == ["superseded"] * 2 + ["trial"] * 2
+    assert [each.get("recsweep.superseded_by") for each in tags] == [died[2]] * 2 + [None] * 2
+
+
 # --- runs that a death has left -------------------------------------------------------------------
 
 
