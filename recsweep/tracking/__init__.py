@@ -14,7 +14,7 @@ The modules, from the outside in:
     ui_server        MLflow's UI as a server of this machine
     ui_view          how MLflow's UI displays a sweep
     fault_tolerance  if the store is lost, a run continues with a warning
-    nested_runs      which runs belong to a sweep
+    nested_runs      tags: who started a run, and which belong to a sweep
     run_note         Markdown for the page of a run
     write_buffer     buffers what runs log; a thread writes it every second
     store            the MLflow store: its client, its database, its errors

@@ -16,15 +16,17 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from recsweep.interfaces import RunStatus
 from recsweep.messages import shorten
-from recsweep.tracking.mlflow_tracker import MLflowTracker, cut_tags, origin
+from recsweep.tracking.mlflow_tracker import MLflowTracker
 from recsweep.tracking.nested_runs import (
     KIND,
     PARENT,
     STATE,
     STATES,
     STUDY,
+    cut_tags,
     forget_reason,
     mlflow_status,
+    origin,
     parents,
     supersede,
 )

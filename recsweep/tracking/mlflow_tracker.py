@@ -1,8 +1,6 @@
 """A run in MLflow: a single one, the parent of a sweep, or one of its trials."""
 
-import getpass
 import json
-import shlex
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext, suppress
@@ -14,11 +12,9 @@ from typing import TYPE_CHECKING, Annotated, Any, Self
 from pydantic import Field
 from pydantic.dataclasses import dataclass
 
-from recsweep.credentials import without_credentials
 from recsweep.interfaces import STRICT, Part, RunStatus, Verdict
 from recsweep.messages import shorten
 from recsweep.run_files import COMPARISON, PLOTS, SWEEP_PAGE, is_run
-from recsweep.shell import command_line_arguments
 from recsweep.tracking.fault_tolerance import FaultTolerant, best_effort
 from recsweep.tracking.nested_runs import (
     COMMAND,
@@ -26,14 +22,17 @@ from recsweep.tracking.nested_runs import (
     REASON,
     STATE,
     STATES,
+    TAG_CHARACTERS,
     adopt_or_create,
     child_tags,
+    cut_tags,
     ending,
     forget_reason,
     is_superseded,
     missing_points,
     mlflow_status,
     oldest,
+    origin,
     running_children,
     set_running,
     set_scheduled,
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import Run
 
-TAG_CHARACTERS = 5000
 INTERRUPTED_S = 5
 """Timeout of a run that ends with an error: it must not hide the error for long."""
 
@@ -532,22 +530,3 @@ def _sweep_of(uri: str, parent_run_id: str) -> "tuple[MlflowClient, str, str]":
     client = Store(uri).client
     parent = client.get_run(parent_run_id)
     return client, parent.info.experiment_id, parent.data.tags.get(COMMAND, "")
-
-
-def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
-    """Tags truncated to MLflow's limit."""
-    return {name: shorten(value, TAG_CHARACTERS) for name, value in tags.items()}
-
-
-def origin(command: str | None = None) -> dict[str, str]:
-    """Who started the run and how, as tags that MLflow's UI shows.
-
-    Args:
-        command: Command such as `recsweep model=ease`; None = that of this process.
-    """
-    command = command or shlex.join(["recsweep", *without_credentials(command_line_arguments())])
-    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
-    tags[COMMAND] = shorten(command, TAG_CHARACTERS)
-    with suppress(KeyError, OSError, ImportError):  # a container without a user database
-        tags["mlflow.user"] = getpass.getuser()
-    return tags

@@ -1,16 +1,22 @@
-"""Which runs belong to a sweep: one parent per study, one child per trial, one for the winner.
+"""Tags of runs: who started them, and which belong to a sweep.
 
-A restarted trial gets a new run. The previous one is then marked with the kind `superseded`:
-MLflow's filters cannot select runs without some tag, and a filter for the kind `trial` must return
-one run per trial.
+A sweep has one parent per study, one child per trial, and one for each training of the winner. A
+restarted trial gets a new run. The previous one is then marked with the kind `superseded`: MLflow's
+filters cannot select runs without some tag, and a filter for the kind `trial` must return one run
+per trial.
 """
 
+import getpass
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
+from recsweep.credentials import without_credentials
 from recsweep.interfaces import Part, RunStatus
 from recsweep.messages import describe_error, shorten
+from recsweep.shell import command_line_arguments
 from recsweep.tracking.store import mlflow_name
 
 if TYPE_CHECKING:
@@ -29,6 +35,7 @@ STATES: Mapping[RunStatus, str] = {
 }  # fmt: skip
 """Final value of the tag `STATE` of a trial's run; until then it is `running`."""
 REASON = "reason"
+TAG_CHARACTERS = 5000
 PAGE = 500
 """Runs per request."""
 NAME_CHARACTERS = 250
@@ -255,3 +262,22 @@ def _runs(
         # compared here: a name with quotes cannot be written in MLflow's filter
         yield from (run for run in page if run.data.tags.get(STUDY) == study)
         token = page.token or ""
+
+
+def cut_tags(tags: Mapping[str, str]) -> dict[str, str]:
+    """Tags truncated to MLflow's limit."""
+    return {name: shorten(value, TAG_CHARACTERS) for name, value in tags.items()}
+
+
+def origin(command: str | None = None) -> dict[str, str]:
+    """Who started the run and how, as tags that MLflow's UI shows.
+
+    Args:
+        command: Command such as `recsweep model=ease`; None = that of this process.
+    """
+    command = command or shlex.join(["recsweep", *without_credentials(command_line_arguments())])
+    tags = {"mlflow.source.type": "LOCAL", "mlflow.source.name": "recsweep"}
+    tags[COMMAND] = shorten(command, TAG_CHARACTERS)
+    with suppress(KeyError, OSError, ImportError):  # a container without a user database
+        tags["mlflow.user"] = getpass.getuser()
+    return tags
