@@ -55,7 +55,6 @@ class _Finder(MetaPathFinder):
         return spec
 
     def _execute(self, execute: Callable[[ModuleType], None], module: ModuleType) -> None:
-        self.before()
         with (
             _signals_held(),
             without_remarks(),
@@ -63,6 +62,7 @@ class _Finder(MetaPathFinder):
             _without_settings_of_keras(),
             _without_random_draws(),
         ):
+            self.before()
             execute(module)
         sys.meta_path.remove(self)  # after a failure the next attempt is guarded, too
 

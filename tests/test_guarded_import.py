@@ -129,6 +129,19 @@ def test_signals_wait_for_the_end_of_an_import(number: int) -> None:
         signal.signal(number, before)
 
 
+def test_ctrl_c_during_an_import_is_handled_after_it() -> None:
+    code = """
+import signal
+from recsweep.guarded_import import guard_keras
+guard_keras(lambda: signal.raise_signal(signal.SIGINT))
+try:
+    import keras
+except KeyboardInterrupt:
+    print(hasattr(sys.modules["jax"], "jit"))
+"""
+    assert run_in_a_process("", code) == "True\n"
+
+
 def test_a_calling_programs_keras_is_its_own() -> None:
     code = "print([type(each).__name__ for each in sys.meta_path if 'recsweep' in str(type(each))])"
     choose = 'environment.choose_for_children("jax", 1); environment.choose_backend("jax", 1)'
