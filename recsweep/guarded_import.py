@@ -22,6 +22,7 @@ NOT_NEEDED_BY_KERAS = ("sklearn", "matplotlib", "h5py", "IPython", "PIL")
 """Optional imports of unused parts of Keras: they cost a second and 95 MiB per process."""
 
 HELD = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+"""Signals that a command or a worker answers with an exception."""
 
 
 def guard_keras(before: Callable[[], object]) -> None:

@@ -99,7 +99,7 @@ def refuse_mistyped(arguments: Sequence[str], groups: Groups) -> None:
         if argument.startswith("search."):
             name = key.removeprefix("search.")
             raise InputError(
-                f"{key} is for YAML files; name {name} itself: {COMMAND} -m "
+                f"{key} can be set in YAML files only; write {name}: {COMMAND} -m "
                 f"'{name}=interval(LOW,HIGH)' searches it, {name}=VALUE does not"
             )
         if key in groups and re.fullmatch(r"\[\s*\]", value.strip()):

@@ -200,7 +200,7 @@ def test_an_unknown_choice_is_refused(command: Command, line: str, expected: str
             ("'k=${oc.env:MYK,\"[5,10]\"}'", "'k=${oc.decode:${oc.env:NAME}}'"),
             (
                 "search.model.beta=.3",
-                "search.model.beta is for YAML files; name model.beta itself: "
+                "search.model.beta can be set in YAML files only; write model.beta: "
                 "python -m recsweep -m 'model.beta=interval(LOW,HIGH)' searches it",
             ),
             (
@@ -690,6 +690,6 @@ def test_a_python_without_what_recsweep_needs_is_told_so() -> None:
         capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert (done.returncode, done.stdout) == (1, "")
-    start = f"error: recsweep needs the package hydra, but {sys.executable} has none; activate"
-    assert done.stderr.startswith(start)
+    start = f"error: recsweep needs the package hydra, but {sys.executable} does not have it; "
+    assert done.stderr.startswith(f"{start}activate")
     assert done.stderr.count("\n") == 1

@@ -343,7 +343,7 @@ class MLflowTracker(FaultTolerant):
         self._buffer.add(Entry())
 
     def tidy(self, study: str, verdict: Verdict) -> int:
-        """End the runs of trials that MLflow wrongly considers running; one per trial counts.
+        """End the runs that MLflow wrongly considers running; their trials keep one run each.
 
         Args:
             study: The study of the trials.
