@@ -17,8 +17,8 @@ def main() -> None:
         if not error.name or error.name.partition(".")[0] in {"recsweep", "hydra_plugins"}:
             raise
         print(  # noqa: T201
-            f"error: recsweep needs the package {error.name}, but {sys.executable} does not have it; "
-            "activate the environment that has recsweep, such as . .venv/bin/activate",
+            f"error: recsweep needs the package {error.name}, but {sys.executable} does not have "
+            "it; activate the environment that has recsweep, such as . .venv/bin/activate",
             file=sys.stderr,
         )
         sys.exit(1)
