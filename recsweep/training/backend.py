@@ -137,6 +137,39 @@ def sum_of_squares(values: Tensor) -> Tensor:
     return ops.sum(ops.square(values))
 
 
+def fused(kind: type[keras.optimizers.Adam]) -> type[keras.optimizers.Adam]:
+    """The same optimizer, which updates all of a weight's numbers in one pass over the memory.
+
+    XLA makes one pass of Keras' update by itself. TensorFlow would make one for each of its
+    operations, which took a fifth of an epoch of Multi-VAE on MovieLens 1M.
+
+    Args:
+        kind: Keras' Adam or a class derived from it.
+    """
+    if name() != "tensorflow":
+        return kind
+    import tensorflow as tf
+
+    class Fused(kind):
+        def update_step(self, gradient: Tensor, variable: Tensor, learning_rate: Tensor) -> None:
+            place = self._get_variable_index(variable)
+            n_steps = tf.cast(self.iterations + 1, variable.dtype)
+            tf.raw_ops.ResourceApplyAdam(
+                var=variable.handle,
+                m=self._momentums[place].value.handle,
+                v=self._velocities[place].value.handle,
+                beta1_power=tf.pow(self.beta_1, n_steps),
+                beta2_power=tf.pow(self.beta_2, n_steps),
+                lr=tf.cast(learning_rate, variable.dtype),
+                beta1=self.beta_1,
+                beta2=self.beta_2,
+                epsilon=self.epsilon,
+                grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+            )
+
+    return Fused
+
+
 def epoch_of(network: keras.Model, plan: EpochPlan) -> Epoch:
     """A compiled epoch of gradient steps.
 

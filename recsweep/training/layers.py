@@ -7,15 +7,15 @@ from keras import ops
 
 from recsweep.interfaces import LossInputs, Tensor
 from recsweep.seeds import Seeds
-from recsweep.training.backend import sum_of_squares
+from recsweep.training.backend import name, sum_of_squares
 from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import glorot_uniform, truncated_normal
-from recsweep.training.sparse import SparseDense, at_rows, dot_rows, row_sums
+from recsweep.training.sparse import SparseDense, at_rows, densify, dot_rows, row_sums
 
 NEVER = -1e30
 """Bias of an item that does not exist: its softmax is exactly 0, also after much weight decay."""
-LEAST_SQUARE = 1e-35
-"""Below the square of any value, see `recsweep.data.transform`: only a row of zeros is shorter."""
+LEAST = 1e-35
+"""Below any value and its square, see `recsweep.data.transform`: only a row of zeros is shorter."""
 
 
 def _weights(name: str, seeds: Seeds) -> dict[str, Tensor]:
@@ -33,18 +33,22 @@ def first_layer(n_items: int, units: int, seeds: Seeds) -> SparseDense:
     return SparseDense(n_items, units, **_weights("first", seeds))
 
 
-def dense(
-    width: int, units: int, name: str, seeds: Seeds, activation: str | None = None
-) -> keras.layers.Dense:
+class Dense(keras.layers.Dense):
+    """Keras' layer, but for the gradient of its bias, which takes TensorFlow's `bias_add` long."""
+
+    def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: ARG002 - Keras'
+        """activation(x·W + b)."""
+        return self.activation(ops.matmul(inputs, self.kernel) + self.bias)
+
+
+def dense(width: int, units: int, name: str, seeds: Seeds, activation: str | None = None) -> Dense:
     """A dense layer from `width` to `units`."""
-    layer = keras.layers.Dense(units, activation=activation, **_weights(name, seeds))
+    layer = Dense(units, activation=activation, **_weights(name, seeds))
     layer.build((None, width))
     return layer
 
 
-def tanh_layers(
-    widths: tuple[int, ...], name: str, seeds: Seeds, start: int = 0
-) -> list[keras.layers.Dense]:
+def tanh_layers(widths: tuple[int, ...], name: str, seeds: Seeds, start: int = 0) -> list[Dense]:
     """Dense tanh layers between consecutive widths, named `name_start` and so on."""
     return [
         dense(width, units, f"{name}_{i}", seeds, "tanh")
@@ -85,19 +89,23 @@ class Noise(keras.layers.Layer):
 
 def unit_rows(batch: AnyBatch) -> Tensor:
     """The batch's values, each row scaled to length 1."""
-    norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), LEAST_SQUARE))
+    norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), LEAST))
     return batch.values / at_rows(batch, norms)
 
 
 def multinomial_loss(batch: AnyBatch, logits: Tensor) -> Tensor:
     """−log p(x) of each row under softmax(logits), up to a constant.
 
-    Σ x·log-softmax = Σ x·logits − n·logsumexp(logits): no dense target is needed.
+    Σ x·log-softmax = Σ x·logits − n·logsumexp(logits): JAX needs no dense target.
 
     Source:
         Liang et al. 2018, equation 2.
     """
     n_clicks = row_sums(batch, batch.values)
+    if name() == "tensorflow":  # its operation for both logarithms and their gradient
+        shares = batch.values / at_rows(batch, ops.maximum(n_clicks, LEAST))
+        target = densify(batch, shares, logits.shape[1])
+        return n_clicks * ops.categorical_crossentropy(target, logits, from_logits=True)
     return n_clicks * ops.logsumexp(logits, axis=1) - dot_rows(batch, logits)
 
 

@@ -97,7 +97,9 @@ class Adam(Optimizer):
         """A new Keras Adam."""
         import keras  # loads a backend: only for training
 
-        return keras.optimizers.Adam(learning_rate=self.learning_rate)
+        from recsweep.training.backend import fused
+
+        return fused(keras.optimizers.Adam)(learning_rate=self.learning_rate)
 
 
 @with_defaults("optimizer")
@@ -115,7 +117,9 @@ class AdamW(Optimizer):
         """A new Keras AdamW."""
         import keras  # loads a backend: only for training
 
-        return keras.optimizers.AdamW(
+        from recsweep.training.backend import fused
+
+        return fused(keras.optimizers.AdamW)(
             learning_rate=self.learning_rate, weight_decay=self.weight_decay
         )
 

@@ -63,4 +63,4 @@ def limit_executables() -> None:
 
 
 def _shape(array: Any) -> str:
-    return f"{array.dtype}{tuple(array.shape)}"
+    return f"{keras.backend.standardize_dtype(array.dtype)}{tuple(array.shape)}"

@@ -80,8 +80,6 @@ def dot_rows(batch: AnyBatch, dense: Tensor) -> Tensor:
     """Σ over items of batch × dense, per row, for `dense` of shape n_rows × n_items."""
     if isinstance(batch, DenseBatch):
         return ops.sum(batch.values * dense, axis=1)
-    if name() == "tensorflow":
-        return ops.sum(densify(batch, batch.values, dense.shape[1]) * dense, axis=1)
     cells = batch.rows * dense.shape[1] + batch.items
     return row_sums(batch, batch.values * ops.take(ops.reshape(dense, (-1,)), cells))
 

@@ -2,12 +2,15 @@
 
 import gc
 import weakref
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from backends import assert_backends_agree
 
+from recsweep.models.multidae import MultiDAENetwork
 from recsweep.models.multivae import MultiVAENetwork
 from recsweep.seeds import Seeds
 from recsweep.training import backend, programs
@@ -51,6 +54,23 @@ def test_one_epoch_of_two_batches_is_two_epochs_of_one() -> None:
         apart.train(one, *steps(1, rate=0.1))
     for name, weights in together.state().items():
         np.testing.assert_allclose(weights, apart.state()[name], rtol=1e-5, atol=1e-7)
+
+
+def weights_and_programs() -> dict[str, np.ndarray]:
+    """Two epochs with AdamW and the same users, from equal weights on both backends."""
+    programs._PROGRAMS.clear()
+    adamw = AdamW(learning_rate=0.01, weight_decay=0.1, schedule="none", learning_rate_decay=1.0)
+    trained = Engine(MultiDAENetwork(9, (5,), 2, Seeds(0)), adamw, 4)
+    batches = stack_batches(clicks(8), np.arange(8), n_rows=4, capacity=64)
+    hyper = {name: np.zeros(2, np.float32) for name in ("dropout_rate", "l2")}
+    for _ in range(2):
+        trained.train(batches, hyper, np.full(2, 0.01, np.float32))
+    return {**trained.state(), "programs": np.float32([len(programs._PROGRAMS)])}
+
+
+def test_the_backends_agree_on_two_epochs_of_one_program(tmp_path: Path) -> None:
+    assert_backends_agree(weights_and_programs, tmp_path)
+    assert weights_and_programs()["programs"] == 1
 
 
 def test_the_state_is_a_copy_that_training_does_not_change() -> None:

@@ -34,6 +34,25 @@ def test_adamw_also_shrinks_the_weight() -> None:
     assert after_one_step(adamw, 1.0, 3.0) == pytest.approx(1.0 - 0.01 * 0.5 - 0.01, rel=1e-4)
 
 
+@pytest.mark.parametrize("decay", [None, 0.5])
+def test_later_steps_of_adam_follow_the_paper(decay: float | None) -> None:
+    settings = {"learning_rate": 0.01, **CONSTANT}
+    kind = Adam(**settings) if decay is None else AdamW(weight_decay=decay, **settings)
+    weights = np.array([[1.0, -2.0, 0.5], [3.0, 0.0, -1.0]])
+    mean, square, expected = np.zeros((2, 3)), np.zeros((2, 3)), weights
+    variable, method = keras.Variable(weights), kind.build()
+    method.build([variable])
+    random = np.random.default_rng(0)
+    for t in range(1, 6):  # Kingma & Ba 2015, at the end of section 2; ε beside their √v
+        gradient = random.normal(size=(2, 3))
+        mean = 0.9 * mean + 0.1 * gradient
+        square = 0.999 * square + 0.001 * gradient**2
+        rate = 0.01 * np.sqrt(1 - 0.999**t) / (1 - 0.9**t)
+        expected = expected * (1 - 0.01 * (decay or 0)) - rate * mean / (np.sqrt(square) + 1e-7)
+        method.apply([keras.ops.convert_to_tensor(gradient, "float32")], [variable])
+    np.testing.assert_allclose(np.asarray(variable.value), expected, rtol=1e-6, atol=1e-6)
+
+
 @pytest.mark.parametrize(
     ("schedule", "decay", "reason"),
     [
