@@ -4,6 +4,7 @@ Keras reads `KERAS_BACKEND` when it is first imported, so a process has only one
 Everything else in recsweep is written once, with `keras.ops`.
 """
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -79,6 +80,19 @@ def compile_program(
     return tf.function(function)
 
 
+def dense_above() -> float:
+    """The density of a sparse matrix above which its dense product takes less time."""
+    if name() == "jax":
+        return math.inf
+    return 0.02 if _tensorflow_has_gpu() else 0.05
+
+
+def _tensorflow_has_gpu() -> bool:
+    import tensorflow as tf
+
+    return bool(tf.config.get_visible_devices("GPU"))
+
+
 def csr_matmul(values: Tensor, columns: Tensor, row_starts: Tensor, dense: Tensor) -> Tensor:
     """A sparse matrix in compressed rows times a dense one.
 
@@ -100,14 +114,32 @@ def csr_matmul(values: Tensor, columns: Tensor, row_starts: Tensor, dense: Tenso
         return BCSR((values, columns, row_starts), shape=shape) @ dense
     import tensorflow as tf
 
-    rows = tf.repeat(tf.range(shape[0]), row_starts[1:] - row_starts[:-1])
+    entries = tf.range(values.shape[0])
+    rows = tf.searchsorted(row_starts, entries, side="right") - 1  # `repeat` fills a dense matrix
     indices = tf.cast(tf.stack([rows, columns], axis=1), tf.int64)
-    if tf.config.get_visible_devices("GPU"):  # the kernel below was not tried there
+    if _tensorflow_has_gpu():  # the kernel below was not tried there
         return tf.sparse.sparse_dense_matmul(tf.SparseTensor(indices, values, shape), dense)
     matrix = tf.raw_ops.SparseTensorToCSRSparseMatrix(
         indices=indices, values=values, dense_shape=tf.constant(shape, tf.int64)
     )
     return tf.raw_ops.SparseMatrixMatMul(a=matrix, b=dense)
+
+
+def add_at(dense: Tensor, cells: Tensor, values: Tensor) -> Tensor:
+    """A matrix with values added to some of its cells.
+
+    Args:
+        dense: The matrix.
+        cells: int32, row · columns + column of each value. A cell may come more than once.
+        values: What is added, one per entry of `cells`.
+    """
+    flat = ops.reshape(dense, (-1,))
+    if name() == "jax":
+        return ops.reshape(flat.at[cells].add(values), dense.shape)
+    import tensorflow as tf
+
+    flat = tf.tensor_scatter_nd_add(flat, tf.expand_dims(cells, 1), values)
+    return tf.reshape(flat, dense.shape)
 
 
 def without_diagonal(matrix: Tensor) -> Tensor:

@@ -8,12 +8,9 @@ import keras
 from keras import ops
 
 from recsweep.interfaces import Tensor
-from recsweep.training.backend import csr_matmul, name
+from recsweep.training.backend import csr_matmul, dense_above
 from recsweep.training.batches import AnyBatch, DenseBatch
 from recsweep.training.initializers import Initializer
-
-DENSE_ON_TENSORFLOW = 0.02
-"""Density above which TensorFlow is faster with a dense batch."""
 
 
 def row_sums(batch: AnyBatch, values: Tensor) -> Tensor:
@@ -62,7 +59,7 @@ def sparse_matmul(batch: AnyBatch, values: Tensor, kernel: Tensor) -> Tensor:
         return ops.matmul(values, kernel)
     n_items, values = kernel.shape[0], ops.convert_to_tensor(values)
     density = batch.items.shape[0] / (batch.is_user.shape[0] * n_items)
-    if name() == "tensorflow" and density > DENSE_ON_TENSORFLOW:
+    if density > dense_above():
         return ops.matmul(densify(batch, values, n_items), kernel)
 
     def product(kernel: Tensor) -> Tensor:

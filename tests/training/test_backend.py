@@ -31,6 +31,13 @@ def test_a_matrix_in_compressed_rows_is_multiplied() -> None:
     np.testing.assert_allclose(np.asarray(found), matrix @ dense, rtol=1e-6)
 
 
+def test_values_are_added_to_cells_also_twice_to_one() -> None:
+    dense = keras.ops.reshape(keras.ops.arange(6, dtype="float32"), (2, 3))
+    cells, values = np.int32([1, 5, 5]), np.float32([10, 20, 40])
+    found = backend.add_at(dense, *map(keras.ops.convert_to_tensor, (cells, values)))
+    np.testing.assert_array_equal(np.asarray(found), [[0, 11, 2], [3, 4, 65]])
+
+
 def test_a_matrix_without_its_diagonal() -> None:
     found = backend.without_diagonal(keras.ops.reshape(keras.ops.arange(1.0, 10.0), (3, 3)))
     np.testing.assert_array_equal(np.asarray(found), [[0, 2, 3], [4, 0, 6], [7, 8, 0]])

@@ -45,9 +45,9 @@ def test_densify_is_the_matrix(matrix: sp.csr_matrix, batch: Batch) -> None:
 
 
 def both_ways(monkeypatch: pytest.MonkeyPatch, way: str) -> None:
-    """TensorFlow makes dense batches dense; here it takes one of the ways for every batch."""
+    """The density decides on TensorFlow; here one of the ways is taken for every batch."""
     limit = {"sparse": 1e9, "dense": 0.0}[way]
-    monkeypatch.setattr(sparse, "DENSE_ON_TENSORFLOW", limit)
+    monkeypatch.setattr(sparse, "dense_above", lambda: limit)
 
 
 @pytest.mark.parametrize("way", ["sparse", "dense"])
