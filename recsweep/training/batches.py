@@ -157,8 +157,12 @@ class Epochs(ABC):
             orders = map(self.order, range(n_passes))
             fullest = max(_fullest(lengths[order], self.n_rows) for order in orders)
         found = round_up(fullest, 1024)
+        n_at_once = min(2, self.n_epochs)  # the next epoch's batches are made during this one
         refuse_beyond_memory(  # what `_stack` allocates
-            4 * self.n_batches * (4 * found + 2 * self.n_rows + self.train.shape[1] + 2),
+            4
+            * n_at_once
+            * self.n_batches
+            * (4 * found + 2 * self.n_rows + self.train.shape[1] + 2),
             f"an epoch of {self.n_batches:,} batches of {self.n_rows:,} users",
             f"{'raise' if self.batches_per_pass > 1 else 'lower'} model.batch_size",
         )

@@ -73,6 +73,7 @@ class Engine:
             [ops.convert_to_tensor(v) for v in plan.variables],
         )
         self._kept: list[Tensor] | None = None
+        self._ahead: tuple[Epochs, int, Batch | Triples] | None = None
 
     @property
     def n_passes(self) -> int:
@@ -86,14 +87,28 @@ class Engine:
         hyper: Mapping[str, Float[np.ndarray, " steps"]],
         rates: Float[np.ndarray, " steps"],
     ) -> dict[str, float]:
-        """Train the epoch of this number, see `train`."""
-        return self.train(epochs.batches(epoch), hyper, rates)
+        """Train the epoch of this number, see `train`.
+
+        The next epoch's batches are made while JAX computes this one.
+        """
+        ahead, self._ahead = self._ahead, None
+        if ahead is not None and ahead[0] is epochs and ahead[1] == epoch:
+            batches = ahead[2]
+        else:
+            batches = epochs.batches(epoch)
+
+        def make_next() -> None:
+            if epoch + 1 < epochs.n_epochs:
+                self._ahead = epochs, epoch + 1, epochs.batches(epoch + 1)
+
+        return self.train(batches, hyper, rates, meanwhile=make_next)
 
     def train(
         self,
         batches: Batch | Triples,
         hyper: Mapping[str, Float[np.ndarray, " steps"]],
         rates: Float[np.ndarray, " steps"],
+        meanwhile: Callable[[], None] = lambda: None,
     ) -> dict[str, float]:
         """Train one epoch.
 
@@ -101,6 +116,7 @@ class Engine:
             batches: Stacked batches.
             hyper: The loss's inputs at each step.
             rates: Learning rate of each step.
+            meanwhile: Called as soon as the epoch has begun, on JAX, or when it is done.
 
         Returns:
             Loss parts, means per user over the epoch.
@@ -109,6 +125,7 @@ class Engine:
             ("epoch", self._step_key), lambda: epoch_of(self._template, self._plan),
             self._values, (batches, dict(hyper), rates),
         )  # fmt: skip
+        meanwhile()
         return self._plan.means(parts, batches.is_user.sum(axis=1))
 
     def loss(self, rows: CSR, hyper: Mapping[str, float]) -> dict[str, float]:

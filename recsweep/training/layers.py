@@ -35,7 +35,7 @@ def first_layer(n_items: int, units: int, seeds: Seeds) -> SparseDense:
 
 
 class Dense(keras.layers.Dense):
-    """Keras' layer, but for the gradient of its bias, which takes TensorFlow's `bias_add` long."""
+    """Keras' layer without TensorFlow's `bias_add`, whose gradient is slow."""
 
     def call(self, inputs: Tensor, training: bool | None = None) -> Tensor:  # noqa: ARG002 - Keras'
         """activation(x·W + b)."""

@@ -14,7 +14,7 @@ from recsweep.models.multidae import MultiDAENetwork
 from recsweep.models.multivae import MultiVAENetwork
 from recsweep.seeds import Seeds
 from recsweep.training import backend, programs
-from recsweep.training.batches import stack_batches
+from recsweep.training.batches import ShuffledEpochs, stack_batches
 from recsweep.training.engine import Engine
 from recsweep.training.optimizers import SGD, AdamW, Optimizer
 
@@ -71,6 +71,17 @@ def weights_and_programs() -> dict[str, np.ndarray]:
 def test_the_backends_agree_on_two_epochs_of_one_program(tmp_path: Path) -> None:
     assert_backends_agree(weights_and_programs, tmp_path)
     assert weights_and_programs()["programs"] == 1
+
+
+def test_batches_that_were_made_ahead_are_those_of_the_next_epoch() -> None:
+    epochs = [ShuffledEpochs(clicks(8), n_rows=4, n_epochs=3, seed=seed) for seed in (1, 2)]
+    ahead, apart = engine(4), engine(4)
+    for some, epoch in ((0, 0), (0, 1), (0, 2), (0, 0), (0, 0), (1, 1)):  # the next, and others
+        inputs = steps(2, rate=0.1)
+        losses = ahead.train_epoch(epochs[some], epoch, *inputs)
+        assert losses == apart.train(epochs[some].batches(epoch), *inputs)
+    for name, weights in ahead.state().items():
+        np.testing.assert_array_equal(weights, apart.state()[name])
 
 
 def test_the_state_is_a_copy_that_training_does_not_change() -> None:
