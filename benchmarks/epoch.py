@@ -1,13 +1,14 @@
 """Times one training epoch of Multi-VAE 600-200-600, side by side in one run.
 
-    python benchmarks/epoch.py --data FOLDER [--epochs N] [--batch N] [--rounds N]
+    python benchmarks/epoch.py --data FOLDER [--epochs N] [--batch N] [--rounds N] [--busy N]
 
 FOLDER holds a split in the five CSV files of Liang et al. 2018. Compared are recsweep on both
 backends, the notebook's dense Keras `model.fit` on TensorFlow and, where `make bench-peers` has
 made their environments, RecBole and Cornac. Each runs in its own process; rounds take turns, so
 that a noisy machine is noisy for all. Times are the median epoch without each process's first; peak
 memory is that of the first process, which compiles, and the highest of the later ones, which find
-recsweep's compiled programs in its cache as any second run of a user does.
+recsweep's compiled programs in its cache as any second run of a user does. With `--busy` other
+processes multiply matrices on as many cores meanwhile, as in a shared machine.
 """
 
 import argparse
@@ -19,7 +20,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -165,6 +167,21 @@ def measure(command: list[str], environment: dict[str, str]) -> dict[str, object
     return json.loads(done.stdout.strip().splitlines()[-1])
 
 
+@contextmanager
+def busy_cores(n_cores: int) -> Iterator[None]:
+    """Processes that multiply matrices, each on one core, as long as the block runs."""
+    script = "import numpy as np\na = np.ones((500, 500), np.float32)\nwhile True:\n    a @ a"
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    command = [sys.executable, "-c", script]
+    others = [subprocess.Popen(command, env=environment) for _ in range(n_cores)]
+    try:
+        yield
+    finally:
+        for each in others:
+            each.kill()
+            each.wait()
+
+
 def main() -> None:
     """Take turns, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
@@ -172,12 +189,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=6, help="epochs of each process")
     parser.add_argument("--batch", type=int, default=100, help="users per step")
     parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
+    parser.add_argument("--busy", type=int, default=0, help="cores that other processes keep busy")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     Tables.add_option(parser)
     options = parser.parse_args()
     if options.worker:
         return work(options.worker, options.data, options.epochs, options.batch)
-    with Tables(options.json) as tables:
+    with Tables(options.json) as tables, busy_cores(options.busy):
         compare(options, tables)
     return None
 
