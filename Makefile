@@ -117,7 +117,7 @@ bench: setup  ## the quick benchmarks, with figures in build/bench: make bench D
 	$(BIN)/python benchmarks/epoch.py --json build/bench/epoch.json --data $(or $(DATA),../shared/data/ml-1m-pro_sg)
 	for each in ranking groups start; do $(BIN)/python benchmarks/$$each.py --json build/bench/$$each.json || exit 1; done
 
-bench-peers: setup  ## environments of RecBole and Cornac, for make bench to add them
+bench-peers: setup  ## environments of RecBole, Cornac and irspack, for make bench to add them
 	benchmarks/peers.sh
 
 dist: setup  ## build sdist and wheel into dist/; one commit gives the same bytes each time

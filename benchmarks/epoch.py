@@ -4,8 +4,8 @@
 
 FOLDER holds a split in the five CSV files of Liang et al. 2018. Compared are recsweep on both
 backends, the notebook's dense Keras `model.fit` on TensorFlow and, where `make bench-peers` has
-made their environments, RecBole and Cornac. Each runs in its own process; rounds take turns, so
-that a noisy machine is noisy for all. Times are the median epoch without each process's first; peak
+made their environments, RecBole, Cornac and irspack. Each runs in its own process; rounds take
+turns, so that a noisy machine is noisy for all. Times are the median epoch without each process's first; peak
 memory is that of the first process, which compiles, and the highest of the later ones, which find
 recsweep's compiled programs in its cache as any second run of a user does. With `--busy` other
 processes multiply matrices on as many cores meanwhile, as in a shared machine.
@@ -28,7 +28,7 @@ from pathlib import Path
 from tables import Tables
 
 HERE = Path(__file__).resolve().parent
-PEERS = {"recbole": ".venv-recbole", "cornac": ".venv-cornac"}
+PEERS = {"recbole": ".venv-recbole", "cornac": ".venv-cornac", "irspack": ".venv-irspack"}
 HIDDEN, LATENT = 600, 200
 
 

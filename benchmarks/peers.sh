@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Builds the environments of the libraries we are timed against: benchmarks/peers.sh [FOLDER]
 #
-# FOLDER (default: the repository root; a relative one counts from there) gets .venv-recbole and
-# .venv-cornac. They are apart from ours and from each other, because the two want different NumPys.
+# FOLDER (default: the repository root; a relative one counts from there) gets .venv-recbole,
+# .venv-cornac and .venv-irspack. They are apart from ours and from each other, because they want
+# different NumPys.
 # A second run installs nothing; changing a pin below rebuilds that environment. PYTHON names the
 # interpreter, 3.11 being the one tried. torch comes as pip finds it: without a CPU-only wheel
 # among pip's links, that is several GB of CUDA packages.
@@ -20,6 +21,11 @@ recbole=(
 )
 # Cornac asks for NumPy 2, and imports torch without declaring it.
 cornac=(cornac==2.3.5 torch==2.13.0 numpy==2.4.6 scipy==1.17.1 powerlaw==2.0.0 tqdm==4.70.1)
+# irspack's MultVAE imports Haiku, JAX and Optax without declaring them; JAX is ours.
+irspack=(
+  irspack==0.5.2 dm-haiku==0.0.17 jax==0.10.2 jaxlib==0.10.2 optax==0.2.8 numpy==2.4.6
+  scipy==1.17.1 pandas==3.1.1 scikit-learn==1.9.1 optuna==5.0.0
+)
 
 # install ENVIRONMENT PIN...: builds it, unless a finished one with just these pins is there.
 install() {
@@ -37,3 +43,4 @@ install() {
 mkdir -p "$folder"
 install "$folder/.venv-recbole" "${recbole[@]}"
 install "$folder/.venv-cornac" "${cornac[@]}"
+install "$folder/.venv-irspack" "${irspack[@]}"
