@@ -5,10 +5,10 @@
 FOLDER holds a split in the five CSV files of Liang et al. 2018. Compared are recsweep on both
 backends, the notebook's dense Keras `model.fit` on TensorFlow and, where `make bench-peers` has
 made their environments, RecBole, Cornac and irspack. Each runs in its own process; rounds take
-turns, so that a noisy machine is noisy for all. Times are the median epoch without each process's first; peak
-memory is that of the first process, which compiles, and the highest of the later ones, which find
-recsweep's compiled programs in its cache as any second run of a user does. With `--busy` other
-processes multiply matrices on as many cores meanwhile, as in a shared machine.
+turns, so that a noisy machine is noisy for all. Times are the median epoch without each process's
+first; peak memory is that of the first process, which compiles, and the highest of the later ones,
+which find recsweep's compiled programs in its cache as any second run of a user does. With `--busy`
+other processes multiply matrices on as many cores meanwhile, as in a shared machine.
 """
 
 import argparse
