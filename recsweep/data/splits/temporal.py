@@ -142,7 +142,8 @@ class Temporal(Splitter):
         is_known = np.isin(data.item_ids, split.item_ids)[matrix.indices]
         is_old = np.isin(users, users[is_before & is_known])
         is_ranked = is_target & is_known & is_old
-        log.warning(
+        log.log(
+            logging.WARNING if is_ranked.sum() < is_target.sum() else logging.INFO,
             "split=temporal: %s, %s to %s, ranks %s of %s interactions and %s of %s users; %s are "
             "of users without a history, %s of items that training does not know",
             name, *(readable(at, times) for at in (times[is_target].min(), times[is_target].max())),

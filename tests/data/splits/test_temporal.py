@@ -225,6 +225,13 @@ def test_what_cannot_be_ranked_is_counted(caplog: pytest.LogCaptureFixture):
     )
 
 
+def test_only_a_loss_is_a_warning(caplog: pytest.LogCaptureFixture):
+    with caplog.at_level(logging.INFO):
+        temporal(valid_from=3, test_from=5).split(data_of({1: "a1 b3 c5", 2: "b1 c2", 3: "a2 b6"}))
+    levels = [(record.levelname, record.getMessage()) for record in caplog.records]
+    assert [level for level, message in levels if "split=temporal" in message] == ["INFO", "INFO"]
+
+
 # --- given times ----------------------------------------------------------------------------------
 
 
