@@ -31,7 +31,7 @@ from typing import Any
 import numpy as np
 from epoch import sgemm_flop_per_s
 from scipy import sparse
-from tables import Tables
+from tables import Tables, at_least, existing
 
 ROOT = Path(__file__).resolve().parent.parent
 L2 = 30.0
@@ -138,9 +138,9 @@ def main() -> None:
     """Take turns, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     wanted = parser.add_mutually_exclusive_group(required=True)
-    wanted.add_argument("--data", type=Path, help="`user item count` lines")
-    wanted.add_argument("--items", type=int, nargs="+", help="rows of matrices to invert")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
+    wanted.add_argument("--data", type=existing(), help="`user item count` lines")
+    wanted.add_argument("--items", type=at_least(1), nargs="+", help="rows of matrices to invert")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="processes of each")
     parser.add_argument("--worker", choices=[*WORKERS, "inverse"], help=argparse.SUPPRESS)
     Tables.add_option(parser)
     options = parser.parse_args()

@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
-from tables import Tables
+from tables import Tables, at_least, existing
 
 HERE = Path(__file__).resolve().parent
 PEERS = {"recbole": ".venv-recbole", "cornac": ".venv-cornac", "irspack": ".venv-irspack"}
@@ -185,11 +185,15 @@ def busy_cores(n_cores: int) -> Iterator[None]:
 def main() -> None:
     """Take turns, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with the five CSV files")
-    parser.add_argument("--epochs", type=int, default=6, help="epochs of each process")
-    parser.add_argument("--batch", type=int, default=100, help="users per step")
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each competitor")
-    parser.add_argument("--busy", type=int, default=0, help="cores that other processes keep busy")
+    parser.add_argument(
+        "--data", type=existing("train.csv"), required=True, help="folder with the five CSV files"
+    )
+    parser.add_argument(
+        "--epochs", type=at_least(2), default=6, help="of each process; the first does not count"
+    )
+    parser.add_argument("--batch", type=at_least(1), default=100, help="users per step")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="processes of each")
+    parser.add_argument("--busy", type=at_least(0), default=0, help="cores kept busy by others")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     Tables.add_option(parser)
     options = parser.parse_args()

@@ -17,7 +17,7 @@ from typing import Any
 
 import numpy as np
 from scipy import sparse
-from tables import Tables
+from tables import Tables, at_least
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -82,9 +82,9 @@ def shares(n_users: int, n_items: int, n_rounds: int) -> tuple[float, float, flo
 def main() -> None:
     """Print a row per size."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--users", type=int, nargs="+", default=[600, 2000])
-    parser.add_argument("--items", type=int, nargs="+", default=[3416, 20108])
-    parser.add_argument("--rounds", type=int, default=31)
+    parser.add_argument("--users", type=at_least(1), nargs="+", default=[600, 2000])
+    parser.add_argument("--items", type=at_least(1), nargs="+", default=[3416, 20108])
+    parser.add_argument("--rounds", type=at_least(1), default=31)
     Tables.add_option(parser)
     asked = parser.parse_args()
     with Tables(asked.json) as tables:

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 from gpu import drawn
-from tables import Tables
+from tables import Tables, at_least
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -142,7 +142,7 @@ def short(value: float) -> str:
 def main() -> None:
     """Take turns, print the table, draw the plot."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=3, help="processes of each size")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="processes of each size")
     parser.add_argument("--plot", type=Path, help="an image to write")
     parser.add_argument("--model", nargs="+", choices=["multivae", "ease"],
                         default=["multivae", "ease"])  # fmt: skip

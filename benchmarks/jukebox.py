@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import scipy.sparse as sp
-from tables import Tables
+from tables import Tables, at_least, existing
 
 HERE = Path(__file__).resolve().parent
 BATCH, N_STEPS, STEPS_PER_EPOCH, RATE, DECAY, L2, K = 1024, 100, 20, 0.05, 0.99, 0.02, 100
@@ -138,8 +138,8 @@ def measure(name: str, options: argparse.Namespace) -> dict[str, float]:
 def main() -> None:
     """Measure, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="listen_count.txt")
-    parser.add_argument("--steps", type=int, default=6, help="dense steps that are timed")
+    parser.add_argument("--data", type=existing(), required=True, help="listen_count.txt")
+    parser.add_argument("--steps", type=at_least(1), default=6, help="dense steps that are timed")
     parser.add_argument("--seed", type=int, default=0, help="of split, weights and batches")
     parser.add_argument("--worker", choices=WORKERS, help=argparse.SUPPRESS)
     Tables.add_option(parser)

@@ -23,7 +23,7 @@ import pandas as pd
 from epoch import commands, flop_per_epoch, measure, sgemm_flop_per_s
 from gpu import write_split
 from large_catalogue import measure_command
-from tables import Tables
+from tables import Tables, at_least
 
 N_USERS, N_ITEMS, N_CLICKS, N_HELD_OUT = 116_677, 20_108, 9_960_000, 10_000
 BATCH = 500
@@ -43,9 +43,11 @@ def write_share(whole: Path, share: Path, n_users: int) -> Path:
 def main() -> None:
     """Time the command, then the competitors in turns."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--users", type=int, default=4000, help="of the share that all train on")
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of each process")
-    parser.add_argument("--rounds", type=int, default=2, help="processes of each competitor")
+    parser.add_argument("--users", type=at_least(1), default=4000, help="that the peers train on")
+    parser.add_argument(
+        "--epochs", type=at_least(2), default=4, help="of each process; the first does not count"
+    )
+    parser.add_argument("--rounds", type=at_least(1), default=2, help="processes of each")
     Tables.add_option(parser)
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as place, Tables(given.json) as tables:

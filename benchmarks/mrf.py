@@ -11,7 +11,7 @@ import argparse
 from pathlib import Path
 
 from large_catalogue import measure_command
-from tables import Tables
+from tables import Tables, at_least
 
 METRICS = {
     "ml-1m": ("ndcg@100", "recall@20"),
@@ -55,7 +55,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     for data in METRICS:
         parser.add_argument(f"--{data}", type=Path, dest=data, help="its folder")
-    parser.add_argument("--neighbors", type=int, nargs="+", default=[50, 100, 200, 500])
+    parser.add_argument("--neighbors", type=at_least(1), nargs="+", default=[50, 100, 200, 500])
     Tables.add_option(parser)
     options = parser.parse_args()
     with Tables(options.json) as tables:

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
-from tables import Tables
+from tables import Tables, at_least
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -60,10 +60,10 @@ def main() -> None:
     from recsweep import environment
 
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--users", type=int, default=2_000)
-    parser.add_argument("--items", type=int, default=20_108)
-    parser.add_argument("--k", type=int, default=100)
-    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--users", type=at_least(1), default=2_000)
+    parser.add_argument("--items", type=at_least(1), default=20_108)
+    parser.add_argument("--k", type=at_least(1), default=100)
+    parser.add_argument("--rounds", type=at_least(1), default=5)
     Tables.add_option(parser)
     given = parser.parse_args()
     tables = Tables(given.json)

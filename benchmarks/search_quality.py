@@ -29,7 +29,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
-from tables import Tables
+from tables import Tables, at_least, existing
 
 HERE = Path(__file__).resolve().parent
 sys.path.insert(0, str(HERE.parent))
@@ -242,9 +242,11 @@ def main() -> None:
     recorded.add_argument("--folder", type=Path, default=Path("sweeps"))
     for name in ("samplers", "pruners"):
         command = commands.add_parser(name)
-        command.add_argument("table", type=Path, help="its name begins with the model's, and a -")
-        command.add_argument("--seeds", type=int, default=10)
-        command.add_argument("--trials", type=int, default=50)
+        command.add_argument(
+            "table", type=existing(), help="its name begins with the model's, and a -"
+        )
+        command.add_argument("--seeds", type=at_least(1), default=10)
+        command.add_argument("--trials", type=at_least(1), default=50)
         known = SAMPLERS if name == "samplers" else PRUNERS
         command.add_argument(f"--{name}", nargs="+", default=known)
         Tables.add_option(command)

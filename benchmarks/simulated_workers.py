@@ -29,7 +29,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tables import Tables
+from tables import Tables, at_least
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
@@ -236,10 +236,12 @@ def percentile_95(values: list[float]) -> float:
 def main() -> None:
     """Measure size after size and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, nargs="+", default=SIZES)
+    parser.add_argument("--workers", type=at_least(1), nargs="+", default=SIZES)
     parser.add_argument("--trial-seconds", type=float, default=60.0)
-    parser.add_argument("--trials", type=int, default=2, help="per worker")
-    parser.add_argument("--processes", type=int, default=2, help="that the workers are threads of")
+    parser.add_argument("--trials", type=at_least(1), default=2, help="per worker")
+    parser.add_argument(
+        "--processes", type=at_least(1), default=2, help="of which workers are threads"
+    )
     parser.add_argument("--sampler", choices=SAMPLERS, default="tpe")
     Tables.add_option(parser)
     given = parser.parse_args()

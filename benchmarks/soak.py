@@ -19,7 +19,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from tables import Tables
+from tables import Tables, at_least
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
@@ -145,7 +145,7 @@ def draw(found: list[Reading], file: Path) -> None:
 def main() -> None:
     """Run, print the table, draw the plot; fail if the memory grows."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--trials", type=int, default=300)
+    parser.add_argument("--trials", type=at_least(1), default=300)
     parser.add_argument("--minutes", type=float, default=600, help="begin no round after that")
     parser.add_argument("--plot", type=Path)
     Tables.add_option(parser)

@@ -20,7 +20,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
-from tables import Tables
+from tables import Tables, at_least
 
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
@@ -65,8 +65,8 @@ def trial_seconds(folder: Path, cache: Path, n_trials: int, *more: str) -> tuple
 def main() -> None:
     """Take turns, then print the tables."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--rounds", type=int, default=5, help="of each command")
-    parser.add_argument("--trials", type=int, default=40, help="of each sweep")
+    parser.add_argument("--rounds", type=at_least(1), default=5, help="of each command")
+    parser.add_argument("--trials", type=at_least(1), default=40, help="of each sweep")
     Tables.add_option(parser)
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as name, Tables(options.json) as tables:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
-from tables import Tables
+from tables import Tables, at_least
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
@@ -126,8 +126,8 @@ def storages(postgres: str | None) -> Iterator[dict[str, str | None]]:
 def main() -> None:
     """Take turns, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=200, help="of all processes together")
-    parser.add_argument("--rounds", type=int, default=3, help="studies in each storage")
+    parser.add_argument("--trials", type=at_least(1), default=200, help="of all processes together")
+    parser.add_argument("--rounds", type=at_least(1), default=3, help="studies in each storage")
     parser.add_argument("--postgres", help="postgresql+psycopg://…; else a server is started")
     parser.add_argument("--folder", type=Path, help="on the disk to measure")
     Tables.add_option(parser)

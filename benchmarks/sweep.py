@@ -18,7 +18,7 @@ import time
 from datetime import timedelta
 from pathlib import Path
 
-from tables import Tables
+from tables import Tables, at_least
 
 HERE = Path(__file__).resolve().parent
 
@@ -62,8 +62,8 @@ def in_batches(seconds: list[float], n_workers: int) -> float:
 def main() -> None:
     """Run both and print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--trials", type=int, default=24)
-    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--trials", type=at_least(1), default=24)
+    parser.add_argument("--workers", type=at_least(1), default=2)
     Tables.add_option(parser)
     options = parser.parse_args()
     tables = Tables(options.json)

@@ -8,7 +8,7 @@ import re
 import statistics
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -51,6 +51,34 @@ def shown(value: Any, form: str) -> str:
     return value if isinstance(value, str) else format(value, form)
 
 
+def at_least(least: int) -> Callable[[str], int]:
+    """The type of an option: an integer that is not below `least`."""
+
+    def integer(text: str) -> int:
+        if not re.fullmatch(r"-?\d+", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"must be an integer of at least {least}, not {text}")
+        return int(text)
+
+    return integer
+
+
+def existing(inside: str = "") -> Callable[[str], Path]:
+    """The type of an option: a file or folder that exists, with the file `inside` it."""
+
+    def path(text: str) -> Path:
+        if not Path(text, inside).exists():
+            raise argparse.ArgumentTypeError(f"there is no {Path(text, inside)}")
+        return Path(text)
+
+    return path
+
+
+def _to_write(text: str) -> Path:
+    if not Path(text).parent.is_dir():
+        raise argparse.ArgumentTypeError(f"there is no folder {Path(text).parent}")
+    return Path(text)
+
+
 class Tables:
     """Prints tables and, at the end, what was measured where.
 
@@ -65,7 +93,7 @@ class Tables:
     @staticmethod
     def add_option(parser: argparse.ArgumentParser) -> None:
         """--json FILE."""
-        parser.add_argument("--json", type=Path, metavar="FILE",
+        parser.add_argument("--json", type=_to_write, metavar="FILE",
                             help="write figures and machine to it, too")  # fmt: skip
 
     def begin(self, *columns: tuple[str, str] | str, title: str = "") -> None:

@@ -39,7 +39,7 @@ import yaml
 from epoch import clicks, commands, measure
 from ranking import by_pandas
 from search_quality import curves_of
-from tables import Tables
+from tables import Tables, at_least, existing
 
 HERE = Path(__file__).resolve().parent
 PATIENCE = 20
@@ -121,10 +121,12 @@ def recsweep_seconds(folder: Path, n_trials: int, value: float) -> tuple[float |
 def main() -> None:
     """Time the parts, then print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder with the five CSV files")
-    parser.add_argument("--table", type=Path, required=True, help="curves of random trials")
-    parser.add_argument("--trials", type=int, default=40)
-    parser.add_argument("--epochs", type=int, default=4, help="epochs of a timed process")
+    parser.add_argument(
+        "--data", type=existing("train.csv"), required=True, help="folder with the five CSV files"
+    )
+    parser.add_argument("--table", type=existing(), required=True, help="curves of random trials")
+    parser.add_argument("--trials", type=at_least(1), default=40)
+    parser.add_argument("--epochs", type=at_least(2), default=4, help="epochs of a timed process")
     Tables.add_option(parser)
     given = parser.parse_args()
     folder = given.data.resolve()

@@ -20,7 +20,7 @@ import tempfile
 from datetime import timedelta
 from pathlib import Path
 
-from tables import Tables
+from tables import Tables, at_least
 
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE.parent), str(HERE.parent / "tests")]
@@ -67,9 +67,9 @@ def rate(trials: list, n_workers: int) -> float:
 def main() -> None:
     """Take turns, then print the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--workers", type=int, default=16)
-    parser.add_argument("--trials", type=int, default=600, help="of a sweep")
-    parser.add_argument("--rounds", type=int, default=2, help="sweeps of each checkout")
+    parser.add_argument("--workers", type=at_least(1), default=16)
+    parser.add_argument("--trials", type=at_least(1), default=600, help="of a sweep")
+    parser.add_argument("--rounds", type=at_least(1), default=2, help="sweeps of each checkout")
     parser.add_argument("--against", type=Path, help="another checkout of recsweep")
     Tables.add_option(parser)
     given = parser.parse_args()

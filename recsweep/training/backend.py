@@ -5,6 +5,7 @@ Everything else in recsweep is written once, with `keras.ops`.
 """
 
 import math
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
@@ -24,6 +25,9 @@ class Values(NamedTuple):
     other: list[Tensor]  # counters of the random number streams
     optimizer: list[Tensor]
 
+
+_TENSORFLOW_TRAINS = threading.Lock()
+"""Held during an epoch on TensorFlow: trainings of one architecture share a network's variables."""
 
 Epoch = Callable[[Values, Any], tuple[Values, list[LossParts]]]
 """(values, (batches, hyper, rates), all stacked by step) -> (values, loss parts by stage, step)."""
@@ -173,7 +177,8 @@ def fused(kind: type[keras.optimizers.Adam]) -> type[keras.optimizers.Adam]:
     """The same optimizer, which updates all of a weight's numbers in one pass over the memory.
 
     XLA makes one pass of Keras' update by itself. TensorFlow would make one for each of its
-    operations, which took a fifth of an epoch of Multi-VAE on MovieLens 1M.
+    operations, which took a fifth of an epoch of Multi-VAE on MovieLens 1M. Keras would also square
+    the gradients of a row that is read twice, an item of BPR, before it adds them.
 
     Args:
         kind: Keras' Adam or a class derived from it.
@@ -196,7 +201,7 @@ def fused(kind: type[keras.optimizers.Adam]) -> type[keras.optimizers.Adam]:
                 beta1=self.beta_1,
                 beta2=self.beta_2,
                 epsilon=self.epsilon,
-                grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),
+                grad=tf.cast(tf.convert_to_tensor(gradient), variable.dtype),  # adds equal rows
             )
 
     return Fused
@@ -209,8 +214,15 @@ def epoch_of(network: keras.Model, plan: EpochPlan) -> Epoch:
         network: `network(batch, hyper=…, training=True)` returns loss parts with the total `loss`.
         plan: Its stages, with their optimizers, whose learning rate is set at each step.
     """
-    make = _jax_epoch if name() == "jax" else _tensorflow_epoch
-    return compile_program(make(network, plan), donate_first=True)
+    if name() == "jax":
+        return compile_program(_jax_epoch(network, plan), donate_first=True)
+    program = compile_program(_tensorflow_epoch(network, plan))
+
+    def one_at_a_time(values: Values, steps: Any) -> tuple[Values, list[LossParts]]:
+        with _TENSORFLOW_TRAINS:
+            return program(values, steps)
+
+    return one_at_a_time
 
 
 def _jax_epoch(network: keras.Model, plan: EpochPlan) -> Epoch:

@@ -10,7 +10,7 @@ import scipy.sparse as sp
 from jaxtyping import Int
 
 from recsweep.interfaces import CSR, Tensor
-from recsweep.memory import refuse_beyond_memory
+from recsweep.memory import available_bytes, refuse_beyond_memory
 
 MOST_DRAWN, PER_PASS = 10**9, 1_000
 """Numbers drawn ahead of the first epoch, which takes up to half a minute; to begin a pass over the
@@ -157,16 +157,20 @@ class Epochs(ABC):
             orders = map(self.order, range(n_passes))
             fullest = max(_fullest(lengths[order], self.n_rows) for order in orders)
         found = round_up(fullest, 1024)
-        n_at_once = min(2, self.n_epochs)  # the next epoch's batches are made during this one
-        refuse_beyond_memory(  # what `_stack` allocates
-            4
-            * n_at_once
-            * self.n_batches
-            * (4 * found + 2 * self.n_rows + self.train.shape[1] + 2),
+        refuse_beyond_memory(
+            self._n_bytes(found),
             f"an epoch of {self.n_batches:,} batches of {self.n_rows:,} users",
             f"{'raise' if self.batches_per_pass > 1 else 'lower'} model.batch_size",
         )
         return found
+
+    @property
+    def n_bytes(self) -> int:
+        """Memory of an epoch's batches."""
+        return self._n_bytes(self.capacity)
+
+    def _n_bytes(self, capacity: int) -> int:
+        return 4 * self.n_batches * (4 * capacity + 2 * self.n_rows + self.train.shape[1] + 2)
 
     def _fullest_possible(self, lengths: Int[np.ndarray, " users"]) -> int:
         """Interactions of the longest users that one batch may hold."""
@@ -175,6 +179,19 @@ class Epochs(ABC):
     def batches(self, epoch: int) -> Batch | Triples:
         """The sparse batches of one epoch, stacked."""
         return _stack(self.train, self._users(epoch), self.n_rows, self.capacity)
+
+    def make_ahead(self, epoch: int) -> None:
+        """Make the batches of an epoch before they are taken, if there is one and room for them."""
+        if epoch < self.n_epochs and 2 * self.n_bytes < available_bytes():
+            self._ahead[epoch] = self.batches(epoch)
+
+    def take(self, epoch: int) -> Batch | Triples:
+        """The batches of an epoch, which are not kept."""
+        return self._ahead.pop(epoch, None) or self.batches(epoch)
+
+    @cached_property
+    def _ahead(self) -> dict[int, Batch | Triples]:
+        return {}
 
     def rows(self, epoch: int) -> Int[np.ndarray, "batches n_rows"]:
         """The users of one epoch by batch; one past the last user where a batch is not full."""

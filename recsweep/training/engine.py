@@ -73,7 +73,6 @@ class Engine:
             [ops.convert_to_tensor(v) for v in plan.variables],
         )
         self._kept: list[Tensor] | None = None
-        self._ahead: tuple[Epochs, int, Batch | Triples] | None = None
 
     @property
     def n_passes(self) -> int:
@@ -91,17 +90,12 @@ class Engine:
 
         The next epoch's batches are made while JAX computes this one.
         """
-        ahead, self._ahead = self._ahead, None
-        if ahead is not None and ahead[0] is epochs and ahead[1] == epoch:
-            batches = ahead[2]
-        else:
-            batches = epochs.batches(epoch)
 
         def make_next() -> None:
-            if epoch + 1 < epochs.n_epochs:
-                self._ahead = epochs, epoch + 1, epochs.batches(epoch + 1)
+            if keras.backend.backend() == "jax":  # TensorFlow returns when the epoch is done
+                epochs.make_ahead(epoch + 1)
 
-        return self.train(batches, hyper, rates, meanwhile=make_next)
+        return self.train(epochs.take(epoch), hyper, rates, meanwhile=make_next)
 
     def train(
         self,
@@ -116,7 +110,7 @@ class Engine:
             batches: Stacked batches.
             hyper: The loss's inputs at each step.
             rates: Learning rate of each step.
-            meanwhile: Called as soon as the epoch has begun, on JAX, or when it is done.
+            meanwhile: Called once JAX has begun the epoch, or TensorFlow has done it.
 
         Returns:
             Loss parts, means per user over the epoch.

@@ -36,6 +36,11 @@ class TripleEpochs(Epochs):
         """Batches per epoch."""
         return int(-(-len(self._pairs) // self.n_rows))
 
+    @property
+    def n_bytes(self) -> int:
+        """Memory of an epoch's triples."""
+        return 4 * len(Triples._fields) * self.n_batches * self.n_rows
+
     def order(self, number: int) -> Int[np.ndarray, " pairs"]:
         """The interactions of one epoch, as places in the matrix's arrays."""
         return self._pairs[np.random.default_rng((self.seed, number)).permutation(len(self._pairs))]

@@ -1,8 +1,11 @@
 """BPR: its loss and gradients against float64, and how histories are scored."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from backends import assert_backends_agree
 from contracts import composed, small_spec
 from pairwise_loss import L2, NEGATIVES, POSITIVES, USERS, batch, numeric_gradient
 
@@ -10,6 +13,8 @@ from recsweep.build import build
 from recsweep.models.bpr import BPR, EmbeddingNetwork
 from recsweep.seeds import Seeds
 from recsweep.training.batches import Triples
+from recsweep.training.engine import Engine
+from recsweep.training.optimizers import Adam
 
 
 def loss_in_float64(users: np.ndarray, items: np.ndarray) -> float:
@@ -54,6 +59,21 @@ def test_gradients_are_those_of_float64() -> None:
     np.testing.assert_allclose(of_users, expected, atol=1e-7)
     expected = numeric_gradient(lambda each: loss_in_float64(users, each), items)
     np.testing.assert_allclose(of_items, expected, atol=1e-7)
+
+
+def after_three_steps() -> dict[str, np.ndarray]:
+    """Embeddings after three steps of Adam, in which users and items occur twice."""
+    network = EmbeddingNetwork((3, 5), 4, Seeds(1))
+    adam = Adam(learning_rate=0.01, schedule="none", learning_rate_decay=1.0)
+    engine = Engine(network, adam, len(USERS))
+    triples = Triples(*(np.stack([np.asarray(part)] * 3) for part in batch()))
+    engine.train(triples, {"l2": np.full(3, L2, np.float32)}, np.full(3, 0.01, np.float32))
+    return engine.state()
+
+
+def test_rows_that_occur_twice_are_added_up_on_both_backends(tmp_path: Path) -> None:
+    assert np.bincount([*POSITIVES[:3], *NEGATIVES[:3]]).max() == 3
+    assert_backends_agree(after_three_steps, tmp_path)
 
 
 def matrix(*rows: list[int]) -> sp.csr_matrix:

@@ -2,6 +2,7 @@
 
 import gc
 import weakref
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,49 @@ def test_the_backends_agree_on_two_epochs_of_one_program(tmp_path: Path) -> None
 
 
 def test_batches_that_were_made_ahead_are_those_of_the_next_epoch() -> None:
-    epochs = [ShuffledEpochs(clicks(8), n_rows=4, n_epochs=3, seed=seed) for seed in (1, 2)]
+    epochs = ShuffledEpochs(clicks(8), n_rows=4, n_epochs=3, seed=1)
     ahead, apart = engine(4), engine(4)
-    for some, epoch in ((0, 0), (0, 1), (0, 2), (0, 0), (0, 0), (1, 1)):  # the next, and others
+    for epoch in (0, 1, 2, 0, 0, 2):  # the next, and others
         inputs = steps(2, rate=0.1)
-        losses = ahead.train_epoch(epochs[some], epoch, *inputs)
-        assert losses == apart.train(epochs[some].batches(epoch), *inputs)
+        losses = ahead.train_epoch(epochs, epoch, *inputs)
+        assert losses == apart.train(epochs.batches(epoch), *inputs)
     for name, weights in ahead.state().items():
         np.testing.assert_array_equal(weights, apart.state()[name])
+
+
+@pytest.mark.skipif(backend.name() != "jax", reason="TensorFlow returns when an epoch is done")
+def test_an_engine_keeps_no_batches_of_a_training_that_stopped() -> None:
+    epochs = ShuffledEpochs(clicks(8), n_rows=4, n_epochs=3, seed=1)
+    trained = engine(4)
+    trained.train_epoch(epochs, 0, *steps(2, rate=0.1))
+    made = weakref.ref(epochs._ahead[1].values)
+    del epochs
+    gc.collect()
+    assert made() is None
+
+
+def share_of_equal_weights() -> dict[str, np.ndarray]:
+    """Two trainings of one architecture in two threads, against each of them alone."""
+
+    def train(seed: int) -> dict[str, np.ndarray]:
+        adamw = AdamW(weight_decay=0.1, **CONSTANT)
+        trained = Engine(MultiDAENetwork(9, (5,), 2, Seeds(seed)), adamw, 4)
+        epochs = ShuffledEpochs(clicks(80), n_rows=4, n_epochs=30, seed=seed)
+        hyper = {name: np.zeros(20, np.float32) for name in ("dropout_rate", "l2")}
+        for epoch in range(30):
+            trained.train_epoch(epochs, epoch, hyper, np.full(20, 0.01, np.float32))
+        return trained.state()
+
+    alone = [train(seed) for seed in (1, 2)]
+    with ThreadPoolExecutor(2) as pool:
+        together = list(pool.map(train, (1, 2)))
+    equal = [x[name] == y[name] for x, y in zip(alone, together, strict=True) for name in x]
+    return {"share": np.concatenate([np.ravel(each) for each in equal]).mean(keepdims=True)}
+
+
+def test_two_threads_train_one_architecture_on_both_backends(tmp_path: Path) -> None:
+    assert share_of_equal_weights()["share"] == 1
+    assert_backends_agree(share_of_equal_weights, tmp_path)
 
 
 def test_the_state_is_a_copy_that_training_does_not_change() -> None:
