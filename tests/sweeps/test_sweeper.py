@@ -199,6 +199,7 @@ def test_the_same_command_again_prints_the_result_and_changes_nothing(story: Sto
     assert tables[0] == tables[1]
     pages = [re.findall("open UI .*", ended.out) for ended in (first.ended, again.ended)]
     assert pages[0] == pages[1] != []
+    assert [" trials were done before" in x.ended.err for x in (first, again)] == [False, True]
 
 
 def test_more_trials_go_on_where_the_study_was(story: Story) -> None:

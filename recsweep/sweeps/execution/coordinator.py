@@ -106,6 +106,8 @@ class SweepCoordinator:
         plan, spec = self.study.plan, self.spec
         print_to_stderr(f"study     {plan.study} in {plan.folder}")
         if self._is_complete():
+            n_done = self._status().n_finished
+            print_to_stderr(f"budget    all {n_done} trials were done before: nothing to train")
             outcome = self._outcome()
         else:
             n_done = self._status().n_finished
