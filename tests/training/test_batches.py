@@ -8,6 +8,7 @@ import scipy.sparse as sp
 
 from recsweep import memory
 from recsweep.errors import InputError
+from recsweep.training import batches
 from recsweep.training.batches import (
     Batch,
     SampledEpochs,
@@ -182,3 +183,16 @@ def test_an_epoch_beyond_memory_is_told_which_way_to_change_the_batch(
     monkeypatch.setattr(memory, "available_bytes", lambda: 1000)
     with pytest.raises(InputError, match=f"; {advice} model.batch_size"):
         _ = ShuffledEpochs(train, n_rows, 1, seed=0).capacity
+
+
+@pytest.mark.parametrize(("n_epochs_of_room", "is_made"), [(2.1, True), (1.9, False)])
+def test_batches_are_made_ahead_only_where_there_is_room(
+    n_epochs_of_room: float, is_made: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    train = sp.csr_matrix(np.eye(6, 5, dtype=np.float32))
+    epochs = ShuffledEpochs(train, n_rows=2, n_epochs=2, seed=0)
+    room = int(n_epochs_of_room * sum(part.nbytes for part in epochs.batches(0)))
+    monkeypatch.setattr(batches, "available_bytes", lambda: room)
+    for epoch in (1, 2):  # there is no third epoch
+        epochs.make_ahead(epoch)
+    assert list(epochs._ahead) == [1] * is_made

@@ -32,6 +32,7 @@ def test_an_epoch_visits_every_interaction_of_users_with_a_negative(train: sp.cs
         assert set(zip(users, positives, strict=True)) == expected
     assert epochs.batches(0).is_triple.shape == (epochs.n_batches, 8)
     assert epochs.n_batches == -(-len(expected) // 8)
+    assert epochs.n_bytes == sum(part.nbytes for part in epochs.batches(0))
 
 
 def test_negatives_are_never_positive(train: sp.csr_matrix) -> None:
