@@ -14,16 +14,13 @@ VAECF is a Multi-VAE with fewer parts. What its implementation does differently:
 and exhausts it only after the last batch's step. The life of that iterator is what is timed.
 """
 
-import argparse
 import csv
-import json
-import resource
 import time
 from collections.abc import Iterator
-from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
+import peer
 import torch
 from cornac.data import Dataset
 from cornac.models import VAECF
@@ -71,16 +68,9 @@ def time_epochs(train_csv: Path, n_epochs: int, batch: int) -> list[float]:
 
 def main() -> None:
     """Prints the measurement as one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds train.csv")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=100, help="users per step")
-    options = parser.parse_args()
+    options = peer.parser(__doc__).parse_args()
     epoch_s = time_epochs(options.data / "train.csv", options.epochs, options.batch)
-    row = {"name": f"Cornac {version('cornac')} VAECF", "version": version("cornac")}
-    row |= {"epoch_s": epoch_s, "threads": torch.get_num_threads()}
-    row["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-    print(json.dumps(row))
+    peer.report("Cornac", "VAECF", {"epoch_s": epoch_s}, torch.get_num_threads())
 
 
 if __name__ == "__main__":

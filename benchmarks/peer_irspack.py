@@ -12,17 +12,14 @@ there: JAX returns before. The first epoch compiles one program for full batches
 last, smaller one.
 """
 
-import argparse
 import csv
-import json
 import os
-import resource
 import time
-from importlib.metadata import version
 from pathlib import Path
 
 import jax
 import numpy as np
+import peer
 from irspack.recommenders.multvae import MultVAETrainer
 from scipy import sparse
 
@@ -31,11 +28,9 @@ def read_clicks(train_csv: Path) -> sparse.csr_matrix:
     """The clicks as users × items, float32."""
     with train_csv.open(newline="") as file:
         rows = [(int(row["uid"]), int(row["sid"])) for row in csv.DictReader(file)]
-    users, items = (np.unique(ids, return_inverse=True)[1] for ids in zip(*rows, strict=True))
-    n_items = max(item for _, item in rows) + 1  # the width that recsweep's first layer has, too
-    clicks = sparse.csr_matrix((np.ones(len(rows), np.float32), (users, items)))
-    clicks.resize(clicks.shape[0], n_items)
-    return clicks
+    users, items = np.array(rows).T
+    users = np.unique(users, return_inverse=True)[1]
+    return sparse.csr_matrix((np.ones(len(rows), np.float32), (users, items)))
 
 
 def time_epochs(train_csv: Path, n_epochs: int, batch: int) -> list[float]:
@@ -63,16 +58,9 @@ def time_epochs(train_csv: Path, n_epochs: int, batch: int) -> list[float]:
 
 def main() -> None:
     """Prints the measurement as one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds train.csv")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=100, help="users per step")
-    options = parser.parse_args()
+    options = peer.parser(__doc__).parse_args()
     epoch_s = time_epochs(options.data / "train.csv", options.epochs, options.batch)
-    row = {"name": f"irspack {version('irspack')} MultVAE", "version": version("irspack")}
-    row |= {"epoch_s": epoch_s, "threads": len(os.sched_getaffinity(0))}
-    row["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-    print(json.dumps(row))
+    peer.report("irspack", "MultVAE", {"epoch_s": epoch_s}, len(os.sched_getaffinity(0)))
 
 
 if __name__ == "__main__":

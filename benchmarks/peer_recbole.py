@@ -13,17 +13,14 @@ otherwise: reading the files, epochs, and after each an evaluation of the valida
 ranks items only for users it has trained on, so it also trains on what is shown of those.
 """
 
-import argparse
 import contextlib
-import json
-import resource
 import statistics
 import sys
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
+import peer
 import torch
 from recbole.config import Config
 from recbole.data import create_dataset, data_preparation
@@ -129,10 +126,7 @@ def time_trial(data: Path, folder: Path, n_epochs: int, batch: int) -> dict[str,
 
 def main() -> None:
     """Prints the measurement as one line of JSON."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--data", type=Path, required=True, help="folder that holds train.csv")
-    parser.add_argument("--epochs", type=int, default=5)
-    parser.add_argument("--batch", type=int, default=100, help="users per step")
+    parser = peer.parser(__doc__)
     parser.add_argument("--tuner", action="store_true", help="time a trial of RecBole's tuner")
     options = parser.parse_args()
     sys.argv = sys.argv[:1]  # RecBole's Config would read our options as its own
@@ -145,10 +139,7 @@ def main() -> None:
         else:
             n_clicks = write_atomic_file("clicks", folder, data / "train.csv")
             timed = {"epoch_s": time_epochs(folder, n_clicks, *of_epoch)}
-    row = {"name": f"RecBole {version('recbole')} MultiVAE", "version": version("recbole")}
-    row |= timed | {"threads": torch.get_num_threads()}
-    row["peak_rss_mib"] = round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1)
-    print(json.dumps(row))
+    peer.report("RecBole", "MultiVAE", timed, torch.get_num_threads())
 
 
 if __name__ == "__main__":

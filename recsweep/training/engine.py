@@ -27,6 +27,7 @@ from keras import ops
 
 from recsweep.interfaces import CSR, State, Tensor
 from recsweep.training.backend import Values, compile_program, epoch_of, with_values
+from recsweep.training.backend import name as backend_name
 from recsweep.training.batches import Batch, Epochs, Triples, in_order
 from recsweep.training.optimizers import Optimizer
 from recsweep.training.phases import EpochPlan
@@ -92,7 +93,7 @@ class Engine:
         """
 
         def make_next() -> None:
-            if keras.backend.backend() == "jax":  # TensorFlow returns when the epoch is done
+            if backend_name() == "jax":  # TensorFlow returns when the epoch is done
                 epochs.make_ahead(epoch + 1)
 
         return self.train(epochs.take(epoch), hyper, rates, meanwhile=make_next)

@@ -15,8 +15,8 @@ from recsweep.training.sparse import SparseDense, at_rows, dot_rows, row_sums
 
 NEVER = -1e30
 """Bias of an item that does not exist: its softmax is exactly 0, also after much weight decay."""
-LEAST = 1e-35
-"""Below any value and its square, see `recsweep.data.transform`: only a row of zeros is shorter."""
+LEAST_SQUARE = 1e-35
+"""Below the square of any value, see `recsweep.data.transform`: only a row of zeros is shorter."""
 
 
 def _weights(name: str, seeds: Seeds) -> dict[str, Tensor]:
@@ -90,7 +90,7 @@ class Noise(keras.layers.Layer):
 
 def unit_rows(batch: AnyBatch) -> Tensor:
     """The batch's values, each row scaled to length 1."""
-    norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), LEAST))
+    norms = ops.sqrt(ops.maximum(row_sums(batch, ops.square(batch.values)), LEAST_SQUARE))
     return batch.values / at_rows(batch, norms)
 
 

@@ -105,12 +105,11 @@ class SweepCoordinator:
         """
         plan, spec = self.study.plan, self.spec
         print_to_stderr(f"study     {plan.study} in {plan.folder}")
+        n_done = self._status().n_finished
         if self._is_complete():
-            n_done = self._status().n_finished
             print_to_stderr(f"budget    all {n_done} trials were done before: nothing to train")
             outcome = self._outcome()
         else:
-            n_done = self._status().n_finished
             print_to_stderr(f"data      {spec.sizes}")
             print_to_stderr(*announce(
                 self.study.space, spec.sweep, spec.objectives, self.study.sampler, n_done,
